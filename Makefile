@@ -1,0 +1,46 @@
+# Two commands on a fresh machine: `make quickstart` and `make test`.
+# Needs Python 3.11, git, make and a C++ compiler. STACK=gpu installs the official vLLM.
+STACK ?= cpu
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+INSTALLED := $(VENV)/.installed-$(STACK)
+
+.PHONY: quickstart test test-unit check format lock install clean
+
+quickstart: $(INSTALLED)
+	rm -rf runs/quickstart
+	$(BIN)/medray launch configs/quickstart.yaml
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+test-unit: $(INSTALLED)
+	$(BIN)/python -m pytest tests/unit
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements/$(STACK).txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(UV) || $(BIN)/python -m pip install --quiet uv==0.13.8
+	$(UV) pip sync --quiet --python $(BIN)/python requirements/$(STACK).txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: $(INSTALLED)
+	for stack in cpu gpu; do $(UV) pip compile --quiet requirements/$$stack.in \
+	  --override requirements/overrides.txt --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --output-file requirements/$$stack.txt; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

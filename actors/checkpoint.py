@@ -1,0 +1,125 @@
+"""One directory per checkpoint: complete and proven by its manifest, or not there at all.
+
+checkpoints/step-000020/
+  learner/              DeepSpeed's state of every rank
+  weights.safetensors   what a generator needs (mode and version in its metadata)
+  state.json            step, policy version, data position
+  manifest.json         size and sha256 of each file above
+checkpoints/latest      the name of the newest one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from actors.weights import Manifest, Shard, tensors
+from medray.errors import UserError
+from medray.rundir import write_text
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run stands. The ledger's position is the step: its files are one per step."""
+
+    step: int
+    policy_version: int
+    position: int  # cases taken from the training stream
+
+
+def write(
+    folder: Path, state: State, save_learner: Callable[[str], None],
+    manifest: Manifest, shards: Sequence[Shard],
+) -> Path:  # fmt: skip
+    """Write, prove, publish; then delete older ones."""
+    final = folder / f"step-{state.step:06d}"
+    draft = folder / f".{final.name}.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    save_learner(str(draft / "learner"))
+    metadata = {"mode": manifest.mode, "version": str(manifest.version)}
+    save_file(dict(tensors(manifest, shards)), draft / "weights.safetensors", metadata=metadata)
+    write_text(draft / "state.json", json.dumps(asdict(state), indent=1))
+    write_text(draft / "manifest.json", json.dumps(_inventory(draft), indent=1))
+    for path in draft.rglob("*"):
+        _sync(path)
+    if final.exists():  # left by an earlier life of the run that got no further than publishing
+        shutil.rmtree(final)
+    os.rename(draft, final)
+    _sync(folder)
+    write_text(folder / "latest", final.name + "\n")
+    for old in list_checkpoints(folder):
+        if old != final:
+            shutil.rmtree(old)
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Published checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def newest(folder: Path) -> tuple[Path, State, list[str]] | None:
+    """The newest valid checkpoint, its state, and which newer ones were skipped and why."""
+    skipped: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        problem = find_damage(path)
+        if problem is None:
+            return path, read_state(path), skipped
+        skipped.append(f"{path.name}: {problem}")
+    if skipped:
+        raise UserError(str(folder), f"no valid checkpoint ({'; '.join(skipped)})", "restore one")
+    return None
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, held against its manifest; None where it is whole."""
+    try:
+        expected = json.loads((path / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        return f"manifest.json: {error}"
+    found = _inventory(path)
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            return f"{name} differs from the manifest"
+    return None
+
+
+def read_state(path: Path) -> State:
+    """State of a checkpoint that `find_damage` found whole."""
+    return State(**json.loads((path / "state.json").read_text()))
+
+
+def read_weights_header(path: Path) -> dict[str, str]:
+    """Metadata of weights.safetensors: mode and version."""
+    with safe_open(path / "weights.safetensors", framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
+def _inventory(folder: Path) -> dict[str, dict[str, object]]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
+    return {
+        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": _digest(path)}
+        for path in files
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

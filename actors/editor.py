@@ -1,0 +1,158 @@
+"""Edits, relevance, visual contrast and packing: responses in, pairs and a batch out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from medray.config import Config
+from medray.editing import EDITORS, edit_fraction
+from medray.editing.relevance import normalise, relevance
+from medray.errors import ItemError
+from medray.imaging.corruption import Corrupted, case_seed, corrupt
+from medray.imaging.load import load_image
+from medray.objectives import find_objective
+from medray.policy.chat import ChatCodec
+from medray.policy.loading import model_facts
+from medray.policy.packing import PackedBatch, PackedPair, pack_pair
+from medray.records import Case, Dropped, Edit, Pair, Response
+
+SHORT_ANSWER = 4  # words; below, one wrong word is most of the answer and still a small edit
+
+
+class Editor:
+    """Turns responses into pairs. Images come in as arrays; nothing else is kept between calls."""
+
+    def __init__(self, config: Config, replica: int) -> None:
+        self.config, self.replica = config, replica
+        self.facts = model_facts(config.model)
+        self.codec = ChatCodec(self.facts.path)
+        self.editor = EDITORS[config.editor.kind](config.editor)
+        objective = find_objective(config.objective.name)
+        self.needs = objective.needs_for(objective.resolve(config.objective.hyperparameters))
+
+    def __repr__(self) -> str:
+        return f"Editor(replica={self.replica})"
+
+    def load(self, cases: Sequence[Case]) -> tuple[list[str], *tuple[np.ndarray | None, ...]]:
+        """(reason why a case cannot be used, or "", per case; then one image or None per case)."""
+        reasons: list[str] = []
+        images: list[np.ndarray | None] = []
+        for case in cases:
+            reason, image = "", None
+            try:
+                self._check(case)
+                image = load_image(case.image)
+            except ItemError as error:
+                reason = error.reason
+            reasons.append(reason)
+            images.append(image)
+        return (reasons, *images)
+
+    def encode(
+        self, questions: Sequence[str], *images: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(prompt ids [P], pixels [3, h, w]) of each question with its image."""
+        return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
+
+    def edit(
+        self,
+        version: int,
+        cases: Sequence[Case],
+        responses: Sequence[Response],
+        *images: np.ndarray,
+    ) -> tuple[list[Pair | Dropped], PackedBatch]:
+        """One outcome per response, and the batch of those that became pairs.
+
+        cases and images stand position by position with responses. `version` is the
+        learner's: what an older policy said is dropped as stale.
+        """
+        made: list[tuple[int, Pair, PackedPair]] = []
+        outcomes: list[Pair | Dropped] = []
+        pixels: dict[str, np.ndarray] = {}
+        for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
+            try:
+                pair, packed = self._make(version, case, response, images[i], pixels)
+            except ItemError as error:
+                outcomes.append(
+                    Dropped(response.item_id, case.case_id, response.policy_version, error.reason)
+                )
+            else:
+                made.append((i, pair, packed))
+                outcomes.append(pair)
+        weights = normalise([pair.relevance for _, pair, _ in made], "window")
+        for (i, pair, _), weight in zip(made, weights, strict=True):
+            outcomes[i] = replace(pair, relevance=weight)
+        batch = tuple(
+            replace(packed, relevance=weight)
+            for (_, _, packed), weight in zip(made, weights, strict=True)
+        )
+        return outcomes, PackedBatch(batch, pixels)
+
+    def _check(self, case: Case) -> None:
+        """What can be told of a case before anyone works on it."""
+        if not case.reference.strip():
+            raise ItemError("empty-reference")
+        if not case.question.strip():
+            raise ItemError("empty-question")
+        self.codec.check_length(
+            case.question, self.facts.image_tokens, self.config.generator.max_new_tokens,
+            self.facts.context,
+        )  # fmt: skip
+
+    def _make(
+        self, version: int, case: Case, response: Response, image: np.ndarray,
+        pixels: dict[str, np.ndarray],
+    ) -> tuple[Pair, PackedPair]:  # fmt: skip
+        if version - response.policy_version > self.config.loop.max_lag:
+            raise ItemError("stale")
+        if not response.text.strip():
+            raise ItemError("empty-answer")
+        if not response.finished:
+            raise ItemError("unfinished-answer")
+        seed = case_seed(case.case_id, self.config.run.seed)
+        edit = self._edit(case, response, seed)
+        corrupted = None
+        if self.needs.corrupt:
+            corrupted = corrupt(image, case.regions, self.config.corruption, seed=seed)
+        pair = self._pair(case, response, edit, corrupted)
+        prompt_ids, clean = self.codec.encode(case.question, image)
+        packed = pack_pair(
+            self.codec, pair, response, prompt_ids, case.image_sha256, pair.corrupted_sha256,
+            context=self.facts.context,
+        )  # fmt: skip
+        pixels.setdefault(case.image_sha256, clean)
+        if corrupted is not None and corrupted.sha256 not in pixels:
+            pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
+        return pair, packed
+
+    def _edit(self, case: Case, response: Response, seed: int) -> Edit:
+        answer = response.text
+        edit = self.editor.edit(case.question, case.reference, answer, seed=seed)
+        if edit.verdict == "abstain":
+            raise ItemError("abstained:" + edit.reason if edit.reason else "abstained")
+        if edit.text == answer:
+            raise ItemError("edit-changes-nothing")
+        long = len(answer.split()) >= SHORT_ANSWER
+        if long and edit_fraction(answer, edit.answer_spans) > self.config.editor.max_edit_fraction:
+            raise ItemError("edit-too-large")
+        return edit
+
+    def _pair(
+        self, case: Case, response: Response, edit: Edit, corrupted: Corrupted | None
+    ) -> Pair:
+        right = edit.verdict == "right"
+        chosen, rejected = (response.text, edit.text) if right else (edit.text, response.text)
+        spans = edit.answer_spans, edit.text_spans
+        return Pair(
+            pair_id=response.item_id, case_id=case.case_id,
+            policy_version=response.policy_version, chosen=chosen, rejected=rejected,
+            chosen_spans=spans[0 if right else 1], rejected_spans=spans[1 if right else 0],
+            response_was_correct=right, relevance=relevance(edit),
+            editor=f"{self.editor.name}/{self.editor.version}",
+            corrupted_sha256=corrupted.sha256 if corrupted else "",
+            region_source=corrupted.region_source if corrupted else "",
+            corruption=corrupted.kind if corrupted else "",
+        )  # fmt: skip

@@ -1,0 +1,90 @@
+"""What the cluster has, what a run needs, and whether the one covers the other."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from medray.config import Config
+from medray.errors import ResourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Ray options of each kind of actor, and the totals they add up to."""
+
+    learner: dict[str, Any]
+    generator: dict[str, Any]
+    editor: dict[str, Any]
+    gpus: float
+    cpus: float
+
+    @staticmethod
+    def rendezvous() -> tuple[str, int]:
+        """Address and free port where the learners' process group meets.
+
+        The port is asked of the node of this process; rank 0 is scheduled there when it can be.
+        """
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), int(probe.getsockname()[1])
+
+
+def place(config: Config, has: dict[str, float] | None = None) -> Placement:
+    """Options for this cluster; ResourceError where it is too small. `has` is for tests.
+
+    With GPUs, each learner takes one and each generator `tensor_parallel` of them. Without,
+    each learner takes one CPU; generators and editors work while the learners wait, and share
+    those CPUs.
+    """
+    has = has if has is not None else ray.cluster_resources()
+    learners, replicas = config.learner.world_size, config.generator.replicas
+    common: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
+    if has.get("GPU", 0) > 0:
+        tensor_parallel = config.generator.tensor_parallel
+        gpus, cpus = learners + replicas * tensor_parallel, learners + replicas
+        cpus += config.editor.replicas
+        _require("GPU", gpus, has, config)
+        placement = Placement(
+            common | {"num_gpus": 1, "num_cpus": 1},
+            common | {"num_gpus": tensor_parallel, "num_cpus": 1},
+            common | {"num_cpus": 1}, gpus, cpus,
+        )  # fmt: skip
+    else:
+        if config.generator.tensor_parallel > 1:
+            raise ResourceError(
+                f"generator.tensor_parallel = {config.generator.tensor_parallel}",
+                "the cluster has no GPU", "set it to 1",
+            )  # fmt: skip
+        gpus, cpus = 0, learners
+        placement = Placement(
+            common | {"num_cpus": 1} | _threads(learners), common | {"num_cpus": 0} | _threads(1),
+            common | {"num_cpus": 0} | _threads(1), 0, cpus,
+        )  # fmt: skip
+    _require("CPU", placement.cpus, has, config)
+    return placement
+
+
+def _threads(processes: int) -> dict[str, Any]:
+    """Threads on a CPU node that is shared by actors taking turns.
+
+    Waiting threads must sleep: OpenMP's default of spinning makes an actor that has nothing to
+    do slow the working one down many times over.
+    """
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    variables = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {"runtime_env": {"env_vars": variables}}
+
+
+def _require(kind: str, needed: float, has: dict[str, float], config: Config) -> None:
+    if needed > has.get(kind, 0):
+        raise ResourceError(
+            f"learner.world_size = {config.learner.world_size}, "
+            f"generator.replicas = {config.generator.replicas}",
+            f"needs {needed:g} {kind}s, the cluster has {has.get(kind, 0):g}",
+            "lower them, or use a larger cluster",
+        )

@@ -1,0 +1,167 @@
+"""The command line. Arguments are checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medray.errors import MedrayError, UserError
+
+app = typer.Typer(
+    name="medray", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Align medical vision-language models by on-policy, token-level preference optimisation.",
+)  # fmt: skip
+phantom = typer.Typer(no_args_is_help=True, help="Synthetic studies and the tiny base model.")
+app.add_typer(phantom, name="phantom")
+
+ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. loop.steps=5")
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The directory of a run.")]
+
+
+@app.command()
+def launch(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint.")] = False,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster; default: its own.")] = None,
+) -> None:
+    """The run: plan, progress, before/after table, report."""
+    from medray.config import load_config
+
+    parsed = load_config(config, overrides or [])
+    from medray.plan import make_plan
+
+    plan = make_plan(parsed, resume=resume)
+    from actors.launch import launch as run
+
+    run(plan, resume=resume, address=address)
+
+
+@app.command()
+def check(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Everything that can be known before spending a GPU."""
+    from medray.config import load_config
+
+    parsed = load_config(config, overrides or [])
+    from medray.plan import make_plan
+    from medray.report.console import RunConsole
+
+    RunConsole(parsed.loop.steps).plan(make_plan(parsed, resume=True).lines())
+
+
+@app.command()
+def edit(
+    source: Annotated[Path, typer.Argument(metavar="IN.jsonl")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT.jsonl")],
+    seed: int = 0,
+) -> None:
+    """The editor alone, on lines of {question, gold, model_answer}."""
+    from medray.editing.batch import edit_file
+
+    counts = edit_file(source, out, seed=seed)
+    typer.echo(", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
+
+
+@app.command()
+def pairs(
+    run: Run,
+    step: Annotated[int | None, typer.Option(help="Only this step.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page instead.")] = None,
+) -> None:
+    """Look at what was trained on."""
+    from rich.console import Console
+
+    from medray.ledger import read_ledger
+    from medray.report import pairs_text, write_pairs_page
+    from medray.rundir import RunDirectory
+
+    path = RunDirectory.open(run).path
+    if html is not None:
+        typer.echo(write_pairs_page(path, html, step=step))
+        return
+    Console().print(pairs_text(read_ledger(path), step))
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write report.html again."""
+    from medray.report import write_report
+
+    typer.echo(write_report(Path(run)))
+
+
+@app.command()
+def corrupt(
+    image: Path,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="F.png")],
+    mask: Annotated[Path | None, typer.Option(help="PNG of the image's size.")] = None,
+    box: Annotated[str | None, typer.Option(help="x0,y0,x1,y1 in pixels.")] = None,
+    kind: str = "gaussian",
+    sigma: float | None = None,
+    seed: int = 0,
+) -> None:
+    """The visual contrast alone, to look at."""
+    from medray.imaging.corrupt_file import corrupt_file
+
+    made = corrupt_file(
+        image, out, mask=mask, box=_box(box), kind=kind, sigma=sigma, seed=seed
+    )  # fmt: skip
+    typer.echo(f"{out}: {made.kind}")
+
+
+@phantom.command("write")
+def phantom_write(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
+    seed: int = 0,
+    train: Annotated[int, typer.Option(help="Training studies.")] = 320,
+    heldout: Annotated[int, typer.Option(help="Held-out studies.")] = 512,
+) -> None:
+    """Write a dataset of phantoms."""
+    from medray.phantom.dataset import write_dataset
+
+    write_dataset(out, seed=seed, n_train=train, n_heldout=heldout)
+    typer.echo(out)
+
+
+@phantom.command("build")
+def phantom_build(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")], seed: int = 0
+) -> None:
+    """Train the tiny base model from a seed (about ten minutes on two cores)."""
+    from medray.phantom.recipe import build_base
+
+    figures = build_base(out, seed=seed, progress=typer.echo)
+    typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+
+
+def _box(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        x0, y0, x1, y1 = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--box {text}", "not four integers", "write x0,y0,x1,y1") from None
+    return x0, y0, x1, y1
+
+
+def main() -> Any:
+    """Entry point: errors become one line on stderr and an exit code."""
+    # Telemetry and hub look-ups have no place beside sensitive data.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        return app(standalone_mode=True)
+    except MedrayError as error:
+        print(f"medray: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

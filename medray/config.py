@@ -1,0 +1,243 @@
+"""The YAML as one frozen tree. Unknown keys are errors, and so are values out of range.
+
+Nothing heavy is imported here: a wrong file is refused within a second.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from medray.errors import ConfigError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+
+
+class Section(BaseModel):
+    """One section: immutable, closed, and strict about types (no "3" for 3)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RunConfig(Section):
+    name: Name = "run"
+    output: str = "runs"  # the run directory is output/name
+    seed: int = 0
+
+
+class LoraConfig(Section):
+    rank: PositiveInt = 16
+    alpha: float = Field(32.0, gt=0)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    rank_stabilised: bool = False
+    targets: tuple[Literal["language", "projector", "vision"], ...] = ("language",)
+
+
+class ModelConfig(Section):
+    path: str = "phantom/base"  # a Hugging Face directory; "phantom/base" comes with medray
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    lora: LoraConfig | None = LoraConfig()  # null: full fine-tuning of `trainable`
+    trainable: tuple[Literal["language", "projector", "vision"], ...] = ("language",)
+    max_length: PositiveInt | None = None  # tokens of image + prompt + answer; null: the model's
+
+
+class DataConfig(Section):
+    kind: Literal["phantom", "vqa-rad", "jsonl"]
+    path: str | None = None  # phantom: written there first if it does not exist
+    split: Literal["official", "image", "patient", "study"] = "image"
+    heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, where split by group
+    limit: PositiveInt | None = None  # training cases; null: all
+
+
+class GeneratorConfig(Section):
+    replicas: PositiveInt = 1
+    tensor_parallel: PositiveInt = 1
+    temperature: float = Field(0.7, ge=0.0)
+    max_new_tokens: PositiveInt = 64
+    responses: PositiveInt = 1  # per case and step
+    memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.85  # share of the GPU's memory
+
+
+class EditorConfig(Section):
+    kind: Literal["findings"] = "findings"
+    replicas: PositiveInt = 1
+    max_edit_fraction: Fraction = 0.5  # answers of fewer than four words are exempt
+
+
+class CorruptionConfig(Section):
+    kind: Literal["gaussian", "black", "blur"] = "gaussian"
+    sigma: float = Field(45.0, gt=0.0)  # on the 0–255 scale; blur: in pixels
+    region: Literal["lesion", "lesion-or-whole", "whole", "none"] = "lesion"
+    whole_sigma: float = Field(12.0, gt=0.0)  # where the whole image is corrupted instead
+
+
+class ObjectiveConfig(BaseModel):
+    """`name` and the hyper-parameters of that objective, which the objective checks itself."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str = "fire"
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class LearnerConfig(Section):
+    world_size: PositiveInt = 1
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    lr: float = Field(1.0e-6, ge=0.0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0.0)
+    micro_batch: PositiveInt = 8  # pairs per rank and forward
+    clip: float = Field(1.0, gt=0.0)
+
+
+class LoopConfig(Section):
+    steps: PositiveInt = 20
+    batch: PositiveInt = 32  # cases per step
+    max_lag: int = Field(0, ge=0, le=0)
+    sync: Literal["full", "adapter"] = "full"
+    max_logp_gap: float = Field(0.5, gt=0.0)  # nats; above it the generators are wrong: stop
+    checkpoint_every: int = Field(10, ge=0)  # 0: only the last
+
+
+class EvalConfig(Section):
+    every: int = Field(10, ge=0)  # 0: before and after only
+    n: PositiveInt = 512  # held-out studies (images)
+
+
+class Config(Section):
+    run: RunConfig = RunConfig()
+    model: ModelConfig = ModelConfig()
+    data: DataConfig
+    generator: GeneratorConfig = GeneratorConfig()
+    editor: EditorConfig = EditorConfig()
+    corruption: CorruptionConfig = CorruptionConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    learner: LearnerConfig = LearnerConfig()
+    loop: LoopConfig = LoopConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _adapter_mode_needs_an_adapter(self) -> Config:
+        if self.loop.sync == "adapter" and self.model.lora is None:
+            raise ValueError("loop.sync 'adapter' needs model.lora; set loop.sync=full")
+        return self
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.run.output) / self.run.name
+
+    def to_yaml(self) -> str:
+        """The resolved configuration, loadable again."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_config(
+    path: str | os.PathLike[str], overrides: list[str] | tuple[str, ...] = ()
+) -> Config:
+    """Read a YAML file and apply ``section.key=value`` overrides (values parsed as YAML).
+
+    Raises ConfigError naming the key, the value and the remedy.
+    """
+    tree = _read_yaml(Path(path))
+    for override in overrides:
+        _apply_override(tree, override)
+    try:
+        return Config.model_validate(_tuples(tree))
+    except pydantic.ValidationError as error:
+        raise _explain(error, str(path)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(str(path), "no such file", "give the path of a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"cannot be read ({error})", "give a YAML file") from None
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(str(path), f"not valid YAML: {problem}", "mend the line named") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            str(path), "not a mapping of sections", "start from configs/quickstart.yaml"
+        )
+    return tree
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(override, "not of the form key=value", "write for example loop.steps=5")
+    *sections, last = key.split(".")
+    node = tree
+    for section in sections:
+        child = node.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise ConfigError(override, f"{section} is not a section", "check the key")
+        node = child
+    try:
+        node[last] = _scalar(yaml.safe_load(text))
+    except yaml.YAMLError:
+        raise ConfigError(override, "the value is not valid YAML", "quote it") from None
+
+
+def _scalar(value: Any) -> Any:
+    """YAML 1.1 reads 3e-4 as a string; a person means a number."""
+    if isinstance(value, str):
+        try:
+            return float(value) if any(c in value for c in "eE.") else value
+        except ValueError:
+            return value
+    return value
+
+
+def _tuples(node: Any) -> Any:
+    """Lists become tuples (frozen) and 3e-4 becomes a number, throughout the tree."""
+    if isinstance(node, dict):
+        return {str(key): _tuples(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return tuple(_tuples(value) for value in node)
+    return _scalar(node)
+
+
+def _explain(error: pydantic.ValidationError, path: str) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"{path}: {key}", "unknown key", _near_key(first["loc"]))
+    if first["type"] == "missing":
+        return ConfigError(f"{path}: {key}", "is missing", "add it")
+    value = "" if isinstance(first.get("input"), dict) else f" = {first.get('input')!r}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"{path}: {key}{value}", reason[:1].lower() + reason[1:], "correct the value"
+    )
+
+
+def _near_key(location: tuple[int | str, ...]) -> str:
+    import difflib
+
+    node: Any = Config
+    for part in location[:-1]:
+        field = node.model_fields.get(str(part))
+        candidates = (
+            [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        )
+        sections = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not sections:
+            return "see docs/configuration.md for the keys"
+        node = sections[0]
+    known = list(node.model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known keys here: {', '.join(known)}"

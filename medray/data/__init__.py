@@ -1,0 +1,1 @@
+"""Datasets as their authors distribute them, read into cases and split."""

@@ -1,0 +1,100 @@
+"""From the `data` section of a configuration to training and held-out cases.
+
+reader ──rows──▶ split ──▶ seeded order ──▶ limit ──▶ Dataset
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from medray.config import DataConfig
+from medray.data.jsonl import read_jsonl, read_phantom
+from medray.data.splits import Row, image_key, leaks, shuffled, split_by_group
+from medray.data.vqa_rad import read_vqa_rad
+from medray.errors import DataError
+from medray.records import Case
+
+Split = tuple[tuple[Case, ...], tuple[Case, ...]]
+
+# kind → function of data.path giving all rows; raises DataError
+READERS: dict[str, Callable[[str | None], list[Row]]] = {
+    "vqa-rad": read_vqa_rad,
+    "jsonl": read_jsonl,
+    "phantom": read_phantom,
+}
+
+# Kinds whose own split is taken wherever their rows carry one. The official split of the
+# others leaks images, so it has to be asked for.
+OWN_SPLIT = ("jsonl", "phantom")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Cases in the order they are to be used. `notes`: sentences for the plan and the report."""
+
+    name: str
+    train: tuple[Case, ...]
+    heldout: tuple[Case, ...]
+    notes: tuple[str, ...] = ()
+
+
+def open_dataset(config: DataConfig, *, seed: int) -> Dataset:
+    """Read, split, order and limit a dataset; the same seed gives the same cases in order.
+
+    Raises DataError where the dataset is missing, is not what it claims to be, or leaves
+    one side of the split empty.
+    """
+    where = config.path or "data.path"
+    rows = READERS[config.kind](config.path)
+    if not rows:
+        raise DataError(where, "holds no case", "give a dataset with at least two images")
+    own = config.kind in OWN_SPLIT and any(row.split for row in rows)
+    if own or config.split == "official":
+        train, heldout = _own_split(rows, where)
+    else:
+        train, heldout = split_by_group(rows, config.split, config.heldout, seed)
+    for side, name in ((train, "training"), (heldout, "held-out")):
+        if not side:
+            raise DataError(
+                where, f"the split leaves no {name} case", "change data.split or data.heldout"
+            )
+    notes = _notes(rows, train, heldout, "the dataset's own" if own else config.split)
+    ordered = shuffled(train, seed)
+    return Dataset(config.kind, ordered[: config.limit], shuffled(heldout, seed), notes)
+
+
+def _own_split(rows: Sequence[Row], where: str) -> Split:
+    for row in rows:
+        if not row.split:
+            raise DataError(
+                where,
+                f"case {row.case.case_id} has no split",
+                "give every row one, or none and data.split=image",
+            )
+    train = tuple(row.case for row in rows if row.split == "train")
+    return train, tuple(row.case for row in rows if row.split == "heldout")
+
+
+def _notes(
+    rows: Sequence[Row], train: Sequence[Case], heldout: Sequence[Case], split: str
+) -> tuple[str, ...]:
+    sides = [
+        f"{len(side)} {name} cases over {len(set(map(image_key, side)))} images"
+        for side, name in ((train, "training"), (heldout, "held-out"))
+    ]
+    notes = [f"split {split}: {sides[0]}, {sides[1]}"]
+    if aside := len(rows) - len(train) - len(heldout):
+        notes.append(f"{aside} validation cases are set aside, test cases being held out")
+    shared = leaks(train, heldout)
+    if shared:
+        images = len({image_key(case) for case in heldout})
+        remedy = "data.split=image" if split == "official" else "a split by image"
+        notes.append(
+            f"leak: {len(shared)} of {images} held-out images are also in training; "
+            f"{remedy} keeps them apart"
+        )
+    unreadable = {row.case.image for row in rows if not row.case.image_sha256}
+    if unreadable:
+        notes.append(f"{len(unreadable)} images cannot be read; their cases will be dropped")
+    return tuple(notes)

@@ -1,0 +1,140 @@
+"""One JSON object per line: medray's own layout, and that of the phantom dataset.
+
+    {"id": "a-1", "image": "images/a.png", "question": "…", "answer": "…",
+     "answer_type": "closed", "split": "train", "patient_id": "…", "study_id": "…",
+     "regions": [{"label": "nodule", "box": [10, 12, 20, 24]}, {"label": "…", "mask": "m.png"}],
+     "truth": {"side": "left"}, "source": "…", "licence": "CC-BY-4.0"}
+
+`image`, `question` and `answer` are required; paths are relative to the file; an `id` left
+out becomes the file's folder and the line number. In place of `regions`, rows may have
+`mask` (paths) or else `boxes` ({"label", "xyxy"}), as collections of lesions do.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from medray.data.regions import Bad, read_regions
+from medray.data.rows import (
+    existing_folder,
+    infer_answer_type,
+    is_scalar,
+    parse_json,
+    read_text,
+    words,
+)
+from medray.data.splits import Row
+from medray.errors import DataError
+from medray.imaging.load import file_sha256
+from medray.records import AnswerType, Case
+
+FILE_NAME = "records.jsonl"
+SPLITS = {"train": "train", "heldout": "heldout", "test": "heldout", "validation": "validation"}
+TEXTS = ("id", "answer_type", "split", "patient_id", "study_id", "source", "licence")
+
+
+def read_jsonl(path: str | None) -> list[Row]:
+    """All rows of a .jsonl file, or of records.jsonl in a folder, in the file's order.
+
+    Raises DataError naming the file, the line and the field at fault.
+    """
+    given = existing_folder(path, "jsonl")
+    file = given / FILE_NAME if given.is_dir() else given
+    if not file.exists():
+        raise DataError(str(given), f"no {FILE_NAME} in it", "give its folder or a .jsonl file")
+    digest = functools.cache(file_sha256)
+    rows: list[Row] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{file}:{number}"
+        row = _read(parse_json(line, where), file, number, digest)
+        first = seen.setdefault(row.case.case_id, number)
+        if first != number:
+            raise DataError(
+                f"{where}: id = {row.case.case_id!r}", f"is also on line {first}", "make ids unique"
+            )
+        rows.append(row)
+    return _place_validation(rows)
+
+
+def read_phantom(path: str | None) -> list[Row]:
+    """As `read_jsonl`; a missing folder is answered with how to write one."""
+    if not path or not Path(path).exists():
+        raise DataError(
+            path or "data.path", "no phantom dataset there", "write one: medray phantom write DIR"
+        )
+    return read_jsonl(path)
+
+
+def _read(item: Any, file: Path, number: int, digest: Callable[[str], str]) -> Row:
+    where = f"{file}:{number}"
+    if not isinstance(item, dict):
+        raise DataError(where, "is not a JSON object", "write one object per line")
+    try:
+        return _row(item, file, number, digest)
+    except Bad as bad:
+        raise DataError(f"{where}: {bad.field}", bad.why, "correct the line") from None
+
+
+def _row(item: dict[str, Any], file: Path, number: int, digest: Callable[[str], str]) -> Row:
+    for key in ("image", "question", "answer"):
+        if key not in item:
+            raise Bad(key, "is missing")
+    for key in ("image", "question"):
+        if not isinstance(item[key], str) or not item[key].strip():
+            raise Bad(key, "is not a text, or empty")
+    for key in (*TEXTS, "answer"):
+        if not is_scalar(item.get(key)):
+            raise Bad(key, "is not a text or number")
+    image = str(file.parent / item["image"])
+    answer = words(item["answer"])
+    case = Case(
+        case_id=words(item.get("id")) or f"{file.absolute().parent.name}-{number}",
+        image=image,
+        image_sha256=digest(image),
+        question=words(item["question"]),
+        reference=answer,
+        answer_type=_answer_type(words(item.get("answer_type")), answer),
+        regions=read_regions(item, file.parent),
+        truth=_truth(item.get("truth")),
+        patient_id=words(item.get("patient_id")),
+        source=words(item.get("source")) or words(item.get("dataset")),
+        licence=words(item.get("licence")),
+    )
+    split = words(item.get("split"))
+    if split and split not in SPLITS:
+        raise Bad("split", f"{split!r} is not one of {', '.join(SPLITS)}")
+    return Row(case, split=SPLITS.get(split, ""), study_id=words(item.get("study_id")))
+
+
+def _answer_type(given: str, answer: str) -> AnswerType:
+    if not given:
+        return infer_answer_type(answer)
+    for known in get_args(AnswerType):
+        if given.lower() == known:
+            return known
+    raise Bad("answer_type", f"{given!r} is not one of {', '.join(get_args(AnswerType))}")
+
+
+def _truth(value: Any) -> tuple[tuple[str, str], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, dict):
+        raise Bad("truth", "is not a mapping of attributes")
+    for name, each in value.items():
+        if not is_scalar(each):
+            raise Bad(f"truth.{name}", "is not a text or number")
+    return tuple((str(name), words(each)) for name, each in value.items())
+
+
+def _place_validation(rows: list[Row]) -> list[Row]:
+    """Validation rows are held out, or set aside where there are test rows as well."""
+    has_test = any(row.split == "heldout" for row in rows)
+    place = "aside" if has_test else "heldout"
+    return [replace(row, split=place) if row.split == "validation" else row for row in rows]

@@ -1,0 +1,93 @@
+"""Lesion regions of one JSON row: boxes, masks, or both."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from medray.records import Region
+
+
+class Bad(Exception):
+    """A field of a row is wrong; the reader adds file and line."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(field, why)
+        self.field, self.why = field, why
+
+
+def read_regions(item: dict[str, Any], folder: Path) -> tuple[Region, ...]:
+    """`regions` of a row, or else its `mask` paths, or else its `boxes`. Raises Bad.
+
+    A mask goes before the boxes of the same row: those may be no more than its hull.
+    """
+    if item.get("regions") is not None:
+        entries = _list(item["regions"], "regions")
+        return tuple(_region(entry, folder, i) for i, entry in enumerate(entries))
+    if item.get("mask"):
+        masks = [item["mask"]] if isinstance(item["mask"], str) else _list(item["mask"], "mask")
+        labels = item.get("label")
+        named = isinstance(labels, list) and len(labels) == len(masks)
+        names = labels if named else [labels] * len(masks)
+        return tuple(
+            Region(label=_label(name), mask=_mask(mask, folder, f"mask[{i}]"))
+            for i, (mask, name) in enumerate(zip(masks, names or (), strict=True))
+        )
+    boxes = _list(item.get("boxes") or [], "boxes")
+    return tuple(_boxed(entry, "xyxy", f"boxes[{i}]") for i, entry in enumerate(boxes))
+
+
+def _region(entry: Any, folder: Path, index: int) -> Region:
+    field = f"regions[{index}]"
+    if not isinstance(entry, dict):
+        raise Bad(field, "is not a mapping")
+    has_box, has_mask = entry.get("box") is not None, entry.get("mask") is not None
+    if has_box == has_mask:
+        raise Bad(field, "needs a box or a mask, and not both")
+    if has_box:
+        return _boxed(entry, "box", field)
+    mask = _mask(entry["mask"], folder, f"{field}.mask")
+    return Region(_label(entry.get("label")), mask=mask, source=_source(entry))
+
+
+def _boxed(entry: Any, key: str, field: str) -> Region:
+    if not isinstance(entry, dict) or key not in entry:
+        raise Bad(field, f"has no {key}")
+    return Region(
+        _label(entry.get("label")), box=_box(entry[key], f"{field}.{key}"), source=_source(entry)
+    )
+
+
+def _box(value: Any, field: str) -> tuple[int, int, int, int]:
+    """Whole pixels around [x0, y0, x1, y1]."""
+    numbers = isinstance(value, list) and all(type(edge) in (int, float) for edge in value)
+    if not numbers or len(value) != 4 or not all(math.isfinite(edge) for edge in value):
+        raise Bad(field, "is not [x0, y0, x1, y1] in pixels")
+    x0, y0, x1, y1 = value
+    if not (x0 < x1 and y0 < y1):
+        raise Bad(field, "is empty: x0 < x1 and y0 < y1 are needed")
+    if x1 <= 0 or y1 <= 0:
+        raise Bad(field, "lies outside the image")
+    return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
+
+
+def _mask(value: Any, folder: Path, field: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise Bad(field, "is not the path of a mask")
+    return str(folder / value)
+
+
+def _list(value: Any, field: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise Bad(field, "is not a list")
+    return value
+
+
+def _label(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _source(entry: dict[str, Any]) -> str:
+    value = entry.get("source")
+    return value if isinstance(value, str) and value else "dataset"

@@ -1,0 +1,101 @@
+"""Which cases are trained on and which are held out; no image is ever in both by accident.
+
+A group (image, patient or study) goes to one side as a whole. Files with the same bytes
+are one image whatever their names, and groups that share an image are one group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from medray.errors import DataError
+from medray.records import Case
+
+GroupBy = Literal["image", "patient", "study"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case as its dataset places it.
+
+    `split`: "train", "heldout", "aside" (in neither), or "" where the dataset does not say.
+
+    >>> case = Case("rad-0", "a.png", "00", "Is there a nodule?", "Yes", "closed")
+    >>> Row(case, split="heldout").study_id
+    ''
+    """
+
+    case: Case
+    split: str = ""
+    study_id: str = ""
+
+
+def split_by_group(
+    rows: Sequence[Row], by: GroupBy, share: float, seed: int
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """(train, heldout): `share` of the groups, drawn by a hash of (seed, group), is held out.
+
+    With two groups or more, both sides get at least one. Raises DataError where the cases
+    have no patient or study to group by.
+    """
+    keys = _group_keys(rows, by)
+    order = sorted(set(keys), key=lambda key: seeded_hash(seed, f"{by}:{key}"))
+    count = min(max(round(share * len(order)), 1), len(order) - 1)
+    chosen = set(order[:count])
+    train = tuple(row.case for row, key in zip(rows, keys, strict=True) if key not in chosen)
+    heldout = tuple(row.case for row, key in zip(rows, keys, strict=True) if key in chosen)
+    return train, heldout
+
+
+def leaks(train: Iterable[Case], heldout: Iterable[Case]) -> list[str]:
+    """The images on both sides, as sorted image keys (sha256; path of an unreadable file)."""
+    return sorted({image_key(case) for case in train} & {image_key(case) for case in heldout})
+
+
+def shuffled(cases: Iterable[Case], seed: int) -> tuple[Case, ...]:
+    """The same order for the same seed, whatever order the cases come in."""
+    return tuple(sorted(cases, key=lambda case: seeded_hash(seed, f"order:{case.case_id}")))
+
+
+def image_key(case: Case) -> str:
+    """What makes two cases show the same image."""
+    return case.image_sha256 or f"unreadable:{case.image}"
+
+
+def seeded_hash(seed: int, text: str) -> str:
+    """Hexadecimal digest by which things are put into a seeded order."""
+    return hashlib.sha256(f"{seed}:{text}".encode()).hexdigest()
+
+
+def _group_keys(rows: Sequence[Row], by: GroupBy) -> list[str]:
+    """One key per row: the smallest image key among all rows connected to it."""
+    parents: dict[str, str] = {}
+    nodes = [(image_key(row.case), _group_node(row, by)) for row in rows]
+    for image, group in nodes:
+        first, second = sorted((_root(parents, f"1 {image}"), _root(parents, f"2 {group}")))
+        parents[second] = first
+    return [_root(parents, f"1 {image}") for image, _ in nodes]
+
+
+def _root(parents: dict[str, str], node: str) -> str:
+    while (parent := parents.setdefault(node, node)) != node:
+        parents[node] = parents[parent]
+        node = parents[node]
+    return node
+
+
+def _group_node(row: Row, by: GroupBy) -> str:
+    of: dict[GroupBy, Callable[[Row], str]] = {
+        "image": lambda row: image_key(row.case),
+        "patient": lambda row: row.case.patient_id,
+        "study": lambda row: row.study_id,
+    }
+    value = of[by](row)
+    if not value:
+        raise DataError(
+            f"data.split {by}", f"case {row.case.case_id} has no {by}_id", "use data.split=image"
+        )
+    return value

@@ -1,0 +1,42 @@
+"""The order in which a run meets its cases: endless, shuffled by epoch, resumable by position."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from medray.records import Case
+
+
+def take(cases: Sequence[Case], *, position: int, count: int, seed: int) -> list[Case]:
+    """`count` cases from `position` on; every epoch is a permutation of its own.
+
+    A pure function of its arguments: a run resumes by remembering one number.
+    """
+    taken: list[Case] = []
+    while len(taken) < count:
+        epoch, start = divmod(position + len(taken), len(cases))
+        order = _epoch_order(len(cases), epoch, seed)
+        taken += [cases[i] for i in order[start : start + count - len(taken)]]
+    return taken
+
+
+def _epoch_order(size: int, epoch: int, seed: int) -> list[int]:
+    order = list(range(size))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return order
+
+
+def spread(cases: Sequence[Case], count: int) -> list[Case]:
+    """`count` cases evenly spread over `cases` (fewer where there are fewer)."""
+    count = min(count, len(cases))
+    return [cases[i * len(cases) // count] for i in range(count)]
+
+
+def of_studies(cases: Sequence[Case], studies: int) -> list[Case]:
+    """All cases of the first `studies` distinct images, in order."""
+    images: dict[str, None] = {}
+    for case in cases:
+        images.setdefault(case.image_sha256 or case.image)
+    kept = set(list(images)[:studies])
+    return [case for case in cases if (case.image_sha256 or case.image) in kept]

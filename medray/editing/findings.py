@@ -1,0 +1,103 @@
+"""The findings editor: judges by claims, changes only what is wrong, and checks its own work."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from random import Random
+
+from medray.editing.base import Replacement, apply, arrange, build_edit, edit_fraction
+from medray.editing.facts import Facts, facts
+from medray.editing.grammar import fix_articles
+from medray.editing.judge import Judgement, judge
+from medray.editing.lexicon import ontology
+from medray.editing.opposite import other_worlds
+from medray.editing.rewrite import candidates
+from medray.records import Edit, Span
+
+_SMALL = 0.5  # a variant that changes more than this share of the words is only a last resort
+
+
+class FindingsEditor:
+    """Rule-based, offline and deterministic.
+
+    What it returns has been judged again: a corrected answer is right, a wrong variant is
+    wrong. Where that fails, or nothing can be compared, it abstains and says why:
+    empty-answer, not-comparable, cannot-rewrite, no-variant.
+
+    >>> FindingsEditor().edit("Which side?", "Left", "Right", seed=0).text
+    'Left'
+    """
+
+    name = "findings"
+    version = "1"
+
+    def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
+        """Judge the answer against the reference, and make the other side of the pair."""
+        known = facts(question, reference)
+        judgement = judge(answer, known)
+        severity = ontology().severity
+        if judgement.verdict == "abstain":
+            return Edit("abstain", reason=judgement.reason)
+        if judgement.verdict == "wrong":
+            corrected = _corrected(answer, judgement, known)
+            if corrected is None:
+                return Edit("abstain", reason="cannot-rewrite")
+            return build_edit("wrong", answer, corrected, severity, _why(corrected))
+        variant = _variant(answer, judgement, known, _rng(seed, question, reference, answer))
+        if variant is None:
+            return Edit("abstain", reason="no-variant")
+        return build_edit("right", answer, variant, severity, "agrees with the reference")
+
+
+def _corrected(answer: str, judgement: Judgement, known: Facts) -> tuple[Replacement, ...] | None:
+    """The first way of rewriting after which the answer is right."""
+    for way in candidates(judgement, known):
+        changes = _arranged(answer, way)
+        if changes and judge(apply(answer, changes), known).verdict == "right":
+            return changes
+    return None
+
+
+def _variant(
+    answer: str, judgement: Judgement, known: Facts, rng: Random
+) -> tuple[Replacement, ...] | None:
+    """A wrong variant: the first small one, else the first at all."""
+    large: tuple[Replacement, ...] | None = None
+    for world in other_worlds(judgement, known, rng):
+        changed = judge(answer, world)
+        if changed.verdict != "wrong":
+            continue
+        for way in candidates(changed, world):
+            changes = _arranged(answer, way)
+            if not changes or not _mendable(apply(answer, changes), known):
+                continue
+            if edit_fraction(answer, _spans(changes)) <= _SMALL:
+                return changes
+            large = large or changes
+            break
+    return large
+
+
+def _mendable(variant: str, known: Facts) -> bool:
+    """Whether a variant is wrong, and the way back is known: then it is wrong in our own terms."""
+    judgement = judge(variant, known)
+    return judgement.verdict == "wrong" and _corrected(variant, judgement, known) is not None
+
+
+def _arranged(answer: str, way: Sequence[Replacement]) -> tuple[Replacement, ...]:
+    return arrange(answer, fix_articles(answer, arrange(answer, way)))
+
+
+def _spans(changes: Sequence[Replacement]) -> list[Span]:
+    return [Span(c.start, c.end, c.error_type, 1.0, "") for c in changes]
+
+
+def _why(changes: Sequence[Replacement]) -> str:
+    return "; ".join(dict.fromkeys(change.reason for change in changes))
+
+
+def _rng(seed: int, *texts: str) -> Random:
+    """A stream of its own for every case, equal on every machine."""
+    key = "\0".join((str(seed), *texts)).encode("utf-8", "surrogatepass")
+    return Random(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))

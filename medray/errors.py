@@ -1,0 +1,70 @@
+"""One hierarchy of errors. Every message says what is wrong, why, and what to do.
+
+`UserError` ends the command with exit code 2 and a single line; `RunFailed` with 3;
+`StoppedOnRequest` with 75 (after a checkpoint). `ItemError` never ends a run: it
+turns one item into a dropped row of the ledger, its `reason` in `drop_reason`.
+"""
+
+from __future__ import annotations
+
+
+class MedrayError(Exception):
+    """Base class. `what`: the value at fault; `why`: why it is wrong; `todo`: the remedy."""
+
+    exit_code = 3
+
+    def __init__(self, what: str, why: str = "", todo: str = "") -> None:
+        self.what, self.why, self.todo = what, why, todo
+        super().__init__(what, why, todo)
+
+    def __str__(self) -> str:
+        text = self.what + (f": {self.why}" if self.why else "")
+        return " ".join((text + (f" — {self.todo}" if self.todo else "")).split())
+
+
+class UserError(MedrayError):
+    """The user's input is wrong; nothing was started and nothing is lost."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """The YAML file or an override is wrong."""
+
+
+class DataError(UserError):
+    """A dataset is missing, is not what it claims to be, or is empty."""
+
+
+class ModelError(UserError):
+    """A model directory cannot be used."""
+
+
+class ResourceError(UserError):
+    """The cluster has not what the configuration asks for."""
+
+
+class RunFailed(MedrayError):
+    """The run cannot go on."""
+
+    exit_code = 3
+
+
+class StoppedOnRequest(MedrayError):
+    """The run was asked to stop and has written its checkpoint."""
+
+    exit_code = 75
+
+
+class ItemError(MedrayError):
+    """One item cannot be used; the run goes on without it.
+
+    `reason` is a short kebab-case word for the ledger, e.g. ``image-missing``.
+    """
+
+    def __init__(self, reason: str, what: str = "") -> None:
+        self.reason = reason
+        super().__init__(what or reason)
+
+    def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
+        return (type(self), (self.reason, self.what))  # the arguments are not those of the base

@@ -1,0 +1,216 @@
+"""What the answers of one checkpoint are worth, by rules that anyone can recompute.
+
+A phantom's truth is complete: whatever else an answer asserts contradicts it. Of a real case
+only the reference is known, and only what contradicts it counts against an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from medray.editing.claims import Statement, claims, read, subject_of
+from medray.editing.facts import facts, proposition
+from medray.editing.judge import judge
+from medray.editing.lexicon import ontology, phrase_words
+from medray.records import Case
+
+_YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+RATES = ("report_exact", "closed_accuracy", "open_recall", "hallucination_rate", "finding_f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """One attribute that an answer asserts, and whether what is known contradicts it.
+
+    `error_type` is the kind of error it is where it is contradicted.
+    """
+
+    attribute: str
+    value: str
+    error_type: str
+    contradicted: bool
+
+
+def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, object]:
+    """All metrics of the cases that have an answer (by case_id); None where none applies.
+
+    n                   distinct studies (images)
+    answers             answers evaluated
+    report_exact        share of reports with known truth that assert it all and nothing else
+    closed_accuracy     share of closed answers whose first yes/no is the reference's
+    open_recall         mean share of the reference's words that the open answers contain
+    hallucination_rate  contradicted attributes / asserted attributes, over all answers
+    finding_f1          micro F1 of the findings positively asserted in reports
+    by_error_type       {type: {"asserted": …, "contradicted": …}}
+    """
+    told = [(case, answers[case.case_id]) for case in cases if case.case_id in answers]
+    asserted = [(case, answer, assertions(case, answer)) for case, answer in told]
+    tally: dict[str, Counter[str]] = {}
+    for _, _, found in asserted:
+        for item in found:
+            counts = tally.setdefault(item.error_type, Counter(asserted=0, contradicted=0))
+            counts.update(asserted=1, contradicted=int(item.contradicted))
+    total = sum(counts["asserted"] for counts in tally.values())
+    wrong = sum(counts["contradicted"] for counts in tally.values())
+    return {
+        "n": len({case.image_sha256 or case.image for case, _ in told}),
+        "answers": len(told),
+        "report_exact": _mean(
+            _exact(case, found)
+            for case, _, found in asserted
+            if case.answer_type == "report" and case.truth
+        ),
+        "closed_accuracy": _mean(
+            _closed(case, answer) for case, answer in told if case.answer_type == "closed"
+        ),
+        "open_recall": _mean(
+            _recall(case.reference, answer) for case, answer in told if case.answer_type == "open"
+        ),
+        "hallucination_rate": wrong / total if total else None,
+        "finding_f1": _finding_f1([item for item in told if item[0].answer_type == "report"]),
+        "by_error_type": {kind: dict(tally[kind]) for kind in sorted(tally)},
+    }
+
+
+def compare_table(
+    before: Mapping[str, object], after: Mapping[str, object]
+) -> list[tuple[str, float | None, float | None]]:
+    """Rows (name, before, after): the rates, and the contradicted share by error type."""
+    rows = [(name, _number(before.get(name)), _number(after.get(name))) for name in RATES]
+    shares = [_shares(result) for result in (before, after)]
+    for kind in sorted({*shares[0], *shares[1]}):
+        rows.append((f"wrong {kind}", shares[0].get(kind), shares[1].get(kind)))
+    return rows
+
+
+def assertions(case: Case, answer: str) -> list[Assertion]:
+    """What the answer asserts about the case, each thing once."""
+    found = _against_truth(case, answer) if case.truth else _against_reference(case, answer)
+    return list(dict.fromkeys(found))
+
+
+def _against_truth(case: Case, answer: str) -> Iterable[Assertion]:
+    truth = dict(case.truth)
+    for statement in _statements(case.question, answer):
+        if statement.subject == "heart":
+            value = statement.head.value if statement.head else ""
+            yield Assertion("heart", value, "attribute", value != truth.get("heart"))
+            continue
+        yield from _head(statement, truth)
+        for m in statement.details if statement.polarity else ():
+            kind = ontology().attributes[m.attribute].error_type
+            agrees = (m.value == truth.get(m.attribute)) != m.negated
+            value = f"not {m.value}" if m.negated else m.value
+            yield Assertion(m.attribute, value, kind, not agrees)
+
+
+def _head(statement: Statement, truth: Mapping[str, str]) -> Iterable[Assertion]:
+    """The finding a statement asserts or denies, held against the complete truth."""
+    if statement.head is None:
+        return
+    onto, kind, real = ontology(), statement.head.value, truth.get("kind", "none")
+    covered = real in onto.findings and onto.covers(kind, real)
+    if not statement.polarity:
+        value = "none" if onto.findings[kind].generic else f"not {kind}"
+        yield Assertion("kind", value, "presence", covered)
+    elif onto.findings[kind].generic or real == "none":
+        yield Assertion("kind", kind, "presence", not covered)
+    else:
+        yield Assertion("kind", kind, "kind", kind != real)
+
+
+def _against_reference(case: Case, answer: str) -> Iterable[Assertion]:
+    """Comparisons with the reference, and what else is claimed, as not contradicted."""
+    judgement = judge(answer, facts(case.question, case.reference))
+    seen = set()
+    for outcome in judgement.outcomes:
+        m = outcome.mention
+        seen.add((m.start, m.end) if m else None)
+        value = m.value if m else str(judgement.answer.word)
+        yield Assertion(outcome.attribute, value, outcome.error_type, not outcome.agrees)
+    for claim in claims(answer, case.question):
+        if (claim.start, claim.end) not in seen:
+            known = ontology().attributes.get(claim.attribute)
+            other = "attribute" if claim.attribute == "heart" else "presence"
+            kind = known.error_type if known else other
+            yield Assertion(claim.attribute, claim.value, kind, False)
+
+
+def _statements(question: str, answer: str) -> list[Statement]:
+    """What an answer states, its yes or no included."""
+    reading = read(answer, subject=subject_of(question))
+    proposal = proposition(question)
+    statements = list(reading.statements)
+    if reading.word is not None and proposal is not None:
+        statements += proposal.told(reading.word)[0]
+    return statements
+
+
+def _exact(case: Case, found: Sequence[Assertion]) -> bool:
+    """All of the truth asserted, nothing contradicted, nothing beside it."""
+    positive = {(a.attribute, a.value) for a in found if not a.value.startswith("not ")}
+    return positive == set(case.truth) and not any(a.contradicted for a in found)
+
+
+def _closed(case: Case, answer: str) -> bool:
+    wanted, said = (_YES_NO.search(text) for text in (case.reference, answer))
+    if wanted is None:  # an option ("CT or MRI?")
+        return judge(answer, facts(case.question, case.reference)).verdict == "right"
+    return said is not None and said.group().lower() == wanted.group().lower()
+
+
+def _recall(reference: str, answer: str) -> float:
+    gold, said = set(phrase_words(reference)), set(phrase_words(answer))
+    return len(gold & said) / len(gold) if gold else 0.0
+
+
+def _finding_f1(reports: Sequence[tuple[Case, str]]) -> float | None:
+    """Micro F1 over findings; an enlarged heart is one. None where there is no finding at all."""
+    hits = said_total = known_total = 0
+    for case, answer in reports:
+        said = _findings(_statements(case.question, answer))
+        if case.truth:
+            truth = dict(case.truth)
+            known = {truth.get("kind", "none")} - {"none"}
+            known |= {"cardiomegaly"} if truth.get("heart") == "enlarged" else set()
+        else:
+            known = _findings(_statements(case.question, case.reference))
+        hits += len(said & known)
+        said_total += len(said)
+        known_total += len(known)
+    return 2 * hits / (said_total + known_total) if said_total + known_total else None
+
+
+def _findings(statements: Iterable[Statement]) -> set[str]:
+    found = set()
+    for statement in statements:
+        if statement.head is None or not statement.polarity:
+            continue
+        if statement.subject == "lesion":
+            found.add(statement.head.value)
+        elif statement.head.value == "enlarged":
+            found.add("cardiomegaly")
+    return found
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    numbers = [float(value) for value in values]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def _shares(result: Mapping[str, object]) -> dict[str, float]:
+    table = result.get("by_error_type")
+    if not isinstance(table, Mapping):
+        return {}
+    return {
+        str(kind): counts["contradicted"] / counts["asserted"]
+        for kind, counts in table.items()
+        if counts["asserted"]
+    }
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None

@@ -1,0 +1,1 @@
+"""Images: reading them whatever their format, lesion regions, and corrupting a region."""

@@ -1,0 +1,124 @@
+"""One way to read an image file: uint8 [H, W, 3] RGB, whatever the file holds.
+
+What goes wrong is an ItemError with one of four reasons: image-missing, image-empty,
+image-truncated, image-unreadable. Its message holds the file's name and nothing of what
+the file says, so that no patient's data reach a log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from medray.errors import ItemError
+from medray.imaging.dicom import looks_like_dicom, read_dicom
+from medray.imaging.scale import MAX_PIXELS, by_range
+
+# Told by content, not by name. Everything else Pillow reads stays outside on purpose.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
+HEAD_BYTES = 132  # enough for the DICOM preamble and magic
+TAIL_BYTES = 64
+
+
+def load_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a PNG, JPEG, DICOM (or TIFF, BMP, GIF, WebP) file, first frame.
+
+    Transparency is laid on white, EXIF orientation applied, more than 8 bits scaled by the
+    range of the picture; DICOM as described in `medray.imaging.dicom`.
+
+    Returns uint8 [H, W, 3] in RGB. Raises ItemError (see the module).
+    """
+    path = Path(path)
+    head, tail = _ends(path)
+    if looks_like_dicom(path, head):
+        return read_dicom(path)
+    return _read_picture(path, head, tail)
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal digest of a file's bytes; "" where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def pixels_sha256(array: np.ndarray) -> str:
+    """Hexadecimal digest of an array's dtype, shape and bytes (in C order)."""
+    header = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def encode_png(array: np.ndarray) -> bytes:
+    """PNG file of a uint8 [H, W, 3] or [H, W] array, or of a bool [H, W] mask (0 or 255)."""
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a file that exists and is not empty."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            file.seek(max(0, size - TAIL_BYTES))
+            tail = file.read(TAIL_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ItemError("image-missing", f"{path.name}: no such file") from None
+    except (OSError, ValueError):  # a folder, no permission, a NUL in the name
+        raise ItemError("image-unreadable", f"{path.name}: cannot be opened") from None
+    if not head:
+        raise ItemError("image-empty", f"{path.name}: has no bytes")
+    return head, tail
+
+
+def _read_picture(path: Path, head: bytes, tail: bytes) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on metadata are not ours to show
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ItemError("image-unreadable", f"{path.name}: more than {MAX_PIXELS} px")
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except ItemError:
+        raise
+    except MemoryError:
+        raise
+    except Exception:  # decoders of damaged files raise almost anything
+        if _cut_short(head, tail):
+            raise ItemError("image-truncated", f"{path.name}: the file is cut short") from None
+        raise ItemError("image-unreadable", f"{path.name}: not a readable image") from None
+
+
+def _cut_short(head: bytes, tail: bytes) -> bool:
+    """Whether a file that failed to decode lacks the end its own format prescribes."""
+    if head.startswith(b"\x89PNG"):
+        return b"IEND" not in tail
+    if head.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in tail
+    if head.startswith(b"GIF8"):
+        return not tail.endswith(b";")
+    return False
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """Any Pillow mode → uint8 [H, W, 3]."""
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = by_range(np.asarray(image))
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        image = Image.alpha_composite(white, layer)
+    return np.array(image.convert("RGB"))

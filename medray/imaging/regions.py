@@ -1,0 +1,63 @@
+"""Lesion regions as one boolean mask of the image's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medray.errors import ItemError
+from medray.imaging.scale import MAX_PIXELS
+from medray.records import Region
+
+
+def region_mask(regions: Iterable[Region], height: int, width: int) -> np.ndarray | None:
+    """The union of all boxes and masks: bool [height, width].
+
+    None where no pixel is marked: no regions, empty masks, boxes outside the image.
+    Raises ItemError mask-size | mask-missing | mask-unreadable.
+    """
+    union = np.zeros((height, width), dtype=bool)
+    for region in regions:
+        if region.box is not None:
+            x0, y0, x1, y1 = (max(0, edge) for edge in region.box)
+            union[y0:y1, x0:x1] = True
+        if region.mask is not None:
+            union |= read_mask(region.mask, height, width)
+    return union if union.any() else None
+
+
+def read_mask(path: str | Path, height: int, width: int) -> np.ndarray:
+    """The non-zero pixels of a PNG: bool [height, width]. Palette masks count by index.
+
+    Raises ItemError mask-size | mask-missing | mask-unreadable.
+    """
+    name = Path(path).name
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ItemError("mask-unreadable", f"{name}: more than {MAX_PIXELS} px")
+            values: np.ndarray = np.asarray(image)
+            bands = len(image.getbands())
+    except FileNotFoundError:
+        raise ItemError("mask-missing", f"{name}: no such file") from None
+    except (ItemError, MemoryError):
+        raise
+    except Exception:  # decoders of damaged files raise almost anything
+        raise ItemError("mask-unreadable", f"{name}: not a readable image") from None
+    if values.shape[:2] != (height, width):
+        found = f"{values.shape[1]}x{values.shape[0]}"
+        raise ItemError("mask-size", f"{name}: {found} px, the image has {width}x{height}")
+    if values.ndim == 3:  # transparency marks nothing
+        values = values[:, :, : 1 if bands == 2 else 3].max(axis=2)
+    return values != 0
+
+
+def mask_outline(mask: np.ndarray) -> np.ndarray:
+    """The outermost pixels of a mask, for drawing: bool [H, W] → bool [H, W]."""
+    from skimage.segmentation import find_boundaries
+
+    # padded, so that a region touching the border is closed there as well
+    return find_boundaries(np.pad(mask, 1), mode="inner")[1:-1, 1:-1]

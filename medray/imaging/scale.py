@@ -1,0 +1,26 @@
+"""Values of any depth to 8 bits, and the largest picture that is read at all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# 240 MB in RGB: above any radiograph, below what a decompression bomb needs to hurt.
+MAX_PIXELS = 80_000_000
+
+
+def by_range(values: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Scale values linearly so that their own minimum is 0 and their maximum 255.
+
+    values: any real dtype, [H, W]; `valid`: bool [H, W], pixels that count for the range.
+    A constant picture becomes 0. Returns uint8 [H, W].
+    """
+    values = np.nan_to_num(values.astype(np.float64))
+    counted = values if valid is None or not valid.any() else values[valid]
+    return between(values, float(counted.min()), float(counted.max()))
+
+
+def between(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Scale values so that `low` is 0 and `high` 255, clipped. Returns uint8, same shape."""
+    if high == low:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint(np.clip((values - low) / (high - low), 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -1,0 +1,340 @@
+"""What became of every pair: one row per issued item, one immutable Parquet file per step.
+
+    issue ──▶ response ──▶ trained | skipped | drop ──▶ close_step
+
+Every issued id ends exactly once, with a reason unless it was trained. At each step
+
+    issued = trained + dropped + in_flight
+
+is checked over the whole run, across kills and resumes; `skipped` (the step's loss was not
+finite) counts as dropped. Patient ids never come in here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from medray.errors import RunFailed, UserError
+from medray.records import Case, Dropped, Pair, PairScore, Response, Span
+from medray.rundir import RunDirectory, replacing, step_files, step_of
+
+_SPANS = pa.list_(
+    pa.struct(
+        [
+            ("start", pa.int32()),
+            ("end", pa.int32()),
+            ("error_type", pa.string()),
+            ("severity", pa.float64()),
+            ("reason", pa.string()),
+        ]
+    )
+)
+SCHEMA = pa.schema(
+    [
+        *[(name, pa.string()) for name in ("pair_id", "case_id")],
+        *[(name, pa.int64()) for name in ("step", "policy_version")],
+        *[(name, pa.string()) for name in ("image_sha256", "corrupted_sha256")],
+        *[(name, pa.string()) for name in ("region_source", "corruption")],
+        *[(name, pa.string()) for name in ("question", "reference", "response")],
+        *[(name, pa.string()) for name in ("chosen", "rejected")],
+        *[(name, _SPANS) for name in ("chosen_spans", "rejected_spans")],
+        ("response_was_correct", pa.bool_()),
+        ("relevance", pa.float64()),
+        *[(name, pa.string()) for name in ("editor", "status", "drop_reason")],
+        *[(name, pa.float64()) for name in ("loss", "chosen_logp", "rejected_logp")],
+        *[(name, pa.float64()) for name in ("chosen_ref_logp", "rejected_ref_logp")],
+    ]
+)
+_EMPTY = SCHEMA.empty_table()
+_TOTALS = b"medray.totals"  # key of the file's metadata: the run's counts when it was written
+_BUG = "this is a bug in medray: please report it with the logs"
+
+
+class LedgerError(RunFailed):
+    """The books do not balance: an id is unknown, was recorded twice, or has no reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCounts:
+    """Items issued and ended in one step (or in all, see `Ledger.totals`), and those open.
+
+    >>> StepCounts(issued=32, trained=30, dropped=2, in_flight=0).balanced
+    True
+    """
+
+    issued: int = 0
+    trained: int = 0
+    dropped: int = 0
+    in_flight: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        return self.issued == self.trained + self.dropped + self.in_flight
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What earlier steps left behind: the ids they ended, their counts, the last of them."""
+
+    ended: frozenset[str] = frozenset()
+    totals: StepCounts = StepCounts()
+    last_step: int = 0
+
+
+class Ledger:
+    """The books of a fresh run; `Ledger.reopen` continues those of a resumed one.
+
+    A row's id is the id its item was issued under: `Response.item_id` and every `pair_id`
+    are that id. Every method raises LedgerError, with the ids, rather than record nonsense.
+    """
+
+    def __init__(self, run_dir: str | os.PathLike[str], *, _books: _Books | None = None) -> None:
+        self.folder = RunDirectory(run_dir).ledger
+        if _books is None and step_files(self.folder, ".parquet"):
+            why = "already has steps of an earlier run"
+            raise LedgerError(str(self.folder), why, "resume that run, or give another run.name")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        books = _books or _Books()
+        self._last_step = books.last_step
+        self._totals = self._before = books.totals  # now, and when the last step was closed
+        self._ended = set(books.ended)  # over the whole run
+        self._open: dict[str, Case] = {}  # issued, not yet ended
+        self._responses: dict[str, Response] = {}  # of the open ones
+        self._rows: list[dict[str, Any]] = []  # ended since the last step was closed
+
+    @classmethod
+    def reopen(cls, run_dir: str | os.PathLike[str], last_step: int) -> Ledger:
+        """Continue after `last_step`: later step files are deleted, earlier ones counted.
+
+        What was in flight at the checkpoint has no row and is to be issued again. Raises
+        LedgerError where a step is missing or the files do not add up; nothing is deleted then.
+        """
+        folder = RunDirectory(run_dir).ledger
+        files = step_files(folder, ".parquet")
+        books = _read_books(folder, [path for path in files if step_of(path) <= last_step])
+        if books.last_step != last_step:
+            why = f"ends at step {books.last_step}, but the checkpoint is of step {last_step}"
+            raise LedgerError(str(folder), why, "restore the files, or start a new run")
+        for path in [*files, *folder.glob(".step-*.tmp")]:
+            if path.suffix == ".tmp" or step_of(path) > last_step:
+                path.unlink()
+        return cls(run_dir, _books=books)
+
+    @property
+    def totals(self) -> StepCounts:
+        """Counts since the first step of the run, earlier lives of it included."""
+        return self._totals
+
+    @property
+    def in_flight(self) -> tuple[str, ...]:
+        """Ids issued and not yet ended, in order of issue."""
+        return tuple(self._open)
+
+    def issue(self, items: Iterable[tuple[str, Case]]) -> None:
+        """Register ids with the case each of them asks about."""
+        for item_id, case in items:
+            if item_id in self._open or item_id in self._ended:
+                raise LedgerError(item_id, "was issued twice", _BUG)
+            self._open[item_id] = case
+            self._count(issued=1)
+
+    def response(self, response: Response) -> None:
+        """Note what the policy said to an issued item; needed before it can be trained."""
+        case = self._case(response.item_id, response.case_id)
+        if self._responses.setdefault(response.item_id, response) != response:
+            raise LedgerError(response.item_id, f"two responses for case {case.case_id}", _BUG)
+
+    def trained(self, pair: Pair, score: PairScore) -> None:
+        """The pair was in a step that changed the weights."""
+        self._scored(pair, score)
+        if not math.isfinite(score.loss):
+            raise LedgerError(pair.pair_id, f"trained with a loss of {score.loss}", _BUG)
+        self._end(pair.pair_id, pair.policy_version, "trained", None, pair, score)
+
+    def skipped(self, pair: Pair, score: PairScore, reason: str = "non-finite-loss") -> None:
+        """The pair was scored in a step that left the weights as they were: it is dropped."""
+        self._scored(pair, score)
+        self._end(pair.pair_id, pair.policy_version, "skipped", reason, pair, score)
+
+    def drop(self, dropped: Dropped) -> None:
+        """The item did not become a trained pair; `dropped.reason` says why."""
+        self._case(dropped.pair_id, dropped.case_id)
+        version = dropped.policy_version
+        self._end(dropped.pair_id, version, "dropped", dropped.reason, dropped.pair, None)
+
+    def close_step(self, step: int) -> StepCounts:
+        """Check the identity, write ledger/step-NNNNNN.parquet, return the counts of this step.
+
+        `in_flight` is what remains open. Steps are closed in order, from 1, without a gap.
+        """
+        if step != self._last_step + 1:
+            why = f"closed after step {self._last_step}"
+            raise LedgerError(f"step {step}", why, _BUG)
+        self._check_identity()
+        table = pa.Table.from_pylist([{**row, "step": step} for row in self._rows], schema=SCHEMA)
+        totals = json.dumps(asdict(self._totals)).encode()
+        with replacing(self.folder / f"step-{step:06d}.parquet") as file:
+            pq.write_table(table.replace_schema_metadata({_TOTALS: totals}), file)
+        now, before = self._totals, self._before
+        self._rows, self._before, self._last_step = [], now, step
+        return StepCounts(
+            issued=now.issued - before.issued,
+            trained=now.trained - before.trained,
+            dropped=now.dropped - before.dropped,
+            in_flight=now.in_flight,
+        )
+
+    def _case(self, item_id: str, case_id: str) -> Case:
+        """The case of an open item; LedgerError where the item is not open or not of that case."""
+        if item_id in self._ended:
+            raise LedgerError(item_id, "was recorded twice", _BUG)
+        if item_id not in self._open:
+            raise LedgerError(item_id, "was never issued", _BUG)
+        case = self._open[item_id]
+        if case.case_id != case_id:
+            raise LedgerError(item_id, f"issued for {case.case_id}, ended for {case_id}", _BUG)
+        return case
+
+    def _scored(self, pair: Pair, score: PairScore) -> None:
+        self._case(pair.pair_id, pair.case_id)
+        if score.pair_id != pair.pair_id:
+            raise LedgerError(pair.pair_id, f"came with the score of {score.pair_id}", _BUG)
+        if pair.pair_id not in self._responses:
+            raise LedgerError(pair.pair_id, "was trained on without a response", _BUG)
+
+    def _end(
+        self,
+        item_id: str,
+        policy_version: int,
+        status: str,
+        reason: str | None,
+        pair: Pair | None,
+        score: PairScore | None,
+    ) -> None:
+        if status != "trained" and not (reason or "").strip():
+            raise LedgerError(item_id, f"{status} without a reason", _BUG)
+        response = self._responses.get(item_id)
+        if response is not None and response.policy_version != policy_version:
+            versions = f"of version {policy_version}, its response of {response.policy_version}"
+            raise LedgerError(item_id, versions, _BUG)
+        row = {"pair_id": item_id, "policy_version": policy_version, "status": status}
+        row |= _case_columns(self._open.pop(item_id))
+        self._responses.pop(item_id, None)
+        row |= {
+            "drop_reason": _text(reason),
+            "response": _text(response.text if response else None),
+        }
+        self._rows.append(row | _pair_columns(pair) | _score_columns(score))
+        self._ended.add(item_id)
+        self._count(trained=int(status == "trained"), dropped=int(status != "trained"))
+
+    def _count(self, issued: int = 0, trained: int = 0, dropped: int = 0) -> None:
+        now = self._totals
+        self._totals = StepCounts(
+            issued=now.issued + issued,
+            trained=now.trained + trained,
+            dropped=now.dropped + dropped,
+            in_flight=len(self._open),
+        )
+
+    def _check_identity(self) -> None:
+        """The counts, the set of ended ids and the rows are kept apart: they must agree."""
+        now, before = self._totals, self._before
+        rows = now.trained + now.dropped - before.trained - before.dropped
+        ids_agree = len(self._ended) == now.trained + now.dropped
+        if now.balanced and rows == len(self._rows) and ids_agree:
+            return
+        why = (
+            f"issued {now.issued} ≠ trained {now.trained} + dropped {now.dropped} + in flight "
+            f"{now.in_flight} (rows {len(self._rows)}, in flight {', '.join(self._open) or 'none'})"
+        )
+        raise LedgerError("the ledger does not balance", why, _BUG)
+
+
+def read_ledger(run_dir: str | os.PathLike[str]) -> pa.Table:
+    """All rows of a run in order of steps; columns as SCHEMA. Raises UserError if unreadable."""
+    tables = [_read(path) for path in step_files(RunDirectory(run_dir).ledger, ".parquet")]
+    return pa.concat_tables([table.replace_schema_metadata(None) for table in tables] or [_EMPTY])
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns, schema=SCHEMA)
+    except (OSError, pa.ArrowException) as error:
+        why = f"is not a ledger file ({' '.join(str(error).split())[:200]})"
+        raise UserError(str(path), why, "restore it from a copy of the run") from None
+
+
+def _read_books(folder: Path, files: Sequence[Path]) -> _Books:
+    """Count the rows of the files and hold them against the totals the last one states."""
+    ended: list[str] = []
+    trained, stated = 0, StepCounts()
+    for expected, path in enumerate(files, 1):
+        if step_of(path) != expected:
+            raise LedgerError(str(folder), f"step {expected} is missing", "restore the file")
+        table = _read(path, ["pair_id", "status"])
+        ended += table["pair_id"].to_pylist()
+        trained += pc.sum(pc.equal(table["status"], "trained")).as_py() or 0
+        metadata = pq.read_metadata(path).metadata or {}
+        stated = StepCounts(**json.loads(metadata.get(_TOTALS, b"{}")))
+    if (trained, len(ended)) != (stated.trained, stated.trained + stated.dropped):
+        why = f"{trained} trained of {len(ended)} rows, but the last step states {stated}"
+        raise LedgerError(str(folder), why, "restore the files")
+    if len(set(ended)) != len(ended):
+        twice = next(item for item in ended if ended.count(item) > 1)
+        raise LedgerError(twice, f"is in {folder} twice", "restore the files")
+    totals = StepCounts(issued=len(ended), trained=trained, dropped=len(ended) - trained)
+    return _Books(frozenset(ended), totals, len(files))
+
+
+def _case_columns(case: Case) -> dict[str, Any]:
+    return {
+        "case_id": case.case_id,
+        "image_sha256": case.image_sha256 or None,
+        "question": _text(case.question),
+        "reference": _text(case.reference),
+    }
+
+
+def _pair_columns(pair: Pair | None) -> dict[str, Any]:
+    if pair is None:
+        return {}
+    return {
+        "corrupted_sha256": pair.corrupted_sha256 or None,
+        "region_source": pair.region_source or None,
+        "corruption": pair.corruption or None,
+        "chosen": _text(pair.chosen),
+        "rejected": _text(pair.rejected),
+        "chosen_spans": _spans(pair.chosen_spans),
+        "rejected_spans": _spans(pair.rejected_spans),
+        "response_was_correct": pair.response_was_correct,
+        "relevance": pair.relevance,
+        "editor": pair.editor,
+    }
+
+
+def _score_columns(score: PairScore | None) -> dict[str, Any]:
+    """Non-finite numbers become null: a reader may then take means without a second thought."""
+    if score is None:
+        return {}
+    numbers = {key: value for key, value in asdict(score).items() if key != "pair_id"}
+    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+
+
+def _spans(spans: Sequence[Span]) -> list[dict[str, Any]]:
+    return [{**asdict(span), "reason": _text(span.reason)} for span in spans]
+
+
+def _text(text: str | None) -> str | None:
+    """`text` as Parquet can hold it: lone surrogates become '?', so lengths stay as they are."""
+    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,106 @@
+"""`fire`: token-level DPO on the edited spans with lesion contrast and a KL anchor.
+
+Source: FiRe-MPO, arXiv 2606.12590 (the sign of its KL term as in its code: added).
+
+    r(v,y)  = β·Δ_M(y|v)
+    rank    = −log σ(r(v,y+) − r(v,y−))
+    visual  = −log σ(r(v',y−) − r(v',y+))          reversed under v'; 0 without a v'
+    kl      = Σ_{t∈M(y+)} λ·KL_fwd_t + (1−λ)·KL_rev_t
+    loss    = rank + γ·visual + α·kl
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medray.objectives.base import (
+    SMALLEST,
+    Branch,
+    Hyperparameter,
+    Metrics,
+    Needs,
+    Objective,
+    Scores,
+    log_ratio,
+    masked_sum,
+    preference_metrics,
+    weigh,
+)
+
+# Each ablation of the visual term as (winner, loser): −log σ(r(winner) − r(loser)).
+VISUAL: dict[str, tuple[Branch, Branch]] = {
+    "reversed": ("corrupt/rejected", "corrupt/chosen"),
+    "chosen_clean_vs_corrupt": ("clean/chosen", "corrupt/chosen"),
+    "chosen_clean_vs_rejected_corrupt": ("clean/chosen", "corrupt/rejected"),
+}
+
+
+def fire(
+    scores: Scores, *, beta: float, alpha: float, gamma: float, lambda_: float, visual: str
+) -> tuple[Tensor, Metrics]:
+    """Loss per pair [B]; metrics: its three parts, reward_margin and reward_accuracy."""
+    chosen = beta * log_ratio(scores["clean/chosen"], "edit_mask")
+    rejected = beta * log_ratio(scores["clean/rejected"], "edit_mask")
+    rank = -F.logsigmoid(chosen - rejected)
+    contrast = torch.zeros_like(rank)
+    if gamma > 0 and visual != "none":
+        contrast = _visual(scores, beta, visual)
+    kl = torch.zeros_like(rank)
+    if alpha > 0:
+        kl = _anchor(scores["clean/chosen"], lambda_)
+    loss = weigh(rank + gamma * contrast + alpha * kl, scores)
+    parts = {"loss_rank": rank, "loss_visual": contrast, "loss_kl": kl}
+    metrics = {name: value.detach() for name, value in parts.items()}
+    return loss, metrics | preference_metrics(chosen, rejected)
+
+
+def _visual(scores: Scores, beta: float, kind: str) -> Tensor:
+    winner, loser = VISUAL[kind]
+    margin = beta * (log_ratio(scores[winner], "edit_mask") - log_ratio(scores[loser], "edit_mask"))
+    loss = -F.logsigmoid(margin)
+    has_corrupt = scores.get("has_corrupt")
+    if has_corrupt is None:
+        return loss
+    return torch.where(has_corrupt.bool(), loss, torch.zeros_like(loss))
+
+
+def _anchor(branch: Mapping[str, Tensor], lambda_: float) -> Tensor:
+    total = torch.zeros_like(branch["policy_logp"])
+    if lambda_ > 0:
+        total = total + lambda_ * branch["kl_fwd"]
+    if lambda_ < 1:
+        total = total + (1 - lambda_) * branch["kl_rev"]
+    return masked_sum(total, branch["edit_mask"])
+
+
+def needs(hyper: Mapping[str, Any]) -> Needs:
+    """Which branches and KL directions these hyper-parameters read."""
+    branches: list[Branch] = ["clean/chosen", "clean/rejected"]
+    if hyper["gamma"] > 0 and hyper["visual"] != "none":
+        read = VISUAL[hyper["visual"]]
+        branches += [b for b in ("corrupt/chosen", "corrupt/rejected") if b in read]
+    directions = []
+    if hyper["alpha"] > 0:
+        directions += ["kl_fwd"] if hyper["lambda"] > 0 else []
+        directions += ["kl_rev"] if hyper["lambda"] < 1 else []
+    kl: dict[Branch, tuple[str, ...]] = {"clean/chosen": tuple(directions)} if directions else {}
+    return Needs(branches=tuple(branches), positions="edited", kl=kl)
+
+
+FIRE = Objective(
+    name="fire",
+    compute=fire,
+    hyperparameters={
+        "beta": Hyperparameter(0.1, low=SMALLEST),
+        "alpha": Hyperparameter(0.01),
+        "gamma": Hyperparameter(0.1),
+        "lambda": Hyperparameter(0.5, high=1.0),
+        "visual": Hyperparameter("reversed", choices=("reversed", *list(VISUAL)[1:], "none")),
+    },
+    needs_for=needs,
+)

@@ -1,0 +1,74 @@
+"""The model card that is written beside the base model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+_CARD = """---
+license: cc0-1.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+
+# medray phantom base
+
+A {parameters:,.0f}-parameter LLaVA (CLIP tower, two-layer GELU projector, Mistral with
+grouped-query attention) that reports on synthetic 48-pixel chest phantoms. It was trained on
+phantoms only, from random weights, in fp32 on a CPU, and is stored in bf16. It knows nothing of
+real patients and is of no clinical use: it exists so that alignment can be run, measured and
+tested in minutes.
+
+It sees well and then reports a prior: in its last stage {bias_share:.0%} of left lesions were told
+as right and {bias_share:.0%} of enlarged hearts as normal. On-policy preference optimisation is
+to repair that.
+
+Prompt: `<s>[INST] <image>\\nQUESTION [/INST]`, as the chat template renders it; the answer follows
+without a leading space and ends in `</s>`.
+
+## Recipe (seed {seed})
+
+| setting | value |
+|---|---|
+{settings}
+
+Studies come from the stream "base"; the figures from {heldout} studies of the stream "heldout".
+
+## Figures
+
+| figure | value |
+|---|---|
+{figures}
+
+`seen_exact`: all five attributes named by probe heads on the image tokens, before the language
+model is trained. `unbiased`: after learning to speak. `base`: the weights in this folder.
+`exact`: greedy reports with every attribute right; `wrong`: asserted attributes that the truth
+contradicts, of all asserted; the others: recall of one attribute.
+
+Built with {versions}.
+"""
+
+
+def write_card(out: Path, *, recipe: Any, seed: int, figures: dict[str, float]) -> None:
+    """Write README.md: recipe, seed, versions and what was measured."""
+    settings = asdict(recipe)
+    packages = ("torch", "transformers", "tokenizers", "numpy")
+    text = _CARD.format(
+        parameters=figures["parameters"],
+        bias_share=settings["bias_share"],
+        heldout=settings["heldout"],
+        seed=seed,
+        settings="\n".join(_row(name, value) for name, value in settings.items()),
+        figures="\n".join(f"| {name} | {value:,.4g} |" for name, value in figures.items()),
+        versions=", ".join(f"{name} {version(name)}" for name in packages),
+    )
+    (out / "README.md").write_text(text, encoding="utf-8")
+
+
+def _row(name: str, value: Any) -> str:
+    """One setting as a row of the table; a stage as its three numbers."""
+    if isinstance(value, dict):
+        value = f"{value['steps']} steps of {value['batch']} studies, peak lr {value['lr']}"
+    return f"| {name} | {value} |"

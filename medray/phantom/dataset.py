@@ -1,0 +1,82 @@
+"""Write phantom studies to a folder that looks like any other dataset: PNG files and JSONL rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from medray.errors import DataError
+from medray.phantom.studies import Study, study
+
+FORMAT_VERSION = 1
+SOURCE, LICENCE = "phantom", "CC0-1.0"
+
+
+def write_dataset(out: Path, *, seed: int, n_train: int, n_heldout: int) -> None:
+    """Write `n_train` + `n_heldout` studies, three cases each, to the new folder `out`.
+
+        images/train-000000.png …   48 × 48 px, RGB
+        records.jsonl               one case per line, train first, then held-out
+        dataset.json                format version, seed, counts
+
+    The same seed gives the same bytes. The folder appears complete or not at all.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(str(out), "already exists and is not empty", "choose a new folder")
+    if min(n_train, n_heldout) < 0:
+        raise DataError(f"{n_train} train, {n_heldout} held-out", "counts cannot be negative")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        temporary.chmod(0o755)
+        _write(temporary, seed, {"train": n_train, "heldout": n_heldout})
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write(folder: Path, seed: int, counts: dict[str, int]) -> None:
+    (folder / "images").mkdir()
+    with (folder / "records.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
+        for split, count in counts.items():
+            for index in range(count):
+                shown = study(seed, split, index)
+                Image.fromarray(shown.image).save(folder / _image_name(split, index))
+                for row in case_rows(shown, split, index):
+                    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    about = {"format_version": FORMAT_VERSION, "source": SOURCE, "licence": LICENCE, "seed": seed}
+    about |= {"studies": counts, "cases": 3 * sum(counts.values())}
+    (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def case_rows(shown: Study, split: str, index: int) -> Iterator[dict[str, Any]]:
+    """The JSON rows of one study: report, closed, open."""
+    patient = f"{SOURCE}-{split}-{index:06d}"
+    regions = [{"label": r.label, "box": list(r.box)} for r in shown.regions if r.box]
+    for exchange in shown.exchanges:
+        yield {
+            "id": f"{patient}-{exchange.answer_type}",
+            "image": _image_name(split, index),
+            "question": exchange.question,
+            "answer": exchange.answer,
+            "answer_type": exchange.answer_type,
+            "split": split,
+            "regions": regions,
+            "truth": shown.truth.attributes(),
+            "patient_id": patient,
+            "source": SOURCE,
+            "licence": LICENCE,
+        }
+
+
+def _image_name(split: str, index: int) -> str:
+    return f"images/{split}-{index:06d}.png"

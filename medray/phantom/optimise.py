@@ -1,0 +1,55 @@
+"""The optimiser the recipe's stages share: AdamW, warm-up, cosine decay, clipped gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Progress = Callable[[str], None]
+_WARMUP, _FLOOR, _REPORT_EVERY = 50, 0.02, 100
+
+
+def _silent(text: str) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How long and how fast a stage trains: steps, studies per step, peak learning rate."""
+
+    steps: int
+    batch: int
+    lr: float
+
+
+class Optimiser:
+    """Minimises over the steps of one stage."""
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], stage: Stage, progress: Progress = _silent
+    ) -> None:
+        self.parameters, self.stage, self.done = list(parameters), stage, 0
+        self.progress = progress
+        self.adam = torch.optim.AdamW(self.parameters, lr=stage.lr, weight_decay=0.01, fused=True)
+
+    def step(self, loss: Tensor) -> None:
+        """One update from one scalar loss."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.stage.lr * self._rate()
+        self.adam.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.adam.step()
+        self.done += 1
+        if self.done % _REPORT_EVERY == 0:
+            self.progress(f"step {self.done} of {self.stage.steps}, loss {loss.item():.3f}")
+
+    def _rate(self) -> float:
+        """Share of the peak rate, in (0, 1]."""
+        warm = min(1.0, (self.done + 1) / min(_WARMUP, self.stage.steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * self.done / self.stage.steps))
+        return warm * (_FLOOR + (1 - _FLOOR) * cosine)

@@ -1,0 +1,64 @@
+"""What is true of one phantom study, and the random streams everything is drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+KINDS = ("nodule", "opacity", "effusion", "cavity", "none")
+SIDES = ("left", "right")
+ZONES = ("upper", "middle", "lower")
+SIZES = ("small", "large")
+HEARTS = ("normal", "enlarged")
+VALUES = {"kind": KINDS, "side": SIDES, "zone": ZONES, "size": SIZES, "heart": HEARTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The attributes of a study; "" where one does not apply.
+
+    `side` is the patient's: a left lesion is on the right of the image.
+
+    >>> Truth(kind="effusion", heart="normal", side="left", size="small").attributes()
+    {'kind': 'effusion', 'side': 'left', 'size': 'small', 'heart': 'normal'}
+    """
+
+    kind: str
+    heart: str
+    side: str = ""
+    zone: str = ""
+    size: str = ""
+
+    @property
+    def has_lesion(self) -> bool:
+        return self.kind != "none"
+
+    def attributes(self) -> dict[str, str]:
+        """The attributes that apply, in the order kind, side, zone, size, heart."""
+        return {name: value for name in VALUES if (value := getattr(self, name))}
+
+
+def stream(seed: int, split: str, index: int, purpose: str) -> np.random.Generator:
+    """The random stream of one purpose of one study; equal on every machine and in every process.
+
+    Streams of different splits share nothing, so train, held-out and base studies never overlap.
+    """
+    name = f"medray-phantom/{seed}/{split}/{index}/{purpose}"
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))
+
+
+def pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
+    """One of the choices, each as likely as the others."""
+    return choices[int(rng.integers(len(choices)))]
+
+
+def draw_truth(rng: np.random.Generator) -> Truth:
+    """A truth with every attribute drawn uniformly and independently where it applies."""
+    kind, heart, side, zone, size = (
+        pick(rng, values) for values in (KINDS, HEARTS, SIDES, ZONES, SIZES)
+    )
+    if kind == "none":
+        return Truth(kind, heart)
+    return Truth(kind, heart, side, "" if kind == "effusion" else zone, size)

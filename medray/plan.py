@@ -1,0 +1,106 @@
+"""Everything that can be known before an actor starts, checked and put into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medray.config import Config, DataConfig
+from medray.data.dataset import Dataset, open_dataset
+from medray.errors import ConfigError, ModelError
+from medray.objectives import find_objective
+from medray.policy.chat import ChatCodec
+from medray.policy.loading import ModelFacts, model_facts
+from medray.rundir import RunDirectory
+
+PHANTOM_TRAIN = 320  # studies, where data.limit does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked configuration and what it refers to."""
+
+    config: Config
+    dataset: Dataset
+    model: ModelFacts
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(topic, sentence) rows for the console."""
+        c = self.config
+        objective = find_objective(c.objective.name)
+        hyper = objective.resolve(c.objective.hyperparameters)
+        settings = " ".join(
+            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in hyper.items()
+        )
+        tuning = (
+            f"LoRA rank {c.model.lora.rank} on {', '.join(c.model.lora.targets)}"
+            if c.model.lora
+            else f"full fine-tuning of {', '.join(c.model.trainable)}"
+        )
+        return [
+            (
+                "model",
+                f"{self.model.path.name} ({self.model.architecture}), {c.model.dtype}, {tuning}",
+            ),
+            (
+                "data",
+                f"{self.dataset.name}: {len(self.dataset.train)} training and "
+                f"{len(self.dataset.heldout)} held-out cases",
+            ),
+            *[("", note) for note in self.dataset.notes],
+            (
+                "actors",
+                f"{c.generator.replicas} Generator (vLLM) · {c.editor.replicas} Editor · "
+                f"{c.learner.world_size} Learner (DeepSpeed ZeRO-{c.learner.zero_stage})",
+            ),
+            (
+                "objective",
+                f"{objective.name} {settings}; v' {c.corruption.kind} ({c.corruption.region})",
+            ),
+            (
+                "loop",
+                f"{c.loop.steps} steps of {c.loop.batch} cases × {c.generator.responses}, "
+                f"lr {c.learner.lr:g} ({c.learner.schedule}), sync {c.loop.sync}, on-policy",
+            ),
+            ("output", str(c.run_dir)),
+        ]
+
+
+def make_plan(config: Config, *, resume: bool = False) -> Plan:
+    """Check all of it; raises UserError kinds. Writes phantoms where they are not there yet."""
+    model = model_facts(config.model)
+    objective = find_objective(config.objective.name)
+    objective.resolve(config.objective.hyperparameters)
+    run = RunDirectory(config.run_dir)
+    if run.holds_run and not resume:
+        raise ConfigError(
+            f"run.name = {config.run.name}", f"{run.path} already holds a run",
+            "give another run.name, or --resume to go on with that one",
+        )  # fmt: skip
+    codec = ChatCodec(model.path)
+    room = model.context - model.image_tokens - config.generator.max_new_tokens
+    if room < len(codec.prompt_ids("?")):
+        raise ModelError(
+            f"generator.max_new_tokens = {config.generator.max_new_tokens}",
+            f"the model holds {model.context} tokens, {model.image_tokens} of them an image's",
+            "lower it",
+        )
+    config = with_phantoms(config)
+    dataset = open_dataset(config.data, seed=config.run.seed)
+    return Plan(config, dataset, model)
+
+
+def with_phantoms(config: Config) -> Config:
+    """Name the directory of a phantom dataset, and write it where it is missing."""
+    data = config.data
+    if data.kind != "phantom":
+        return config
+    from medray.phantom.dataset import write_dataset
+
+    studies = -(-data.limit // 3) if data.limit else PHANTOM_TRAIN
+    name = f"phantoms-{config.run.seed}-{studies}-{config.eval.n}"
+    path = Path(data.path) if data.path else Path(config.run.output) / name
+    if not path.exists():
+        write_dataset(path, seed=config.run.seed, n_train=studies, n_heldout=config.eval.n)
+    filled = DataConfig(**{**data.model_dump(), "path": str(path)})
+    return config.model_copy(update={"data": filled})

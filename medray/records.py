@@ -1,0 +1,174 @@
+"""The only things that cross a boundary between actors: frozen, slotted, plain.
+
+    Case ──generate──▶ Response ──edit──▶ Edit ──▶ Pair ──train──▶ StepReport
+
+Every record holds Python scalars, strings, tuples and other records only. Pixels and
+tensors never travel inside a record: they are named by `image_sha256` and pulled from
+the object store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+AnswerType = Literal["report", "closed", "open"]
+VerdictName = Literal["right", "wrong", "abstain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where a lesion (or organ) is, in pixels of the original image.
+
+    Either `box` = (x0, y0, x1, y1), x1/y1 exclusive, or `mask` = path of a PNG of the
+    image's size whose non-zero pixels are the region.
+
+    >>> Region(label="nodule", box=(10, 12, 20, 24)).box
+    (10, 12, 20, 24)
+    """
+
+    label: str
+    box: tuple[int, int, int, int] | None = None
+    mask: str | None = None
+    source: str = "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question about one image, as a dataset gives it.
+
+    `image` is the path of the file; `image_sha256` the digest of its bytes ("" when the
+    file cannot be read: the case is then dropped with its reason when it is issued).
+    `truth` holds structured attributes where they are known (phantoms), as
+    (attribute, value) pairs. `patient_id` serves splitting only and is never written out.
+
+    >>> Case(case_id="rad-0", image="a.png", image_sha256="00", question="Is there a nodule?",
+    ...      reference="Yes", answer_type="closed").source
+    ''
+    """
+
+    case_id: str
+    image: str
+    image_sha256: str
+    question: str
+    reference: str
+    answer_type: AnswerType
+    regions: tuple[Region, ...] = ()
+    truth: tuple[tuple[str, str], ...] = ()
+    patient_id: str = field(default="", repr=False)
+    source: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the policy said, and which version of it said so.
+
+    `token_ids` are the sampled tokens themselves, end-of-turn included when `finished`;
+    `token_logps` their raw (untempered) log-probabilities under that version, in nats.
+    `text` is the decoded answer without special tokens.
+    """
+
+    item_id: str
+    case_id: str
+    policy_version: int
+    text: str
+    token_ids: tuple[int, ...]
+    token_logps: tuple[float, ...]
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters [start, end) of one text that an edit changed; empty for an insertion point.
+
+    `error_type` is one of presence, side, zone, size, kind, organ, modality, plane, count,
+    attribute; `severity` in [0, 1], 1 = could change management.
+    """
+
+    start: int
+    end: int
+    error_type: str
+    severity: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What an editor made of one answer.
+
+    wrong:   `text` is the corrected answer; spans mark what was replaced and by what.
+    right:   `text` is the smallest clinically wrong variant of the answer.
+    abstain: `text` is ""; `reason` says why.
+
+    `answer_spans` are ranges of the answer, `text_spans` of `text`, position by position
+    the two sides of the same replacement.
+    """
+
+    verdict: VerdictName
+    text: str = ""
+    answer_spans: tuple[Span, ...] = ()
+    text_spans: tuple[Span, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A preference: `chosen` over `rejected` for one case, at most one per response.
+
+    One of the two sides is the policy's own response (`response_was_correct` tells which);
+    its tokens are the sampled ones, never re-encoded. `corrupted_sha256` is "" where the
+    pair has no v'.
+    """
+
+    pair_id: str
+    case_id: str
+    policy_version: int
+    chosen: str
+    rejected: str
+    chosen_spans: tuple[Span, ...]
+    rejected_spans: tuple[Span, ...]
+    response_was_correct: bool
+    relevance: float
+    editor: str
+    corrupted_sha256: str = ""
+    region_source: str = ""
+    corruption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An issued item that did not become a trained pair, and why (kebab-case)."""
+
+    pair_id: str
+    case_id: str
+    policy_version: int
+    reason: str
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """Per pair, after the step: loss and summed response log-probabilities (nats)."""
+
+    pair_id: str
+    loss: float
+    chosen_logp: float
+    rejected_logp: float
+    chosen_ref_logp: float
+    rejected_ref_logp: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one learner step did. `policy_version` is the version it trained *from*.
+
+    `metrics` holds means over the step's pairs: loss, loss_rank, loss_visual, loss_kl,
+    reward_margin, reward_accuracy, grad_norm, lr. `skipped` is true where a non-finite
+    loss left all weights as they were.
+    """
+
+    policy_version: int
+    metrics: tuple[tuple[str, float], ...]
+    scores: tuple[PairScore, ...]
+    skipped: bool = False

@@ -1,0 +1,92 @@
+"""Which charts a report has, from the lines of metrics.jsonl and the evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medray.report.charts import Chart, Point, chart
+from medray.report.tables import EVAL_METRICS
+
+Metrics = Sequence[Mapping[str, Any]]
+Evals = Mapping[int, Mapping[str, Any]]
+
+_RATE = "over the whole step, learning and sync included"
+
+
+def evaluation_charts(evals: Evals) -> list[Chart]:
+    """Results over steps; none where fewer than two evaluations were made."""
+    if len(evals) < 2:
+        return []
+    better: dict[str, list[Point]] = {}
+    for key, (_, more_is_better) in EVAL_METRICS.items():
+        if more_is_better:
+            better[key] = [(step, result.get(key)) for step, result in evals.items()]
+    rate = "hallucination_rate"
+    worse = {rate: [(step, result.get(rate)) for step, result in evals.items()]}
+    charts = [
+        chart("Evaluation", better, note="higher is better", low=0, high=1, percent=True),
+        chart("Hallucination rate", worse, note="lower is better", low=0, percent=True),
+    ]
+    return [drawn for drawn in charts if drawn]
+
+
+def training_charts(metrics: Metrics) -> list[Chart]:
+    """Loss, rewards, gradient, agreement of the two engines, rates and times, where recorded."""
+    losses = {"loss": "loss", "rank": "loss_rank", "visual": "loss_visual", "KL": "loss_kl"}
+    phases = {"generate": "t_generate", "edit": "t_edit", "learn": "t_learn", "sync": "t_sync"}
+    charts = [
+        chart("Loss", _series(metrics, losses), note="mean over the pairs of a step"),
+        chart(
+            "Reward margin",
+            _series(metrics, {"chosen − rejected": "reward_margin"}),
+            note="implicit reward, chosen minus rejected",
+        ),
+        chart(
+            "Reward accuracy",
+            _series(metrics, {"accuracy": "reward_accuracy"}),
+            note="share of pairs whose chosen side has the higher reward",
+            low=0,
+            high=1,
+            percent=True,
+        ),
+        chart(
+            "Gradient norm", _series(metrics, {"norm": "grad_norm"}), note="before clipping", low=0
+        ),
+        chart(
+            "Generator against learner",
+            _series(metrics, {"log-probability gap": "logp_gap"}),
+            note="nats per token, after each weight update",
+            low=0,
+        ),
+        chart(
+            "Pairs",
+            _series(metrics, {"trained": "pairs_trained", "dropped": "pairs_dropped"}),
+            note="per step",
+            low=0,
+        ),
+        chart("Pairs per second", _rate(metrics, "pairs_trained"), note=_RATE, low=0),
+        chart("Tokens per second", _rate(metrics, "tokens_generated"), note=_RATE, low=0),
+        chart(
+            "Seconds per step",
+            _series(metrics, {"step": "t_step", **phases}),
+            note="and what they were spent on",
+            low=0,
+        ),
+    ]
+    return [drawn for drawn in charts if drawn]
+
+
+def _series(metrics: Metrics, keys: Mapping[str, str]) -> dict[str, list[Point]]:
+    return {
+        label: [(line["step"], line.get(key)) for line in metrics] for label, key in keys.items()
+    }
+
+
+def _rate(metrics: Metrics, key: str) -> dict[str, list[Point]]:
+    rates = [(line["step"], _ratio(line.get(key), line.get("t_step"))) for line in metrics]
+    return {key.replace("_", " "): rates}
+
+
+def _ratio(count: float | None, seconds: float | None) -> float | None:
+    return None if count is None or not seconds else count / seconds

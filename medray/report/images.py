@@ -1,0 +1,89 @@
+"""Arrays as pictures inside a page: data: URIs, a size to show them at, a region's outline."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+LARGEST = 512  # pixels of the longer side; larger images are scaled down to it
+SMALL = 192  # CSS pixels; images smaller than that are enlarged to about it, pixel by pixel
+SHOWN = 400  # CSS pixels of the longer side of all other images
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the template needs of one image. `outline` is an SVG path in pixels of the image."""
+
+    uri: str
+    width: int
+    height: int
+    shown_width: int  # CSS pixels
+    pixelated: bool
+    outline: str = ""
+
+
+def picture(image: np.ndarray, region: np.ndarray | None = None) -> Picture:
+    """A uint8 image [H, W, 3] and a bool region [H, W] of it, ready for the page."""
+    height, width = image.shape[:2]
+    scale = min(1.0, LARGEST / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    pixelated = max(height, width) < SMALL
+    drawn = Image.fromarray(np.ascontiguousarray(image))
+    if scale < 1.0:
+        drawn = drawn.resize(size, Image.Resampling.LANCZOS)
+        if region is not None:
+            mask = Image.fromarray(region.astype(np.uint8) * 255)
+            region = np.asarray(mask.resize(size, Image.Resampling.BILINEAR)) >= 128
+    return Picture(
+        uri=_data_uri(drawn, lossless=pixelated),
+        width=size[0],
+        height=size[1],
+        shown_width=_shown_width(*size),
+        pixelated=pixelated,
+        outline="" if region is None else outline(region),
+    )
+
+
+def _shown_width(width: int, height: int) -> int:
+    """CSS pixels; small images by a whole factor, so that their pixels stay square and equal.
+
+    >>> _shown_width(48, 48), _shown_width(512, 256), _shown_width(256, 512)
+    (192, 400, 200)
+    """
+    longer = max(width, height)
+    if longer < SMALL:
+        return width * round(SMALL / longer)
+    return max(1, round(SHOWN * width / longer))
+
+
+def outline(region: np.ndarray) -> str:
+    """The border of a bool region [H, W] as an SVG path along pixel edges; "" if it is empty."""
+    padded = np.pad(region.astype(bool), 1)
+    moves = []
+    for y, x0, x1 in _runs(padded[1:, 1:-1] != padded[:-1, 1:-1]):
+        moves.append(f"M{x0} {y}H{x1}")
+    for x, y0, y1 in _runs((padded[1:-1, 1:] != padded[1:-1, :-1]).T):
+        moves.append(f"M{x} {y0}V{y1}")
+    return "".join(moves)
+
+
+def _runs(edges: np.ndarray) -> list[tuple[int, int, int]]:
+    """(row, start, end) of every run of true values along the rows of a bool array [R, C]."""
+    steps = np.diff(np.pad(edges.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    _, ends = np.nonzero(steps == -1)
+    return list(zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True))
+
+
+def _data_uri(image: Image.Image, *, lossless: bool) -> str:
+    buffer = io.BytesIO()
+    if lossless:
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        image.save(buffer, "JPEG", quality=88)
+    kind = "png" if lossless else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

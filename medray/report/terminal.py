@@ -1,0 +1,74 @@
+"""The pairs of one step for the terminal.
+
+A rich Text, not markup: what a model said can then be taken neither for a tag nor for an
+emoji code, whatever it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from rich.text import Text
+
+from medray.report.charts import number
+from medray.report.pairs import error_types, rows_of_step, segments
+
+_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
+_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)  # C1: some terminals obey them
+
+
+def pairs_text(table: pa.Table, step: int | None = None) -> Text:
+    """All pairs of one step (the last that has any, where None), edited spans marked.
+
+    Control characters are made visible, so that no answer can steer the terminal.
+    """
+    rows = rows_of_step(table, step)
+    if not rows:
+        return Text("No pairs." if step is None else f"No pairs in step {step}.")
+    head = Text.assemble((f"Step {rows[0]['step']}", "bold"), f", {len(rows)} pairs")
+    return Text("\n\n").join([head, *(_pair(row) for row in rows)])
+
+
+def safe(text: str | None) -> str:
+    """`text` with its control characters, newline and tab excepted, as visible symbols."""
+    return (text or "").translate(_CONTROLS)
+
+
+def _pair(row: dict[str, Any]) -> Text:
+    lines = [
+        Text.assemble((safe(row["pair_id"]), "bold"), f"  {safe(row['case_id'])}"),
+        Text(safe(" · ".join(_facts(row))), "dim"),
+        Text(f"  question   {safe(row['question'])}"),
+        Text(f"  reference  {safe(row['reference'])}"),
+        Text.assemble(("✓", "green"), " chosen     ", _marked(row, "chosen", "green")),
+        Text.assemble(("✗", "red"), " rejected   ", _marked(row, "rejected", "red")),
+    ]
+    return Text("\n").join(lines)
+
+
+def _facts(row: dict[str, Any]) -> list[str]:
+    fate = f"loss {_value(row, 'loss')}"
+    if row["status"] != "trained":
+        fate = f"{row['status']}: {row['drop_reason']}"
+    return [
+        f"policy version {row['policy_version']}",
+        "the answer was right" if row["response_was_correct"] else "the answer was wrong",
+        ", ".join(error_types(row)) or "no span marked",
+        f"relevance {_value(row, 'relevance')}",
+        fate,
+    ]
+
+
+def _marked(row: dict[str, Any], side: str, colour: str) -> Text:
+    marked = Text()
+    for segment in segments(row[side], row[f"{side}_spans"]):
+        if segment.edited:
+            marked.append(safe(segment.text) or "‸", f"bold underline {colour}")
+        else:
+            marked.append(safe(segment.text))
+    return marked
+
+
+def _value(row: dict[str, Any], key: str) -> str:
+    return "–" if row[key] is None else number(row[key])

@@ -1,0 +1,197 @@
+"""The findings editor on the vocabulary of phantoms and on short clinical answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from medray.config import EditorConfig
+from medray.editing import EDITORS, FindingsEditor, edit_fraction
+from medray.records import Edit, Span
+
+REPORT = "Describe the chest radiograph."
+LESION = "There is a small nodule in the left upper zone. The heart size is normal."
+EFFUSION = "Large right-sided pleural effusion. Enlarged heart."
+CONSOLIDATION = "There is a right lower lobe consolidation. No acute bony abnormality."
+CLEAR = "The lungs are clear. There is cardiomegaly."
+
+
+def edit(question: str, reference: str, answer: str, seed: int = 0) -> Edit:
+    return FindingsEditor().edit(question, reference, answer, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "corrected"),
+    [
+        (LESION, "There is a large nodule in the right upper zone. Enlarged heart.",
+         "There is a small nodule in the left upper zone. Normal heart size."),
+        (LESION, "There is cardiomegaly. Small left upper zone opacity.",
+         "There is no cardiomegaly. Small left upper zone nodule."),
+        (LESION, "A small opacity is seen in the lower zone of the left lung. Normal heart size.",
+         "A small nodule is seen in the upper zone of the left lung. Normal heart size."),
+        (LESION, "There is an opacity in the left upper zone. The heart is enlarged.",
+         "There is a nodule in the left upper zone. The heart is normal in size."),
+        (LESION, "Both lungs are clear. Heart size is within normal limits.",
+         "There is a small nodule in the left upper zone. Heart size is within normal limits."),
+        (LESION, "Small left pleural effusion. Normal heart size.",
+         "Small left upper zone nodule. Normal heart size."),
+        (EFFUSION, "There is a large nodule in the right upper zone. The heart is enlarged.",
+         "There is a large pleural effusion on the right side. The heart is enlarged."),
+        (EFFUSION, "A large opacity is seen in the lower zone of the left lung. Enlarged heart.",
+         "A large pleural effusion is seen on the right side. Enlarged heart."),
+        (EFFUSION, "Large right middle zone cavity. The cardiac silhouette is enlarged.",
+         "Large right pleural effusion. The cardiac silhouette is enlarged."),
+        (EFFUSION, "The right upper zone shows a small opacity. There is cardiomegaly.",
+         "The right side shows a large pleural effusion. There is cardiomegaly."),
+        (CLEAR, "There is a small nodule in the left upper zone. The heart is enlarged.",
+         "The lungs are clear. The heart is enlarged."),
+        (CLEAR, "Normal heart size. Small right effusion",
+         "Enlarged heart. The lungs are clear"),
+        (CLEAR, "The heart is enlarged with a small effusion.",
+         "The heart is enlarged with no small effusion."),
+        (EFFUSION, "The lungs are clear and the heart is enlarged.",
+         "Large right-sided pleural effusion and the heart is enlarged."),
+        (EFFUSION, "No pneumothorax, pleural effusion or nodule is seen.",
+         "Large right-sided pleural effusion."),
+        (LESION, "small left nodule. small left cavity. normal heart size.",
+         "small left nodule. small left nodule. normal heart size."),
+    ],
+)  # fmt: skip
+def test_wrong_reports_are_corrected_in_their_own_words(
+    reference: str, answer: str, corrected: str
+) -> None:
+    made = edit(REPORT, reference, answer)
+    assert (made.verdict, made.text) == ("wrong", corrected)
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer", "corrected"),
+    [
+        ("Is there a nodule?", "No", "Yes", "No"),
+        ("Is there a nodule?", "Yes", "no.", "yes."),
+        ("Is there a nodule?", "No", "Yes, there is a nodule.", "No, there is no nodule."),
+        ("Is there an opacity?", "Yes", "No, there is no opacity.", "Yes, there is an opacity."),
+        ("Is there a nodule?", "No, there is an opacity.", "Yes, there is a nodule.",
+         "No, there is an opacity."),
+        ("Is the lesion on the left side?", "No", "Yes, the lesion is on the left side.",
+         "No, the lesion is on the right side."),
+        ("Is the lesion in the upper zone?", "No", "Yes, the lesion is in the upper zone.",
+         "No, the lesion is not in the upper zone."),
+        ("Is the lesion in the upper zone?", "Yes", "No, the lesion is in the lower zone.",
+         "Yes, the lesion is in the upper zone."),
+        ("Is the heart enlarged?", "Yes", "No, the heart is normal in size.",
+         "Yes, the heart is enlarged."),
+        ("Is the heart size normal?", "No", "Yes, the heart is normal in size.",
+         "No, the heart is enlarged."),
+        ("Is any lesion seen?", "Yes", "No, no focal lesion is seen.",
+         "Yes, a focal lesion is seen."),
+        ("Is the trachea midline?", "no", "Yes, the trachea is midline.",
+         "No, the trachea is not midline."),
+        ("is this an axial image?", "no", "Yes, this is an axial image.",
+         "No, this is not an axial image."),
+    ],
+)  # fmt: skip
+def test_closed_answers_change_with_what_depends_on_them(
+    question: str, reference: str, answer: str, corrected: str
+) -> None:
+    made = edit(question, reference, answer)
+    assert (made.verdict, made.text) == ("wrong", corrected)
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer", "corrected"),
+    [
+        ("Which side is the lesion on?", "Left", "The lesion is on the right side.",
+         "The lesion is on the left side."),
+        ("Which zone is the lesion in?", "The lesion is in the upper zone.", "Lower zone",
+         "Upper zone"),
+        ("How large is the lesion?", "Small", "Large", "Small"),
+        ("What is the size of the heart?", "Normal", "Enlarged", "Normal"),
+        ("What is the abnormality?", "There is an opacity.", "There is a nodule.",
+         "There is an opacity."),
+        ("What is the abnormality?", "Nodule", "Pleural effusion", "Nodule"),
+        ("what modality is used?", "ct", "MRI", "CT"),
+        ("what plane is this?", "axial plane", "Coronal.", "Axial."),
+        ("where is the mass?", "head of the pancreas", "left kidney", "head of the pancreas"),
+        ("size of the mass?", "3.4 cm", "5 cm", "3.4 cm"),
+    ],
+)  # fmt: skip
+def test_one_slot_answers(question: str, reference: str, answer: str, corrected: str) -> None:
+    made = edit(question, reference, answer)
+    assert (made.verdict, made.text) == ("wrong", corrected)
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer"),
+    [
+        (REPORT, LESION, "Normal heart size. A nodule is seen."),  # what is left out is no error
+        (REPORT, LESION, "Small left upper zone nodule. Heart size is within normal limits."),
+        (REPORT, CLEAR, "Enlarged heart. No focal lesion is seen."),
+        (REPORT, CONSOLIDATION, CONSOLIDATION),
+        (REPORT, CONSOLIDATION, "Right lower lobe consolidation. No bony abnormality."),
+        ("Is there a nodule?", "No", "No, there is an opacity."),
+        ("Is there a nodule?", "No", "No, no focal lesion is seen."),
+        ("what is the abnormality?", "infarct", "Infarction"),
+        ("what organ is seen?", "intestines", "the bowel"),
+        ("what is shown?", "right kidney cyst", "A cyst."),
+        ("how many lesions are in the spleen?", "one", "1"),
+    ],
+)
+def test_right_answers(question: str, reference: str, answer: str) -> None:
+    made = edit(question, reference, answer)
+    assert made.verdict == "right"
+    assert made.text != answer
+    assert edit(question, reference, made.text).verdict == "wrong"
+
+
+def test_every_kind_of_wrong_variant_occurs() -> None:
+    kinds = {s.error_type for n in range(60) for s in edit(REPORT, LESION, LESION, n).answer_spans}
+    assert kinds >= {"side", "zone", "size", "kind", "attribute"}
+
+
+def test_a_clear_study_gets_an_invented_lesion_and_back() -> None:
+    answer = "The lungs are clear."
+    made = {edit("Describe.", "The lungs are clear.", answer, n).text for n in range(20)}
+    assert len(made) > 5
+    for text in made:
+        assert edit("Describe.", "The lungs are clear.", text).text == answer
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer", "reason"),
+    [
+        (REPORT, LESION, "", "empty-answer"),
+        (REPORT, LESION, " \n.?!", "empty-answer"),
+        (REPORT, LESION, "The 🫁 sings.", "not-comparable"),
+        ("where is the mass?", "anterior mediastinum", "yes", "not-comparable"),
+        ("what is this?", "maxillary sinuses", "lateral ventricles", "not-comparable"),
+        ("what is this?", "", "nodule", "not-comparable"),
+        ("what tissue is this?", "fat", "Fat.", "no-variant"),
+        ("Is it so?", "no", "Yes, thus and therefore in all these pictures here", "cannot-rewrite"),
+    ],
+)
+def test_it_abstains_with_a_reason(question: str, reference: str, answer: str, reason: str) -> None:
+    assert edit(question, reference, answer) == Edit("abstain", reason=reason)
+
+
+def test_spans_carry_type_severity_and_reason() -> None:
+    made = edit(REPORT, LESION, "Small right upper zone nodule. The heart size is normal.")
+    assert made.answer_spans == (Span(6, 11, "side", 1.0, "side: left, not right"),)
+    assert made.text_spans == (Span(6, 10, "side", 1.0, "side: left, not right"),)
+
+
+def test_the_registry_builds_the_configured_editor() -> None:
+    editor = EDITORS["findings"](EditorConfig())
+    assert (editor.name, editor.version) == ("findings", "1")
+
+
+def test_edit_fraction_counts_words() -> None:
+    def span(start: int, end: int) -> Span:
+        return Span(start, end, "side", 1.0, "")
+
+    text = "Small left-sided nodule seen."
+    assert edit_fraction(text, []) == 0.0
+    assert edit_fraction(text, [span(6, 10)]) == 0.25
+    assert edit_fraction(text, [span(3, 18)]) == 0.75
+    assert edit_fraction(text, [span(5, 5)]) == 0.0
+    assert edit_fraction(text, [span(8, 8)]) == 0.25
+    assert edit_fraction("", [span(0, 0)]) == 0.0

@@ -1,0 +1,159 @@
+"""Metrics against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from medray.evaluation.metrics import compare_table, evaluate
+from medray.records import AnswerType, Case
+
+NODULE = (
+    ("kind", "nodule"), ("side", "left"), ("zone", "upper"), ("size", "small"), ("heart", "normal"),
+)  # fmt: skip
+EFFUSION = (("kind", "effusion"), ("side", "right"), ("size", "large"), ("heart", "enlarged"))
+CLEAR = (("kind", "none"), ("heart", "enlarged"))
+
+
+def case(
+    ident: str, question: str, reference: str, kind: AnswerType,
+    truth: tuple[tuple[str, str], ...] = (), image: str = "a",
+) -> Case:  # fmt: skip
+    return Case(ident, f"{image}.png", image, question, reference, kind, truth=truth)
+
+
+def report(answer: str, truth: tuple[tuple[str, str], ...]) -> dict[str, object]:
+    return evaluate([case("r", "Describe.", "…", "report", truth)], {"r": answer})
+
+
+def test_a_right_report_in_any_words_is_exact() -> None:
+    for answer, truth in (
+        ("There is a small nodule in the left upper zone. The heart size is normal.", NODULE),
+        ("Normal heart size. Small nodule in the upper zone of the left lung.", NODULE),
+        ("A large pleural effusion is present on the right. There is cardiomegaly.", EFFUSION),
+        ("Both lungs are clear. The cardiac silhouette is enlarged.", CLEAR),
+    ):
+        got = report(answer, truth)
+        assert got["report_exact"] == 1.0
+        assert got["hallucination_rate"] == 0.0
+        assert got["finding_f1"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "wrong", "asserted"),
+    [
+        # side wrong; kind, zone, size, heart right
+        ("Small right upper zone nodule. Normal heart size.", NODULE, 1, 5),
+        # heart missing: an omission, so nothing is contradicted
+        ("Small left upper zone nodule.", NODULE, 0, 4),
+        # invented: kind, size, side, zone; the heart is right
+        ("Small left upper zone nodule. Enlarged heart.", CLEAR, 4, 5),
+        # denied though there; the heart is right
+        ("The lungs are clear. Normal heart size.", NODULE, 1, 2),
+        # an effusion has no zone: the zone is invented
+        ("Large effusion in the right lower zone. Enlarged heart.", EFFUSION, 1, 5),
+        # said twice counts once; the second size is wrong
+        ("Small left upper zone nodule. Large left upper zone nodule. Normal heart size.",
+         NODULE, 1, 6),
+    ],
+)  # fmt: skip
+def test_reports_that_are_not_exact(
+    answer: str, truth: tuple[tuple[str, str], ...], wrong: int, asserted: int
+) -> None:
+    got = report(answer, truth)
+    assert got["report_exact"] == 0.0
+    assert got["hallucination_rate"] == wrong / asserted
+    table = got["by_error_type"]
+    assert isinstance(table, dict)
+    assert sum(row["contradicted"] for row in table.values()) == wrong
+    assert sum(row["asserted"] for row in table.values()) == asserted
+
+
+def test_error_types_tell_an_invented_lesion_from_a_misnamed_one() -> None:
+    invented = report("Small left upper zone nodule.", CLEAR)["by_error_type"]
+    misnamed = report("Small left upper zone cavity.", NODULE)["by_error_type"]
+    assert isinstance(invented, dict)
+    assert isinstance(misnamed, dict)
+    assert invented["presence"] == {"asserted": 1, "contradicted": 1}
+    assert misnamed["kind"] == {"asserted": 1, "contradicted": 1}
+    assert misnamed["side"] == {"asserted": 1, "contradicted": 0}
+
+
+def test_findings_are_counted_over_all_reports() -> None:
+    cases = [
+        case("1", "Describe.", "…", "report", NODULE),  # said: nodule
+        case("2", "Describe.", "…", "report", EFFUSION),  # said: nodule; two are true
+        case("3", "Describe.", "…", "report", CLEAR),  # said: cardiomegaly
+    ]
+    answers = {
+        "1": "Small left nodule. Normal heart size.",
+        "2": "Small left nodule. Normal heart size.",
+        "3": "The lungs are clear. There is cardiomegaly.",
+    }
+    # hits: nodule, cardiomegaly = 2; said 3; true 1 + 2 + 1 = 4
+    assert evaluate(cases, answers)["finding_f1"] == 2 * 2 / (3 + 4)
+
+
+def test_closed_answers_by_their_first_yes_or_no() -> None:
+    cases = [case(str(i), "Is there a nodule?", "No", "closed", image=str(i)) for i in range(4)]
+    answers = {"0": "No", "1": "no, there is none", "2": "Yes, no doubt", "3": "A nodule."}
+    got = evaluate(cases, answers)
+    assert got["closed_accuracy"] == 0.5
+    assert (got["n"], got["answers"]) == (4, 4)
+
+
+def test_a_closed_answer_asserts_what_it_says_yes_to() -> None:
+    cases = [
+        case("1", "Is the lesion on the left side?", "Yes", "closed", NODULE),
+        case("2", "Is the lesion on the left side?", "Yes", "closed", NODULE),
+        case("3", "Is there a nodule?", "No", "closed", CLEAR),
+    ]
+    got = evaluate(cases, {"1": "Yes", "2": "No", "3": "Yes"})
+    # 1: a lesion, left; 2: a lesion, right (wrong); 3: a nodule (wrong)
+    assert got["by_error_type"] == {
+        "presence": {"asserted": 3, "contradicted": 1},
+        "side": {"asserted": 2, "contradicted": 1},
+    }
+    assert got["hallucination_rate"] == 2 / 5
+    assert got["closed_accuracy"] == 1 / 3
+
+
+def test_open_answers_by_the_recall_of_words() -> None:
+    cases = [
+        case("1", "where?", "right upper lobe", "open"),
+        case("2", "where?", "left", "open"),
+    ]
+    got = evaluate(cases, {"1": "Right lobe.", "2": "the LEFT side"})
+    assert got["open_recall"] == pytest.approx((2 / 3 + 1) / 2)
+    assert (got["n"], got["closed_accuracy"], got["report_exact"]) == (1, None, None)
+
+
+def test_of_a_real_case_only_contradictions_of_the_reference_count() -> None:
+    got = evaluate(
+        [case("1", "what is seen?", "right pleural effusion", "open")],
+        {"1": "left pleural effusion and a fracture"},
+    )
+    # effusion agrees, side is contradicted, the fracture is unknown
+    assert got["hallucination_rate"] == 1 / 3
+
+
+def test_no_answers_give_no_rates() -> None:
+    got = evaluate([case("1", "q", "a", "open")], {})
+    assert (got["n"], got["answers"], got["by_error_type"]) == (0, 0, {})
+    assert got["hallucination_rate"] is None
+    assert got["finding_f1"] is None
+
+
+def test_garbage_is_evaluated_too() -> None:
+    got = report("\x00🫁 ,,, no no. yes", NODULE)
+    assert got["report_exact"] == 0.0
+
+
+def test_the_table_has_a_row_for_every_rate_and_error_type() -> None:
+    before = report("Small right upper zone nodule.", NODULE)
+    after = report("Small left upper zone nodule. Normal heart size.", NODULE)
+    rows = {name: (a, b) for name, a, b in compare_table(before, after)}
+    assert rows["report_exact"] == (0.0, 1.0)
+    assert rows["hallucination_rate"] == (0.25, 0.0)
+    assert rows["closed_accuracy"] == (None, None)
+    assert rows["wrong side"] == (1.0, 0.0)
+    assert rows["wrong attribute"] == (None, 0.0)

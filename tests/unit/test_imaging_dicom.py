@@ -1,0 +1,198 @@
+"""DICOM: real samples of every kind we have, and made ones with values known by hand."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from medray.errors import ItemError
+from medray.imaging.load import load_image
+
+
+def write(path, values: np.ndarray, **attributes):
+    """A minimal DICOM file of values [H, W] or [frames, H, W] or [H, W, 3]."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    dataset.SOPInstanceUID = "1.2.3"
+    dataset.PatientName = "SECRET^PERSON"
+    colour = values.shape[-1] == 3 and values.ndim == 3
+    dataset.SamplesPerPixel = 3 if colour else 1
+    if colour:
+        dataset.PlanarConfiguration = 0
+    elif values.ndim == 3:
+        dataset.NumberOfFrames = len(values)
+    dataset.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+    rows, columns = values.shape[:2] if colour else values.shape[-2:]
+    dataset.Rows, dataset.Columns = rows, columns
+    dataset.BitsAllocated = dataset.BitsStored = values.dtype.itemsize * 8
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(values.dtype.kind == "i")
+    dataset.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
+    with disable_value_validation():
+        for name, value in attributes.items():
+            setattr(dataset, name, value)
+        dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def grey(path) -> list[list[int]]:
+    image = load_image(path)
+    assert (image[:, :, 0] == image[:, :, 1]).all()
+    assert (image[:, :, 0] == image[:, :, 2]).all()
+    return image[:, :, 0].tolist()
+
+
+SAMPLES = {
+    "pydicom_CT_small": (128, 128),
+    "pydicom_MR_small": (64, 64),
+    "pydicomdata_MR2_J2KI": (1024, 1024),
+    "pydicomdata_RG1_J2KI": (1955, 1841),
+    "pydicomdata_RG3_J2KI": (1760, 1760),
+    "pydicomdata_US1_J2KI": (480, 640),
+    "pydicomdata_emri_small": (64, 64),
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", SAMPLES)
+def test_real_samples_load_with_contrast(shared_data, name):
+    image = load_image(shared_data / "dicom" / f"{name}.dcm")
+    assert image.shape == (*SAMPLES[name], 3)
+    assert image.dtype == np.uint8
+    assert image.std() > 20
+    is_colour = (image[:, :, 0] != image[:, :, 2]).any()
+    assert is_colour == (name == "pydicomdata_US1_J2KI")
+
+
+@pytest.mark.data
+def test_monochrome1_chest_film_shows_the_spine_brighter_than_the_lungs(shared_data):
+    image = load_image(shared_data / "dicom" / "pydicomdata_RG1_J2KI.dcm")[:, :, 0]
+    spine, lung = image[900:1100, 880:960], image[500:800, 450:600]
+    assert spine.mean() > lung.mean() + 20
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("name", ["pydicom_CT_small", "pydicomdata_MR2_J2KI"])
+def test_truncated_samples_are_refused(shared_data, tmp_path, name, share):
+    whole = (shared_data / "dicom" / f"{name}.dcm").read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ItemError) as caught:
+        load_image(tmp_path / "cut.dcm")
+    assert caught.value.reason == "image-truncated"
+
+
+def test_16_bits_without_window_are_scaled_by_their_range(tmp_path):
+    values = np.array([[-1000, 0, 1000]], np.int16)
+    assert grey(write(tmp_path / "a.dcm", values)) == [[0, 128, 255]]
+
+
+def test_padding_does_not_count_for_the_range(tmp_path):
+    values = np.array([[-2000, 0, 500, 1000]], np.int16)
+    assert grey(write(tmp_path / "a.dcm", values, PixelPaddingValue=-2000)) == [[0, 0, 128, 255]]
+
+
+def test_window_is_applied_after_the_rescale(tmp_path):
+    # Hounsfield = stored − 1024; window 40 ± 200, so −160 is black and 239 white
+    stored = np.array([[0, 864, 1064, 1263, 4000]], np.uint16)
+    path = write(
+        tmp_path / "a.dcm", stored, BitsStored=12, HighBit=11, RescaleSlope=1,
+        RescaleIntercept=-1024, WindowCenter=40, WindowWidth=400,
+    )  # fmt: skip
+    assert grey(path) == [[0, 0, 128, 255, 255]]
+
+
+def test_window_keeps_its_contrast_where_no_pixel_reaches_its_ends(tmp_path):
+    stored = np.array([[400, 600]], np.uint16)
+    path = write(tmp_path / "a.dcm", stored, WindowCenter=500.5, WindowWidth=1001)
+    assert grey(path) == [[102, 153]]  # two fifths and three fifths of 255
+
+
+def test_first_of_several_windows_and_of_several_frames(tmp_path):
+    frames = np.array([[[0, 1000]], [[7, 7]]], np.uint16)
+    path = write(tmp_path / "a.dcm", frames, WindowCenter=[500.5, 9], WindowWidth=[1001, 9])
+    assert grey(path) == [[0, 255]]
+
+
+def test_window_inside_functional_groups(tmp_path):
+    window, group = Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth = 500.5, 1001
+    group.FrameVOILUTSequence = [window]
+    frames = np.array([[[500, 2000]], [[0, 0]]], np.uint16)
+    path = write(tmp_path / "a.dcm", frames, SharedFunctionalGroupsSequence=[group])
+    assert grey(path) == [[128, 255]]
+
+
+def test_monochrome1_is_inverted(tmp_path):
+    values = np.array([[0, 51, 255]], np.uint8)
+    path = write(tmp_path / "a.dcm", values, PhotometricInterpretation="MONOCHROME1")
+    assert grey(path) == [[255, 204, 0]]
+
+
+def test_voi_lut(tmp_path):
+    table = Dataset()
+    table.LUTDescriptor = [4, 0, 16]
+    table.LUTData = np.array([0, 100, 100, 1000], "<u2").tobytes()
+    values = np.array([[0, 1, 3, 9]], np.uint16)
+    path = write(tmp_path / "a.dcm", values, VOILUTSequence=[table])
+    assert grey(path) == [[0, 26, 255, 255]]
+
+
+def test_colour(tmp_path):
+    values = np.array([[[255, 0, 10], [1, 2, 3]]], np.uint8)
+    assert load_image(write(tmp_path / "a.dcm", values)).tolist() == values.tolist()
+
+
+def test_palette_colour(tmp_path):
+    palette = {}
+    for name, entries in (("Red", [0, 65535]), ("Green", [0, 0]), ("Blue", [65535, 0])):
+        palette[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
+        palette[f"{name}PaletteColorLookupTableData"] = np.array(entries, "<u2").tobytes()
+    path = write(
+        tmp_path / "a.dcm", np.array([[0, 1]], np.uint8),
+        PhotometricInterpretation="PALETTE COLOR", **palette,
+    )  # fmt: skip
+    assert load_image(path).tolist() == [[[0, 0, 255], [255, 0, 0]]]
+
+
+def test_file_without_preamble_is_known_by_its_name(tmp_path):
+    path = write(tmp_path / "a.dcm", np.array([[0, 51, 255]], np.uint8))
+    path.write_bytes(path.read_bytes()[132:])
+    assert grey(path) == [[0, 51, 255]]
+
+
+def test_bomb_no_pixels_and_garbage_are_unreadable(tmp_path):
+    values = np.zeros((2, 2), np.uint8)
+    bomb = write(tmp_path / "bomb.dcm", values, Rows=60000, Columns=60000)
+    bare = write(tmp_path / "bare.dcm", values)
+    dataset = pydicom.dcmread(bare)
+    del dataset.PixelData, dataset.Rows
+    dataset.save_as(bare)
+    (tmp_path / "garbage.dcm").write_bytes(bytes(range(256)) * 10)
+    for name in ("bomb", "bare", "garbage"):
+        with pytest.raises(ItemError) as caught:
+            load_image(tmp_path / f"{name}.dcm")
+        assert caught.value.reason == "image-unreadable"
+    assert bomb.exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_of_the_patient_gets_out(tmp_path, caplog):
+    values = np.array([[0, 51, 255, 1]], np.uint8)
+    whole = write(tmp_path / "a.dcm", values, PatientBirthDate="SECRETDATE").read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(whole[:-6])
+    with caplog.at_level(logging.DEBUG):
+        load_image(tmp_path / "a.dcm")
+        with pytest.raises(ItemError) as caught:
+            load_image(tmp_path / "cut.dcm")
+    assert "SECRET" not in caplog.text
+    assert str(caught.value) == "cut.dcm: the file is cut short"
+    assert caught.value.__suppress_context__

@@ -1,0 +1,78 @@
+"""Regions become masks: union, clipping, palettes, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medray.errors import ItemError
+from medray.imaging.regions import mask_outline, region_mask
+from medray.records import Region
+
+
+def mask_file(path, mode: str, values: dict[tuple[int, int], object]) -> str:
+    """A 4 x 3 picture in which only the named (x, y) pixels are not zero."""
+    image = Image.new(mode, (4, 3))
+    for place, value in values.items():
+        image.putpixel(place, value)
+    image.save(path)
+    return str(path)
+
+
+def test_union_of_box_and_mask(tmp_path):
+    mask = mask_file(tmp_path / "m.png", "L", {(3, 2): 1})
+    union = region_mask([Region("a", box=(0, 0, 2, 1)), Region("b", mask=mask)], 3, 4)
+    assert union.tolist() == [[True, True, False, False], [False] * 4, [False] * 3 + [True]]
+
+
+def test_box_is_clipped_to_the_image():
+    assert region_mask([Region("a", box=(-5, -5, 1, 99))], 3, 4).sum() == 3
+
+
+@pytest.mark.parametrize("box", [(10, 10, 20, 20), (-9, 0, -1, 3), (2, 2, 2, 3)])
+def test_nothing_marked_is_none(tmp_path, box):
+    empty = mask_file(tmp_path / "m.png", "L", {})
+    assert region_mask([], 3, 4) is None
+    assert region_mask([Region("a", box=box), Region("b", mask=empty)], 3, 4) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "background", "value"),
+    [
+        ("1", 0, 1),
+        ("P", 0, 3),
+        ("I;16", 0, 70),
+        ("RGB", (0, 0, 0), (0, 0, 9)),
+        ("RGBA", (0, 0, 0, 255), (9, 0, 0, 255)),
+        ("LA", (0, 255), (9, 255)),
+    ],
+)
+def test_any_mode_counts_non_zero_pixels_and_never_opacity(tmp_path, mode, background, value):
+    image = Image.new(mode, (4, 3), background)
+    image.putpixel((1, 2), value)
+    image.save(tmp_path / "m.png")
+    found = region_mask([Region("a", mask=str(tmp_path / "m.png"))], 3, 4)
+    assert np.argwhere(found).tolist() == [[2, 1]]
+
+
+def test_refused_masks(tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    right = mask_file(tmp_path / "m.png", "L", {(0, 0): 1})
+    for path, size, reason in (
+        (right, (4, 3), "mask-size"),
+        (str(tmp_path / "gone.png"), (3, 4), "mask-missing"),
+        (str(tmp_path / "text.png"), (3, 4), "mask-unreadable"),
+    ):
+        with pytest.raises(ItemError) as caught:
+            region_mask([Region("a", mask=path)], *size)
+        assert caught.value.reason == reason
+
+
+def test_outline_is_the_rim_also_at_the_border():
+    mask = np.zeros((6, 6), bool)
+    mask[:4, 1:5] = True
+    outline = mask_outline(mask)
+    expected = mask.copy()
+    expected[1:3, 2:4] = False
+    assert np.array_equal(outline, expected)

@@ -1,0 +1,138 @@
+"""The run directory: never overwritten by accident, whole after a kill, readable errors."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medray.config import Config, CorruptionConfig, DataConfig, LoopConfig, RunConfig
+from medray.errors import ConfigError, RunFailed, UserError
+from medray.rundir import METRIC_KEYS, RunDirectory, replacing
+
+
+def config(output: Path, **sections: object) -> Config:
+    run = RunConfig(name="r", output=str(output))
+    return Config(run=run, data=DataConfig(kind="phantom"), **sections)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    run = RunDirectory(tmp_path / "r")
+    run.create(config(tmp_path))
+    return run
+
+
+def test_create_makes_the_documented_layout(run: RunDirectory, tmp_path: Path) -> None:
+    names = sorted(path.name for path in run.path.iterdir())
+    assert names == ["checkpoints", "config.yaml", "eval", "ledger", "logs"]
+    assert run.read_config() == config(tmp_path)
+    assert "python" in run.read_versions()
+
+
+def test_a_second_run_is_refused_and_changes_nothing(run: RunDirectory, tmp_path: Path) -> None:
+    before = run.config_file.read_bytes()
+    with pytest.raises(ConfigError, match=r"run\.name=r.*already holds a run.*--resume"):
+        run.create(config(tmp_path, loop=LoopConfig(steps=99)))
+    assert run.config_file.read_bytes() == before
+
+
+def test_resume_may_go_further_but_not_elsewhere(run: RunDirectory, tmp_path: Path) -> None:
+    run.create(config(tmp_path, loop=LoopConfig(steps=99)), resume=True)
+    assert run.read_config().loop.steps == 99
+    with pytest.raises(ConfigError, match=r"corruption\.sigma=9\.0.*corruption\.sigma=45\.0"):
+        run.create(config(tmp_path, corruption=CorruptionConfig(sigma=9.0)), resume=True)
+
+
+def test_resume_of_nothing_starts(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "r")
+    run.create(config(tmp_path), resume=True)
+    assert run.holds_run
+
+
+def test_an_output_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings = config(tmp_path / "file")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        RunDirectory(settings.run_dir).create(settings)
+
+
+def test_metrics_are_one_json_line_per_step(run: RunDirectory) -> None:
+    line = {"t_step": np.float32(0.5), "loss": math.nan, "step": 1, "lr": math.inf, "extra": 7}
+    run.append_metrics(line)
+    run.append_metrics({"step": np.int64(2), "pairs_trained": 8})
+    text = run.metrics_file.read_text()
+    assert text.split("\n")[0] == (
+        '{"step": 1, "loss": null, "lr": null, "t_step": 0.5, "extra": 7}'
+    )
+    assert "NaN" not in text
+    assert run.read_metrics()[1] == {"step": 2, "pairs_trained": 8}
+    assert len(METRIC_KEYS) == len(set(METRIC_KEYS)) == 22
+    with pytest.raises(RunFailed):
+        run.append_metrics({"loss": 1.0})
+
+
+def test_a_line_cut_short_by_a_kill_is_not_read(run: RunDirectory) -> None:
+    run.append_metrics({"step": 1})
+    with run.metrics_file.open("a") as file:
+        file.write('{"step": 2, "lo')
+    assert run.read_metrics() == [{"step": 1}]
+    run.rewind(1)
+    run.append_metrics({"step": 2})
+    assert [line["step"] for line in run.read_metrics()] == [1, 2]
+
+
+def test_a_broken_line_is_named(run: RunDirectory) -> None:
+    run.metrics_file.write_text('{"step": 1}\nnonsense\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
+        run.read_metrics()
+
+
+def test_rewind_forgets_later_steps(run: RunDirectory) -> None:
+    for step in (1, 2, 3):
+        run.append_metrics({"step": step})
+    for step in (0, 2, 3):
+        run.write_eval(step, {"n": 4})
+    run.rewind(2)
+    assert [line["step"] for line in run.read_metrics()] == [1, 2]
+    assert list(run.read_evals()) == [0, 2]
+
+
+def test_evals_are_read_back_in_order(run: RunDirectory) -> None:
+    run.write_eval(20, {"n": 512, "hallucination_rate": 0.1, "finding_f1": math.nan})
+    run.write_eval(0, {"n": 512, "by_error_type": {"side": np.float64(0.25)}})
+    assert run.read_evals() == {
+        0: {"n": 512, "by_error_type": {"side": 0.25}},
+        20: {"n": 512, "hallucination_rate": 0.1, "finding_f1": None},
+    }
+    assert json.loads((run.eval / "step-000020.json").read_text())["n"] == 512
+
+
+def test_paths_that_are_not_runs(run: RunDirectory, tmp_path: Path) -> None:
+    for path, why in (
+        (tmp_path / "absent", "no such directory"),
+        (run.config_file, "is a file"),
+        (run.eval, "not a run directory"),
+    ):
+        with pytest.raises(UserError, match=why) as caught:
+            RunDirectory.open(path)
+        assert caught.value.exit_code == 2
+    assert RunDirectory.open(run.path).read_metrics() == []
+
+
+def test_replacing_leaves_the_old_file_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with replacing(path) as file:
+            file.write(b"new, but")
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        write_half()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
