@@ -21,7 +21,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from actors.weights import Manifest, Shard, tensors
+from actors.weights import Manifest, Shard, describe, tensors, to_array
 from medray.errors import UserError
 from medray.rundir import write_text
 
@@ -41,8 +41,9 @@ def write(
 ) -> Path:  # fmt: skip
     """Write, prove, publish; then delete older ones."""
     final = folder / f"step-{state.step:06d}"
+    for abandoned in folder.glob(".step-*.draft"):
+        shutil.rmtree(abandoned)
     draft = folder / f".{final.name}.draft"
-    shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     save_learner(str(draft / "learner"))
     metadata = {"mode": manifest.mode, "version": str(manifest.version)}
@@ -51,8 +52,10 @@ def write(
     write_text(draft / "manifest.json", json.dumps(_inventory(draft), indent=1))
     for path in draft.rglob("*"):
         _sync(path)
-    if final.exists():  # left by an earlier life of the run that got no further than publishing
-        shutil.rmtree(final)
+    if final.exists():  # of an earlier life of the run: kept under a name that is listed as well
+        replaced = folder / f"{final.name}-replaced"
+        shutil.rmtree(replaced, ignore_errors=True)
+        os.rename(final, replaced)
     os.rename(draft, final)
     _sync(folder)
     write_text(folder / "latest", final.name + "\n")
@@ -86,6 +89,8 @@ def find_damage(path: Path) -> str | None:
         expected = json.loads((path / "manifest.json").read_text())
     except (OSError, ValueError) as error:
         return f"manifest.json: {error}"
+    if not isinstance(expected, dict):
+        return "manifest.json: not an inventory"
     found = _inventory(path)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
@@ -98,10 +103,15 @@ def read_state(path: Path) -> State:
     return State(**json.loads((path / "state.json").read_text()))
 
 
-def read_weights_header(path: Path) -> dict[str, str]:
-    """Metadata of weights.safetensors: mode and version."""
+def read_weights(path: Path) -> tuple[Manifest, list[Shard]]:
+    """weights.safetensors of a whole checkpoint, as a weight update of one shard."""
     with safe_open(path / "weights.safetensors", framework="pt") as file:
-        return dict(file.metadata() or {})
+        metadata = file.metadata()
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    shard = {name: to_array(tensor) for name, tensor in found.items()}
+    specs = describe(shard, {name: tensor.dtype for name, tensor in found.items()})
+    size = sum(array.nbytes for array in shard.values())
+    return Manifest(int(metadata["version"]), metadata["mode"], (specs,), size), [shard]
 
 
 def _inventory(folder: Path) -> dict[str, dict[str, object]]:

@@ -230,28 +230,34 @@ class Driver:
 
     def _evaluate(self) -> None:
         """Greedy answers to the held-out studies with the weights of this step."""
-        begin = time.perf_counter()
         self.console.status(f"evaluating step {self.state.step}")
         cases = of_studies(self.plan.dataset.heldout, self.config.eval.n)
-        items = [(case.case_id, case) for case in cases]
-        work, unusable = self.fleet.load(items)
-        responses = self.fleet.generate(work, self.state.policy_version, greedy=True)
-        answers = {response.case_id: response.text for response in responses}
-        readable = [item.case for item in work]
-        result = evaluate(readable, answers) | {
-            "unusable": len(unusable),
-            "policy_version": self.state.policy_version,
-            "seconds": time.perf_counter() - begin,
-        }
+        result, _ = evaluate_policy(self.fleet, cases, self.state.policy_version)
         self.run_dir.write_eval(self.state.step, result)
         self.telemetry.evaluation(self.state.step, result)
 
     def _checkpoint(self) -> None:
-        manifest, shards = self.fleet.export(self.config.loop.sync)
+        manifest, shards = self.fleet.export()
         checkpoint.write(self.run_dir.checkpoints, self.state, self.fleet.save, manifest, shards)
 
     def _request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.stop_requested = True
+
+
+def evaluate_policy(
+    fleet: Fleet, cases: Sequence[Case], version: int
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Metrics of the greedy answers to `cases`, and the answers by case id."""
+    begin = time.perf_counter()
+    work, unusable = fleet.load([(case.case_id, case) for case in cases])
+    responses = fleet.generate(work, version, greedy=True)
+    answers = {response.case_id: response.text for response in responses}
+    result = evaluate([item.case for item in work], answers) | {
+        "unusable": len(unusable),
+        "policy_version": version,
+        "seconds": time.perf_counter() - begin,
+    }
+    return result, answers
 
 
 def before_and_after(run: RunDirectory) -> list[tuple[str, float | None, float | None]]:

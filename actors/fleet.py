@@ -61,8 +61,9 @@ class Sync:
 class Fleet:
     """Generators, editors and learners of one run, as one context manager."""
 
-    def __init__(self, config: Config, placement: Placement) -> None:
+    def __init__(self, config: Config, placement: Placement, *, learners: bool = True) -> None:
         self.config = config
+        self.shards = 0
         self.golden: Golden | None = None
         self.editors = [
             ray.remote(Editor).options(**placement.editor).remote(config, i)
@@ -72,10 +73,9 @@ class Fleet:
             ray.remote(Generator).options(**placement.generator).remote(config, i)
             for i in range(config.generator.replicas)
         ]
-        address, port = placement.rendezvous()
         self.learners = [
-            ray.remote(Learner).options(**placement.learner).remote(config, rank, address, port)
-            for rank in range(config.learner.world_size)
+            ray.remote(Learner).options(**placement.learner).remote(config, rank)
+            for rank in range(config.learner.world_size if learners else 0)
         ]
 
     def __enter__(self) -> Fleet:
@@ -92,11 +92,16 @@ class Fleet:
 
     def wait_until_ready(self) -> None:
         """Models loaded everywhere, at the same version; the causes of a failure named."""
-        actors = [*self.editors, *self.learners, *self.generators]
-        collect([actor.__ray_ready__.remote() for actor in actors], START_DEADLINE, "start")
-        mode = self.config.loop.sync
-        count = self.learners[0].shard_count.remote(mode)
-        self.shards: int = collect([count], START_DEADLINE, "shard count")[0]
+        actors = [*self.editors, *self.generators]
+        calls = [actor.__ray_ready__.remote() for actor in actors]
+        if self.learners:
+            meet = self.learners[0].rendezvous.remote()
+            address, port = collect([meet], START_DEADLINE, "start of the learners")[0]
+            calls += [learner.join.remote(address, port) for learner in self.learners]
+        collect(calls, START_DEADLINE, "start")
+        if self.learners:
+            count = self.learners[0].shard_count.remote(self.config.loop.sync)
+            self.shards = collect([count], START_DEADLINE, "shard count")[0]
 
     def load(self, items: Sequence[tuple[str, Case]]) -> tuple[list[Work], list[tuple[str, str]]]:
         """Images into the object store, once per case → (work, [(item id, reason dropped)])."""
@@ -163,17 +168,18 @@ class Fleet:
     def sync(self) -> Sync:
         """The learner's weights into every generator, proven on the golden prompts."""
         begin = time.perf_counter()
-        mode = self.config.loop.sync
-        exports = [
-            learner.export.options(num_returns=1 + self.shards).remote(mode)
-            for learner in self.learners
-        ]
-        manifest_ref, *shards = exports[0]
+        manifest_ref, *shards = self._exports()
         manifest: Manifest = collect([manifest_ref], SYNC_DEADLINE, "gathering weights")[0]
         updates = [g.update.remote(manifest_ref, *shards) for g in self.generators]
         collect(updates, SYNC_DEADLINE, f"sending weights of version {manifest.version}")
         seconds = time.perf_counter() - begin
         return Sync(manifest.bytes, seconds, self.logp_gap(manifest.version))
+
+    def send(self, manifest: Manifest, shards: Sequence[Any]) -> None:
+        """Weights that are already here (of a checkpoint) into every generator."""
+        refs = [ray.put(manifest), *[ray.put(shard) for shard in shards]]
+        updates = [generator.update.remote(*refs) for generator in self.generators]
+        collect(updates, SYNC_DEADLINE, f"sending weights of version {manifest.version}")
 
     def logp_gap(self, version: int) -> float:
         """Worst replica's mean |log p(learner) − log p(generator)| per token of the golden set."""
@@ -217,14 +223,16 @@ class Fleet:
         calls = [learner.load.remote(directory) for learner in self.learners]
         return int(collect(calls, CALL_DEADLINE, "loading the checkpoint")[0])
 
-    def export(self, mode: str) -> tuple[Manifest, list[Any]]:
+    def export(self) -> tuple[Manifest, list[Any]]:
         """The learner's weights here, as (manifest, shards): for checkpoints only."""
-        count = int(ray.get(self.learners[0].shard_count.remote(mode), timeout=SYNC_DEADLINE))
-        exports = [
-            learner.export.options(num_returns=1 + count).remote(mode) for learner in self.learners
-        ]
-        manifest, *shards = collect(exports[0], SYNC_DEADLINE, "gathering weights")
+        manifest, *shards = collect(self._exports(), SYNC_DEADLINE, "gathering weights")
         return manifest, shards
+
+    def _exports(self) -> list[ray.ObjectRef]:
+        """References of rank 0's manifest and shards; every rank takes part in gathering."""
+        mode, returns = self.config.loop.sync, 1 + self.shards
+        exports = [x.export.options(num_returns=returns).remote(mode) for x in self.learners]
+        return exports[0]
 
     def _requests(self, share: Sequence[Work]) -> tuple[list[Request], list[ray.ObjectRef]]:
         """Requests of one call and each picture they name, once."""

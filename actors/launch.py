@@ -10,11 +10,13 @@ from pathlib import Path
 
 import ray
 
-from actors.driver import Driver, before_and_after
+from actors.checkpoint import find_damage, read_weights
+from actors.driver import Driver, before_and_after, evaluate_policy
 from actors.fleet import Fleet
 from actors.resources import place
 from actors.telemetry import Telemetry
-from medray.errors import ResourceError
+from medray.data.stream import of_studies
+from medray.errors import ResourceError, UserError
 from medray.plan import Plan
 from medray.report import write_report
 from medray.report.console import RunConsole
@@ -43,6 +45,24 @@ def launch(plan: Plan, *, resume: bool, address: str | None) -> Path:
     report = write_report(run.path)
     console.say(f"report: {report}")
     return report
+
+
+def evaluate_checkpoint(
+    plan: Plan, checkpoint: Path, *, address: str | None
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Metrics and answers of one checkpoint on the plan's held-out studies."""
+    problem = find_damage(checkpoint)
+    if problem:
+        raise UserError(f"--checkpoint {checkpoint}", problem, "give a step-NNNNNN directory")
+    manifest, shards = read_weights(checkpoint)
+    sync: dict[str, object] = {"sync": manifest.mode}
+    loop = plan.config.loop.model_copy(update=sync)
+    config = plan.config.model_copy(update={"loop": loop})
+    with cluster(address), Fleet(config, place(config), learners=False) as fleet:
+        fleet.wait_until_ready()
+        fleet.send(manifest, shards)
+        cases = of_studies(plan.dataset.heldout, config.eval.n)
+        return evaluate_policy(fleet, cases, manifest.version)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from actors.weights import Manifest, Shard, describe, plan_shards, to_array
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.objectives import find_objective
-from medray.policy.chat import ChatCodec
 from medray.policy.export import Mode, export_items
 from medray.policy.loading import DTYPES, load_model, model_facts, prepare_policy
 from medray.policy.packing import PackedBatch, PackedPair
@@ -37,22 +36,36 @@ class Learner:
     its share, so that the result does not depend on the number of ranks.
     """
 
-    def __init__(self, config: Config, rank: int, address: str, port: int) -> None:
+    def __init__(self, config: Config, rank: int) -> None:
         self.config, self.rank, self.world = config, rank, config.learner.world_size
-        self.device = _start_process_group(rank, self.world, address, port)
+
+    def __repr__(self) -> str:
+        return f"Learner(rank={self.rank})"
+
+    def rendezvous(self) -> tuple[str, int]:
+        """Address and free port of this process's node, where the ranks are to meet."""
+        import socket
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+            route.connect(("192.0.2.1", 9))  # nothing is sent: only the outgoing address is asked
+            address = str(route.getsockname()[0])
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            return address, int(probe.getsockname()[1])
+
+    def join(self, address: str, port: int) -> None:
+        """Meet the other ranks and load the model."""
+        self.device = _start_process_group(self.rank, self.world, address, port)
+        config = self.config
         facts = model_facts(config.model)
         torch.manual_seed(config.run.seed)
         self.dtype = DTYPES[config.model.dtype]
-        self.codec = ChatCodec(facts.path)
         self.objective = find_objective(config.objective.name)
         self.hyper = self.objective.resolve(config.objective.hyperparameters)
         self.needs = self.objective.needs_for(self.hyper)
         self.version = 0
         self.accumulation = _micro_steps(config)
         self.engine, self.reference = self._build(load_model(facts.path, config.model.dtype))
-
-    def __repr__(self) -> str:
-        return f"Learner(rank={self.rank})"
 
     def step(self, policy_version: int, *batches: PackedBatch) -> StepReport:
         """One optimiser step on all pairs of `batches`; `policy_version` is the current one."""
@@ -80,7 +93,7 @@ class Learner:
         sequences = build_sequences(
             [p for p, _, _ in prompts], [a for _, a, _ in prompts],
             [np.ones(len(a), dtype=bool) for _, a, _ in prompts], [x for _, _, x in prompts],
-            pad_id=self.codec.pad_id, dtype=self.dtype, device=self.device,
+            dtype=self.dtype, device=self.device,
         )  # fmt: skip
         self.engine.eval()
         with torch.no_grad():
@@ -184,8 +197,8 @@ class Learner:
             gradients = [p.grad for g in engine.optimizer.param_groups for p in g["params"]]
             norm = torch.nn.utils.get_total_norm([g for g in gradients if g is not None])
             if not torch.isfinite(norm):
-                engine.optimizer.zero_grad(set_to_none=True)  # AdamW passes over these
-                engine.step()
+                engine.zero_grad()
+                engine.micro_steps += 1  # the micro-batch that engine.step() would have counted
                 return False, math.inf
             engine.step()
             return True, float(norm)
@@ -196,7 +209,7 @@ class Learner:
     def _scores(self, rows: Sequence[PackedPair], pixels: dict[str, np.ndarray]) -> dict[str, Any]:
         return score_pairs(
             rows, pixels, self.needs, policy=self.engine, reference=self._reference_logits,
-            pad_id=self.codec.pad_id, dtype=self.dtype, device=self.device,
+            dtype=self.dtype, device=self.device,
         )  # fmt: skip
 
     def _reference_logits(self, **inputs: Tensor) -> Tensor:
@@ -289,7 +302,6 @@ def _start_process_group(rank: int, world: int, address: str, port: int) -> torc
     )  # fmt: skip
     if not gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
     import deepspeed
 
     if not gpu:

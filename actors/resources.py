@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,16 +21,6 @@ class Placement:
     gpus: float
     cpus: float
 
-    @staticmethod
-    def rendezvous() -> tuple[str, int]:
-        """Address and free port where the learners' process group meets.
-
-        The port is asked of the node of this process; rank 0 is scheduled there when it can be.
-        """
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            return ray.util.get_node_ip_address(), int(probe.getsockname()[1])
-
 
 def place(config: Config, has: dict[str, float] | None = None) -> Placement:
     """Options for this cluster; ResourceError where it is too small. `has` is for tests.
@@ -41,6 +29,7 @@ def place(config: Config, has: dict[str, float] | None = None) -> Placement:
     each learner takes one CPU; generators and editors work while the learners wait, and share
     those CPUs.
     """
+    node = int(has.get("CPU", 1)) if has is not None else _largest_node()
     has = has if has is not None else ray.cluster_resources()
     learners, replicas = config.learner.world_size, config.generator.replicas
     common: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
@@ -61,22 +50,25 @@ def place(config: Config, has: dict[str, float] | None = None) -> Placement:
                 "the cluster has no GPU", "set it to 1",
             )  # fmt: skip
         gpus, cpus = 0, learners
-        placement = Placement(
-            common | {"num_cpus": 1} | _threads(learners), common | {"num_cpus": 0} | _threads(1),
-            common | {"num_cpus": 0} | _threads(1), 0, cpus,
-        )  # fmt: skip
+        sharing = common | {"num_cpus": 0} | _threads(node)
+        learning = common | {"num_cpus": 1} | _threads(node // learners)
+        placement = Placement(learning, sharing, sharing, gpus, cpus)
     _require("CPU", placement.cpus, has, config)
     return placement
 
 
-def _threads(processes: int) -> dict[str, Any]:
+def _largest_node() -> int:
+    """CPUs that Ray counts on the largest node: a container's own, not the machine's."""
+    return int(max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
+
+
+def _threads(threads: int) -> dict[str, Any]:
     """Threads on a CPU node that is shared by actors taking turns.
 
     Waiting threads must sleep: OpenMP's default of spinning makes an actor that has nothing to
     do slow the working one down many times over.
     """
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    variables = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    variables = {"OMP_NUM_THREADS": str(max(1, threads)), "OMP_WAIT_POLICY": "PASSIVE"}
     return {"runtime_env": {"env_vars": variables}}
 
 

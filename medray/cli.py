@@ -56,6 +56,34 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
     RunConsole(parsed.loop.steps).plan(make_plan(parsed, resume=True).lines())
 
 
+@app.command("eval")
+def evaluate(
+    config: ConfigPath,
+    checkpoint: Annotated[Path, typer.Option(metavar="DIR", help="checkpoints/step-NNNNNN")],
+    overrides: Overrides = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Write the answers, one JSON a line.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster; default: its own.")] = None,
+) -> None:
+    """One checkpoint on the held-out part of one dataset; prints JSON."""
+    import json
+
+    from medray.config import load_config
+
+    parsed = load_config(config, overrides or [])
+    from medray.plan import make_plan
+
+    plan = make_plan(parsed, resume=True)
+    from actors.launch import evaluate_checkpoint
+
+    result, said = evaluate_checkpoint(plan, checkpoint, address=address)
+    if answers is not None:
+        lines = [json.dumps({"case_id": case, "answer": text}) for case, text in said.items()]
+        answers.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    typer.echo(json.dumps(result, indent=1))
+
+
 @app.command()
 def edit(
     source: Annotated[Path, typer.Argument(metavar="IN.jsonl")],

@@ -17,13 +17,15 @@ from medray.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+# What PyYAML raises: its own errors, those of bad dates and numbers, and of deep nesting.
+YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
 class Section(BaseModel):
     """One section: immutable, closed, and strict about types (no "3" for 3)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class RunConfig(Section):
@@ -156,6 +158,8 @@ def load_config(
         return Config.model_validate(_tuples(tree))
     except pydantic.ValidationError as error:
         raise _explain(error, str(path)) from None
+    except RecursionError:
+        raise ConfigError(str(path), "an alias refers to itself", "write it out") from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -165,7 +169,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), "no such file", "give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"cannot be read ({error})", "give a YAML file") from None
-    except yaml.YAMLError as error:
+    except YAML_ERRORS as error:
         problem = " ".join(str(error).split())
         raise ConfigError(str(path), f"not valid YAML: {problem}", "mend the line named") from None
     if not isinstance(tree, dict):
@@ -188,7 +192,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         node = child
     try:
         node[last] = _scalar(yaml.safe_load(text))
-    except yaml.YAMLError:
+    except YAML_ERRORS:
         raise ConfigError(override, "the value is not valid YAML", "quote it") from None
 
 

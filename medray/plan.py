@@ -9,10 +9,10 @@ from medray.config import Config, DataConfig
 from medray.data.dataset import Dataset, open_dataset
 from medray.errors import ConfigError, ModelError
 from medray.objectives import find_objective
-from medray.policy.chat import ChatCodec
 from medray.policy.loading import ModelFacts, model_facts
 from medray.rundir import RunDirectory
 
+SHORTEST_PROMPT = 16  # tokens of the chat template and a few words
 PHANTOM_TRAIN = 320  # studies, where data.limit does not say
 
 
@@ -77,9 +77,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
             f"run.name = {config.run.name}", f"{run.path} already holds a run",
             "give another run.name, or --resume to go on with that one",
         )  # fmt: skip
-    codec = ChatCodec(model.path)
-    room = model.context - model.image_tokens - config.generator.max_new_tokens
-    if room < len(codec.prompt_ids("?")):
+    if model.context - model.image_tokens - config.generator.max_new_tokens < SHORTEST_PROMPT:
         raise ModelError(
             f"generator.max_new_tokens = {config.generator.max_new_tokens}",
             f"the model holds {model.context} tokens, {model.image_tokens} of them an image's",

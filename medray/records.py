@@ -149,7 +149,8 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class PairScore:
-    """Per pair, after the step: loss and summed response log-probabilities (nats)."""
+    """Per pair, before the update: loss, and log-probabilities (nats) summed over the tokens
+    that the objective reads (the edited ones for `fire`)."""
 
     pair_id: str
     loss: float

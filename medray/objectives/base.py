@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -52,7 +53,7 @@ class Hyperparameter:
             return value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"objective.{name} = {value!r}", "not a number", "give a number")
-        if not self.low <= value <= self.high:
+        if not (self.low <= value <= self.high and math.isfinite(value)):
             interval = f"[{self.low:g}, {self.high:g}]"
             raise ConfigError(f"objective.{name} = {value}", f"outside {interval}", "correct it")
         return float(value)

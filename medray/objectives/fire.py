@@ -62,11 +62,12 @@ def fire(
 def _visual(scores: Scores, beta: float, kind: str) -> Tensor:
     winner, loser = VISUAL[kind]
     margin = beta * (log_ratio(scores[winner], "edit_mask") - log_ratio(scores[loser], "edit_mask"))
-    loss = -F.logsigmoid(margin)
     has_corrupt = scores.get("has_corrupt")
     if has_corrupt is None:
-        return loss
-    return torch.where(has_corrupt.bool(), loss, torch.zeros_like(loss))
+        return -F.logsigmoid(margin)
+    there, zero = has_corrupt.bool(), torch.zeros_like(margin)
+    # Masked before and after: the gradient of a NaN that is not selected is NaN as well.
+    return torch.where(there, -F.logsigmoid(torch.where(there, margin, zero)), zero)
 
 
 def _anchor(branch: Mapping[str, Tensor], lambda_: float) -> Tensor:

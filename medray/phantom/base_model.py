@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from medray.phantom.render import IMAGE_SIZE
-from medray.phantom.tokenizer import IMAGE, PATCH_SIZE
+from medray.phantom.tokenizer import IMAGE, IMAGE_TOKENS, PATCH_SIZE
 
 _TOWER, _HUB_TOWER = "vision_tower.", "vision_tower.vision_model."
 
@@ -52,6 +52,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerat
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
         vision_feature_select_strategy="default",
         vision_feature_layer=-2,
+        image_seq_length=IMAGE_TOKENS,
         projector_hidden_act="gelu",
         tie_word_embeddings=False,
     )

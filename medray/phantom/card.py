@@ -45,7 +45,8 @@ Studies come from the stream "base"; the figures from {heldout} studies of the s
 `seen_exact`: all five attributes named by probe heads on the image tokens, before the language
 model is trained. `unbiased`: after learning to speak. `base`: the weights in this folder.
 `exact`: greedy reports with every attribute right; `wrong`: asserted attributes that the truth
-contradicts, of all asserted; the others: recall of one attribute.
+contradicts, of all asserted; `closed`: yes/no questions answered rightly; the others: recall of one
+attribute.
 
 Built with {versions}.
 """

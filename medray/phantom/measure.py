@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,28 +29,41 @@ def greedy_answers(
     model: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
     pool: Pool,
-    question: str = REPORT_QUESTIONS[0],
+    questions: Sequence[str] = (),
     batch: int = 128,
 ) -> list[str]:
-    """The model's greedy answer to one question about every study of the pool."""
-    prompt = prompt_text(question).replace(IMAGE, IMAGE * IMAGE_TOKENS)
-    ids = torch.tensor(tokenizer(prompt, add_special_tokens=False).input_ids)
+    """The model's greedy answers: one question per study, or the same report question for all."""
+    questions = questions or [REPORT_QUESTIONS[0]] * len(pool)
+    prompts = [prompt_text(question).replace(IMAGE, IMAGE * IMAGE_TOKENS) for question in questions]
     dtype, answers = next(model.parameters()).dtype, []
     model.eval()
     for start in range(0, len(pool), batch):
-        images = pixels(pool.images[start : start + batch]).to(dtype)
-        rows = ids.expand(len(images), -1)
+        part = slice(start, start + batch)
+        encoded = tokenizer(
+            prompts[part],
+            add_special_tokens=False,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
         out = model.generate(
-            input_ids=rows,
-            attention_mask=torch.ones_like(rows),
-            pixel_values=images,
+            input_ids=encoded.input_ids,
+            attention_mask=encoded.attention_mask,
+            pixel_values=pixels(pool.images[part]).to(dtype),
             max_new_tokens=48,
             do_sample=False,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        answers += tokenizer.batch_decode(out[:, len(ids) :], skip_special_tokens=True)
+        fresh = out[:, encoded.input_ids.shape[1] :]
+        answers += tokenizer.batch_decode(fresh, skip_special_tokens=True)
     return answers
+
+
+def closed_accuracy(answers: list[str], references: list[str]) -> float:
+    """Share of yes/no answers that begin with the reference's yes or no."""
+    first = [[text.split(",")[0] for text in texts] for texts in (answers, references)]
+    return sum(a == r for a, r in zip(*first, strict=True)) / max(1, len(references))
 
 
 def read_reports(reports: list[str], truths: tuple[Truth, ...]) -> Reading:

@@ -20,7 +20,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from medray.phantom.base_model import make_model, save_base
 from medray.phantom.batches import Pool, make_pool
 from medray.phantom.card import write_card
-from medray.phantom.measure import greedy_answers, read_reports
+from medray.phantom.measure import closed_accuracy, greedy_answers, read_reports
 from medray.phantom.optimise import Progress, Stage
 from medray.phantom.see import learn_to_see, seen_exactly
 from medray.phantom.speak import learn_to_speak
@@ -46,7 +46,7 @@ BASE = Recipe(
     studies=40_000,
     corpus_studies=3_000,
     see=Stage(steps=1_200, batch=64, lr=2e-3),
-    speak=Stage(steps=500, batch=32, lr=2e-3),
+    speak=Stage(steps=600, batch=32, lr=2e-3),
     bias=Stage(steps=120, batch=32, lr=3e-4),
     bias_share=0.7,
     heldout=512,
@@ -103,13 +103,13 @@ def _train(
 
     progress(f"learning to speak: {recipe.speak.steps} steps of {recipe.speak.batch}")
     learn_to_speak(model, tokenizer, pool, recipe.speak, progress, seed=seed)
-    figures |= _measure("unbiased", model, tokenizer, heldout, progress)
+    figures |= _measure("unbiased", model, tokenizer, heldout, seed, progress)
 
     progress(f"learning a prior: {recipe.bias.steps} steps of {recipe.bias.batch}")
     share = recipe.bias_share
     learn_to_speak(model, tokenizer, pool, recipe.bias, progress, seed=seed + 1, bias_share=share)
     model.to(torch.bfloat16)
-    figures |= _measure("base", model, tokenizer, heldout, progress)
+    figures |= _measure("base", model, tokenizer, heldout, seed, progress)
     return figures
 
 
@@ -128,10 +128,17 @@ def _measure(
     model: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
     heldout: Pool,
+    seed: int,
     progress: Progress,
 ) -> dict[str, float]:
-    """Figures of the greedy reports on held-out studies, their keys starting with `name`."""
+    """Figures of the greedy answers on held-out studies, their keys starting with `name`."""
     reading = read_reports(greedy_answers(model, tokenizer, heldout), heldout.truths)
-    progress(f"{name}: {reading.exact:.1%} exact reports, {reading.wrong:.1%} wrong assertions")
-    recall = {f"{name}_{attribute}": value for attribute, value in reading.recall.items()}
-    return {f"{name}_exact": reading.exact, f"{name}_wrong": reading.wrong} | recall
+    asked = [exchanges(seed, "heldout", i, t, t)[1] for i, t in enumerate(heldout.truths)]
+    answers = greedy_answers(model, tokenizer, heldout, [e.question for e in asked])
+    closed = closed_accuracy(answers, [e.answer for e in asked])
+    progress(
+        f"{name}: {reading.exact:.1%} exact reports, {reading.wrong:.1%} wrong assertions, "
+        f"{closed:.1%} of closed questions right"
+    )
+    figures = {"exact": reading.exact, "wrong": reading.wrong, "closed": closed} | reading.recall
+    return {f"{name}_{figure}": value for figure, value in figures.items()}

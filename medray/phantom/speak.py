@@ -21,8 +21,9 @@ from medray.phantom.truth import stream
 def answer_loss(
     model: LlavaForConditionalGeneration, features: Tensor, ids: Tensor, labels: Tensor
 ) -> Tensor:
-    """Mean cross-entropy over the answer tokens.
+    """Cross-entropy per answer token, averaged within each sequence and then over sequences.
 
+    So "Yes" weighs as much as a report of twenty tokens, and is learnt as well.
     features [B, N, D]; ids and labels [B * k, T], right-padded, the k rows of a study in sequence.
     """
     embeddings = model.get_input_embeddings()(ids)
@@ -31,7 +32,10 @@ def answer_loss(
     embeddings = embeddings.masked_scatter(places, features)
     hidden = model.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
     predicts = labels[:, 1:] != IGNORE
-    return F.cross_entropy(model.lm_head(hidden[:, :-1][predicts]), labels[:, 1:][predicts])
+    logits = model.lm_head(hidden[:, :-1][predicts])
+    losses = F.cross_entropy(logits, labels[:, 1:][predicts], reduction="none")
+    share = 1 / predicts.sum(dim=1, keepdim=True).expand_as(predicts)[predicts]
+    return (losses * share).sum() / len(ids)
 
 
 def learn_to_speak(

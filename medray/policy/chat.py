@@ -28,8 +28,9 @@ class ChatCodec:
         self.tokenizer: Any = self.processor.tokenizer
         if not (self.processor.chat_template or self.tokenizer.chat_template):
             raise ModelError(str(path), "has no chat template", "add chat_template.jinja")
+        if self.tokenizer.eos_token_id is None:
+            raise ModelError(str(path), "its tokenizer has no eos_token", "declare one")
         self.eos_id: int = self.tokenizer.eos_token_id
-        self.pad_id: int = self.tokenizer.pad_token_id or 0
 
     def render(self, question: str) -> str:
         """The prompt up to where the answer starts, with one image placeholder."""
@@ -67,6 +68,6 @@ class ChatCodec:
 
     def _neutral(self, question: str) -> str:
         """Dataset text must not smuggle in an image placeholder or a turn marker."""
-        for token in self.tokenizer.all_special_tokens:
+        for token in (*self.tokenizer.all_special_tokens, self.processor.image_token):
             question = question.replace(token, " ")
         return question

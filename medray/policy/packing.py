@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from medray.editing.alignment import edit_mask, encode_answer, token_offsets
 
+from medray.editing.alignment import edit_mask, encode_answer, token_offsets
 from medray.errors import ItemError
 from medray.policy.chat import ChatCodec
 from medray.records import Pair, Response, Span

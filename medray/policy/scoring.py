@@ -60,11 +60,11 @@ class Sequences:
 
 def build_sequences(
     prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], read: Sequence[np.ndarray],
-    pixels: Sequence[np.ndarray], *, pad_id: int, dtype: torch.dtype, device: torch.device,
+    pixels: Sequence[np.ndarray], *, dtype: torch.dtype, device: torch.device,
 ) -> Sequences:  # fmt: skip
     """prompts [P_i], answers [T_i], read bool [T_i], pixels [3, h, w], one each per row."""
     length = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
-    ids = np.full((len(prompts), length), pad_id, dtype=np.int64)
+    ids = np.zeros((len(prompts), length), dtype=np.int64)  # padding: any id, it is masked
     mask = np.zeros_like(ids)
     places: list[tuple[int, int, int, int]] = []
     for row, (prompt, answer, wanted) in enumerate(zip(prompts, answers, read, strict=True)):
@@ -90,7 +90,7 @@ def build_sequences(
 
 def score_pairs(
     pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray], needs: Needs, *,
-    policy: Forward, reference: Forward | None, pad_id: int, dtype: torch.dtype,
+    policy: Forward, reference: Forward | None, dtype: torch.dtype,
     device: torch.device,
 ) -> dict[str, Any]:  # fmt: skip
     """The `scores` an objective reads: {branch: {name: [B, T]}}, has_corrupt [B], relevance [B].
@@ -110,7 +110,7 @@ def score_pairs(
         [side.ids for side in sides],
         [_read(side, needs) for side in sides],
         [pixels[_picture(pairs[b], branch)] for branch, b in places],
-        pad_id=pad_id, dtype=dtype, device=device,
+        dtype=dtype, device=device,
     )  # fmt: skip
     ref_logits = None
     if needs.reference:

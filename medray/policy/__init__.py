@@ -1,0 +1,1 @@
+"""Models, chat templates, packing of pairs, and scoring."""
