@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from medray.config import Config, DataConfig
 from medray.data.dataset import Dataset, open_dataset
-from medray.errors import ConfigError, ModelError
+from medray.errors import ConfigError, DataError, ModelError
 from medray.objectives import find_objective
 from medray.policy.loading import ModelFacts, model_facts
 from medray.rundir import RunDirectory
@@ -77,6 +78,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
             f"run.name = {config.run.name}", f"{run.path} already holds a run",
             "give another run.name, or --resume to go on with that one",
         )  # fmt: skip
+    _require_writable(run.path, config)
     if model.context - model.image_tokens - config.generator.max_new_tokens < SHORTEST_PROMPT:
         raise ModelError(
             f"generator.max_new_tokens = {config.generator.max_new_tokens}",
@@ -86,6 +88,16 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
     config = with_phantoms(config)
     dataset = open_dataset(config.data, seed=config.run.seed)
     return Plan(config, dataset, model)
+
+
+def _require_writable(path: Path, config: Config) -> None:
+    """The part of a path that is there already must be a folder that may be written to."""
+    there = next(p for p in (path, *path.absolute().parents) if os.path.exists(p))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigError(
+            f"run.output = {config.run.output}", f"{there} is not a directory you may write to",
+            "give another one",
+        )  # fmt: skip
 
 
 def with_phantoms(config: Config) -> Config:
@@ -98,7 +110,11 @@ def with_phantoms(config: Config) -> Config:
     studies = -(-data.limit // 3) if data.limit else PHANTOM_TRAIN
     name = f"phantoms-{config.run.seed}-{studies}-{config.eval.n}"
     path = Path(data.path) if data.path else Path(config.run.output) / name
-    if not path.exists():
-        write_dataset(path, seed=config.run.seed, n_train=studies, n_heldout=config.eval.n)
+    try:
+        if not path.exists():
+            write_dataset(path, seed=config.run.seed, n_train=studies, n_heldout=config.eval.n)
+    except OSError as error:
+        why = f"cannot be written ({error.strerror or error})"
+        raise DataError(str(path), why, "give a data.path you may write to") from None
     filled = DataConfig(**{**data.model_dump(), "path": str(path)})
     return config.model_copy(update={"data": filled})

@@ -44,7 +44,7 @@ def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, obj
     open_recall         mean share of the reference's words that the open answers contain
     hallucination_rate  contradicted attributes / asserted attributes, over all answers
     finding_f1          micro F1 of the findings positively asserted in reports
-    by_error_type       {type: {"asserted": …, "contradicted": …}}
+    by_error_type       {type: {"asserted": …, "contradicted": …, "rate": …}}
     """
     told = [(case, answers[case.case_id]) for case in cases if case.case_id in answers]
     asserted = [(case, answer, assertions(case, answer)) for case, answer in told]
@@ -71,8 +71,12 @@ def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, obj
         ),
         "hallucination_rate": wrong / total if total else None,
         "finding_f1": _finding_f1([item for item in told if item[0].answer_type == "report"]),
-        "by_error_type": {kind: dict(tally[kind]) for kind in sorted(tally)},
+        "by_error_type": {kind: _with_rate(tally[kind]) for kind in sorted(tally)},
     }
+
+
+def _with_rate(counts: Mapping[str, int]) -> dict[str, float]:
+    return {**counts, "rate": counts["contradicted"] / counts["asserted"]}
 
 
 def compare_table(
@@ -205,11 +209,7 @@ def _shares(result: Mapping[str, object]) -> dict[str, float]:
     table = result.get("by_error_type")
     if not isinstance(table, Mapping):
         return {}
-    return {
-        str(kind): counts["contradicted"] / counts["asserted"]
-        for kind, counts in table.items()
-        if counts["asserted"]
-    }
+    return {str(kind): float(counts["rate"]) for kind, counts in table.items()}
 
 
 def _number(value: object) -> float | None:

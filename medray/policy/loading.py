@@ -27,6 +27,10 @@ GROUP_MARKS = {
     "projector": ("multi_modal_projector.",),
     "vision": ("vision_tower.",),
 }
+NEEDED = {
+    "tokenizer": ("tokenizer.json", "tokenizer.model"),
+    "image processor": ("processor_config.json", "preprocessor_config.json"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,14 @@ def resolve_model_path(path: str) -> Path:
 def model_facts(config: ModelConfig) -> ModelFacts:
     """Read from config.json alone; ModelError where the architecture is not supported."""
     path = resolve_model_path(config.path)
-    try:
-        tree: dict[str, Any] = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(str(path / "config.json"), f"unreadable ({error})", "mend it") from None
+    tree = _read_config(path)
     if not any(path.glob("*.safetensors")):
         raise ModelError(str(path), "holds no *.safetensors", "medray does not unpickle models")
+    for what, names in NEEDED.items():
+        if not any((path / name).is_file() for name in names):
+            raise ModelError(str(path), f"holds no {what} ({' or '.join(names)})", "add the files")
+    if not _has_chat_template(path):
+        raise ModelError(str(path), "has no chat template", "add chat_template.jinja")
     architecture = (tree.get("architectures") or ["unknown"])[0]
     if architecture != "LlavaForConditionalGeneration":
         raise ModelError(
@@ -67,7 +73,7 @@ def model_facts(config: ModelConfig) -> ModelFacts:
             f"architecture {architecture} is not supported",
             "use a LLaVA in the transformers layout (LlavaForConditionalGeneration)",
         )
-    context = int(tree["text_config"].get("max_position_embeddings", 2048))
+    context, image_tokens = _sizes(path, tree)
     if config.max_length is not None:
         if config.max_length > context:
             raise ModelError(
@@ -76,9 +82,36 @@ def model_facts(config: ModelConfig) -> ModelFacts:
                 "lower it",
             )
         context = config.max_length
-    vision = tree["vision_config"]
-    image_tokens = (int(vision["image_size"]) // int(vision["patch_size"])) ** 2
     return ModelFacts(path, architecture, context, image_tokens)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(str(path / "config.json"), f"unreadable ({error})", "mend it") from None
+    if not isinstance(tree, dict) or not isinstance(tree.get("architectures") or [], list):
+        raise ModelError(str(path / "config.json"), "not the configuration of a model", "mend it")
+    return tree
+
+
+def _has_chat_template(path: Path) -> bool:
+    """In a file of its own, or as a key of the tokenizer's or the processor's configuration."""
+    if any((path / f"chat_template.{kind}").is_file() for kind in ("jinja", "json")):
+        return True
+    files = [path / f"{part}_config.json" for part in ("tokenizer", "processor")]
+    return any('"chat_template"' in f.read_text(encoding="utf-8") for f in files if f.is_file())
+
+
+def _sizes(path: Path, tree: dict[str, Any]) -> tuple[int, int]:
+    """Tokens the model holds, and those of one image."""
+    try:
+        vision = tree["vision_config"]
+        side = int(vision["image_size"]) // int(vision["patch_size"])
+        return int(tree["text_config"].get("max_position_embeddings", 2048)), side**2
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        why = f"its text_config or vision_config is wrong ({error})"
+        raise ModelError(str(path / "config.json"), why, "mend it") from None
 
 
 def load_model(path: Path, dtype: str) -> nn.Module:

@@ -106,11 +106,15 @@ def test_the_configuration_itself_is_good(here):
         ("run.name=a/b", "run.name = 'a/b'"),
         ("run.output=c.yaml", "run.output"),
         ("run.output=c.yaml/below", "run.output"),
-        ("run.output=/proc/nowhere", "run.output"),
     ],
 )
 def test_one_wrong_value(refused, override, said):
     assert said in refused("launch", "c.yaml", override)
+
+
+@pytest.mark.parametrize("override", ["run.output=c.yaml", "data.path=c.yaml/below"])
+def test_phantoms_that_cannot_be_written(refused, override):
+    refused("launch", "c.yaml", "data={kind: phantom, limit: 3}", "eval.n=1", override)
 
 
 def test_adapter_sync_without_an_adapter(refused):
@@ -197,7 +201,10 @@ def test_a_model_without_a_readable_configuration(refused, model, text):
     assert "config.json" in refused("launch", "c.yaml", "model.path=model")
 
 
-@pytest.mark.parametrize("gone", ["model.safetensors", "tokenizer.json", "processor_config.json"])
+@pytest.mark.parametrize(
+    "gone",
+    ["model.safetensors", "tokenizer.json", "processor_config.json", "chat_template.jinja"],
+)
 def test_a_model_with_a_file_missing(refused, model, gone):
     (model / gone).unlink()
     assert str(model) in refused("launch", "c.yaml", "model.path=model")
@@ -221,6 +228,7 @@ def test_another_run_is_not_overwritten(refused, here):
         ("pairs", "data"),
         ("report", "nowhere"),
         ("report", "c.yaml"),
+        ("eval", "c.yaml", "--checkpoint", "nowhere"),
         ("check", "none.yaml"),
         ("check", "c.yaml", "loop.stepz=5"),
         ("edit", "none.jsonl", "-o", "out.jsonl"),

@@ -73,9 +73,9 @@ def test_error_types_tell_an_invented_lesion_from_a_misnamed_one() -> None:
     misnamed = report("Small left upper zone cavity.", NODULE)["by_error_type"]
     assert isinstance(invented, dict)
     assert isinstance(misnamed, dict)
-    assert invented["presence"] == {"asserted": 1, "contradicted": 1}
-    assert misnamed["kind"] == {"asserted": 1, "contradicted": 1}
-    assert misnamed["side"] == {"asserted": 1, "contradicted": 0}
+    assert invented["presence"] == {"asserted": 1, "contradicted": 1, "rate": 1.0}
+    assert misnamed["kind"] == {"asserted": 1, "contradicted": 1, "rate": 1.0}
+    assert misnamed["side"] == {"asserted": 1, "contradicted": 0, "rate": 0.0}
 
 
 def test_findings_are_counted_over_all_reports() -> None:
@@ -110,8 +110,8 @@ def test_a_closed_answer_asserts_what_it_says_yes_to() -> None:
     got = evaluate(cases, {"1": "Yes", "2": "No", "3": "Yes"})
     # 1: a lesion, left; 2: a lesion, right (wrong); 3: a nodule (wrong)
     assert got["by_error_type"] == {
-        "presence": {"asserted": 3, "contradicted": 1},
-        "side": {"asserted": 2, "contradicted": 1},
+        "presence": {"asserted": 3, "contradicted": 1, "rate": 1 / 3},
+        "side": {"asserted": 2, "contradicted": 1, "rate": 0.5},
     }
     assert got["hallucination_rate"] == 2 / 5
     assert got["closed_accuracy"] == 1 / 3
