@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray
@@ -13,7 +15,7 @@ import ray
 from actors.checkpoint import find_damage, read_weights
 from actors.driver import Driver, before_and_after, evaluate_policy
 from actors.fleet import Fleet
-from actors.resources import place
+from actors.resources import place, this_machine
 from actors.telemetry import Telemetry
 from medray.data.stream import of_studies
 from medray.errors import ResourceError, UserError
@@ -27,11 +29,14 @@ def launch(plan: Plan, *, resume: bool, address: str | None) -> Path:
     """The whole run; returns the path of its report. Nothing of it outlives the call."""
     config = plan.config
     console = RunConsole(config.loop.steps)
-    with cluster(address):
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        place(config, this_machine())  # refuse before a local cluster is started
+    with cluster(address) as ours:
         placement = place(config)
         run = RunDirectory(config.run_dir)
         run.create(config, resume=resume)
-        console.plan([*plan.lines(), ("cluster", _cluster_line())])
+        opened = _keep_token(run, ours.token)
+        console.plan([*plan.lines(), ("cluster", ours.describe()), *opened])
         telemetry = Telemetry(config.run.name, run.logs)
         try:
             with Fleet(config, placement) as fleet:
@@ -65,27 +70,57 @@ def evaluate_checkpoint(
         return evaluate_policy(fleet, cases, manifest.version)
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where the dashboard is, and the token that opens it where it was made for this run."""
+
+    dashboard: str
+    token: str | None
+
+    def describe(self) -> str:
+        total = ray.cluster_resources()
+        nodes = sum(1 for node in ray.nodes() if node["Alive"])
+        size = f"{nodes} node(s), {total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs"
+        return f"{size}, dashboard http://{self.dashboard}" if self.dashboard else size
+
+
 @contextlib.contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None) -> Iterator[Cluster]:
     """Connect to the cluster given (or the job's own); start a local one where there is none."""
     # Children (vLLM workers, compilers) must die with their actor.
     os.environ.setdefault("RAY_process_group_cleanup_enabled", "true")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    token = None if address or "RAY_ADDRESS" in os.environ else _own_token()
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise ResourceError(
             f"--address {address}", f"no Ray cluster there ({error})", "check `ray status`"
         ) from None
     try:
-        yield
+        yield Cluster(context.dashboard_url or "", token)
     finally:
         ray.shutdown()
 
 
-def _cluster_line() -> str:
-    total = ray.cluster_resources()
-    nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    url = ray.get_dashboard_url() if hasattr(ray, "get_dashboard_url") else ""
-    dashboard = f", dashboard http://{url}" if url else ""
-    return f"{nodes} node(s), {total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs{dashboard}"
+def _own_token() -> str | None:
+    """A token for a local cluster of one run, where the user has none.
+
+    Ray would write one to the home directory, and from then on `ray start` would ask every
+    `ray job submit` for it.
+    """
+    given = any(name.startswith("RAY_AUTH_") for name in os.environ)
+    if given or (Path.home() / ".ray" / "auth_token").exists():
+        return None
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    return os.environ["RAY_AUTH_TOKEN"]
+
+
+def _keep_token(run: RunDirectory, token: str | None) -> list[tuple[str, str]]:
+    """Put the token where only the user can read it, and say where."""
+    if token is None:
+        return []
+    path = run.logs / "dashboard-token"
+    path.touch(mode=0o600)
+    path.write_text(token + "\n")
+    return [("", f"the dashboard's token is in {path}")]

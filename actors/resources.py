@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+import torch
 
 from medray.config import Config
 from medray.errors import ResourceError
@@ -55,6 +57,11 @@ def place(config: Config, has: dict[str, float] | None = None) -> Placement:
         placement = Placement(learning, sharing, sharing, gpus, cpus)
     _require("CPU", placement.cpus, has, config)
     return placement
+
+
+def this_machine() -> dict[str, float]:
+    """What a cluster started here would have, at most."""
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
 
 
 def _largest_node() -> int:

@@ -47,6 +47,6 @@ def test_only_adapter_bytes_moved(vqa_rad):
 
 def test_the_report_shows_real_images(vqa_rad):
     page = (vqa_rad.path / "report.html").read_text()
-    assert page.count("data:image/png") >= 24
+    assert page.count("data:image/") >= 24
     shown = set(re.findall(r"vqa-rad-\d+", page))
     assert len(shown) >= 6

@@ -34,15 +34,16 @@ def test_without_a_gpu_only_learners_take_cpus():
     assert (found.gpus, found.cpus) == (0, 2)
 
 
-def test_waiting_threads_sleep_on_a_cpu_node(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    found = place(config(learners=2), {"CPU": 8.0})
+@pytest.mark.parametrize(
+    ("learners", "cpus", "threads"),
+    [(2, 8.0, ["4", "8", "8"]), (2, 2.0, ["1", "2", "2"]), (3, 4.0, ["1", "4", "4"])],
+)
+def test_waiting_threads_sleep_on_a_cpu_node(learners, cpus, threads):
+    """Learners work at the same time and share the CPUs; the others take turns."""
+    found = place(config(learners=learners), {"CPU": cpus})
     told = [o["runtime_env"]["env_vars"] for o in (found.learner, found.generator, found.editor)]
     assert [v["OMP_WAIT_POLICY"] for v in told] == ["PASSIVE"] * 3
-    assert [v["OMP_NUM_THREADS"] for v in told] == ["4", "8", "8"]
-    monkeypatch.setattr("os.cpu_count", lambda: None)
-    crowded = place(config(learners=2), {"CPU": 8.0}).learner
-    assert crowded["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+    assert [v["OMP_NUM_THREADS"] for v in told] == threads
 
 
 def test_with_gpus_each_kind_takes_its_own():
