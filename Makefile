@@ -4,6 +4,7 @@ STACK ?= cpu
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed-$(STACK)
 

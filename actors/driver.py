@@ -93,12 +93,14 @@ class Driver:
                 Ledger.reopen(self.run_dir.path, 0) if resume else Ledger(self.run_dir.path)
             )
             self._evaluate()
+            self.fleet.wait_for_learners()
             return
         path, self.state, skipped = found
         for reason in skipped:
             self.console.say(f"skipped checkpoint {reason}")
         self.ledger = Ledger.reopen(self.run_dir.path, self.state.step)
         self.run_dir.rewind(self.state.step)
+        self.fleet.wait_for_learners()
         self.fleet.restore(str(path / "learner"))
         self._accept(self.fleet.sync())
         self.console.say(f"going on from {path.name}, policy version {self.state.policy_version}")

@@ -63,6 +63,7 @@ class Fleet:
 
     def __init__(self, config: Config, placement: Placement, *, learners: bool = True) -> None:
         self.config = config
+        self.joining: list[ray.ObjectRef] = []  # learners still loading
         self.shards = 0
         self.golden: Golden | None = None
         self.editors = [
@@ -73,10 +74,9 @@ class Fleet:
             ray.remote(Generator).options(**placement.generator).remote(config, i)
             for i in range(config.generator.replicas)
         ]
-        self.learners = [
-            ray.remote(Learner).options(**placement.learner).remote(config, rank)
-            for rank in range(config.learner.world_size if learners else 0)
-        ]
+        self.learner = ray.remote(Learner).options(**placement.learner)
+        self.ranks = config.learner.world_size if learners else 0
+        self.learners: list[Any] = []
 
     def __enter__(self) -> Fleet:
         return self
@@ -90,18 +90,31 @@ class Fleet:
         for actor in [*self.generators, *self.editors, *self.learners]:
             ray.kill(actor)
 
-    def wait_until_ready(self) -> None:
-        """Models loaded everywhere, at the same version; the causes of a failure named."""
-        actors = [*self.editors, *self.generators]
-        calls = [actor.__ray_ready__.remote() for actor in actors]
+    def start(self) -> None:
+        """Load the model everywhere; returns when answers can be given.
+
+        On a small machine starting is work for the CPUs, so learners start behind the editors
+        and beside the generators, which take longest; `wait_for_learners` is called where they
+        are needed.
+        """
+        self._ready(self.editors)
+        self.learners = [self.learner.remote(self.config, rank) for rank in range(self.ranks)]
         if self.learners:
             meet = self.learners[0].rendezvous.remote()
             address, port = collect([meet], START_DEADLINE, "start of the learners")[0]
-            calls += [learner.join.remote(address, port) for learner in self.learners]
-        collect(calls, START_DEADLINE, "start")
-        if self.learners:
+            self.joining = [learner.join.remote(address, port) for learner in self.learners]
+        self._ready(self.generators)
+
+    def _ready(self, actors: Sequence[Any]) -> None:
+        collect([actor.__ray_ready__.remote() for actor in actors], START_DEADLINE, "start")
+
+    def wait_for_learners(self) -> None:
+        """Return when all ranks have met and hold the model."""
+        if self.joining:
+            collect(self.joining, START_DEADLINE, "start of the learners")
+            self.joining = []
             count = self.learners[0].shard_count.remote(self.config.loop.sync)
-            self.shards = collect([count], START_DEADLINE, "shard count")[0]
+            self.shards = collect([count], START_DEADLINE, "start of the learners")[0]
 
     def load(self, items: Sequence[tuple[str, Case]]) -> tuple[list[Work], list[tuple[str, str]]]:
         """Images into the object store, once per case → (work, [(item id, reason dropped)])."""

@@ -41,7 +41,7 @@ def launch(plan: Plan, *, resume: bool, address: str | None) -> Path:
         try:
             with Fleet(config, placement) as fleet:
                 console.status("loading the model in every actor")
-                fleet.wait_until_ready()
+                fleet.start()
                 Driver(plan, fleet, run, telemetry, console).run(resume=resume)
         finally:
             console.done()
@@ -64,7 +64,7 @@ def evaluate_checkpoint(
     loop = plan.config.loop.model_copy(update=sync)
     config = plan.config.model_copy(update={"loop": loop})
     with cluster(address), Fleet(config, place(config), learners=False) as fleet:
-        fleet.wait_until_ready()
+        fleet.start()
         fleet.send(manifest, shards)
         cases = of_studies(plan.dataset.heldout, config.eval.n)
         return evaluate_policy(fleet, cases, manifest.version)

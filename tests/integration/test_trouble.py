@@ -116,7 +116,7 @@ def test_an_older_response_is_dropped(tmp_path):
     try:
         telemetry = Telemetry("late", run.logs)
         with Late(plan.config, place(plan.config)) as fleet:
-            fleet.wait_until_ready()
+            fleet.start()
             Driver(plan, fleet, run, telemetry, RunConsole(3)).run(resume=False)
     finally:
         ray.shutdown()
