@@ -7,6 +7,7 @@ mask_dpo = −log σ(β[Δ_M(y+|v) − Δ_M(y−|v)])
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,8 +34,8 @@ def dpo(scores: Scores, *, beta: float, mask: str) -> tuple[Tensor, Metrics]:
     return weigh(rank, scores), metrics
 
 
-def _objective(name: str, positions: str, mask: str) -> Objective:
-    needs = Needs(branches=("clean/chosen", "clean/rejected"), positions=positions)  # type: ignore[arg-type]
+def _objective(name: str, positions: Literal["response", "edited"], mask: str) -> Objective:
+    needs = Needs(branches=("clean/chosen", "clean/rejected"), positions=positions)
     return Objective(
         name=name,
         compute=partial(dpo, mask=mask),

@@ -1,0 +1,130 @@
+"""The edit actor as a plain class: which responses become pairs, and why the others do not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actors.editor import Editor
+from medray.config import load_config
+from medray.imaging.corruption import case_seed, corrupt
+from medray.imaging.load import load_image
+from medray.phantom.dataset import write_dataset
+from medray.plan import with_phantoms
+from medray.records import Case, Dropped, Pair, Response
+
+VERSION = 3
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "phantoms"
+    write_dataset(path, seed=0, n_train=4, n_heldout=2)
+    return with_phantoms(load_config(ROOT / "configs/quickstart.yaml", [f"data.path={path}"]))
+
+
+@pytest.fixture(scope="module")
+def editor(config) -> Editor:
+    return Editor(config, 0)
+
+
+@pytest.fixture(scope="module")
+def case(config) -> Case:
+    """A report case with a lesion, whose reference this test writes itself."""
+    from medray.data.dataset import open_dataset
+
+    cases = open_dataset(config.data, seed=0).train
+    found = next(c for c in cases if c.answer_type == "report" and c.regions)
+    return replace(
+        found, reference="There is a small nodule in the left upper zone. The heart is enlarged."
+    )
+
+
+def respond(editor: Editor, case: Case, text: str, **fields) -> Response:
+    ids = (*editor.codec.tokenizer.encode(text, add_special_tokens=False), editor.codec.eos_id)
+    given = Response("item", case.case_id, VERSION, text, ids, (0.0,) * len(ids), finished=True)
+    return replace(given, **fields)
+
+
+def outcome(editor: Editor, case: Case, response: Response):
+    image = load_image(case.image)
+    outcomes, batch = editor.edit(VERSION, [case], [response], image)
+    return outcomes[0], batch, image
+
+
+WRONG = "There is a small nodule in the right upper zone. The heart is enlarged."
+
+
+def test_a_wrong_response_is_rejected_and_its_correction_chosen(editor, case, config):
+    pair, batch, image = outcome(editor, case, respond(editor, case, WRONG))
+    assert isinstance(pair, Pair)
+    assert pair.rejected == WRONG
+    assert pair.chosen == WRONG.replace("right", "left")
+    assert not pair.response_was_correct
+    assert [pair.chosen[s.start : s.end] for s in pair.chosen_spans] == ["left"]
+    assert [pair.rejected[s.start : s.end] for s in pair.rejected_spans] == ["right"]
+    packed = batch.pairs[0]
+    tokens = packed.rejected.ids[packed.rejected.edited]
+    assert editor.codec.tokenizer.decode(tokens).strip() == "right"
+    expected = corrupt(image, case.regions, config.corruption, seed=case_seed(case.case_id, 0))
+    assert pair.corrupted_sha256 == expected.sha256 == packed.corrupted_key
+    assert np.array_equal(batch.pixels[packed.corrupted_key], editor.codec.pixels(expected.image))
+    assert not np.array_equal(batch.pixels[packed.corrupted_key], batch.pixels[packed.image_key])
+
+
+def test_a_right_response_is_chosen_over_its_smallest_wrong_variant(editor, case):
+    pair, *_ = outcome(editor, case, respond(editor, case, case.reference))
+    assert isinstance(pair, Pair)
+    assert pair.response_was_correct
+    assert pair.chosen == case.reference
+    assert pair.rejected != case.reference
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "reason"),
+    [
+        (WRONG, {"policy_version": VERSION - 1}, "stale"),
+        ("", {}, "empty-answer"),
+        ("  \n", {}, "empty-answer"),
+        (WRONG, {"finished": False}, "unfinished-answer"),
+        ("No focal lesion is seen. Nothing else.", {}, "edit-too-large"),
+        ("Xyzzy plugh \U0001fac1 frobnicate.", {}, "abstained:not-comparable"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_dropped_with_its_reason(editor, case, text, fields, reason):
+    dropped, batch, _ = outcome(editor, case, respond(editor, case, text, **fields))
+    assert isinstance(dropped, Dropped)
+    assert dropped.reason == reason
+    assert not batch.pairs
+
+
+def test_tokens_that_do_not_spell_the_text_are_dropped(editor, case):
+    ids = tuple(editor.codec.tokenizer.encode("Something else."))
+    response = respond(editor, case, WRONG, token_ids=ids, token_logps=(0.0,) * len(ids))
+    dropped, *_ = outcome(editor, case, response)
+    assert isinstance(dropped, Dropped)
+    assert dropped.reason == "alignment-failed"
+
+
+def test_an_image_shared_by_several_pairs_travels_once(editor, case):
+    responses = [respond(editor, case, WRONG, item_id=f"i{i}") for i in range(3)]
+    image = load_image(case.image)
+    outcomes, batch = editor.edit(VERSION, [case] * 3, responses, image, image, image)
+    assert len(batch.pairs) == len(outcomes) == 3
+    assert len(batch.pixels) == 2  # clean and corrupted
+
+
+def test_unusable_cases_are_named_before_anyone_works_on_them(editor, case, tmp_path):
+    (tmp_path / "zero.png").write_bytes(b"")
+    cases = [
+        case,
+        replace(case, image=str(tmp_path / "none.png")),
+        replace(case, image=str(tmp_path / "zero.png")),
+        replace(case, reference=" "),
+        replace(case, question="Why? " * 2000),
+    ]
+    reasons, *images = editor.load(cases)
+    assert reasons == ["", "image-missing", "image-empty", "empty-reference", "prompt-too-long"]
+    assert [image is None for image in images] == [False, True, True, True, True]
