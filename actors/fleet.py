@@ -29,7 +29,7 @@ from medray.records import Case, Dropped, Pair, Response, StepReport
 START_DEADLINE = 900.0  # seconds: loading a large model from slow storage
 CALL_DEADLINE = 1800.0
 SYNC_DEADLINE = 600.0
-CHUNK = 256  # cases per call of an editor or a generator
+CHUNK = 256  # cases per call of an editor, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Fleet:
     def load(self, items: Sequence[tuple[str, Case]]) -> tuple[list[Work], list[tuple[str, str]]]:
         """Images into the object store, once per case → (work, [(item id, reason dropped)])."""
         cases = {case.case_id: case for _, case in items}
-        chunks = list(_chunks(list(cases.values()), CHUNK))
+        chunks = list(_chunks(list(cases.values()), self._share(len(cases))))
         calls = [
             self.editors[i % len(self.editors)]
             .load.options(num_returns=1 + len(chunk))
@@ -157,7 +157,8 @@ class Fleet:
         self, work: Sequence[Work], responses: Sequence[Response], version: int
     ) -> list[Edited]:
         """Pairs and batches, one call per editor's share."""
-        shares = list(_chunks(list(zip(work, responses, strict=True)), CHUNK))
+        both = list(zip(work, responses, strict=True))
+        shares = list(_chunks(both, self._share(len(both))))
         calls = []
         for i, share in enumerate(shares):
             cases = [item.case for item, _ in share]
@@ -246,6 +247,10 @@ class Fleet:
         mode, returns = self.config.loop.sync, 1 + self.shards
         exports = [x.export.options(num_returns=returns).remote(mode) for x in self.learners]
         return exports[0]
+
+    def _share(self, items: int) -> int:
+        """Items of one editor call: an equal share each, in calls of bounded size."""
+        return max(1, min(CHUNK, -(-items // len(self.editors))))
 
     def _requests(self, share: Sequence[Work]) -> tuple[list[Request], list[ray.ObjectRef]]:
         """Requests of one call and each picture they name, once."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -52,3 +53,9 @@ def launch(output: Path, config: str, *overrides: str, **options) -> Finished:
         "launch", config, f"run.output={output}", f"run.name={name}", *overrides, **options
     )
     return Finished(done.returncode, done.stdout, done.stderr, output / name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

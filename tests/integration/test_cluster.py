@@ -1,21 +1,26 @@
 """A cluster started by hand, a submitted job, the dashboard's view of it, and its metrics."""
 
 import json
+import os
 import secrets
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, environment
+from tests.running import ROOT, environment, free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 BIN = Path(sys.executable).parent
-DASHBOARD = "http://127.0.0.1:8265"
+PORT, DASHBOARD_PORT = free_port(), free_port()
+DASHBOARD = f"http://127.0.0.1:{DASHBOARD_PORT}"
 CLUSTER = {
     "RAY_API_SERVER_ADDRESS": DASHBOARD,
     "RAY_AUTH_MODE": "token",
@@ -34,11 +39,32 @@ def ray(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray("stop", "--force")
-    started = ray("start", "--head", "--num-cpus=2", "--disable-usage-stats")
-    assert started.returncode == 0, started.stderr
-    yield
-    ray("stop", "--force")
+    """`ray start --head`, beside any cluster that is already there; its folder."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    command = [
+        str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=2", f"--port={PORT}",
+        f"--dashboard-port={DASHBOARD_PORT}", "--ray-client-server-port=0",
+        f"--temp-dir={folder}", "--disable-usage-stats",
+    ]  # fmt: skip
+    head = subprocess.Popen(
+        command, env=environment(**CLUSTER), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while not answers(f"{DASHBOARD}/api/version") and time.monotonic() < deadline:
+        assert head.poll() is None, "ray start ended"
+        time.sleep(0.5)
+    yield folder
+    os.killpg(head.pid, signal.SIGTERM)
+    head.wait(timeout=60)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(read(url))
+    except OSError:
+        return False
 
 
 def actors(state: str) -> list[dict]:
@@ -62,9 +88,9 @@ def job_status() -> str:
     return json.loads(read(f"{DASHBOARD}/api/jobs/quickstart"))["status"]
 
 
-def exported() -> str:
+def exported(folder: Path) -> str:
     """All samples of all metrics endpoints of the cluster, as Prometheus would read them."""
-    discovery = Path("/tmp/ray/session_latest/prom_metrics_service_discovery.json")
+    discovery = folder / "session_latest" / "prom_metrics_service_discovery.json"
     services = json.loads(discovery.read_text())
     targets = [target for service in services for target in service["targets"]]
     return "\n".join(read(f"http://{target}/metrics") for target in targets)
@@ -78,14 +104,14 @@ def job(cluster, tmp_path_factory):
         "job", "submit", "--no-wait", "--submission-id=quickstart", "--working-dir", ".", "--",
         str(BIN / "medray"), "launch", "configs/quickstart.yaml", f"run.output={output}",
         "loop.steps=12", "eval.n=64", "eval.every=0", "model.lora={rank: 16, alpha: 32}",
-        "learner.lr=1e-3",
+        "learner.lr=1e-3", "generator.replicas=2",
     )  # fmt: skip
     assert submitted.returncode == 0, submitted.stderr
     alive: list[dict] = []
     samples = ""
     deadline = time.monotonic() + 300
     while job_status() in ("PENDING", "RUNNING") and time.monotonic() < deadline:
-        page = exported()
+        page = exported(cluster)
         if "ray_medray_logp_gap{" in page:
             samples = page
             alive = alive or actors("ALIVE")
@@ -103,7 +129,11 @@ def test_the_job_succeeds(job):
 def test_actors_show_under_the_names_of_the_design(job):
     alive = job[2]
     assert {actor["class_name"] for actor in alive} == NAMES
-    assert {actor["repr_name"] for actor in alive} >= {"Generator(replica=0)", "Learner(rank=0)"}
+    assert {actor["repr_name"] for actor in alive} >= {
+        "Generator(replica=0)",
+        "Generator(replica=1)",
+        "Learner(rank=0)",
+    }
 
 
 def test_no_actor_outlives_the_run(job):

@@ -83,7 +83,7 @@ def base_policy(cfg):
 @pytest.fixture(scope="module")
 def full(cluster, images):
     """A generator in mode full, its first greedy answers, and the policy it should equal."""
-    cfg = config("model.trainable=[language,projector,vision]")
+    cfg = config("model.lora=null", "model.trainable=[language,projector,vision]")
     generator = start(cfg)
     said = ray.get(generator.generate.remote(0, requests(), True, *images))
     return generator, [list(r.token_ids) for r in said], base_policy(cfg), cfg
