@@ -108,7 +108,7 @@ def nice_ticks(low: float, high: float, most: int, *, whole: bool = False) -> li
     >>> nice_ticks(0.0, 0.93, 5)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    if high <= low:
+    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-18):  # one value, as far as floats go
         pad = abs(low) * 0.1 or 1.0
         low, high = (low, high + 1) if whole else (low - pad, high + pad)
     rough = (high - low) / max(most - 1, 1)

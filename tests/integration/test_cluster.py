@@ -19,7 +19,7 @@ from tests.running import ROOT, environment, free_port
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 BIN = Path(sys.executable).parent
-PORT, DASHBOARD_PORT = free_port(), free_port()
+PORT, DASHBOARD_PORT, CLIENT_PORT = free_port(), free_port(), free_port()
 DASHBOARD = f"http://127.0.0.1:{DASHBOARD_PORT}"
 CLUSTER = {
     "RAY_API_SERVER_ADDRESS": DASHBOARD,
@@ -43,7 +43,7 @@ def cluster():
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     command = [
         str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=2", f"--port={PORT}",
-        f"--dashboard-port={DASHBOARD_PORT}", "--ray-client-server-port=0",
+        f"--dashboard-port={DASHBOARD_PORT}", f"--ray-client-server-port={CLIENT_PORT}",
         f"--temp-dir={folder}", "--disable-usage-stats",
     ]  # fmt: skip
     head = subprocess.Popen(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
@@ -345,6 +345,7 @@ def test_charts_leave_gaps_and_average_long_runs() -> None:
     assert chart("Nothing", {"loss": [(1, None)]}) is None
 
 
+@example(0.0, 5e-324)
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
 def test_ticks_enclose_what_they_measure(low: float, width: float) -> None:
     ticks = nice_ticks(low, low + width, 5)
