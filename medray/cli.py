@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medray.errors import MedrayError, UserError
+
+if TYPE_CHECKING:
+    from medray.plan import Plan
 
 app = typer.Typer(
     name="medray", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -33,12 +36,7 @@ def launch(
     address: Annotated[str | None, typer.Option(help="A Ray cluster; default: its own.")] = None,
 ) -> None:
     """The run: plan, progress, before/after table, report."""
-    from medray.config import load_config
-
-    parsed = load_config(config, overrides or [])
-    from medray.plan import make_plan
-
-    plan = make_plan(parsed, resume=resume)
+    plan = _plan(config, overrides, resume=resume)
     from actors.launch import launch as run
 
     run(plan, resume=resume, address=address)
@@ -47,13 +45,10 @@ def launch(
 @app.command()
 def check(config: ConfigPath, overrides: Overrides = None) -> None:
     """Everything that can be known before spending a GPU."""
-    from medray.config import load_config
-
-    parsed = load_config(config, overrides or [])
-    from medray.plan import make_plan
+    plan = _plan(config, overrides, resume=True)
     from medray.report.console import RunConsole
 
-    RunConsole(parsed.loop.steps).plan(make_plan(parsed, resume=True).lines())
+    RunConsole(plan.config.loop.steps).plan(plan.lines())
 
 
 @app.command("eval")
@@ -69,12 +64,7 @@ def evaluate(
     """One checkpoint on the held-out part of one dataset; prints JSON."""
     import json
 
-    from medray.config import load_config
-
-    parsed = load_config(config, overrides or [])
-    from medray.plan import make_plan
-
-    plan = make_plan(parsed, resume=True)
+    plan = _plan(config, overrides, resume=True)
     from actors.launch import evaluate_checkpoint
 
     result, said = evaluate_checkpoint(plan, checkpoint, address=address)
@@ -167,6 +157,16 @@ def phantom_build(
 
     figures = build_base(out, seed=seed, progress=typer.echo)
     typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+
+
+def _plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
+    """The checked plan; the YAML is refused before anything heavy is imported."""
+    from medray.config import load_config
+
+    parsed = load_config(config, overrides or [])
+    from medray.plan import make_plan
+
+    return make_plan(parsed, resume=resume)
 
 
 def _box(text: str | None) -> tuple[int, int, int, int] | None:

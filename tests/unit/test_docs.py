@@ -161,13 +161,13 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine(pattern: re.Pattern[s
 @pytest.mark.parametrize(
     ("pattern", "line", "hit"),
     [
-        (REGISTRY, "--index-url https:" + "//py" + "pi.org/simple", True),
+        (REGISTRY, "--index-" + "url https:" + "//py" + "pi.org/simple", True),
         (REGISTRY, "https:" + "//files.python" + "hosted.org/x.whl", True),
         (REGISTRY, "the packages on PyPI", False),
         (MACHINE_PATH, "open('" + "/ho" + "me/someone/x')", True),
         (MACHINE_PATH, "see " + "/wo" + "rk/main", True),
         (MACHINE_PATH, "docs/home/index.html", False),
-        (MACHINE_PATH, "/mnt/runs/work/x", False),
+        (MACHINE_PATH, "/mnt/runs/wo" + "rk/x", False),
     ],
 )
 def test_the_patterns_tell_what_they_should(pattern: re.Pattern[str], line: str, hit: bool) -> None:
