@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from medray.errors import ConfigError
 from medray.objectives.base import Hyperparameter, Metrics, Needs, Objective, Scores
-from medray.objectives.dpo import DPO, MASK_DPO
+from medray.objectives.dpo import CDPO, DPO, IPO, IRPO
 from medray.objectives.fire import FIRE
+from medray.objectives.kto import KTO
+from medray.objectives.reference_free import ORPO, SFT, SIMPO
+from medray.objectives.token import DDPO, MASK_DPO, RRPO, TDPO1, TDPO2
+from medray.objectives.visual import COPO, MDPO, MMEDPO
 
-OBJECTIVES: dict[str, Objective] = {o.name: o for o in (FIRE, DPO, MASK_DPO)}
+OBJECTIVES: dict[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        *(FIRE, SFT),
+        *(DPO, CDPO, IPO, IRPO),
+        *(SIMPO, ORPO),
+        KTO,
+        *(TDPO1, TDPO2, DDPO, MASK_DPO, RRPO),
+        *(COPO, MDPO, MMEDPO),
+    )
+}
 
 
 def find_objective(name: str) -> Objective:

@@ -8,31 +8,56 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from medray.errors import ConfigError
+from medray.errors import ConfigError, DataError, RunFailed
 
 Branch = Literal["clean/chosen", "clean/rejected", "corrupt/chosen", "corrupt/rejected"]
 Scores = Mapping[str, Any]  # branch → {tensor name → [B, T]}, and "relevance", "has_corrupt": [B]
 Metrics = dict[str, Tensor]  # name → [B]
+Positions = Literal["edited", "response"]
+
+MASK_OF: dict[Positions, str] = {"edited": "edit_mask", "response": "response_mask"}
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What scoring must compute, and nothing beyond it.
+    """What packing and scoring must compute, and nothing beyond it.
 
-    `positions`: "edited" where only edited tokens are read, else "response".
-    `kl`: per branch, which of kl_fwd / kl_rev are read (at edited positions).
+    `positions`: the tokens whose log-probabilities are read, on every branch.
+    `kl`: per branch, which of kl_fwd / kl_rev are read, at `kl_positions`.
+    `stand_in`: a pair without v' is scored on its clean image where the corrupted one is read.
+    `chosen`: "edit" where y+ is the corrected answer, "reference" where it is the reference's.
+    `mismatched`: reads scores["z0"], the baseline over mismatched pairs (see `kto`).
+    `masks`: masks read on every branch beside those of `positions` and `kl_positions`.
     """
 
     branches: tuple[Branch, ...]
-    positions: Literal["edited", "response"]
+    positions: Positions
     reference: bool = True
     kl: Mapping[Branch, tuple[str, ...]] = field(default_factory=dict)
+    kl_positions: Positions = "edited"
+    stand_in: bool = False
+    chosen: Literal["edit", "reference"] = "edit"
+    mismatched: bool = False
+    masks: tuple[str, ...] = ()
 
     @property
     def corrupt(self) -> bool:
+        """Whether any branch is on the corrupted image."""
         return any(branch.startswith("corrupt/") for branch in self.branches)
+
+    def tensors(self, branch: Branch) -> tuple[str, ...]:
+        """The names of what is read in scores[branch], masks included."""
+        kl = self.kl.get(branch, ())
+        masks = [
+            MASK_OF[self.positions],
+            *([MASK_OF[self.kl_positions]] if kl else []),
+            *self.masks,
+        ]
+        reference = ("ref_logp",) if self.reference else ()
+        return ("policy_logp", *reference, *kl, *dict.fromkeys(masks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +85,16 @@ class Hyperparameter:
 
 
 SMALLEST = torch.finfo(torch.float32).tiny  # "greater than zero" as a closed interval
+BETA = Hyperparameter(0.1, low=SMALLEST)
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """`compute(scores, **hyperparameters) -> (loss [B], metrics {name: [B]})`."""
+    """A loss by name, its hyper-parameters and what it reads.
+
+    `compute(scores, **hyperparameters) -> (loss [B], metrics {name: [B]})` knows no weights;
+    calling the objective checks the scores, computes, and weighs by the clinical relevance.
+    """
 
     name: str
     compute: Callable[..., tuple[Tensor, Metrics]]
@@ -92,8 +122,13 @@ class Objective:
         }
 
     def __call__(self, scores: Scores, **given: Any) -> tuple[Tensor, Metrics]:
+        """(loss [B] times relevance, metrics {name: [B]}); RunFailed or DataError by `check`."""
         hyper = self.resolve(given)
-        return self.compute(scores, **{python_name(name): v for name, v in hyper.items()})
+        check(self.name, scores, self.needs_for(hyper))
+        arguments = {python_name(name): value for name, value in hyper.items()}
+        loss, metrics = self.compute(scores, **arguments)
+        relevance = scores.get("relevance")
+        return (loss if relevance is None else loss * relevance), metrics
 
 
 def python_name(name: str) -> str:
@@ -101,23 +136,68 @@ def python_name(name: str) -> str:
     return name + "_" if name == "lambda" else name
 
 
+def check(name: str, scores: Scores, needs: Needs) -> None:
+    """RunFailed where something read is missing, DataError where a pair has no token to read."""
+    for branch in needs.branches:
+        if branch not in scores:
+            raise _missing(f"scores[{branch!r}]", name)
+        for tensor in needs.tensors(branch):
+            if tensor not in scores[branch]:
+                raise _missing(f"scores[{branch!r}][{tensor!r}]", name)
+    for branch in needs.branches:
+        if needs.stand_in or branch.startswith("clean/"):  # else a pair may lack the branch
+            read = scores[branch][MASK_OF[needs.positions]].bool().any(-1)
+            if not bool(read.all()):
+                row = int(read.logical_not().nonzero()[0])
+                why = f"{name} reads {needs.positions} tokens and there are none"
+                raise DataError(f"row {row} of scores[{branch!r}]", why, "drop the pair")
+
+
+def _missing(what: str, name: str) -> RunFailed:
+    return RunFailed(what, f"missing, and {name} reads it", "score what its needs declare")
+
+
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
     """Sum over [B, T] where mask, → [B]; what is masked may hold anything, NaN included."""
     return torch.where(mask.bool(), values, torch.zeros_like(values)).sum(-1)
 
 
-def log_ratio(branch: Mapping[str, Tensor], mask_name: str) -> Tensor:
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over [B, T] where mask, → [B]; `check` has seen to it that there is something."""
+    return masked_sum(values, mask) / mask.bool().sum(-1)
+
+
+def log_ratio(branch: Mapping[str, Tensor], mask: str) -> Tensor:
     """Δ: Σ_t (log πθ − log πref) over the masked tokens of one branch, → [B]."""
-    return masked_sum(branch["policy_logp"] - branch["ref_logp"], branch[mask_name])
+    return masked_sum(branch["policy_logp"] - branch["ref_logp"], branch[mask])
 
 
-def weigh(loss: Tensor, scores: Scores) -> Tensor:
-    """Multiply by the clinical relevance [B] where it is given."""
-    relevance = scores.get("relevance")
-    return loss if relevance is None else loss * relevance
+def rewards(scores: Scores, beta: float, mask: str = "response_mask") -> tuple[Tensor, Tensor]:
+    """β·Δ(y+|v) and β·Δ(y−|v) over the tokens of `mask`, [B] each."""
+    chosen = beta * log_ratio(scores["clean/chosen"], mask)
+    rejected = beta * log_ratio(scores["clean/rejected"], mask)
+    return chosen, rejected
 
 
-def preference_metrics(chosen_reward: Tensor, rejected_reward: Tensor) -> Metrics:
-    """Reward margin and accuracy per pair, detached, [B]."""
+def mean_logp(branch: Mapping[str, Tensor]) -> Tensor:
+    """mean(y) = (Σ_t log πθ) / |y| over the response, → [B]."""
+    return masked_mean(branch["policy_logp"], branch["response_mask"])
+
+
+def with_corrupt(scores: Scores, values: Tensor) -> Tensor:
+    """`values` [B] where a pair has v', 0 elsewhere; without has_corrupt every pair has v'."""
+    there = scores.get("has_corrupt")
+    return values if there is None else torch.where(there.bool(), values, torch.zeros_like(values))
+
+
+def visual_loss(scores: Scores, margin: Tensor) -> Tensor:
+    """−log σ(margin) [B] where a pair has v', 0 elsewhere; without v' a margin may be NaN."""
+    # Masked before and after: the gradient of a NaN that is not selected is NaN as well.
+    return with_corrupt(scores, -F.logsigmoid(with_corrupt(scores, margin)))
+
+
+def preference_metrics(chosen_reward: Tensor, rejected_reward: Tensor, **parts: Tensor) -> Metrics:
+    """`parts` of the loss, reward margin and accuracy per pair, all detached, [B]."""
     margin = (chosen_reward - rejected_reward).detach()
-    return {"reward_margin": margin, "reward_accuracy": (margin > 0).to(margin.dtype)}
+    metrics = {name: part.detach() for name, part in parts.items()}
+    return metrics | {"reward_margin": margin, "reward_accuracy": (margin > 0).to(margin.dtype)}

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medray.objectives.base import (
-    SMALLEST,
+    BETA,
     Branch,
     Hyperparameter,
     Metrics,
@@ -29,7 +29,8 @@ from medray.objectives.base import (
     log_ratio,
     masked_sum,
     preference_metrics,
-    weigh,
+    rewards,
+    visual_loss,
 )
 
 # Each ablation of the visual term as (winner, loser): −log σ(r(winner) − r(loser)).
@@ -44,30 +45,18 @@ def fire(
     scores: Scores, *, beta: float, alpha: float, gamma: float, lambda_: float, visual: str
 ) -> tuple[Tensor, Metrics]:
     """Loss per pair [B]; metrics: its three parts, reward_margin and reward_accuracy."""
-    chosen = beta * log_ratio(scores["clean/chosen"], "edit_mask")
-    rejected = beta * log_ratio(scores["clean/rejected"], "edit_mask")
+    chosen, rejected = rewards(scores, beta, "edit_mask")
     rank = -F.logsigmoid(chosen - rejected)
     contrast = torch.zeros_like(rank)
     if gamma > 0 and visual != "none":
-        contrast = _visual(scores, beta, visual)
+        winner, loser = (beta * log_ratio(scores[b], "edit_mask") for b in VISUAL[visual])
+        contrast = visual_loss(scores, winner - loser)
     kl = torch.zeros_like(rank)
     if alpha > 0:
         kl = _anchor(scores["clean/chosen"], lambda_)
-    loss = weigh(rank + gamma * contrast + alpha * kl, scores)
     parts = {"loss_rank": rank, "loss_visual": contrast, "loss_kl": kl}
-    metrics = {name: value.detach() for name, value in parts.items()}
-    return loss, metrics | preference_metrics(chosen, rejected)
-
-
-def _visual(scores: Scores, beta: float, kind: str) -> Tensor:
-    winner, loser = VISUAL[kind]
-    margin = beta * (log_ratio(scores[winner], "edit_mask") - log_ratio(scores[loser], "edit_mask"))
-    has_corrupt = scores.get("has_corrupt")
-    if has_corrupt is None:
-        return -F.logsigmoid(margin)
-    there, zero = has_corrupt.bool(), torch.zeros_like(margin)
-    # Masked before and after: the gradient of a NaN that is not selected is NaN as well.
-    return torch.where(there, -F.logsigmoid(torch.where(there, margin, zero)), zero)
+    metrics = preference_metrics(chosen, rejected, **parts)
+    return rank + gamma * contrast + alpha * kl, metrics
 
 
 def _anchor(branch: Mapping[str, Tensor], lambda_: float) -> Tensor:
@@ -97,7 +86,7 @@ FIRE = Objective(
     name="fire",
     compute=fire,
     hyperparameters={
-        "beta": Hyperparameter(0.1, low=SMALLEST),
+        "beta": BETA,
         "alpha": Hyperparameter(0.01),
         "gamma": Hyperparameter(0.1),
         "lambda": Hyperparameter(0.5, high=1.0),
