@@ -92,6 +92,9 @@ class Driver:
             self.ledger = (
                 Ledger.reopen(self.run_dir.path, 0) if resume else Ledger(self.run_dir.path)
             )
+            if self.config.model.adapter is not None:
+                self.fleet.wait_for_learners()
+                self._accept(self.fleet.sync())  # the generators have loaded the model without it
             self._evaluate()
             self.fleet.wait_for_learners()
             return

@@ -16,7 +16,7 @@ from medray.imaging.load import load_image
 from medray.objectives import find_objective
 from medray.policy.chat import ChatCodec
 from medray.policy.loading import model_facts
-from medray.policy.packing import PackedBatch, PackedPair, pack_pair
+from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_reference
 from medray.records import Case, Dropped, Edit, Pair, Response
 
 SHORT_ANSWER = 4  # words; below, one wrong word is most of the answer and still a small edit
@@ -43,8 +43,12 @@ class Editor:
         for case in cases:
             reason, image = "", None
             try:
-                self._check(case)
-                image = load_image(case.image)
+                _check_text(case)
+                read = load_image(case.image)
+                self.codec.check_length(
+                    case.question, read, self.config.generator.max_new_tokens, self.facts.context
+                )
+                image = read
             except ItemError as error:
                 reason = error.reason
             reasons.append(reason)
@@ -54,7 +58,7 @@ class Editor:
     def encode(
         self, questions: Sequence[str], *images: np.ndarray
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(prompt ids [P], pixels [3, h, w]) of each question with its image."""
+        """(prompt ids [P], picture) of each question with its image."""
         return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
 
     def edit(
@@ -91,23 +95,14 @@ class Editor:
         )
         return outcomes, PackedBatch(batch, pixels)
 
-    def _check(self, case: Case) -> None:
-        """What can be told of a case before anyone works on it."""
-        if not case.reference.strip():
-            raise ItemError("empty-reference")
-        if not case.question.strip():
-            raise ItemError("empty-question")
-        self.codec.check_length(
-            case.question, self.facts.image_tokens, self.config.generator.max_new_tokens,
-            self.facts.context,
-        )  # fmt: skip
-
     def _make(
         self, version: int, case: Case, response: Response, image: np.ndarray,
         pixels: dict[str, np.ndarray],
     ) -> tuple[Pair, PackedPair]:  # fmt: skip
         if version - response.policy_version > self.config.loop.max_lag:
             raise ItemError("stale")
+        if self.needs.chosen == "reference":
+            return self._imitate(case, response, image, pixels)
         if not response.text.strip():
             raise ItemError("empty-answer")
         if not response.finished:
@@ -126,6 +121,23 @@ class Editor:
         pixels.setdefault(case.image_sha256, clean)
         if corrupted is not None and corrupted.sha256 not in pixels:
             pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
+        return pair, packed
+
+    def _imitate(
+        self, case: Case, response: Response, image: np.ndarray, pixels: dict[str, np.ndarray]
+    ) -> tuple[Pair, PackedPair]:
+        """The reference answer as the chosen side, whatever the response was."""
+        pair = Pair(
+            pair_id=response.item_id, case_id=case.case_id,
+            policy_version=response.policy_version, chosen=case.reference, rejected=response.text,
+            chosen_spans=(), rejected_spans=(), response_was_correct=False, relevance=1.0,
+            editor="reference",
+        )  # fmt: skip
+        prompt_ids, clean = self.codec.encode(case.question, image)
+        packed = pack_reference(
+            self.codec, pair, response, prompt_ids, case.image_sha256, context=self.facts.context
+        )
+        pixels.setdefault(case.image_sha256, clean)
         return pair, packed
 
     def _edit(self, case: Case, response: Response, seed: int) -> Edit:
@@ -156,3 +168,11 @@ class Editor:
             region_source=corrupted.region_source if corrupted else "",
             corruption=corrupted.kind if corrupted else "",
         )  # fmt: skip
+
+
+def _check_text(case: Case) -> None:
+    """What can be told of a case before its image is read."""
+    if not case.reference.strip():
+        raise ItemError("empty-reference")
+    if not case.question.strip():
+        raise ItemError("empty-question")

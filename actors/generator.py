@@ -16,8 +16,10 @@ import numpy as np
 from actors.weights import Manifest, Shard, tensors
 from medray.config import Config
 from medray.errors import RunFailed
+from medray.policy.architectures import ARCHITECTURES
+from medray.policy.architectures.llava import Llava
 from medray.policy.chat import ChatCodec
-from medray.policy.loading import model_facts
+from medray.policy.loading import ModelFacts, model_facts
 from medray.records import Response
 
 
@@ -45,7 +47,7 @@ class Generator:
         self.codec = ChatCodec(facts.path)
         self.adapter: Any = None
         self.adapter_dir = Path(tempfile.mkdtemp(prefix="medray-adapter-"))
-        self.llm = _start_engine(config, facts.path, facts.context)
+        self.llm = _start_engine(config, facts)
 
     def __repr__(self) -> str:
         return f"Generator(replica={self.replica})"
@@ -161,7 +163,7 @@ class Generator:
             json.dumps(adapter_config(lora.rank, lora.alpha, lora.rank_stabilised))
         )
         old = self.adapter
-        self.adapter = LoRARequest(f"v{manifest.version}", manifest.version, str(directory))
+        self.adapter = LoRARequest(f"v{manifest.version}", manifest.version + 1, str(directory))
         if not self.llm.llm_engine.add_lora(self.adapter):
             raise RunFailed(f"{self!r}", f"vLLM refused the adapter of {manifest.version}")
         if old is not None:
@@ -178,10 +180,15 @@ class Generator:
 
 def _reload(worker: Any, manifest: Manifest, shards: list[Shard]) -> None:
     """Runs in every vLLM worker: vLLM's own reload path, layer by layer."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
     worker.model_runner.reload_weights(weights_iterator=tensors(manifest, shards))
+    for module in worker.model_runner.get_model().modules():
+        if isinstance(module, ParallelLMHead):  # tied to the embeddings, it is not itself reloaded,
+            module.quant_method.process_weights_after_loading(module)  # and a CPU has a packed copy
 
 
-def _start_engine(config: Config, path: Path, context: int) -> Any:
+def _start_engine(config: Config, facts: ModelFacts) -> Any:
     os.environ.update(
         VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_LOGGING_LEVEL="ERROR",
         HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_CPU_KVCACHE_SPACE="1",
@@ -189,7 +196,7 @@ def _start_engine(config: Config, path: Path, context: int) -> Any:
     import torch
     from vllm import LLM
 
-    _accept_new_names()
+    mend_vllm()
     lora = config.model.lora if config.loop.sync == "adapter" else None
     on_gpu = torch.cuda.is_available()
     options: dict[str, Any] = {}
@@ -199,7 +206,7 @@ def _start_engine(config: Config, path: Path, context: int) -> Any:
     if on_gpu:
         options |= {"gpu_memory_utilization": config.generator.memory}
     return LLM(
-        model=str(path), dtype=config.model.dtype, max_model_len=context,
+        model=str(facts.path), dtype=config.model.dtype, max_model_len=facts.context,
         tensor_parallel_size=config.generator.tensor_parallel, seed=config.run.seed,
         limit_mm_per_prompt={"image": 1}, enforce_eager=not on_gpu, max_num_seqs=64,
         disable_log_stats=True, **options,
@@ -214,14 +221,36 @@ def _vllm_rank(rank: int) -> int:
     raise RunFailed(f"model.lora.rank = {rank}", "vLLM serves at most 512", "lower it")
 
 
-def _accept_new_names() -> None:
-    """transformers 5 saves CLIP towers without the `vision_model.` level that vLLM expects."""
+def mend_vllm() -> None:
+    """Teach vLLM's models what they do not know, before an engine builds one.
+
+    vLLM calls this too, in every worker process of an engine that has several: it is a plugin
+    of the group `vllm.general_plugins`.
+    """
     import re
 
-    from vllm.model_executor.models.llava import LlavaForConditionalGeneration as Llava
+    from vllm import ModelRegistry
     from vllm.model_executor.models.utils import WeightsMapper
 
-    flat_tower = re.compile(r"^(model\.)?vision_tower\.(?!vision_model\.)")
-    Llava.hf_to_vllm_mapper |= WeightsMapper(
-        orig_to_new_regex={flat_tower: "vision_tower.vision_model."}
-    )
+    for architecture in ARCHITECTURES.values():
+        if architecture.vllm_names:
+            model = ModelRegistry.models[architecture.name].load_model_cls()
+            renames = {re.compile(old): new for old, new in architecture.vllm_names.items()}
+            model.hf_to_vllm_mapper |= WeightsMapper(orig_to_new_regex=renames)
+    llava = ModelRegistry.models[Llava.name].load_model_cls()
+    llava.get_mm_lora_token_counts = _llava_token_counts
+
+
+def _llava_token_counts(
+    model: Any, *, modality: str, mm_kwargs: Any, num_mm_embeds: int
+) -> tuple[int, int]:
+    """Tokens that LoRA meets in a CLIP tower and in the projector, of so many image tokens.
+
+    vLLM forgets the class token, which the tower computes and the projector never sees: the
+    last tokens of a batch would go without the adapter (on a CPU, shapes do not match).
+    """
+    if model.config.vision_feature_select_strategy != "default":
+        return num_mm_embeds, num_mm_embeds
+    vision = model.config.vision_config
+    per_image = (vision.image_size // vision.patch_size) ** 2
+    return num_mm_embeds + -(-num_mm_embeds // per_image), num_mm_embeds

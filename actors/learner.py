@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -16,14 +15,30 @@ import torch
 from torch import Tensor
 
 from actors.weights import Manifest, Shard, describe, plan_shards, to_array
-from medray.config import Config
+from medray.config import Config, LearnerConfig
 from medray.errors import RunFailed
 from medray.objectives import find_objective
 from medray.policy.export import Mode, export_items
-from medray.policy.loading import DTYPES, load_model, model_facts, prepare_policy
+from medray.policy.loading import (
+    DTYPES,
+    ModelFacts,
+    load_model,
+    model_facts,
+    reference_facts,
+)
+from medray.policy.mismatch import log_ratios, mismatches
 from medray.policy.packing import PackedBatch, PackedPair
 from medray.policy.schedule import learning_rate
-from medray.policy.scoring import SelectedLogits, build_sequences, score_pairs, token_logps
+from medray.policy.scorer import Scorer
+from medray.policy.scoring import (
+    AdaptersOff,
+    FrozenModel,
+    Reference,
+    score_answers,
+    score_pairs,
+    share_out,
+)
+from medray.policy.tuning import frozen_copy, prepare_policy
 from medray.records import PairScore, StepReport
 
 RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
@@ -65,7 +80,7 @@ class Learner:
         self.needs = self.objective.needs_for(self.hyper)
         self.version = 0
         self.accumulation = _micro_steps(config)
-        self.engine, self.reference = self._build(load_model(facts.path, config.model.dtype))
+        self._build(load_model(facts.path, config.model.dtype), facts)
 
     def step(self, policy_version: int, *batches: PackedBatch) -> StepReport:
         """One optimiser step on all pairs of `batches`; `policy_version` is the current one."""
@@ -88,18 +103,10 @@ class Learner:
     ) -> list[np.ndarray]:
         """Per-token log-probabilities of answers under the current policy.
 
-        prompts: (prompt ids [P], answer ids [T], pixels [3, h, w]) each; returns float32 [T] each.
+        prompts: (prompt ids [P], answer ids [T], picture) each; returns float32 [T] each.
         """
-        sequences = build_sequences(
-            [p for p, _, _ in prompts], [a for _, a, _ in prompts],
-            [np.ones(len(a), dtype=bool) for _, a, _ in prompts], [x for _, _, x in prompts],
-            dtype=self.dtype, device=self.device,
-        )  # fmt: skip
         self.engine.eval()
-        with torch.no_grad():
-            logps = token_logps(self.engine(**sequences.inputs), sequences.targets).cpu().numpy()
-        cuts = np.cumsum([len(answer) for _, answer, _ in prompts])[:-1]
-        return np.split(logps, cuts)
+        return score_answers(prompts, policy=self.scorer, call=self.engine)
 
     def shard_count(self, mode: Mode) -> int:
         """How many shards `export` returns beside the manifest."""
@@ -141,50 +148,94 @@ class Learner:
 
     @property
     def _policy(self) -> Any:
-        return self.engine.module.policy
+        return self.scorer.policy
 
-    def _build(self, model: Any) -> tuple[Any, Any]:
-        """The DeepSpeed engine, and the frozen reference where it is a model of its own."""
+    def _build(self, model: Any, facts: ModelFacts) -> None:
+        """The DeepSpeed engine around the scorer, and the frozen reference."""
         import deepspeed
 
-        reference = None
-        if self.config.model.lora is None and self.needs.reference:
-            reference = SelectedLogits(copy.deepcopy(model)).to(self.device).eval()
-            reference.requires_grad_(False)
-        scorer = SelectedLogits(prepare_policy(model, self.config.model)).to(self.device)
-        trained = [p for p in scorer.parameters() if p.requires_grad]
         learner = self.config.learner
+
+        def scorer_of(policy: Any) -> Scorer:
+            scorer = Scorer(
+                policy, facts.architecture, facts.image_token, row_tokens=learner.row_tokens
+            )
+            return scorer.to(self.device)
+
+        policy = prepare_policy(model, self.config.model)
+        other = self._other_model(policy)
+        frozen = None if other is None else scorer_of(other).eval()
+        self.scorer = scorer_of(policy)
+        if learner.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        trained = [p for p in self.scorer.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=learner.lr, weight_decay=learner.weight_decay)
-        engine, *_ = deepspeed.initialize(
-            model=scorer, model_parameters=trained, optimizer=optimizer,
+        self.engine, *_ = deepspeed.initialize(
+            model=self.scorer, model_parameters=trained, optimizer=optimizer,
             config=_deepspeed_config(self.config, self.accumulation),
         )  # fmt: skip
-        _forget_trial_step(engine)
-        return engine, reference
+        _forget_trial_step(self.engine)
+        self.reference: Reference = AdaptersOff(self.scorer, self.engine)
+        if frozen is not None:
+            self.reference = FrozenModel(frozen, same_vision=self.config.model.reference is None)
+
+    def _other_model(self, policy: Any) -> Any:
+        """The reference where it is a model of its own, else None."""
+        if not self.needs.reference:
+            return None
+        if (named := reference_facts(self.config.model)) is not None:
+            return load_model(named.path, self.config.model.dtype).requires_grad_(False)
+        if self.config.model.lora is not None:
+            return None
+        # ZeRO-3 takes the policy's weights apart: nothing of them can be shared.
+        return frozen_copy(policy, share=self.config.learner.zero_stage < 3)
 
     def _accumulate(
         self, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]
     ) -> tuple[list[PairScore], dict[str, float]]:
         """Forward and backward over this rank's share; the pair scores and metric sums."""
         self.engine.train()
-        mine = list(range(self.rank, len(pairs), self.world))
-        chunks = np.array_split(np.asarray(mine, dtype=int), self.accumulation)
+        shares = share_out(pairs, self.needs, self.scorer.layout, self.world * self.accumulation)
+        mine = shares[self.rank :: self.world]
+        extra = self._baseline(pairs, pixels)
         scored: list[PairScore] = []
-        totals: dict[str, float] = {"count": float(len(mine))}
-        for number, chunk in enumerate(chunks, 1):
+        totals: dict[str, float] = {"count": float(sum(map(len, mine)))}
+        for number, chunk in enumerate(mine, 1):
             # Ranks step in lockstep: one with nothing left runs a pair of weight zero.
             rows = [pairs[i] for i in chunk] or [pairs[0]]
-            scores = self._scores(rows, pixels)
+            scores = self._scores(rows, pixels) | extra
             loss, metrics = self.objective(scores, **self.hyper)
             share = len(chunk) and self.world / len(pairs)
             self.engine.backward((loss * share).sum(), scale_wrt_gas=False)
-            if len(chunk):
+            if chunk:
                 scored += _pair_scores(rows, scores, loss)
-                for name, value in ({"loss": loss.detach()} | metrics).items():
-                    totals[name] = totals.get(name, 0.0) + float(value.sum())
+            for name, value in ({"loss": loss.detach()} | metrics).items():
+                totals.setdefault(name, 0.0)
+                totals[name] += float(value.sum()) if chunk else 0.0
             if number < self.accumulation:
                 self.engine.step()  # only counts the micro-batch
         return scored, totals
+
+    def _baseline(
+        self, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]
+    ) -> dict[str, Tensor]:
+        """z0 of the whole batch, on all ranks alike, where the objective reads it."""
+        matches = mismatches(pairs) if self.needs.mismatched else []
+        if not matches:
+            return {}
+        rounds = math.ceil(len(matches) / (self.world * self.config.learner.micro_batch))
+        total = 0.0
+        for own in np.array_split(np.arange(self.rank, len(matches), self.world), rounds):
+            # In lockstep, as in _accumulate: a rank with nothing left reads what does not count.
+            ratios = log_ratios(
+                [matches[i] for i in own] or matches[:1], pixels, policy=self.scorer,
+                reference=self.reference, call=self.engine,
+            )  # fmt: skip
+            total += sum(ratios) if len(own) else 0.0
+        summed = torch.tensor(total, dtype=torch.float64, device=self.device)
+        if self.world > 1:
+            torch.distributed.all_reduce(summed)
+        return {"z0": (summed / len(matches)).clamp(min=0).float()}
 
     def _apply(self) -> tuple[bool, float]:
         """The optimiser step: (applied, gradient norm before clipping).
@@ -208,15 +259,9 @@ class Learner:
 
     def _scores(self, rows: Sequence[PackedPair], pixels: dict[str, np.ndarray]) -> dict[str, Any]:
         return score_pairs(
-            rows, pixels, self.needs, policy=self.engine, reference=self._reference_logits,
-            dtype=self.dtype, device=self.device,
+            rows, pixels, self.needs, policy=self.scorer, reference=self.reference,
+            call=self.engine,
         )  # fmt: skip
-
-    def _reference_logits(self, **inputs: Tensor) -> Tensor:
-        if self.reference is not None:
-            return self.reference(**inputs)
-        with self._policy.disable_adapter():
-            return self.engine(**inputs)
 
     @contextlib.contextmanager
     def _gathered(self, parameters: Sequence[torch.nn.Parameter]) -> Iterator[None]:
@@ -229,20 +274,13 @@ class Learner:
             yield
 
     def _mean_over_ranks(self, totals: dict[str, float]) -> dict[str, float]:
-        names = sorted(_METRICS & totals.keys()) if self.rank == 0 else []
-        if self.world > 1:
-            shared: list[Any] = [names]
-            torch.distributed.broadcast_object_list(shared, src=0)
-            names = shared[0]
-        values = torch.tensor([totals.get(n, 0.0) for n in [*names, "count"]], dtype=torch.float64)
+        names = sorted(totals.keys() - {"count"})  # the same on every rank
+        values = torch.tensor([totals[n] for n in [*names, "count"]], dtype=torch.float64)
         values = values.to(self.device)
         if self.world > 1:
             torch.distributed.all_reduce(values)
         *sums, count = values.tolist()
         return {name: total / max(count, 1.0) for name, total in zip(names, sums, strict=True)}
-
-
-_METRICS = {"loss", "loss_rank", "loss_visual", "loss_kl", "reward_margin", "reward_accuracy"}
 
 
 def _pair_scores(
@@ -251,7 +289,7 @@ def _pair_scores(
     """Log-probabilities summed over the tokens that the objective reads."""
 
     def total(side: str, name: str) -> list[float]:
-        branch = scores[f"clean/{side}"]
+        branch = scores.get(f"clean/{side}", {})
         return branch[name].detach().sum(-1).tolist() if name in branch else [math.nan] * len(rows)
 
     columns = zip(
@@ -273,12 +311,22 @@ def _deepspeed_config(config: Config, accumulation: int) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": config.learner.micro_batch,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": config.learner.clip,
-        "zero_optimization": {"stage": config.learner.zero_stage},
+        "zero_optimization": _zero(config.learner),
         "bf16": {"enabled": config.model.dtype == "bfloat16"},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
+
+
+def _zero(learner: LearnerConfig) -> dict[str, Any]:
+    """DeepSpeed's zero_optimization: the stage, and what lives in host memory."""
+    zero: dict[str, Any] = {"stage": learner.zero_stage}
+    if learner.offload in ("optimizer", "all"):
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if learner.offload == "all":
+        zero["offload_param"] = {"device": "cpu"}
+    return zero
 
 
 def _forget_trial_step(engine: Any) -> None:

@@ -47,7 +47,15 @@ class ModelConfig(Section):
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     lora: LoraConfig | None = LoraConfig()  # null: full fine-tuning of `trainable`
     trainable: tuple[Literal["language", "projector", "vision"], ...] = ("language",)
+    adapter: str | None = None  # a PEFT LoRA directory to continue; null: a new adapter
+    reference: str | None = None  # a model directory; null: the weights that training starts from
     max_length: PositiveInt | None = None  # tokens of image + prompt + answer; null: the model's
+
+    @pydantic.model_validator(mode="after")
+    def _an_adapter_is_lora(self) -> ModelConfig:
+        if self.adapter is not None and self.lora is None:
+            raise ValueError("adapter needs lora; describe the adapter's rank and alpha there")
+        return self
 
 
 class DataConfig(Section):
@@ -99,8 +107,18 @@ class LearnerConfig(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.0, ge=0.0)
-    micro_batch: PositiveInt = 8  # pairs per rank and forward
+    micro_batch: PositiveInt = 8  # pairs per rank and forward, on average
+    row_tokens: PositiveInt | None = None  # of one packed row; null: what costs least
+    gradient_checkpointing: bool = False
+    offload: Literal["none", "optimizer", "all"] = "none"  # all: parameters too, ZeRO-3 only
     clip: float = Field(1.0, gt=0.0)
+
+    @pydantic.model_validator(mode="after")
+    def _offload_needs_sharding(self) -> LearnerConfig:
+        if self.offload != "none" and self.zero_stage < (3 if self.offload == "all" else 1):
+            least = 3 if self.offload == "all" else 1
+            raise ValueError(f"offload '{self.offload}' needs zero_stage {least} or more")
+        return self
 
 
 class LoopConfig(Section):

@@ -9,8 +9,9 @@ from pathlib import Path
 from medray.config import Config, DataConfig
 from medray.data.dataset import Dataset, open_dataset
 from medray.errors import ConfigError, DataError, ModelError
-from medray.objectives import find_objective
-from medray.policy.loading import ModelFacts, model_facts
+from medray.objectives import Needs, find_objective
+from medray.policy.loading import ModelFacts, model_facts, reference_facts
+from medray.policy.tuning import check_adapter
 from medray.rundir import RunDirectory
 
 SHORTEST_PROMPT = 16  # tokens of the chat template and a few words
@@ -41,7 +42,8 @@ class Plan:
         return [
             (
                 "model",
-                f"{self.model.path.name} ({self.model.architecture}), {c.model.dtype}, {tuning}",
+                f"{self.model.path.name} ({self.model.architecture.name}), "
+                f"{c.model.dtype}, {tuning}",
             ),
             (
                 "data",
@@ -58,6 +60,7 @@ class Plan:
                 "objective",
                 f"{objective.name} {settings}; v' {c.corruption.kind} ({c.corruption.region})",
             ),
+            ("scoring", _scoring(self.model)),
             (
                 "loop",
                 f"{c.loop.steps} steps of {c.loop.batch} cases × {c.generator.responses}, "
@@ -70,8 +73,11 @@ class Plan:
 def make_plan(config: Config, *, resume: bool = False) -> Plan:
     """Check all of it; raises UserError kinds. Writes phantoms where they are not there yet."""
     model = model_facts(config.model)
+    reference_facts(config.model)
+    if config.model.adapter is not None and config.model.lora is not None:
+        check_adapter(Path(config.model.adapter), config.model.lora)
     objective = find_objective(config.objective.name)
-    objective.resolve(config.objective.hyperparameters)
+    needs = objective.needs_for(objective.resolve(config.objective.hyperparameters))
     run = RunDirectory(config.run_dir)
     if run.holds_run and not resume:
         raise ConfigError(
@@ -87,7 +93,31 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
         )
     config = with_phantoms(config)
     dataset = open_dataset(config.data, seed=config.run.seed)
+    _require_what_is_read(config, needs, dataset)
     return Plan(config, dataset, model)
+
+
+def _scoring(model: ModelFacts) -> str:
+    """How pairs are laid out for the learner."""
+    if model.forest_obstacle:
+        return f"every branch as a sequence of its own: {model.forest_obstacle}"
+    return "one tree per image: prompt and common text once, both answers behind it"
+
+
+def _require_what_is_read(config: Config, needs: Needs, dataset: Dataset) -> None:
+    """The objective must find what it reads: v', or other pairs in the batch."""
+    where = f"objective.name = {config.objective.name}"
+    region = config.corruption.region
+    known = region != "lesion" or any(case.regions for case in dataset.train)
+    if needs.corrupt and not needs.stand_in and (region == "none" or not known):
+        why = "corruption.region is none" if region == "none" else "no training case has a region"
+        raise ConfigError(
+            where, f"reads a corrupted image of every pair, and {why}",
+            "set corruption.region=lesion-or-whole or whole, or choose an objective without v' "
+            "(for fire: objective.gamma=0)",
+        )  # fmt: skip
+    if needs.mismatched and config.loop.batch * config.generator.responses < 2:
+        raise ConfigError(where, "needs more than one pair per step", "raise loop.batch")
 
 
 def _require_writable(path: Path, config: Config) -> None:

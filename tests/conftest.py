@@ -25,3 +25,27 @@ def shared_data() -> Path:
             return place
     tried = ", ".join(map(str, places))
     raise FileNotFoundError(f"no real data in {tried}: set MEDRAY_DATA, or run -m 'not data'")
+
+
+@pytest.fixture(scope="session")
+def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random LLaVA look-alike with a Mistral decoder, as LLaVA-Med's."""
+    from tiny_llava import build_tiny_llava
+
+    return build_tiny_llava(tmp_path_factory.mktemp("model") / "tiny-llava")
+
+
+@pytest.fixture(scope="session")
+def tiny_llava_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of one with a Qwen2 decoder, as HuatuoGPT-Vision's."""
+    from tiny_llava import build_tiny_llava_qwen2
+
+    return build_tiny_llava_qwen2(tmp_path_factory.mktemp("model") / "tiny-llava-qwen2")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen2_5_vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random Qwen2.5-VL look-alike."""
+    from tiny_qwen2_5_vl import build_tiny_qwen2_5_vl
+
+    return build_tiny_qwen2_5_vl(tmp_path_factory.mktemp("model") / "tiny-qwen2-5-vl")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from medray.errors import ItemError, ModelError
+from medray.policy.loading import read_architecture
+
+MARKER = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what chat templates part turns with
 
 
 class ChatCodec:
@@ -31,6 +36,9 @@ class ChatCodec:
         if self.tokenizer.eos_token_id is None:
             raise ModelError(str(path), "its tokenizer has no eos_token", "declare one")
         self.eos_id: int = self.tokenizer.eos_token_id
+        self.architecture = read_architecture(path)
+        self.markers: set[str] = set()
+        self.markers = self._markers()
 
     def render(self, question: str) -> str:
         """The prompt up to where the answer starts, with one image placeholder."""
@@ -43,31 +51,43 @@ class ChatCodec:
         return self.tokenizer.encode(self.render(question), add_special_tokens=False)
 
     def encode(self, question: str, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 image [H, W, 3] → prompt ids int64 [P] (expanded), pixels float32 [3, h, w]."""
+        """uint8 image [H, W, 3] → prompt ids int64 [P] (expanded), and its picture."""
         out = self.processor(
-            text=[self.render(question)], images=[image], return_tensors="np",
+            text=[self.render(question)], images=[Image.fromarray(image)], return_tensors="np",
             text_kwargs={"add_special_tokens": False},
         )  # fmt: skip
-        return out["input_ids"][0].astype(np.int64), self._pixels(out)
+        return out["input_ids"][0].astype(np.int64), self.architecture.picture(out)
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
-        """uint8 image [H, W, 3] → what the vision tower takes, float32 [3, h, w]."""
-        return self._pixels(self.processor.image_processor(images=[image], return_tensors="np"))
+        """uint8 image [H, W, 3] → what the vision tower takes: a picture of the architecture."""
+        out = self.processor.image_processor(images=[Image.fromarray(image)], return_tensors="np")
+        return self.architecture.picture(out)
 
-    def prompt_length(self, question: str, image_tokens: int) -> int:
+    def image_tokens(self, image: np.ndarray) -> int:
+        """Tokens that an image [H, W, 3] becomes; ItemError where it cannot be taken at all."""
+        try:  # asked of the processor as vLLM asks it: no picture is computed
+            sizes = self.processor._get_num_multimodal_tokens(image_sizes=[image.shape[:2]])
+        except ValueError as error:  # a strip, hundreds of times as long as it is wide
+            raise ItemError("image-unreadable", f"the processor refuses it ({error})") from None
+        return int(sizes["num_image_tokens"][0])
+
+    def prompt_length(self, question: str, image: np.ndarray) -> int:
         """Tokens of the prompt with the image placeholder expanded."""
-        return len(self.prompt_ids(question)) - 1 + image_tokens
+        return len(self.prompt_ids(question)) - 1 + self.image_tokens(image)
 
-    def check_length(self, question: str, image_tokens: int, new_tokens: int, context: int) -> None:
+    def check_length(self, question: str, image: np.ndarray, new_tokens: int, context: int) -> None:
         """ItemError("prompt-too-long") where prompt and answer would not fit the context."""
-        if self.prompt_length(question, image_tokens) + new_tokens > context:
+        if self.prompt_length(question, image) + new_tokens > context:
             raise ItemError("prompt-too-long")
 
-    def _pixels(self, out: Any) -> np.ndarray:
-        return np.ascontiguousarray(np.asarray(out["pixel_values"][0], dtype=np.float32))
+    def _markers(self) -> set[str]:
+        """Placeholders and turn markers: of the tokenizer, and the template's own in plain text."""
+        added = {token for token in self.tokenizer.get_added_vocab() if token.strip()}
+        special = {*self.tokenizer.all_special_tokens, self.processor.image_token}
+        return added | special | set(MARKER.findall(self.render("")))
 
     def _neutral(self, question: str) -> str:
         """Dataset text must not smuggle in an image placeholder or a turn marker."""
-        for token in (*self.tokenizer.all_special_tokens, self.processor.image_token):
-            question = question.replace(token, " ")
+        for marker in sorted(self.markers, key=len, reverse=True):
+            question = question.replace(marker, " ")
         return question

@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from medray.policy.tuning import ADAPTER
+
 Mode = Literal["full", "adapter"]
-ADAPTER = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
 
 def _adapter_items(policy: nn.Module) -> Iterator[ExportItem]:
     for name, parameter in policy.named_parameters():
-        if ".lora_" in name:
+        if ".lora_" in name and f".{ADAPTER}." in name:
             key = name.replace(f".{ADAPTER}.", ".")
             yield ExportItem(key, full_shape(parameter), (parameter,), _copy(parameter))
 

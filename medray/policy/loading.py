@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,16 @@ from torch import nn
 
 from medray.config import ModelConfig
 from medray.errors import ModelError
+from medray.policy.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    forest_obstacle,
+    text_config,
+)
 
 SHIPPED = Path(__file__).parents[1]  # "phantom/base" is a directory of the package
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
-# Linear layers by group, for LoRA; and the modules a group owns, for full fine-tuning.
-LORA_TARGETS = {
-    "language": r"language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
-    "projector": r"multi_modal_projector\.linear_[12]",
-    "vision": r"vision_tower\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
-}
-GROUP_MARKS = {
-    "language": ("language_model.", "lm_head."),
-    "projector": ("multi_modal_projector.",),
-    "vision": ("vision_tower.",),
-}
 NEEDED = {
     "tokenizer": ("tokenizer.json", "tokenizer.model"),
     "image processor": ("processor_config.json", "preprocessor_config.json"),
@@ -38,9 +34,12 @@ class ModelFacts:
     """What a run must know of a model before it starts."""
 
     path: Path
-    architecture: str
+    architecture: Architecture
     context: int  # tokens, image tokens included
     image_tokens: int  # of one ordinary image; 0 where it depends on the image's size
+    image_token: int  # id of the placeholder
+    vocabulary: int  # rows of the head
+    forest_obstacle: str  # why pairs are not scored as trees; "" where they are
 
 
 def resolve_model_path(path: str) -> Path:
@@ -66,14 +65,8 @@ def model_facts(config: ModelConfig) -> ModelFacts:
             raise ModelError(str(path), f"holds no {what} ({' or '.join(names)})", "add the files")
     if not _has_chat_template(path):
         raise ModelError(str(path), "has no chat template", "add chat_template.jinja")
-    architecture = (tree.get("architectures") or ["unknown"])[0]
-    if architecture != "LlavaForConditionalGeneration":
-        raise ModelError(
-            f"model.path = {path}",
-            f"architecture {architecture} is not supported",
-            "use a LLaVA in the transformers layout (LlavaForConditionalGeneration)",
-        )
-    context, image_tokens = _sizes(path, tree)
+    architecture = find_architecture(path, tree)
+    context, vocabulary, image_tokens, image_token = _sizes(path, tree, architecture)
     if config.max_length is not None:
         if config.max_length > context:
             raise ModelError(
@@ -82,7 +75,43 @@ def model_facts(config: ModelConfig) -> ModelFacts:
                 "lower it",
             )
         context = config.max_length
-    return ModelFacts(path, architecture, context, image_tokens)
+    obstacle = forest_obstacle(tree, context)
+    return ModelFacts(path, architecture, context, image_tokens, image_token, vocabulary, obstacle)
+
+
+def reference_facts(config: ModelConfig) -> ModelFacts | None:
+    """Of the reference where it is named; ModelError where it does not read the same tokens."""
+    if config.reference is None:
+        return None
+    own = model_facts(config)
+    other = model_facts(config.model_copy(update={"path": config.reference}))
+    where = f"model.reference = {config.reference}"
+    remedy = "give a model with the policy's architecture, vocabulary and tokenizer"
+    for what in ("vocabulary", "image_token"):
+        mine, theirs = getattr(own, what), getattr(other, what)
+        if mine != theirs:
+            why = f"its {what.replace('_', ' ')} is {theirs}, the policy's is {mine}"
+            raise ModelError(where, why, remedy)
+    if own.architecture is not other.architecture:
+        raise ModelError(where, f"is a {other.architecture.name}", remedy)
+    return other
+
+
+def find_architecture(path: Path, tree: Mapping[str, Any]) -> Architecture:
+    """By the class named in config.json; ModelError with those there are."""
+    name = (tree.get("architectures") or ["unknown"])[0]
+    if name not in ARCHITECTURES:
+        raise ModelError(
+            f"model.path = {path}",
+            f"architecture {name} is not supported",
+            f"use one in the transformers layout: {', '.join(ARCHITECTURES)}",
+        )
+    return ARCHITECTURES[name]
+
+
+def read_architecture(path: Path) -> Architecture:
+    """That of a model directory."""
+    return find_architecture(path, _read_config(path))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -103,12 +132,15 @@ def _has_chat_template(path: Path) -> bool:
     return any('"chat_template"' in f.read_text(encoding="utf-8") for f in files if f.is_file())
 
 
-def _sizes(path: Path, tree: dict[str, Any]) -> tuple[int, int]:
-    """Tokens the model holds, and those of one image."""
+def _sizes(
+    path: Path, tree: dict[str, Any], architecture: Architecture
+) -> tuple[int, int, int, int]:
+    """Tokens the model holds, tokens it knows, those of one image, the image placeholder's id."""
     try:
-        vision = tree["vision_config"]
-        side = int(vision["image_size"]) // int(vision["patch_size"])
-        return int(tree["text_config"].get("max_position_embeddings", 2048)), side**2
+        token: Any = tree.get("image_token_id", tree.get("image_token_index"))
+        text = text_config(tree)
+        context = int(text.get("max_position_embeddings", 2048))
+        return context, int(text["vocab_size"]), architecture.image_tokens(tree), int(token)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         why = f"its text_config or vision_config is wrong ({error})"
         raise ModelError(str(path / "config.json"), why, "mend it") from None
@@ -125,39 +157,3 @@ def load_model(path: Path, dtype: str) -> nn.Module:
     if lost or info["mismatched_keys"]:
         raise ModelError(str(path), f"weights do not fit: {lost[:3]}", "check the checkpoint")
     return model
-
-
-def prepare_policy(model: nn.Module, config: ModelConfig) -> nn.Module:
-    """Freeze what does not train; wrap with LoRA where configured (adapter starts at zero)."""
-    model.requires_grad_(False)
-    if config.lora is None:
-        marks = tuple(mark for group in config.trainable for mark in GROUP_MARKS[group])
-        trained = [p for n, p in model.named_parameters() if any(m in n for m in marks)]
-        for parameter in trained:
-            parameter.requires_grad_(True)
-        if not trained:
-            raise ModelError(
-                f"model.trainable = {config.trainable}", "matches no weight", "change it"
-            )
-        return model
-    from peft import LoraConfig, get_peft_model
-
-    targets = "|".join(f"(.*{LORA_TARGETS[group]})" for group in config.lora.targets)
-    lora = LoraConfig(
-        r=config.lora.rank, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout,
-        use_rslora=config.lora.rank_stabilised, target_modules=targets,
-    )  # fmt: skip
-    try:
-        return get_peft_model(model, lora, autocast_adapter_dtype=False)
-    except ValueError as error:
-        raise ModelError(
-            f"model.lora.targets = {config.lora.targets}",
-            f"matches no layer ({error})",
-            "change it",
-        ) from None
-
-
-def base_model(policy: nn.Module) -> nn.Module:
-    """The transformers model inside an optional PEFT wrapper."""
-    inner = getattr(policy, "base_model", None)
-    return inner.model if hasattr(policy, "peft_config") and inner is not None else policy

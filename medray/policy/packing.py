@@ -50,6 +50,21 @@ class PackedBatch:
     pixels: dict[str, np.ndarray]
 
 
+def pack_reference(
+    codec: ChatCodec, pair: Pair, response: Response, prompt_ids: np.ndarray, image_key: str, *,
+    context: int,
+) -> PackedPair:  # fmt: skip
+    """The reference answer as y+ (`pair.chosen`), for objectives that imitate it; no edits."""
+    told = token_ids(codec, pair.chosen, finished=True)
+    said = np.asarray(response.token_ids, dtype=np.int64)
+    if len(prompt_ids) + max(len(told), len(said)) > context:
+        raise ItemError("pair-too-long")
+    chosen, rejected = (
+        Side(ids, np.zeros(len(ids), dtype=bool)) for ids in (np.asarray(told), said)
+    )
+    return PackedPair(pair.pair_id, prompt_ids, chosen, rejected, image_key, "", pair.relevance)
+
+
 def sampled_side(codec: ChatCodec, response: Response, spans: Sequence[Span]) -> Side:
     """The policy's own answer: its sampled tokens, spans aligned by a checked round trip."""
     ids = list(response.token_ids)
@@ -59,9 +74,7 @@ def sampled_side(codec: ChatCodec, response: Response, spans: Sequence[Span]) ->
 
 def written_side(codec: ChatCodec, text: str, spans: Sequence[Span], *, finished: bool) -> Side:
     """The editor's text, encoded; ends its turn exactly where the response did."""
-    ids = encode_answer(codec.tokenizer, text)
-    if finished:
-        ids = [*ids, codec.eos_id]
+    ids = token_ids(codec, text, finished=finished)
     return _side(ids, edit_mask(token_offsets(codec.tokenizer, ids, text), spans))
 
 
@@ -82,6 +95,12 @@ def pack_pair(
     return PackedPair(
         pair.pair_id, prompt_ids, chosen, rejected, image_key, corrupted_key, pair.relevance
     )
+
+
+def token_ids(codec: ChatCodec, text: str, *, finished: bool) -> list[int]:
+    """A text as an answer's tokens, with the end of its turn where it is finished."""
+    ids = encode_answer(codec.tokenizer, text)
+    return [*ids, codec.eos_id] if finished else ids
 
 
 def _side(ids: list[int], edited: list[bool]) -> Side:

@@ -1,198 +1,217 @@
-"""Per-token log-probabilities and KL of pairs, where an objective reads them and nowhere else.
-
-The plain way: every branch of a pair is a sequence of its own, rows of one batch. The head
-runs only at the positions read; log-sum-exp and KL in float32.
-"""
+"""What an objective reads of pairs, and nothing else: branches, one forest, values, scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from medray.objectives import Needs
-from medray.policy.loading import base_model
-from medray.policy.packing import PackedPair, Side
+from medray.objectives.base import Branch as BranchName
+from medray.policy.forest import Branch, Layout, Readings, count_tokens, plant
+from medray.policy.packing import PackedPair
+from medray.policy.rows import balance
+from medray.policy.scorer import Planted, Scorer, to_device
+from medray.policy.tuning import base_model, starting_weights
 
-Forward = Callable[..., Tensor]
-
-
-class SelectedLogits(nn.Module):
-    """A policy whose forward gives float32 logits [N, V] at N chosen (row, position) places."""
-
-    def __init__(self, policy: nn.Module) -> None:
-        super().__init__()
-        self.policy = policy
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, pixel_values: Tensor,
-        rows: Tensor, positions: Tensor,
-    ) -> Tensor:  # fmt: skip
-        """input_ids, attention_mask int [R, L]; pixel_values [R, 3, h, w]; rows, positions [N]."""
-        model = base_model(self.policy)
-        hidden = model.model(
-            input_ids=input_ids, attention_mask=attention_mask, pixel_values=pixel_values,
-            use_cache=False,
-        ).last_hidden_state  # fmt: skip
-        return model.lm_head(hidden[rows, positions]).float()
+Call = Callable[..., Any]  # a Scorer, or the engine that wraps one
+Pixels = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, slots=True)
-class Sequences:
-    """Rows of prompt + answer, right-padded, and which answer tokens are read.
+class Reference(Protocol):
+    """The policy that the learner must stay close to."""
 
-    `rows`, `positions`, `targets` [N]: logits at (row, position) predict the target token;
-    `steps` [N] is that token's index within its answer.
+    def read(
+        self, planted: Planted, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
+    ) -> tuple[nn.Linear | None, Tensor]:
+        """Its output layer (None: the policy's own) and its hidden states [U, D]."""
+        ...
+
+
+class AdaptersOff:
+    """The reference under LoRA: the same weights without what the adapters have learned."""
+
+    def __init__(self, scorer: Scorer, call: Call | None = None) -> None:
+        self.scorer, self.call = scorer, call or scorer
+
+    def read(
+        self, planted: Planted, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
+    ) -> tuple[None, Tensor]:
+        with starting_weights(self.scorer.policy):
+            return None, self.call(planted, pictures, features, what="hidden")
+
+
+class FrozenModel:
+    """A model of its own as reference: the weights that training started from, or others'.
+
+    `same_vision`: it has the policy's tower and projector, so that the features of a frozen
+    tower serve both.
     """
 
-    inputs: dict[str, Tensor]
-    targets: Tensor
-    steps: Tensor
+    def __init__(self, scorer: Scorer, *, same_vision: bool = True) -> None:
+        self.scorer, self.same_vision = scorer, same_vision
 
-    @property
-    def rows(self) -> Tensor:
-        return self.inputs["rows"]
-
-
-def build_sequences(
-    prompts: Sequence[np.ndarray], answers: Sequence[np.ndarray], read: Sequence[np.ndarray],
-    pixels: Sequence[np.ndarray], *, dtype: torch.dtype, device: torch.device,
-) -> Sequences:  # fmt: skip
-    """prompts [P_i], answers [T_i], read bool [T_i], pixels [3, h, w], one each per row."""
-    length = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
-    ids = np.zeros((len(prompts), length), dtype=np.int64)  # padding: any id, it is masked
-    mask = np.zeros_like(ids)
-    places: list[tuple[int, int, int, int]] = []
-    for row, (prompt, answer, wanted) in enumerate(zip(prompts, answers, read, strict=True)):
-        end = len(prompt) + len(answer)
-        ids[row, :end] = np.concatenate([prompt, answer])
-        mask[row, :end] = 1
-        places += [
-            (row, len(prompt) + int(t) - 1, int(answer[t]), int(t)) for t in np.nonzero(wanted)[0]
-        ]
-    rows, positions, targets, steps = (
-        torch.tensor(column, dtype=torch.long, device=device)
-        for column in zip(*places, strict=True)
-    )
-    inputs = {
-        "input_ids": torch.from_numpy(ids).to(device),
-        "attention_mask": torch.from_numpy(mask).to(device),
-        "pixel_values": torch.from_numpy(np.stack(pixels)).to(device, dtype),
-        "rows": rows,
-        "positions": positions,
-    }
-    return Sequences(inputs, targets, steps)
+    def read(
+        self, planted: Planted, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
+    ) -> tuple[nn.Linear, Tensor]:
+        shared = features if self.same_vision else None
+        model: Any = base_model(self.scorer.policy)
+        return model.lm_head, self.scorer(planted, pictures, shared, what="hidden")
 
 
 def score_pairs(
-    pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray], needs: Needs, *,
-    policy: Forward, reference: Forward | None, dtype: torch.dtype,
-    device: torch.device,
+    pairs: Sequence[PackedPair], pixels: Pixels, needs: Needs, *,
+    policy: Scorer, reference: Reference | None, call: Call | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The `scores` an objective reads: {branch: {name: [B, T]}}, has_corrupt [B], relevance [B].
 
-    `policy` and `reference` map the inputs of SelectedLogits to logits [N, V]; the reference
-    is called under no_grad, first. Branches a pair lacks (no v') are zeros.
+    `call` is what runs the policy's forward pass where an engine wraps it. The corrupted
+    branches of a pair without v' are zeros, or its clean image's where `needs.stand_in`.
     """
-    places = [
-        (branch, b)
-        for branch in needs.branches
-        for b, pair in enumerate(pairs)
-        if branch.startswith("clean/") or pair.corrupted_key
-    ]
-    sides = [pairs[b].side(branch.split("/")[1]) for branch, b in places]
-    sequences = build_sequences(
-        [pairs[b].prompt_ids for _, b in places],
-        [side.ids for side in sides],
-        [_read(side, needs) for side in sides],
-        [pixels[_picture(pairs[b], branch)] for branch, b in places],
-        dtype=dtype, device=device,
+    named = pair_branches(pairs, needs)
+    device = next(policy.parameters()).device
+    readings, values = read_branches(
+        [branch for _, _, branch in named], pixels, policy=policy, call=call,
+        reference=reference if needs.reference else None,
     )  # fmt: skip
-    ref_logits = None
-    if needs.reference:
-        assert reference is not None, "this objective reads a reference"
-        with torch.no_grad():
-            ref_logits = reference(**sequences.inputs)
-    logits = policy(**sequences.inputs)
-    return _scatter(pairs, places, sequences, logits, ref_logits, needs)
-
-
-def token_logps(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p(target) from float32 logits [N, V] and targets [N], → [N]."""
-    picked = logits.gather(-1, targets[:, None])[:, 0]
-    return picked - logits.logsumexp(-1)
-
-
-def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """KL(p ‖ q) over the full vocabulary at each of N positions, [N, V] → [N]."""
-    p, q = p_logits.log_softmax(-1), q_logits.log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1)
-
-
-def _read(side: Side, needs: Needs) -> np.ndarray:
-    """Which answer tokens the objective reads, bool [T]."""
-    return side.edited if needs.positions == "edited" else np.ones_like(side.edited)
-
-
-def _picture(pair: PackedPair, branch: str) -> str:
-    return pair.image_key if branch.startswith("clean/") else pair.corrupted_key
-
-
-def _scatter(
-    pairs: Sequence[PackedPair], places: Sequence[tuple[str, int]], sequences: Sequences,
-    logits: Tensor, ref_logits: Tensor | None, needs: Needs,
-) -> dict[str, Any]:  # fmt: skip
-    """Flat per-token values back to [B, T] per branch."""
-    width = max(len(pair.side(s).ids) for pair in pairs for s in ("chosen", "rejected"))
-    values = {"policy_logp": token_logps(logits, sequences.targets)}
-    if ref_logits is not None:
-        values["ref_logp"] = token_logps(ref_logits, sequences.targets)
-    scores: dict[str, Any] = {}
-    for branch in needs.branches:
-        rows = [row for row, place in enumerate(places) if place[0] == branch]
-        owner = torch.tensor([places[row][1] for row in rows], dtype=torch.long)
-        here = torch.isin(sequences.rows, torch.tensor(rows, device=logits.device))
-        pair_of_row = torch.zeros(len(places), dtype=torch.long)
-        pair_of_row[rows] = owner
-        index = (pair_of_row.to(logits.device)[sequences.rows[here]], sequences.steps[here])
-        flat = {name: value[here] for name, value in values.items()}
-        flat |= _divergences(needs.kl.get(branch, ()), logits, ref_logits, here)
-        empty = torch.zeros(len(pairs), width, device=logits.device)
-        tensors = {name: empty.index_put(index, value) for name, value in flat.items()}
-        scores[branch] = tensors | _masks(pairs, branch, width, logits.device)
-    scores["relevance"] = torch.tensor([p.relevance for p in pairs], device=logits.device)
-    scores["has_corrupt"] = torch.tensor(
-        [bool(p.corrupted_key) for p in pairs], device=logits.device
-    )
+    scores: dict[str, Any] = _scatter(pairs, named, needs, readings, values)
+    scores["relevance"] = torch.tensor([p.relevance for p in pairs], device=device)
+    scores["has_corrupt"] = torch.tensor([bool(p.corrupted_key) for p in pairs], device=device)
     return scores
 
 
-def _divergences(
-    directions: Sequence[str], logits: Tensor, ref_logits: Tensor | None, here: Tensor
-) -> dict[str, Tensor]:
-    if not directions:
-        return {}
-    assert ref_logits is not None, "KL reads a reference"
-    policy, reference = logits[here], ref_logits[here]
-    both = {
-        "kl_fwd": lambda: kl_divergence(reference, policy),
-        "kl_rev": lambda: kl_divergence(policy, reference),
-    }
-    return {name: both[name]() for name in directions}
+def read_branches(
+    branches: Sequence[Branch], pixels: Pixels, *, policy: Scorer,
+    reference: Reference | None, call: Call | None = None,
+) -> tuple[Readings, dict[str, Tensor]]:  # fmt: skip
+    """Where the branches are read, and policy_logp, ref_logp [N], kl_fwd, kl_rev [K] there.
+
+    Vision features are made once per picture: for policy and reference together where tower and
+    projector are frozen, else by each for itself.
+    """
+    call = call or policy
+    parameter = next(policy.parameters())
+    forest = plant(branches, {key: array.shape for key, array in pixels.items()}, policy.layout)
+    planted = to_device(forest, policy.layout, parameter.device)
+    pictures = [
+        torch.from_numpy(pixels[key]).to(parameter.device, parameter.dtype)
+        for key in forest.pictures
+    ]
+    features = None
+    if policy.vision_is_frozen:
+        with torch.no_grad():
+            features = call(pictures=pictures, what="features")
+    beside = None
+    if reference is not None:
+        with torch.no_grad():
+            beside = reference.read(planted, pictures, features)
+    return forest.readings, call(planted, pictures, features, reference=beside)
+
+
+def pair_branches(
+    pairs: Sequence[PackedPair], needs: Needs
+) -> list[tuple[BranchName, int, Branch]]:
+    """(name, index of the pair, branch) of everything the objective reads."""
+    made = []
+    for name in needs.branches:
+        image, side_name = name.split("/")
+        for b, pair in enumerate(pairs):
+            picture = pair.image_key if image == "clean" else pair.corrupted_key
+            if not picture and not needs.stand_in:
+                continue
+            side = pair.side(side_name)
+            kl = tuple(needs.kl.get(name, ()))
+            read = {"edited": side.edited, "response": np.ones_like(side.edited)}
+            kl_read = read[needs.kl_positions] if kl else np.zeros_like(side.edited)
+            made.append((name, b, Branch(
+                pair.prompt_ids, picture or pair.image_key, side.ids,
+                read[needs.positions], kl_read, kl,
+            )))  # fmt: skip
+    return made
+
+
+def score_answers(
+    prompts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], *, policy: Scorer,
+    call: Call | None = None,
+) -> list[np.ndarray]:  # fmt: skip
+    """Log-probabilities of whole answers under the policy, float32 [T] each, without gradient.
+
+    prompts: (prompt ids [P], answer ids [T], picture) each.
+    """
+    branches = []
+    for number, (prompt, answer, _) in enumerate(prompts):
+        every = np.ones(len(answer), dtype=bool)
+        branches.append(Branch(prompt, str(number), answer, every, ~every))
+    pixels = {str(number): picture for number, (_, _, picture) in enumerate(prompts)}
+    with torch.no_grad():
+        readings, values = read_branches(branches, pixels, policy=policy, reference=None, call=call)
+    told = values["policy_logp"].float().cpu().numpy()
+    answers = [np.empty(len(answer), dtype=np.float32) for _, answer, _ in prompts]
+    for value, branch, step in zip(told, readings.branches, readings.steps, strict=True):
+        answers[branch][step] = value
+    return answers
+
+
+def share_out(
+    pairs: Sequence[PackedPair], needs: Needs, layout: Layout, bins: int
+) -> list[list[int]]:
+    """Indices of pairs in `bins` micro-batches of nearly equal numbers of tokens.
+
+    Pairs on one picture and prompt stay together: they grow on one tree.
+    """
+    families: dict[tuple[str, bytes], list[int]] = {}
+    for i, pair in enumerate(pairs):
+        families.setdefault((pair.image_key, pair.prompt_ids.tobytes()), []).append(i)
+    members = list(families.values())
+    tokens = [
+        count_tokens([b for _, _, b in pair_branches([pairs[i] for i in own], needs)], layout)
+        for own in members
+    ]
+    return [sorted(i for m in group for i in members[m]) for group in balance(tokens, bins)]
+
+
+def _scatter(
+    pairs: Sequence[PackedPair], named: Sequence[tuple[BranchName, int, Branch]], needs: Needs,
+    readings: Readings, values: Mapping[str, Tensor],
+) -> dict[str, Any]:  # fmt: skip
+    """Values per reading back to [B, T] per branch."""
+    device = values["policy_logp"].device
+    width = max(len(pair.side(side).ids) for pair in pairs for side in ("chosen", "rejected"))
+    owner = np.asarray([b for _, b, _ in named], dtype=np.int64)
+    names = np.asarray([name for name, _, _ in named])
+
+    def scattered(value: Tensor, branches: np.ndarray, steps: np.ndarray, name: str) -> Tensor:
+        here = np.nonzero(names[branches] == name)[0]
+        index = [owner[branches[here]], steps[here]]
+        rows, columns, at = (torch.from_numpy(i).to(device) for i in (*index, here))
+        empty = torch.zeros(len(pairs), width, device=device, dtype=value.dtype)
+        return empty.index_put((rows, columns), value[at])
+
+    kl_of = torch.from_numpy(readings.kl_of).to(device)
+    scores: dict[str, Any] = {}
+    for name in needs.branches:
+        tensors = {}
+        for logp in ("policy_logp", "ref_logp") if "ref_logp" in values else ("policy_logp",):
+            value = values[logp]
+            tensors[logp] = scattered(value, readings.branches, readings.steps, name)
+        for kl in needs.kl.get(name, ()):
+            value = values[kl][kl_of]
+            tensors[kl] = scattered(value, readings.kl_branches, readings.kl_steps, name)
+        scores[name] = tensors | _masks(pairs, name, width, device)
+    return scores
 
 
 def _masks(
-    pairs: Sequence[PackedPair], branch: str, width: int, device: torch.device
+    pairs: Sequence[PackedPair], name: str, width: int, device: torch.device
 ) -> dict[str, Tensor]:
     response = np.zeros((len(pairs), width), dtype=bool)
     edited = np.zeros_like(response)
     for b, pair in enumerate(pairs):
-        side = pair.side(branch.split("/")[1])
+        side = pair.side(name.split("/")[1])
         response[b, : len(side.ids)] = True
         edited[b, : len(side.ids)] = side.edited
     masks = {"response_mask": response, "edit_mask": edited}
-    return {name: torch.from_numpy(value).to(device) for name, value in masks.items()}
+    return {key: torch.from_numpy(value).to(device) for key, value in masks.items()}

@@ -37,6 +37,7 @@ def here(tmp_path, monkeypatch, tiny_llava):
         "model": {"path": str(tiny_llava), "lora": {"rank": 4}},
         "data": {"kind": "jsonl", "path": "data"},
         "generator": {"max_new_tokens": 16},
+        "corruption": {"region": "lesion-or-whole"},
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     return tmp_path
@@ -103,6 +104,12 @@ def test_the_configuration_itself_is_good(here):
         ("objective.epsilon=0.1", "fire has no such hyper-parameter"),
         ("objective.beta=0", "objective.beta = 0"),
         ("objective.visual=sideways", "objective.visual = 'sideways'"),
+        ("objective={name: tdpo2, beta: -1}", "objective.beta = -1"),
+        ("corruption.region=none", "fire: reads a corrupted image of every pair, and corruption"),
+        ("corruption.region=lesion", "and no training case has a region"),
+        ("model.adapter=data", "model.adapter = data: holds no adapter_config.json"),
+        ("model.reference=nowhere", "nowhere: no directory with a config.json"),
+        ("learner.offload=all", "needs zero_stage 3"),
         ("run.name=a/b", "run.name = 'a/b'"),
         ("run.output=c.yaml", "run.output"),
         ("run.output=c.yaml/below", "run.output"),
@@ -110,6 +117,17 @@ def test_the_configuration_itself_is_good(here):
 )
 def test_one_wrong_value(refused, override, said):
     assert said in refused("launch", "c.yaml", override)
+
+
+@pytest.mark.parametrize("name", ["copo", "mdpo"])
+def test_an_objective_that_lives_of_corrupted_images(refused, name):
+    overrides = [f"objective={{name: {name}}}", "corruption.region=lesion"]
+    assert f"objective.name = {name}" in refused("launch", "c.yaml", *overrides)
+
+
+def test_kto_needs_more_than_one_pair(refused):
+    line = refused("launch", "c.yaml", "objective={name: kto}", "loop.batch=1")
+    assert "needs more than one pair per step" in line
 
 
 @pytest.mark.parametrize("override", ["run.output=c.yaml", "data.path=c.yaml/below"])
@@ -193,6 +211,23 @@ def change_config(model, **values):
 def test_models_that_are_not_supported(refused, model, values, said):
     change_config(model, **values)
     assert said in refused("launch", "c.yaml", "model.path=model")
+
+
+def test_a_reference_with_another_vocabulary(refused, model):
+    config = json.loads((model / "config.json").read_text())
+    change_config(model, text_config=config["text_config"] | {"vocab_size": 350})
+    line = refused("launch", "c.yaml", "model.reference=model")
+    assert "its vocabulary is 350, the policy's is" in line
+
+
+def test_a_reference_of_another_architecture(refused, tiny_qwen2_5_vl, here):
+    other = shutil.copytree(tiny_qwen2_5_vl, here / "other")
+    assert "model.reference = other" in refused("launch", "c.yaml", f"model.reference={other.name}")
+
+
+def test_an_adapter_without_lora(refused):
+    line = refused("launch", "c.yaml", "model.adapter=data", "model.lora=null")
+    assert "adapter needs lora" in line
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00"])

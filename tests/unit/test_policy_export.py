@@ -19,7 +19,8 @@ from actors.weights import Manifest, TensorSpec, describe, plan_shards, tensors,
 from medray.config import LoraConfig, ModelConfig
 from medray.errors import RunFailed
 from medray.policy.export import ExportItem, adapter_config, export_items, numel_bytes
-from medray.policy.loading import load_model, prepare_policy
+from medray.policy.loading import load_model
+from medray.policy.tuning import prepare_policy
 
 TARGETS = [("language",), ("language", "projector"), ("language", "projector", "vision")]
 FUSED = [{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}]

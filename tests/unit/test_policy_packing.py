@@ -11,7 +11,7 @@ from medray.editing import FindingsEditor
 from medray.editing.alignment import decode, token_offsets
 from medray.errors import ItemError
 from medray.policy.chat import ChatCodec
-from medray.policy.packing import pack_pair, sampled_side, written_side
+from medray.policy.packing import pack_pair, pack_reference, sampled_side, written_side
 from medray.records import Pair, Response, Span
 
 REPORT = "Describe the chest radiograph."
@@ -83,6 +83,19 @@ def test_real_edits(codec, question, reference, answer, verdict, finished):
     assert (packed.pair_id, packed.relevance) == ("i", 1.1)
     assert (packed.image_key, packed.corrupted_key) == ("image", "corrupted")
     assert packed.prompt_ids is PROMPT
+
+
+def test_the_reference_answer_as_the_chosen_side(codec):
+    """For objectives that imitate: no edit needed, its turn ended, the response beside it."""
+    pair = Pair("i", "c", 0, LESION, "Clear.", (), (), False, 1.0, "reference")
+    packed = pack_reference(codec, pair, sampled(codec, "Clear."), PROMPT, "image", context=500)
+    assert decode(codec.tokenizer, packed.chosen.ids) == LESION
+    assert packed.chosen.ids[-1] == codec.eos_id
+    assert decode(codec.tokenizer, packed.rejected.ids) == "Clear."
+    assert not packed.chosen.edited.any()
+    assert packed.corrupted_key == ""
+    with pytest.raises(ItemError, match="pair-too-long"):
+        pack_reference(codec, pair, sampled(codec, "Clear."), PROMPT, "image", context=30)
 
 
 def naive_mask(codec, ids, text, spans):

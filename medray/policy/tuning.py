@@ -1,0 +1,134 @@
+"""Which weights of a model train, and what the reference is."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from medray.config import LoraConfig, ModelConfig
+from medray.errors import ModelError
+from medray.policy.architectures import ARCHITECTURES, Architecture
+
+ADAPTER = "default"  # the adapter that trains
+STARTED = "started"  # a frozen copy of the one that training started from
+
+
+def prepare_policy(model: nn.Module, config: ModelConfig) -> nn.Module:
+    """Freeze what does not train; wrap with LoRA where configured.
+
+    A new adapter starts at zero; `config.adapter` continues one, and keeps a frozen copy of it.
+    """
+    architecture = ARCHITECTURES[type(model).__name__]
+    model.requires_grad_(False)
+    if config.lora is None:
+        return _unfreeze(model, config, architecture)
+    if config.adapter is not None:
+        return _continue_adapter(model, config.lora, Path(config.adapter))
+    from peft import LoraConfig as PeftLora
+    from peft import get_peft_model
+
+    targets = "|".join(f"(.*{architecture.lora_targets[group]})" for group in config.lora.targets)
+    lora = PeftLora(
+        r=config.lora.rank, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout,
+        use_rslora=config.lora.rank_stabilised, target_modules=targets,
+    )  # fmt: skip
+    try:
+        return get_peft_model(model, lora, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise ModelError(
+            f"model.lora.targets = {config.lora.targets}",
+            f"matches no layer ({error})",
+            "change it",
+        ) from None
+
+
+def base_model(policy: nn.Module) -> nn.Module:
+    """The transformers model inside an optional PEFT wrapper."""
+    inner = getattr(policy, "base_model", None)
+    return inner.model if hasattr(policy, "peft_config") and inner is not None else policy
+
+
+@contextlib.contextmanager
+def starting_weights(policy: Any) -> Iterator[None]:
+    """Inside, a LoRA policy is what it was before training: without its adapter, or with the
+    one it started from."""
+    if STARTED not in policy.peft_config:
+        with policy.disable_adapter():
+            yield
+        return
+    policy.set_adapter(STARTED)
+    try:
+        yield
+    finally:
+        policy.set_adapter(ADAPTER)
+
+
+def frozen_copy(policy: nn.Module, *, share: bool) -> nn.Module:
+    """A copy for reference; `share`: what does not train is not stored twice."""
+    frozen = [p for p in policy.parameters() if not p.requires_grad] if share else []
+    return copy.deepcopy(policy, {id(p): p for p in frozen}).requires_grad_(False).eval()
+
+
+def _unfreeze(model: nn.Module, config: ModelConfig, architecture: Architecture) -> nn.Module:
+    marks = tuple(mark for group in config.trainable for mark in architecture.group_marks[group])
+    trained = [p for n, p in model.named_parameters() if any(mark in n for mark in marks)]
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    if not trained:
+        raise ModelError(f"model.trainable = {config.trainable}", "matches no weight", "change it")
+    return model
+
+
+def _continue_adapter(model: nn.Module, lora: LoraConfig, path: Path) -> nn.Module:
+    """The adapter at `path`, trainable, and a frozen copy of it."""
+    from peft import PeftModel
+
+    check_adapter(path, lora)
+    policy = PeftModel.from_pretrained(
+        model, str(path), adapter_name=ADAPTER, is_trainable=True, autocast_adapter_dtype=False
+    )
+    policy.load_adapter(str(path), STARTED, is_trainable=False, autocast_adapter_dtype=False)
+    policy.set_adapter(ADAPTER)
+    _require_same_names(policy, path)
+    return policy
+
+
+def check_adapter(path: Path, lora: LoraConfig) -> None:
+    """ModelError where `path` is no LoRA adapter of the kind that `model.lora` describes."""
+    where = f"model.adapter = {path}"
+    config_file, weights = path / "adapter_config.json", path / "adapter_model.safetensors"
+    if not config_file.is_file() or not weights.is_file():
+        raise ModelError(
+            where, f"holds no {config_file.name} and {weights.name}", "give a PEFT LoRA directory"
+        )
+    try:
+        saved = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(str(config_file), f"unreadable ({error})", "mend it") from None
+    own = {"r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": lora.rank_stabilised}
+    for key, value in own.items():
+        if saved.get(key, False) != value:
+            raise ModelError(
+                where, f"has {key} {saved.get(key)}, model.lora says {value}", "make them equal"
+            )
+
+
+def _require_same_names(policy: nn.Module, path: Path) -> None:
+    """PEFT only warns of tensors that fit nowhere; an adapter of another model must not pass."""
+    from safetensors import safe_open
+
+    with safe_open(path / "adapter_model.safetensors", framework="pt") as file:
+        saved = set(file.keys())
+    mark = f".{ADAPTER}."
+    ours = {n.replace(mark, ".") for n, _ in policy.named_parameters() if mark in n}
+    if strange := sorted(saved ^ ours):
+        raise ModelError(
+            f"model.adapter = {path}", f"does not fit the model: {strange[0]}",
+            "give an adapter of this model",
+        )  # fmt: skip

@@ -1,0 +1,39 @@
+"""A model as transformers documents it: one sequence, the processor's own inputs, all logits.
+
+Shares no code with medray's scoring, so that it can stand against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def inputs(processor: Any, text: str, image: np.ndarray, answer: Sequence[int] = ()) -> Any:
+    """What the model's forward takes for a rendered prompt, its image and the answer's tokens."""
+    out = processor(
+        text=[text], images=[image], return_tensors="pt",
+        text_kwargs={"add_special_tokens": False},
+    )  # fmt: skip
+    tokens = torch.tensor([list(answer)], dtype=torch.long)
+    out["input_ids"] = torch.cat([out["input_ids"], tokens], dim=1)
+    out["attention_mask"] = torch.ones_like(out["input_ids"])
+    if "mm_token_type_ids" in out:
+        kinds = torch.cat([out["mm_token_type_ids"], torch.zeros_like(tokens)], dim=1)
+        out["mm_token_type_ids"] = kinds
+    return out
+
+
+def token_logps(
+    model: nn.Module, processor: Any, text: str, image: np.ndarray, answer: Sequence[int]
+) -> np.ndarray:
+    """float32 [T]: log-probability of each of the answer's tokens behind prompt and image."""
+    given = inputs(processor, text, image, answer)
+    with torch.no_grad():
+        logits = model(**given).logits[0].float()
+    steps = logits[-len(answer) - 1 : -1].log_softmax(-1)
+    return steps.gather(-1, torch.tensor(list(answer))[:, None])[:, 0].numpy()
