@@ -20,6 +20,8 @@ app = typer.Typer(
 )  # fmt: skip
 phantom = typer.Typer(no_args_is_help=True, help="Synthetic studies and the tiny base model.")
 app.add_typer(phantom, name="phantom")
+bench = typer.Typer(no_args_is_help=True, help="Benchmarks, as ratios against the usual ways.")
+app.add_typer(bench, name="bench")
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")]
 Overrides = Annotated[
@@ -134,6 +136,20 @@ def corrupt(
     typer.echo(f"{out}: {made.kind}")
 
 
+@app.command()
+def convert(
+    original: Annotated[Path, typer.Argument(help="LLaVA-Med v1.5 or HuatuoGPT-Vision-7B.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
+    vision_tower: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A CLIP, where ORIGINAL brings none.")
+    ] = None,
+) -> None:
+    """An original checkpoint into the transformers layout."""
+    from medray.policy.convert import convert as run
+
+    typer.echo(f"{out}: {run(original, out, vision_tower).line()}")
+
+
 @phantom.command("write")
 def phantom_write(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
@@ -157,6 +173,47 @@ def phantom_build(
 
     figures = build_base(out, seed=seed, progress=typer.echo)
     typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+
+
+@bench.command("learner")
+def bench_learner(
+    objective: Annotated[str, typer.Option(help="Any objective by its name.")] = "fire",
+    shape: Annotated[
+        str, typer.Option(help="small, tiny, llava-med-7b, tiny-qwen2.5-vl or qwen2.5-vl-7b.")
+    ] = "small",
+    batch: Annotated[int, typer.Option(help="Pairs.")] = 4,
+    prompt: Annotated[int, typer.Option(help="Tokens behind the image.")] = 30,
+    common: Annotated[int, typer.Option(help="Tokens that both answers begin with.")] = 20,
+    tail: Annotated[int, typer.Option(help="Tokens that follow.")] = 40,
+    edited: Annotated[int, typer.Option(help="Tokens that differ, at the tail's start.")] = 6,
+    vocab: Annotated[int | None, typer.Option(help="Default: the shape's.")] = None,
+    image_tokens: Annotated[int | None, typer.Option(help="Default: the shape's.")] = None,
+    repeats: Annotated[int, typer.Option(help="Timed, after a warm-up.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also change one size at a time.")] = False,
+    trl: Annotated[bool, typer.Option("--trl/--no-trl", help="Where it is installed.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """One forward and backward pass on pairs: medray, every branch by itself, and TRL."""
+    import json
+
+    from medray.bench.task import make_task
+
+    task = make_task(
+        shape, objective=objective, batch=batch, prompt=prompt, common=common, tail=tail,
+        edited=edited, vocabulary=vocab, image_tokens=image_tokens, repeats=repeats,
+        device=device, dtype=dtype,
+    )  # fmt: skip
+    from medray.bench.console import show_learner
+    from medray.bench.learner import run_learner
+
+    quiet = as_json or not sys.stderr.isatty()
+    result = run_learner(
+        task, with_trl=trl, sweep=sweep,
+        progress=lambda text: None if quiet else typer.echo(text, err=True),
+    )  # fmt: skip
+    typer.echo(json.dumps(result, indent=1)) if as_json else show_learner(result)
 
 
 def _plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:

@@ -1,0 +1,1 @@
+"""The parts of `medray convert`: what each family is, its weights, its tower, its tokens."""

@@ -1,0 +1,106 @@
+"""The vision tower: where its configuration and its weights are, and how it takes an image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medray.errors import ModelError
+from medray.policy.conversion.weights import INSIDE_TOWER, Tensor, read_names
+
+GIVE = "give --vision-tower DIR: a CLIP directory (config.json, *.safetensors)"
+
+# Configurations of towers that originals name and do not bring along, by the end of that name.
+KNOWN: dict[str, dict[str, Any]] = {
+    "clip-vit-large-patch14-336": {
+        "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "image_size": 336, "patch_size": 14, "projection_dim": 768,
+        "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """`config` as of CLIPVisionConfig; `weights`: to be added to those of the original."""
+
+    config: Mapping[str, Any]
+    weights: list[Tensor]
+    directory: Path | None
+
+
+def find_tower(
+    original: Path, tree: Mapping[str, Any], given: Path | None, tensors: list[Tensor]
+) -> Tower:
+    """From `given`, from beside the weights, or from its name alone where they hold it.
+
+    Weights inside the original win: they are what the rest of it was trained with.
+    """
+    inside = any(t.name.startswith(INSIDE_TOWER) for t in tensors)
+    name = str(tree.get("mm_vision_tower") or "")
+    directory = given or _beside(original, name)
+    if directory is None:
+        known = KNOWN.get(Path(name).name.replace("_", "-"))
+        if not inside:
+            raise ModelError(str(original), f"does not hold its vision tower ({name})", GIVE)
+        if known is None:
+            raise ModelError(f"mm_vision_tower = {name}", "says nothing of the tower's shape", GIVE)
+        return Tower(known, [], None)
+    config = _vision_config(directory)
+    return Tower(config, [] if inside else read_names(directory, tower=True), directory)
+
+
+def image_processor(tower: Tower, config: Any, *, pad: bool) -> Any:
+    """The tower's own mean, deviation and size, behind padding to a square or a centre crop.
+
+    LlavaImageProcessor is CLIP's with that padding before the resizing, in the colour of the
+    mean, as the originals do it with PIL; transformers and vLLM load it by the same name.
+    """
+    from transformers import LlavaImageProcessor
+
+    size = config.vision_config.image_size
+    if tower.directory and (tower.directory / "preprocessor_config.json").is_file():
+        try:
+            processor = LlavaImageProcessor.from_pretrained(
+                tower.directory, do_pad=pad, local_files_only=True
+            )
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            file = tower.directory / "preprocessor_config.json"
+            raise ModelError(str(file), f"unreadable ({error})", "mend it") from None
+    else:
+        processor = LlavaImageProcessor(
+            size={"shortest_edge": size}, crop_size={"height": size, "width": size}, do_pad=pad
+        )
+    crop = processor.crop_size
+    if (crop["height"], crop["width"]) != (size, size):
+        raise ModelError(
+            str(tower.directory),
+            f"its images are {crop['width']} px, its tower takes {size} px",
+            "give the preprocessor_config.json of this tower",
+        )
+    return processor
+
+
+def _beside(original: Path, name: str) -> Path | None:
+    """`mm_vision_tower` as a path inside the original, as HuatuoGPT-Vision ships it."""
+    if not name or Path(name).is_absolute():
+        return None
+    directory = original / name
+    return directory if (directory / "config.json").is_file() else None
+
+
+def _vision_config(directory: Path) -> Mapping[str, Any]:
+    """Of a CLIPVisionModel (flat) or of a CLIPModel (nested)."""
+    file = directory / "config.json"
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        kind = tree.get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(str(file), f"unreadable ({error})", GIVE) from None
+    config = tree.get("vision_config") if kind == "clip" else tree
+    if kind not in ("clip", "clip_vision_model") or not isinstance(config, dict):
+        raise ModelError(str(directory), f"is no CLIP (model_type {kind})", GIVE)
+    return config
