@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed-$(STACK)
 
-.PHONY: quickstart test test-unit check format lock install clean
+.PHONY: quickstart test test-unit check format lock install install-bench clean
 
 quickstart: $(INSTALLED)
 	rm -rf runs/quickstart
@@ -37,6 +37,10 @@ $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 	$(UV) pip sync --quiet --python $(BIN)/python requirements/$(STACK).txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
+
+# TRL, which `medray bench learner` compares with, and what it needs beside the lock.
+install-bench: $(INSTALLED)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -r requirements/bench.txt
 
 lock: $(INSTALLED)
 	for stack in cpu gpu; do $(UV) pip compile --quiet requirements/$$stack.in \

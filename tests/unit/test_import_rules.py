@@ -34,6 +34,7 @@ LAYERS: dict[str, set[str]] = {
     "medray.imaging": BASE,
     "medray.data": BASE | {"medray.imaging"},
     "medray.policy": BASE | {"medray.objectives", "medray.editing"},
+    "medray.bench": BASE | {"medray.objectives", "medray.policy"},
     "medray.evaluation": BASE | {"medray.editing", "medray.policy", "medray.data"},
     "medray.phantom": BASE | {"medray.policy", "medray.data", "medray.imaging", "medray.editing"},
     "medray.report": BASE

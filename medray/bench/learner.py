@@ -1,0 +1,127 @@
+"""`medray bench learner`: one forward and backward pass over pairs, beside the usual ways."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import medray
+from medray.bench.comparison import Comparison, compare
+from medray.bench.flops import DEFINITION, peak_of
+from medray.bench.sides import Progress
+from medray.bench.task import Task, sweep_points
+from medray.errors import ResourceError, RunFailed
+from medray.objectives import find_objective
+
+NO_TRL = "TRL is not installed: `make install-bench` adds the comparison with it"
+NO_BASELINE = "kto: without its baseline over mismatched pairs (z0 = 0), on every side"
+DEFINITIONS = {
+    "repeat": "gradients set to none, forward passes of policy and reference with vision, "
+    "backward pass of the mean loss; no optimiser. Sides take turns, one computes at a time",
+    "speedup": "median seconds of the other side over ours",
+    "memory": "our peak_bytes over the other side's",
+    "peak_bytes": "CPU: resident bytes of the process at their highest; GPU: the most that torch "
+    "had allocated since the model stood",
+    "baseline_bytes": "resident or allocated bytes when the model stands",
+    "loss_difference": "absolute, in nats",
+    "gradient_difference": "largest |g - g'| of a tensor over its largest |g|, worst of all "
+    "trained tensors; g is the other side's",
+    "gradient_norm_difference": "relative",
+    "model_flop_utilisation": DEFINITION,
+}
+
+
+def run_learner(
+    task: Task, *, with_trl: bool = True, sweep: bool = False, progress: Progress = print
+) -> dict[str, Any]:
+    """Everything that is printed, as one tree of plain values."""
+    needs = find_objective(task.objective).needs
+    require_device(task)
+    trl = with_trl and importlib.util.find_spec("trl") is not None
+    beside = compare(task, "naive", progress)
+    result = describe(task, beside, with_trl=with_trl, sweep=sweep) | beside.figures("naive")
+    result["sides"] = {
+        "ours": beside.ours.summary(task.batch), "naive": beside.other.summary(task.batch),
+    }  # fmt: skip
+    add_utilisation(result, beside.ours.facts["device"])
+    if trl:
+        beside = compare(replace(task, objective="dpo"), "trl", progress)
+        result |= beside.figures("trl")
+        result["sides"]["ours-dpo"] = beside.ours.summary(task.batch)
+        result["sides"]["trl"] = beside.other.summary(task.batch)
+    if sweep:
+        result["sweep"] = sweep_figures(task, result, progress)
+    result["notes"] = [NO_BASELINE] * needs.mismatched + [NO_TRL] * (with_trl and not trl)
+    return result | {"definitions": DEFINITIONS}
+
+
+def describe(task: Task, beside: Comparison, *, with_trl: bool, sweep: bool) -> dict[str, Any]:
+    """What was measured, on what, with what, and how to do it again."""
+    facts = beside.ours.facts
+    flags = [*(["--sweep"] if sweep else []), *([] if with_trl else ["--no-trl"])]
+    packages = ["torch", "transformers", "peft"]
+    packages += ["trl"] if with_trl and importlib.util.find_spec("trl") is not None else []
+    return {
+        "bench": "learner",
+        "command": task.command(*flags),
+        "device": facts["device"],
+        "device_kind": "cpu" if facts["on_cpu"] else "cuda",
+        "threads": facts["threads"],
+        "versions": {
+            "medray": medray.__version__, "python": platform.python_version(),
+            **{name: version(name) for name in packages},
+        },
+        "shape": task.shape,
+        "objective": task.objective,
+        "dtype": task.dtype,
+        "sizes": task.sizes,
+        "repeats": task.repeats,
+        "parameters": facts["parameters"],
+        "trainable_parameters": facts["trainable_parameters"],
+    }  # fmt: skip
+
+
+def add_utilisation(result: dict[str, Any], device: str) -> None:
+    """Share of the device's peak, where that is known."""
+    peak = peak_of(device, result["dtype"])
+    if peak is None:
+        return
+    for side in result["sides"].values():
+        rate = side["operations"] / side["seconds"]["median"]
+        side["model_flop_utilisation"] = rate / peak
+    result["model_flop_utilisation"] = result["sides"]["ours"]["model_flop_utilisation"]
+
+
+def sweep_figures(task: Task, result: dict[str, Any], progress: Progress) -> list[dict[str, Any]]:
+    """The ratios with one size changed at a time; a point that does not fit says so."""
+    keys = ("speedup_vs_naive", "memory_vs_naive", "loss_difference", "gradient_difference")
+    rows = []
+    for name, point in sweep_points(task):
+        row: dict[str, Any] = {"size": name, "value": point.sizes[name]}
+        progress(f"sweep: {name} {row['value']}")
+        if point == task:
+            row |= {key: result[key] for key in keys}
+            row |= {f"seconds_{s}": result["sides"][s]["seconds"] for s in ("ours", "naive")}
+        else:
+            try:
+                beside = compare(point, "naive", progress)
+            except RunFailed as error:
+                rows.append(row | {"error": str(error)})
+                continue
+            figures = beside.figures("naive")
+            row |= {key: figures[key] for key in keys}
+            for side, measured in (("ours", beside.ours), ("naive", beside.other)):
+                row[f"seconds_{side}"] = measured.summary(point.batch)["seconds"]
+        rows.append(row)
+    return rows
+
+
+def require_device(task: Task) -> None:
+    """ResourceError where a GPU is asked for and there is none."""
+    import torch
+
+    if task.device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError("--device cuda", "torch finds no GPU here", "use --device cpu")

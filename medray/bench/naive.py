@@ -1,0 +1,174 @@
+"""Scoring as it is usually done, and the oracle that faster ways are held against.
+
+Every branch of a pair is a sequence of its own; the model gives the logits of every position;
+log_softmax over all of them; the reference does all of it again, vision tower included. Nothing
+of medray's own scoring is used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medray.objectives import Needs
+from medray.objectives.base import Branch
+from medray.policy.packing import PackedPair
+
+Pixels = Mapping[str, np.ndarray]
+Row = tuple[Branch, int]  # and the number of the pair
+Values = dict[str, Tensor]  # name → [R, L − 1], at each token but the first
+
+
+def naive_scores(
+    model: Any, pairs: Sequence[PackedPair], pixels: Pixels, needs: Needs,
+    reference: Any = None, *, one_by_one: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """The `scores` an objective reads: {branch: {name: [B, T]}}, relevance and has_corrupt [B].
+
+    `reference` None: `model` with its adapters off. Every answer token gets its values, whatever
+    positions are read; a pair without v' has zeros there, or its clean image's values where
+    `needs.stand_in`. `one_by_one`: a forward pass per sequence, nothing padded; else one for the
+    clean and one for the corrupted images.
+    """
+    device = next(model.parameters()).device
+    found: dict[Row, Values] = {}
+    for image in ("clean", "corrupt"):
+        rows = [
+            (branch, b)
+            for branch in needs.branches
+            for b, pair in enumerate(pairs)
+            if branch.startswith(f"{image}/")
+            and (image == "clean" or pair.corrupted_key or needs.stand_in)
+        ]
+        groups = [[row] for row in rows] if one_by_one else [rows]
+        for group in filter(None, groups):
+            found |= _answer_values(model, reference, pairs, pixels, group, needs)
+    scores: dict[str, Any] = {
+        branch: _branch(branch, pairs, found, needs, device) for branch in needs.branches
+    }
+    scores["relevance"] = torch.tensor([pair.relevance for pair in pairs], device=device)
+    scores["has_corrupt"] = torch.tensor(
+        [bool(pair.corrupted_key) for pair in pairs], device=device
+    )
+    return scores
+
+
+def _answer_values(
+    model: Any, reference: Any, pairs: Sequence[PackedPair], pixels: Pixels,
+    rows: Sequence[Row], needs: Needs,
+) -> dict[Row, Values]:  # fmt: skip
+    """{row: {name: [T]}} of the answers of some rows, by one forward pass of each model."""
+    inputs = model_inputs(model, pairs, pixels, rows)
+    kl = [r for r, (branch, _) in enumerate(rows) if needs.kl.get(branch)]
+    first, last = (min(kl), max(kl) + 1) if kl else (0, 0)
+    ref_all = None
+    values: Values = {}
+    if needs.reference:
+        off: AbstractContextManager[Any] = nullcontext()
+        if reference is None:
+            off = model.disable_adapter()
+        with torch.no_grad(), off:
+            ref_all = _log_probabilities(model if reference is None else reference, inputs)
+            values["ref_logp"] = _of_tokens(ref_all, inputs["input_ids"])
+            ref_all = ref_all[first:last].clone()  # the rest is not needed any longer
+    policy_all = _log_probabilities(model, inputs)
+    values["policy_logp"] = _of_tokens(policy_all, inputs["input_ids"])
+    made = _per_answer(values, range(len(rows)), rows, pairs)
+    if kl:
+        assert ref_all is not None, "KL reads a reference"
+        p, q = policy_all[first:last], ref_all
+        asked = {name for names in needs.kl.values() for name in names}
+        both = {"kl_fwd": (q, p), "kl_rev": (p, q)}
+        divergences = {name: _divergence(*both[name]) for name in sorted(asked)}
+        for row, found in _per_answer(divergences, range(first, last), rows, pairs).items():
+            made[row] |= found
+    return made
+
+
+def _divergence(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p ‖ q) at each position from log-probabilities [R, L − 1, V]."""
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def model_inputs(
+    model: Any, pairs: Sequence[PackedPair], pixels: Pixels, rows: Sequence[Row]
+) -> dict[str, Tensor]:
+    """What the transformers model takes: right-padded ids and mask [R, L], and the pictures."""
+    parameter = next(model.parameters())
+    sequences, pictures = [], []
+    for branch, b in rows:
+        image, side = branch.split("/")
+        pair = pairs[b]
+        sequences.append(np.concatenate([pair.prompt_ids, pair.side(side).ids]))
+        key = pair.image_key if image == "clean" else pair.corrupted_key or pair.image_key
+        pictures.append(pixels[key])
+    length = max(map(len, sequences))
+    ids = np.zeros((len(rows), length), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)], mask[row, : len(sequence)] = sequence, 1
+    arrays = {"input_ids": ids, "attention_mask": mask}
+    if model.config.model_type == "qwen2_5_vl":
+        flat = [picture.reshape(-1, picture.shape[-1]) for picture in pictures]
+        arrays["pixel_values"] = np.concatenate(flat)
+        arrays["image_grid_thw"] = np.asarray([picture.shape[:3] for picture in pictures])
+        image_tokens = (ids == model.config.image_token_id) & (mask == 1)
+        arrays["mm_token_type_ids"] = image_tokens.astype(np.int64)
+    else:
+        arrays["pixel_values"] = np.stack(pictures)
+    inputs = {name: torch.from_numpy(array).to(parameter.device) for name, array in arrays.items()}
+    inputs["pixel_values"] = inputs["pixel_values"].to(parameter.dtype)
+    return inputs
+
+
+def _log_probabilities(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """log p(· | everything before) of each token but the first, float32 [R, L − 1, V]."""
+    logits = model(**inputs, use_cache=False).logits
+    return logits[:, :-1].float().log_softmax(-1)
+
+
+def _of_tokens(log_probabilities: Tensor, ids: Tensor) -> Tensor:
+    """log p of the tokens that are there, [R, L − 1]."""
+    return log_probabilities.gather(-1, ids[:, 1:, None])[..., 0]
+
+
+def _per_answer(
+    values: Values, numbers: Sequence[int], rows: Sequence[Row], pairs: Sequence[PackedPair]
+) -> dict[Row, Values]:
+    """The answers' part, {row: {name: [T]}}, of values whose line i is that of row numbers[i]."""
+    made = {}
+    for line, number in enumerate(numbers):
+        branch, b = rows[number]
+        start = len(pairs[b].prompt_ids) - 1
+        stop = start + len(pairs[b].side(branch.split("/")[1]).ids)
+        made[rows[number]] = {name: value[line, start:stop] for name, value in values.items()}
+    return made
+
+
+def _branch(
+    branch: Branch, pairs: Sequence[PackedPair], found: dict[Row, Values], needs: Needs,
+    device: torch.device,
+) -> Values:  # fmt: skip
+    """One branch of the scores: {name: [B, T]}."""
+    sides = [pair.side(branch.split("/")[1]) for pair in pairs]
+    width = max(len(s.ids) for pair in pairs for s in (pair.chosen, pair.rejected))
+
+    def stacked(rows: Sequence[Tensor]) -> Tensor:
+        return torch.stack([F.pad(row, (0, width - len(row))) for row in rows])
+
+    names = ["policy_logp", *(["ref_logp"] if needs.reference else [])]
+    names += needs.kl.get(branch, ())
+    nothing = [torch.zeros(len(side.ids), device=device) for side in sides]
+    made = {
+        name: stacked([found.get((branch, b), {}).get(name, nothing[b]) for b in range(len(pairs))])
+        for name in names
+    }
+    made["response_mask"] = stacked([torch.ones_like(row, dtype=torch.bool) for row in nothing])
+    made["edit_mask"] = stacked([torch.from_numpy(side.edited).to(device) for side in sides])
+    return made
