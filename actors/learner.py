@@ -28,6 +28,7 @@ from medray.policy.loading import (
 )
 from medray.policy.mismatch import log_ratios, mismatches
 from medray.policy.packing import PackedBatch, PackedPair
+from medray.policy.pair_scores import pair_scores
 from medray.policy.schedule import learning_rate
 from medray.policy.scorer import Scorer
 from medray.policy.scoring import (
@@ -208,7 +209,7 @@ class Learner:
             share = len(chunk) and self.world / len(pairs)
             self.engine.backward((loss * share).sum(), scale_wrt_gas=False)
             if chunk:
-                scored += _pair_scores(rows, scores, loss)
+                scored += pair_scores(rows, scores, loss)
             for name, value in ({"loss": loss.detach()} | metrics).items():
                 totals.setdefault(name, 0.0)
                 totals[name] += float(value.sum()) if chunk else 0.0
@@ -281,23 +282,6 @@ class Learner:
             torch.distributed.all_reduce(values)
         *sums, count = values.tolist()
         return {name: total / max(count, 1.0) for name, total in zip(names, sums, strict=True)}
-
-
-def _pair_scores(
-    rows: Sequence[PackedPair], scores: dict[str, Any], loss: Tensor
-) -> list[PairScore]:
-    """Log-probabilities summed over the tokens that the objective reads."""
-
-    def total(side: str, name: str) -> list[float]:
-        branch = scores.get(f"clean/{side}", {})
-        return branch[name].detach().sum(-1).tolist() if name in branch else [math.nan] * len(rows)
-
-    columns = zip(
-        (row.pair_id for row in rows), loss.detach().tolist(),
-        total("chosen", "policy_logp"), total("rejected", "policy_logp"),
-        total("chosen", "ref_logp"), total("rejected", "ref_logp"), strict=True,
-    )  # fmt: skip
-    return [PairScore(*column) for column in columns]
 
 
 def _micro_steps(config: Config) -> int:

@@ -53,6 +53,7 @@ SCHEMA = pa.schema(
         *[(name, pa.string()) for name in ("editor", "status", "drop_reason")],
         *[(name, pa.float64()) for name in ("loss", "chosen_logp", "rejected_logp")],
         *[(name, pa.float64()) for name in ("chosen_ref_logp", "rejected_ref_logp")],
+        ("visual_contrast", pa.float64()),
     ]
 )
 _EMPTY = SCHEMA.empty_table()

@@ -10,6 +10,7 @@ the object store.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import nan
 from typing import Literal
 
 AnswerType = Literal["report", "closed", "open"]
@@ -150,7 +151,8 @@ class Dropped:
 @dataclass(frozen=True, slots=True)
 class PairScore:
     """Per pair, before the update: loss, and log-probabilities (nats) summed over the tokens
-    that the objective reads (the edited ones for `fire`)."""
+    that the objective reads (the edited ones for `fire`). `visual_contrast`: how much less likely
+    the chosen side's edited tokens are under v' (NaN without)."""
 
     pair_id: str
     loss: float
@@ -158,6 +160,7 @@ class PairScore:
     rejected_logp: float
     chosen_ref_logp: float
     rejected_ref_logp: float
+    visual_contrast: float = nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ COLUMNS = """
     pair_id case_id step policy_version image_sha256 corrupted_sha256 region_source corruption
     question reference response chosen rejected chosen_spans rejected_spans
     response_was_correct relevance editor status drop_reason loss chosen_logp rejected_logp
-    chosen_ref_logp rejected_ref_logp
+    chosen_ref_logp rejected_ref_logp visual_contrast
 """
 CASE = Case(
     case_id="c",
