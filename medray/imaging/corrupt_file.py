@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydantic
 
 from medray.config import CorruptionConfig
 from medray.errors import DataError, ItemError
-from medray.imaging.corruption import KINDS, Corrupted, corrupt_inside, corrupt_whole
+from medray.imaging.corruption import Corrupted, corrupt_inside, corrupt_whole
+from medray.imaging.kinds import KINDS
 from medray.imaging.load import encode_png, load_image
 from medray.imaging.regions import region_mask
 from medray.records import Region
 
 Box = tuple[int, int, int, int]
+
+# --sigma is the strength of whichever of these the kind has.
+STRENGTH = {"gaussian": "sigma", "blur": "sigma", "replacement": "replacement_sigma"}
 
 
 def corrupt_file(
@@ -23,60 +29,85 @@ def corrupt_file(
     mask: Path | None = None,
     box: Box | None = None,
     kind: str = "gaussian",
-    sigma: float | None = None,
     seed: int = 0,
+    **options: Any,
 ) -> Corrupted:
     """Corrupt `image` inside a mask or a box (x0, y0, x1, y1), or everywhere; write PNG.
 
-    `sigma` None: the default for `kind` and region of a run's configuration.
-    Raises DataError where an input cannot be used or `out` cannot be written.
+    `options`: sigma, feather, step, crop_scale; what is None or left out is as in a run's
+    configuration. Raises DataError where an input cannot be used or `out` cannot be written.
     """
     image, out = Path(image), Path(out)
-    _check(image, out, mask, box, kind, sigma)
+    settings = settings_of(kind, mask is None and box is None, **options)
+    if out.suffix.lower() != ".png":
+        raise DataError(str(out), "not a .png; other formats change pixels", "name it .png")
+    check_paths(out, image, mask)
+    pixels, region = read_pair(image, mask, box)
     try:
-        pixels = load_image(image)
-        region = _region(pixels, mask, box)
+        if region is None:
+            result = corrupt_whole(pixels, settings, seed)
+        else:
+            source = "mask" if mask is not None else "box"
+            result = corrupt_inside(pixels, region, source, settings, seed)
     except ItemError as error:
-        raise DataError(error.what, error.reason, "give another file") from None
-    defaults = CorruptionConfig()
-    if region is None:
-        noise = defaults.whole_sigma if kind == "gaussian" else defaults.sigma
-        result = corrupt_whole(pixels, kind, sigma or noise, seed)
-    else:
-        source = "mask" if mask is not None else "box"
-        result = corrupt_inside(pixels, region, source, kind, sigma or defaults.sigma, seed)
-    try:
-        out.write_bytes(encode_png(result.image))
-    except OSError as error:
-        raise DataError(str(out), error.strerror or "cannot be written", "choose -o") from None
+        raise DataError(f"--kind {kind}", error.what, "give --mask or --box") from None
+    write(out, encode_png(result.image))
     return result
 
 
-def _check(
-    image: Path, out: Path, mask: Path | None, box: Box | None, kind: str, sigma: float | None
-) -> None:
+def settings_of(kind: str, whole: bool, **options: Any) -> CorruptionConfig:
+    """The configuration that the options of the command stand for. Raises DataError."""
     if kind not in KINDS:
         raise DataError(f"--kind {kind}", "unknown kind", f"one of {', '.join(KINDS)}")
-    if sigma is not None and not (0.0 < sigma < float("inf")):
-        raise DataError(f"--sigma {sigma:g}", "must be above 0", "give for example 45")
-    if mask is not None and box is not None:
-        raise DataError("--mask and --box", "both given", "give one of them")
-    if out.suffix.lower() != ".png":
-        raise DataError(str(out), "not a .png; other formats change pixels", "name it .png")
-    inputs = [path.resolve() for path in (image, mask) if path is not None]
-    if out.resolve() in inputs:
+    given = {key: value for key, value in options.items() if value is not None}
+    if "sigma" in given:
+        sigma = given.pop("sigma")
+        if kind not in STRENGTH:
+            raise DataError(f"--sigma {sigma:g}", f"{kind} has none", "leave it out")
+        given["whole_sigma" if whole and kind == "gaussian" else STRENGTH[kind]] = sigma
+    try:
+        return CorruptionConfig.model_validate({"kind": kind, **given})
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else "sigma"
+        option = "sigma" if key.endswith("sigma") else key.replace("_", "-")
+        why = first["msg"].removeprefix("Value error, ")
+        value = given.get(key, options.get(key))
+        raise DataError(f"--{option} {value}", why, "see docs/corruption.md") from None
+
+
+def check_paths(out: Path, image: Path, mask: Path | None) -> None:
+    """Refuse to write over an input."""
+    if out.resolve() in [path.resolve() for path in (image, mask) if path is not None]:
         raise DataError(str(out), "is also an input", "write to another file")
 
 
-def _region(pixels: np.ndarray, mask: Path | None, box: Box | None) -> np.ndarray | None:
-    """bool [H, W] of the mask or box given; None where neither is. Raises DataError, ItemError."""
-    if mask is None and box is None:
-        return None
-    height, width = pixels.shape[:2]
-    given = Region(label="", box=box, mask=None if mask is None else str(mask))
-    region = region_mask([given], height, width)
+def read_pair(
+    image: Path, mask: Path | None, box: Box | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The image, uint8 [H, W, 3], and its region, bool [H, W]; None where neither mask nor box
+    is given. Raises DataError."""
+    if mask is not None and box is not None:
+        raise DataError("--mask and --box", "both given", "give one of them")
+    try:
+        pixels = load_image(image)
+        if mask is None and box is None:
+            return pixels, None
+        height, width = pixels.shape[:2]
+        given = Region(label="", box=box, mask=None if mask is None else str(mask))
+        region = region_mask([given], height, width)
+    except ItemError as error:
+        raise DataError(error.what, error.reason, "give another file") from None
     if region is None:
         name = f"--mask {mask}" if mask is not None else "--box " + ",".join(map(str, box or ()))
         size = f"the image has {width}x{height} px"
         raise DataError(name, f"marks no pixel; {size}", "give a region inside the image")
-    return region
+    return pixels, region
+
+
+def write(out: Path, content: bytes) -> None:
+    """Raises DataError where `out` cannot be written."""
+    try:
+        out.write_bytes(content)
+    except OSError as error:
+        raise DataError(str(out), error.strerror or "cannot be written", "choose -o") from None

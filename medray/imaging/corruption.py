@@ -1,20 +1,21 @@
 """v': the image with its lesion region corrupted, the visual contrast of a pair.
 
-Everything outside the region stays as it is, bit for bit; the same seed gives the same
-bytes. To add a kind, add a function to `KINDS` and its name to `CorruptionConfig.kind`.
+Everything outside the region and its feathered edge stays as it is, bit for bit; the same seed
+gives the same bytes. What is done inside is in `medray.imaging.kinds`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from medray.config import CorruptionConfig
+from medray.imaging.kinds import KINDS, WHOLE_ONLY, Patch
 from medray.imaging.load import pixels_sha256
-from medray.imaging.regions import region_mask
+from medray.imaging.regions import labelled, region_mask, soft_mask
 from medray.records import Region
 
 WHOLE_IMAGE = "whole-image"
@@ -24,44 +25,14 @@ WHOLE_IMAGE = "whole-image"
 class Corrupted:
     """A corrupted image and how it came about.
 
-    `image`: uint8 [H, W, 3]; `kind`: e.g. "gaussian sigma=45"; `region_source`: where the
-    region came from ("dataset", "phantom", …) or "whole-image"; `sha256`: of the pixels.
+    `image`: uint8 [H, W, 3]; `kind`: e.g. "diffusion step=500 feather=4"; `region_source`: where
+    the region came from ("dataset", "phantom", …) or "whole-image"; `sha256`: of the pixels.
     """
 
     image: np.ndarray
     kind: str
     region_source: str
     sha256: str
-
-
-def gaussian(image: np.ndarray, mask: np.ndarray, sigma: float, seed: int) -> np.ndarray:
-    """Add N(0, sigma²) on the 0–255 scale to each channel of each masked pixel, clipped."""
-    inside = image[mask].astype(np.float64)
-    noise = np.random.default_rng(seed).normal(0.0, sigma, inside.shape)
-    return np.rint(np.clip(inside + noise, 0.0, 255.0)).astype(np.uint8)
-
-
-def black(image: np.ndarray, mask: np.ndarray, sigma: float, seed: int) -> np.ndarray:
-    """Zero. `sigma` and `seed` are not used."""
-    return np.zeros_like(image[mask])
-
-
-def blur(image: np.ndarray, mask: np.ndarray, sigma: float, seed: int) -> np.ndarray:
-    """The image blurred by a Gaussian of `sigma` pixels, seen through the mask."""
-    from skimage import filters
-
-    smooth = filters.gaussian(
-        image.astype(np.float32), sigma=sigma, channel_axis=-1, preserve_range=True
-    )
-    return np.rint(np.clip(smooth[mask], 0.0, 255.0)).astype(np.uint8)
-
-
-# kind → function of (image [H, W, 3], mask [H, W] with n pixels, sigma, seed) giving [n, 3]
-KINDS: dict[str, Callable[[np.ndarray, np.ndarray, float, int], np.ndarray]] = {
-    "gaussian": gaussian,
-    "black": black,
-    "blur": blur,
-}
 
 
 def corrupt(
@@ -71,39 +42,53 @@ def corrupt(
 
     `config.region`: lesion → the regions, None without any; lesion-or-whole → the regions,
     or noise of `whole_sigma` on the whole image; whole → the whole image, noise again being
-    of `whole_sigma` (`sigma` is meant for a lesion); none → None.
+    of `whole_sigma` (`sigma` is meant for a lesion); none → None. Only regions that
+    `config.labels` names count. A kind that changes the whole image does so in each case.
 
-    image: uint8 [H, W, 3]. Raises ItemError mask-size | mask-missing | mask-unreadable.
+    image: uint8 [H, W, 3]. Raises ItemError mask-size | mask-missing | mask-unreadable |
+    inpaint-no-surroundings.
     """
     if config.region == "none":
         return None
-    if config.region == "whole":
-        sigma = config.whole_sigma if config.kind == "gaussian" else config.sigma
-        return corrupt_whole(image, config.kind, sigma, seed)
-    known = tuple(regions)
+    whole_only = config.kind in WHOLE_ONLY
+    if config.region == "whole" or (whole_only and config.region == "lesion-or-whole"):
+        return corrupt_whole(image, config, seed)
+    known = labelled(regions, config.labels)
     mask = region_mask(known, *image.shape[:2])
     if mask is not None:
         source = "+".join(sorted({region.source for region in known}))
-        return corrupt_inside(image, mask, source, config.kind, config.sigma, seed)
+        return corrupt_inside(image, mask, source, config, seed)
     if config.region == "lesion-or-whole":
-        return corrupt_whole(image, "gaussian", config.whole_sigma, seed)
+        return corrupt_whole(image, config.model_copy(update={"kind": "gaussian"}), seed)
     return None
 
 
-def corrupt_whole(image: np.ndarray, kind: str, sigma: float, seed: int) -> Corrupted:
-    """Corrupt every pixel of an image, uint8 [H, W, 3]."""
+def corrupt_whole(image: np.ndarray, config: CorruptionConfig, seed: int) -> Corrupted:
+    """Corrupt every pixel of an image, uint8 [H, W, 3]; additive noise is of `whole_sigma`."""
     everywhere = np.ones(image.shape[:2], dtype=bool)
-    return corrupt_inside(image, everywhere, WHOLE_IMAGE, kind, sigma, seed)
+    settings = config.model_copy(update={"sigma": config.whole_sigma})
+    chosen = settings if config.kind == "gaussian" else config
+    return corrupt_inside(image, everywhere, WHOLE_IMAGE, chosen, seed)
 
 
 def corrupt_inside(
-    image: np.ndarray, mask: np.ndarray, source: str, kind: str, sigma: float, seed: int
+    image: np.ndarray, mask: np.ndarray, source: str, config: CorruptionConfig, seed: int
 ) -> Corrupted:
-    """Corrupt the pixels of a mask. image: uint8 [H, W, 3]; mask: bool [H, W]."""
+    """Corrupt the pixels of a mask. image: uint8 [H, W, 3]; mask: bool [H, W], not empty."""
+    if config.kind in WHOLE_ONLY and source != WHOLE_IMAGE:
+        return corrupt_whole(image, config, seed)
+    feather = 0 if mask.all() else config.feather
+    soft = soft_mask(mask, feather) if feather else None
+    patch = Patch.around(image, mask if soft is None else soft > 0)
+    made, detail = KINDS[config.kind](patch, config, np.random.default_rng(seed))
+    if soft is not None:
+        share = soft[patch.rows, patch.columns][patch.inside][:, None]
+        made = share * made + (1 - share) * patch.pixels()
     result = image.copy()
-    result[mask] = KINDS[kind](image, mask, sigma, seed)
-    described = kind if kind == "black" else f"{kind} sigma={sigma:g}"
-    return Corrupted(result, described, source, pixels_sha256(result))
+    np.clip(made, 0.0, 255.0, out=made)
+    result[patch.rows, patch.columns][patch.inside] = np.rint(made, out=made).astype(np.uint8)
+    words = [config.kind, detail, f"feather={feather}" if feather else ""]
+    return Corrupted(result, " ".join(filter(None, words)), source, pixels_sha256(result))
 
 
 def case_seed(case_id: str, seed: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from medray.errors import ItemError
+from medray.imaging.kinds.patch import box_of, grown
 from medray.imaging.scale import MAX_PIXELS
 from medray.records import Region
 
@@ -27,6 +28,34 @@ def region_mask(regions: Iterable[Region], height: int, width: int) -> np.ndarra
         if region.mask is not None:
             union |= read_mask(region.mask, height, width)
     return union if union.any() else None
+
+
+def labelled(regions: Iterable[Region], labels: Iterable[str] | None) -> tuple[Region, ...]:
+    """The regions with one of these labels, upper and lower case alike; all where None.
+
+    >>> labelled([Region("Liver", box=(0, 0, 1, 1)), Region("aorta")], ["liver"])[0].label
+    'Liver'
+    """
+    if labels is None:
+        return tuple(regions)
+    wanted = {label.strip().casefold() for label in labels}
+    return tuple(region for region in regions if region.label.strip().casefold() in wanted)
+
+
+def soft_mask(mask: np.ndarray, feather: int) -> np.ndarray:
+    """How much of each pixel is corrupted, float32 [H, W]: 1 in the mask, falling evenly to 0
+    over `feather` pixels outside it, and 0 where the distance to the mask is more than that.
+
+    mask: bool [H, W], not empty.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = box_of(mask)
+    box = grown(rows, feather, mask.shape[0]), grown(columns, feather, mask.shape[1])
+    distance = distance_transform_edt(~mask[box])
+    soft = np.zeros(mask.shape, np.float32)
+    soft[box] = np.where(distance <= feather, 1.0 - distance / (feather + 1.0), 0.0)
+    return soft
 
 
 def read_mask(path: str | Path, height: int, width: int) -> np.ndarray:

@@ -40,7 +40,7 @@ def _cases(config: Config, wanted: set[str]) -> dict[str, Case]:
 
 def _collect(row: dict[str, Any], case: Case | None, config: Config) -> PairPicture:
     from medray.imaging.load import file_sha256, load_image
-    from medray.imaging.regions import region_mask
+    from medray.imaging.regions import labelled, region_mask
 
     if case is None:
         return PairPicture(row, note="The dataset no longer has this case.")
@@ -48,7 +48,8 @@ def _collect(row: dict[str, Any], case: Case | None, config: Config) -> PairPict
         if file_sha256(case.image) != row["image_sha256"]:
             return PairPicture(row, note="The image file has changed since the run.")
         image = load_image(case.image)
-        region = region_mask(case.regions, image.shape[0], image.shape[1])
+        known = labelled(case.regions, config.corruption.labels)
+        region = region_mask(known, image.shape[0], image.shape[1])
         corrupted, note = _corrupted(row, case, image, config)
     except (MedrayError, OSError, ValueError) as error:
         return PairPicture(row, note=f"The image could not be read: {error}")

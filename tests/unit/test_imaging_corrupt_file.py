@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from medray.cli import app
 from medray.errors import DataError
 from medray.imaging.corrupt_file import corrupt_file
+from medray.imaging.kinds import KINDS
 from medray.imaging.load import encode_png, load_image
+from medray.imaging.sheet import TILE, write_sheet
 
 
 @pytest.fixture
@@ -39,6 +43,45 @@ def test_mask_and_whole(image, tmp_path):
     assert corrupt_file(image, tmp_path / "b.png", sigma=3.0).kind == "gaussian sigma=3"
 
 
+def test_every_kind_and_its_parameters(image, tmp_path):
+    for kind, options, told in (
+        ("diffusion", {"step": 100, "feather": 2}, "diffusion step=100 feather=2"),
+        ("replacement", {"sigma": 20.0}, "replacement sigma=20"),
+        ("blur", {"sigma": 2.0}, "blur sigma=2"),
+        ("inpaint", {}, "inpaint"),
+        ("crop", {"crop_scale": (1.0, 1.0)}, "crop box="),
+    ):
+        made = corrupt_file(image, tmp_path / "o.png", box=(5, 5, 15, 10), kind=kind, **options)
+        assert made.kind.startswith(told)
+        assert np.array_equal(load_image(tmp_path / "o.png"), made.image)
+
+
+def test_a_sheet_shows_every_kind_of_every_image(image, tmp_path):
+    boxes = [(5, 5, 15, 10), (0, 0, 30, 20)]  # of the second, nothing is left to inpaint from
+    for name in ("sheet.png", "sheet.jpg"):
+        assert write_sheet([image, image], tmp_path / name, boxes=boxes, feather=2) == 2
+        assert load_image(tmp_path / name).shape == (16 + 2 * TILE, (1 + len(KINDS)) * TILE, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "1 images, 0 masks, 0 boxes — give one --mask or --box per image"),
+        ({"boxes": [(0, 0, 1, 1)] * 2}, "1 images, 0 masks, 2 boxes"),
+        ({"boxes": [(0, 0, 1, 1)], "out": "sheet.gif"}, "not a .png or .jpg"),
+        ({"boxes": [(0, 0, 1, 1)], "out": "in.png"}, "is also an input"),
+        ({"boxes": [(0, 0, 1, 1)], "step": 0}, "--step 0"),
+        ({"boxes": [(90, 0, 99, 1)]}, "marks no pixel"),
+    ],
+)
+def test_sheets_that_cannot_be_made(image, tmp_path, changes, told):
+    given = {"out": "sheet.png", **changes}
+    given["out"] = tmp_path / given["out"]
+    with pytest.raises(DataError) as caught:
+        write_sheet([image], **given)
+    assert told in str(caught.value)
+
+
 def test_same_seed_same_file(image, tmp_path):
     files = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -51,7 +94,12 @@ def test_same_seed_same_file(image, tmp_path):
     ("changes", "told"),
     [
         ({"image": "gone.png"}, "gone.png: no such file: image-missing — give another file"),
-        ({"kind": "crop"}, "--kind crop: unknown kind — one of gaussian, black, blur"),
+        ({"kind": "pink"}, "--kind pink: unknown kind — one of gaussian, diffusion, replacement"),
+        ({"kind": "black", "sigma": 3.0}, "--sigma 3: black has none"),
+        ({"kind": "diffusion", "step": 1001}, "--step 1001"),
+        ({"kind": "crop", "crop_scale": (0.5, 0.2)}, "crop_scale"),
+        ({"feather": -1}, "--feather -1"),
+        ({"kind": "inpaint"}, "the region is the whole image"),
         ({"sigma": 0.0}, "--sigma 0"),
         ({"sigma": float("nan")}, "--sigma nan"),
         ({"box": (99, 99, 120, 120)}, "the image has 30x20 px"),
@@ -72,3 +120,18 @@ def test_what_is_wrong_is_said_in_one_line(image, tmp_path, changes, told):
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.png").exists()
+
+
+def test_the_command_line(image, tmp_path):
+    out, sheet = tmp_path / "o.png", tmp_path / "s.jpg"
+    given = ["corrupt", str(image), "--box", "5,5,15,10"]
+    options = ["--kind", "diffusion", "--step", "10", "--feather", "1", "-o", str(out)]
+    done = CliRunner().invoke(app, [*given, *options])
+    assert done.output == f"{out}: diffusion step=10 feather=1\n"
+    options = ["--kind", "crop", "--crop-scale", "0.5", "0.5", "-o", str(out)]
+    assert "crop box=" in CliRunner().invoke(app, [*given, *options]).output
+    again = [str(image), "--box", "0,0,9,9", "--kind", "all", "-o", str(sheet)]
+    assert CliRunner().invoke(app, [*given, *again]).output == f"{sheet}: every kind\n"
+    assert load_image(sheet).shape[0] == 16 + 2 * TILE
+    refused = CliRunner().invoke(app, [*given, str(image), "-o", str(out)])
+    assert "give one, or --kind all" in str(refused.exception)

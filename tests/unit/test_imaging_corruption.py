@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_edt
 
 from medray.config import CorruptionConfig
 from medray.data.jsonl import read_jsonl
-from medray.imaging.corruption import KINDS, case_seed, corrupt
-from medray.imaging.load import load_image, pixels_sha256
+from medray.errors import ItemError
+from medray.imaging.corruption import KINDS, WHOLE_ONLY, case_seed, corrupt, corrupt_inside
+from medray.imaging.load import encode_png, load_image, pixels_sha256
 from medray.imaging.regions import region_mask
 from medray.records import Region
 
+INSIDE = sorted(set(KINDS) - WHOLE_ONLY)  # kinds that change the region alone
+CHANCE = {"gaussian", "diffusion", "replacement", "crop"}
 LESION = (Region("nodule", box=(20, 10, 120, 110), source="dataset"),)
 
 
@@ -35,7 +39,7 @@ def test_every_kind_of_the_configuration_exists_and_no_other():
     assert set(KINDS) == set(get_args(CorruptionConfig.model_fields["kind"].annotation))
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", INSIDE)
 def test_outside_is_identical_inside_differs_and_the_input_stays(kind):
     image = picture()
     before = image.copy()
@@ -55,7 +59,7 @@ def test_same_seed_same_bytes(kind):
     first, again = (corrupt(picture(), LESION, config(kind=kind), seed=3) for _ in range(2))
     other = corrupt(picture(), LESION, config(kind=kind), seed=4)
     assert first.image.tobytes() == again.image.tobytes()
-    assert (first.sha256 == other.sha256) == (kind != "gaussian")
+    assert (first.sha256 == other.sha256) == (kind not in CHANCE)
 
 
 @pytest.mark.parametrize("sigma", [5.0, 12.0, 30.0])
@@ -94,7 +98,7 @@ def test_which_cases_get_none():
     assert corrupt(picture(), outside, config(region="lesion"), seed=0) is None
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", INSIDE)
 def test_without_a_lesion_the_whole_image_gets_the_weaker_noise(kind):
     result = corrupt(mid_grey(), (), config(region="lesion-or-whole", kind=kind), seed=0)
     assert result.region_source == "whole-image"
@@ -110,8 +114,9 @@ def test_with_a_lesion_lesion_or_whole_is_lesion():
 def test_whole_ignores_the_lesion():
     noise = corrupt(mid_grey(), LESION, config(region="whole"), seed=0)
     assert (noise.kind, noise.region_source) == ("gaussian sigma=12", "whole-image")
-    black = corrupt(mid_grey(), LESION, config(region="whole", kind="black"), seed=0)
+    black = corrupt(mid_grey(), LESION, config(region="whole", kind="black", feather=9), seed=0)
     assert black.image.max() == 0
+    assert black.kind == "black"  # no edge, so nothing was feathered
 
 
 def test_sources_are_named_once():
@@ -119,13 +124,83 @@ def test_sources_are_named_once():
     assert corrupt(picture(), regions, config(), seed=0).region_source == "dataset+phantom"
 
 
-@given(st.integers(1, 12), st.integers(1, 12), st.sampled_from(sorted(KINDS)), st.integers(0, 99))
+@given(st.integers(1, 12), st.integers(1, 12), st.sampled_from(INSIDE), st.integers(0, 99))
 def test_any_size_down_to_one_pixel(height, width, kind, seed):
     image = np.full((height, width, 3), 90, np.uint8)
     regions = (Region("a", box=(0, 0, 1, 1)),)
+    if kind == "inpaint" and height == width == 1:
+        return  # there is nothing to go by: see below
     result = corrupt(image, regions, config(kind=kind), seed=seed)
     changed = np.argwhere((result.image != image).any(axis=2)).tolist()
     assert changed in ([], [[0, 0]])
+
+
+@st.composite
+def images_with_regions(draw) -> tuple[np.ndarray, np.ndarray]:
+    """A random picture and any not empty mask on it."""
+    height, width = draw(st.integers(1, 24)), draw(st.integers(1, 24))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    mask = generator.random((height, width)) < draw(st.sampled_from([0.02, 0.3, 0.9]))
+    mask[draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))] = True
+    return generator.integers(0, 256, (height, width, 3), dtype=np.uint8), mask
+
+
+@given(images_with_regions(), st.sampled_from(INSIDE), st.integers(0, 6), st.integers(0, 9))
+def test_any_mask_changes_nothing_beyond_its_feather(made, kind, feather, seed):
+    image, mask = made
+    chosen = config(kind=kind, feather=feather)
+    if kind == "inpaint" and near(mask, feather).all():
+        with pytest.raises(ItemError, match="the region is the whole image"):
+            corrupt_inside(image, mask, "dataset", chosen, seed)
+        return
+    first, again = (corrupt_inside(image, mask, "dataset", chosen, seed) for _ in range(2))
+    far = ~near(mask, feather)
+    assert np.array_equal(first.image[far], image[far])
+    assert first.image.tobytes() == again.image.tobytes()
+    assert f"feather={feather}" in first.kind or feather == 0 or mask.all()
+
+
+def near(mask: np.ndarray, feather: int) -> np.ndarray:
+    """The pixels at most `feather` from a marked one, by comparing each with each."""
+    places = np.indices(mask.shape).reshape(2, -1).T
+    apart = ((places[:, None] - np.argwhere(mask)[None]) ** 2).sum(axis=-1)
+    return (apart.min(axis=1) <= feather**2).reshape(mask.shape)
+
+
+def test_a_feathered_edge_fades_evenly():
+    # black on grey of 120, feather 5: sixths of the grey come back pixel by pixel
+    image = np.full((40, 60, 3), 120, np.uint8)
+    regions = (Region("a", box=(0, 0, 30, 40)),)
+    result = corrupt(image, regions, config(kind="black", feather=5), seed=0)
+    assert result.image[20, 28:38, 0].tolist() == [0, 0, 20, 40, 60, 80, 100, 120, 120, 120]
+    assert result.kind == "black feather=5"
+
+
+def test_a_feather_of_0_is_a_hard_edge():
+    for kind in INSIDE:
+        plain = corrupt(picture(), LESION, config(kind=kind), seed=3)
+        assert (
+            plain.sha256 == corrupt(picture(), LESION, config(kind=kind, feather=0), seed=3).sha256
+        )
+
+
+def test_only_the_regions_with_a_wanted_label():
+    regions = (Region("Liver", box=(0, 0, 10, 10)), Region("aorta", box=(50, 50, 60, 60)))
+    made = corrupt(mid_grey(), regions, config(kind="black", labels=("liver", "spleen")), seed=0)
+    changed = np.argwhere((made.image != 128).any(axis=2))
+    assert (changed.min(), changed.max(), len(changed)) == (0, 9, 100)
+    assert corrupt(mid_grey(), regions, config(labels=("spleen",)), seed=0) is None
+    either = config(labels=("spleen",), region="lesion-or-whole")
+    assert corrupt(mid_grey(), regions, either, seed=0).region_source == "whole-image"
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    (tmp_path / "m.png").write_bytes(encode_png(np.ones((5, 5), bool)))
+    regions = (Region("a", mask=str(tmp_path / "m.png")),)
+    for kind in INSIDE:
+        with pytest.raises(ItemError) as caught:
+            corrupt(picture(), regions, config(kind=kind), seed=0)
+        assert caught.value.reason == "mask-size"
 
 
 def test_case_seed_depends_on_both_and_is_stable():
@@ -136,14 +211,37 @@ def test_case_seed_depends_on_both_and_is_stable():
     assert case_seed("a", 0) == 0x9DF3C5FAB8EF8FE7 // 2
 
 
-@pytest.mark.data
-def test_every_real_lesion_is_corrupted_inside_and_nowhere_else(shared_data):
+@pytest.fixture(scope="module")
+def lesions(shared_data):
+    """(image, mask, regions, seed) of the 40 real images."""
     rows = read_jsonl(str(shared_data / "lesions"))
     cases = {row.case.image: row.case for row in rows if row.case.regions}
     assert len(cases) == 40
+    read = []
     for case in cases.values():
         image = load_image(case.image)
         mask = region_mask(case.regions, *image.shape[:2])
-        result = corrupt(image, case.regions, config(), seed=case_seed(case.case_id, 0))
-        assert np.array_equal(result.image[~mask], image[~mask])
+        read.append((image, mask, case.regions, case_seed(case.case_id, 0)))
+    return read
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("feather", [0, 3])
+@pytest.mark.parametrize("kind", INSIDE)
+def test_every_real_lesion_is_corrupted_inside_and_nowhere_else(lesions, kind, feather):
+    chosen = config(kind=kind, feather=feather, sigma=9.0)
+    for image, mask, regions, seed in lesions:
+        result = corrupt(image, regions, chosen, seed=seed)
+        far = distance_transform_edt(~mask) > feather
+        assert np.array_equal(result.image[far], image[far])
         assert (result.image[mask] != image[mask]).any()
+        assert corrupt(image, regions, chosen, seed=seed).sha256 == result.sha256
+
+
+@pytest.mark.data
+def test_every_real_image_is_cropped(lesions):
+    for image, _, regions, seed in lesions:
+        result = corrupt(image, regions, config(kind="crop"), seed=seed)
+        assert result.image.shape == image.shape
+        assert (result.image != image).any()
+        assert result.region_source == "whole-image"

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medray.errors import ItemError
-from medray.imaging.regions import mask_outline, region_mask
+from medray.imaging.regions import labelled, mask_outline, region_mask, soft_mask
 from medray.records import Region
 
 
@@ -76,3 +76,20 @@ def test_outline_is_the_rim_also_at_the_border():
     expected = mask.copy()
     expected[1:3, 2:4] = False
     assert np.array_equal(outline, expected)
+
+
+def test_labels_are_whole_and_without_case():
+    regions = [Region("Left Lung"), Region("lung "), Region("")]
+    assert labelled(regions, None) == tuple(regions)
+    assert [region.label for region in labelled(regions, ["LUNG", "liver"])] == ["lung "]
+    assert labelled(regions, ["liver"]) == ()
+
+
+def test_a_soft_mask_falls_evenly_and_ends_at_the_border():
+    mask = np.zeros((5, 9), bool)
+    mask[2, 0] = True
+    soft = soft_mask(mask, 3)
+    assert soft[2].tolist() == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert soft[0, 3] == 0  # √13 away
+    assert soft[3, 1] == pytest.approx(1 - 2**0.5 / 4)
+    assert np.array_equal(soft_mask(mask, 0), mask)

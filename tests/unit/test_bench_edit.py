@@ -1,0 +1,86 @@
+"""`medray bench edit`: what it measures is what it says, on any machine."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import pytest
+from typer.testing import CliRunner
+
+from medray.bench import edit as bench
+from medray.cli import app
+from medray.config import CorruptionConfig
+from medray.errors import DataError, UserError
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(bench, "TURN", 0.001)
+
+
+def test_figures_of_every_kind():
+    figures = bench.measure_corruption(size=48, feather=2, repeats=3)
+    kinds = set(get_args(CorruptionConfig.model_fields["kind"].annotation))
+    assert set(figures) == kinds | {"copy"}
+    assert figures["copy"]["whole"]["times_a_copy"] == 1.0
+    assert set(figures["gaussian"]) == {"lesion", "whole"}
+    assert set(figures["inpaint"]) == {"lesion"}
+    assert set(figures["crop"]) == {"whole"}
+    for ways in figures.values():
+        for way in ways.values():
+            seconds = way["seconds"]
+            assert seconds["min"] <= seconds["median"] <= seconds["max"]
+            assert way["images_per_second"] == pytest.approx(1 / seconds["median"])
+    assert figures["diffusion"]["lesion"]["done"] == "diffusion step=500 feather=2"
+
+
+def test_the_region_is_a_twentieth_of_the_image():
+    assert bench.round_region(512).mean() == pytest.approx(0.049, abs=0.001)
+    assert bench.picture(64).shape == (64, 64, 3)
+
+
+def test_built_in_answers_are_distinct_and_of_every_verdict():
+    items = list(bench.built_in_answers())
+    assert len(items) == len(set(items)) == 576
+    result = bench.measure_editor(None)
+    assert result["source"] == "built in"
+    assert result["answers"] == 526
+    assert sum(result["verdicts"].values()) == 526
+    assert {"right", "wrong"} <= set(result["verdicts"])
+
+
+def test_the_command_prints_json_and_a_table(tmp_path):
+    file = tmp_path / "a.jsonl"
+    row = {"question": "Which side?", "gold": "left lung", "model_answer": "right lung"}
+    file.write_text((json.dumps(row) + "\n") * 4)
+    given = ["bench", "edit", "--answers", str(file), "--size", "32", "--repeats", "1"]
+    done = CliRunner().invoke(app, [*given, "--json"])
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    built_in, given_ones = result["editor"]
+    assert built_in["source"] == "built in"
+    assert given_ones["verdicts"] == {"wrong": 2}
+    assert result["command"].endswith(f"--answers {file}")
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.output
+    assert "answers per second and core" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[1]\n", '{"question": "a"}\n'])
+def test_answers_that_cannot_be_read(tmp_path, text):
+    (tmp_path / "a.jsonl").write_text(text)
+    with pytest.raises(DataError, match=r"a\.jsonl"):
+        bench.read_answers(tmp_path / "a.jsonl")
+
+
+def test_sizes_that_are_none():
+    for values in ({"size": 8}, {"repeats": 0}, {"feather": -1}):
+        with pytest.raises(UserError):
+            bench.run_edit(**values)
+
+
+@pytest.mark.data
+def test_the_real_answers_are_found(shared_data, monkeypatch):
+    monkeypatch.setenv("MEDRAY_DATA", str(shared_data))
+    assert len(bench.read_answers(bench._shared_answers())) == 1313
