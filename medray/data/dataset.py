@@ -5,28 +5,44 @@ reader ──rows──▶ split ──▶ seeded order ──▶ limit ──�
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from medray.config import DataConfig
-from medray.data.jsonl import read_jsonl, read_phantom
+from medray.data.dicom_folder import read_dicom_folder
+from medray.data.jsonl import read_phantom, stream_jsonl
+from medray.data.mimic_cxr_jpg import read_mimic_cxr_jpg
+from medray.data.pathvqa import read_pathvqa
+from medray.data.r2gen import read_iu_xray, read_mimic_cxr
+from medray.data.slake import read_slake, read_slake_zh
 from medray.data.splits import Row, image_key, leaks, shuffled, split_by_group
+from medray.data.tables import read_cases
+from medray.data.vgmed import read_vgmed
 from medray.data.vqa_rad import read_vqa_rad
 from medray.errors import DataError
 from medray.records import Case
 
 Split = tuple[tuple[Case, ...], tuple[Case, ...]]
 
-# kind → function of data.path giving all rows; raises DataError
-READERS: dict[str, Callable[[str | None], list[Row]]] = {
+# kind → function of data.path giving its rows one by one; raises DataError
+READERS: dict[str, Callable[[str | None], Iterable[Row]]] = {
     "vqa-rad": read_vqa_rad,
-    "jsonl": read_jsonl,
+    "slake": read_slake,
+    "slake-zh": read_slake_zh,
+    "pathvqa": read_pathvqa,
+    "iu-xray": read_iu_xray,
+    "mimic-cxr": read_mimic_cxr,
+    "mimic-cxr-jpg": read_mimic_cxr_jpg,
+    "vgmed": read_vgmed,
+    "dicom": read_dicom_folder,
+    "jsonl": stream_jsonl,
     "phantom": read_phantom,
+    "parquet": read_cases,
 }
 
-# Kinds whose own split is taken wherever their rows carry one. The official split of the
-# others leaks images, so it has to be asked for.
-OWN_SPLIT = ("jsonl", "phantom")
+# Kinds whose own split is taken wherever their rows carry one: it is the user's own. The
+# official split of the others may leak images, so it has to be asked for.
+OWN_SPLIT = ("jsonl", "phantom", "dicom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +62,7 @@ def open_dataset(config: DataConfig, *, seed: int) -> Dataset:
     one side of the split empty.
     """
     where = config.path or "data.path"
-    rows = READERS[config.kind](config.path)
+    rows = list(READERS[config.kind](config.path))
     if not rows:
         raise DataError(where, "holds no case", "give a dataset with at least two images")
     own = config.kind in OWN_SPLIT and any(row.split for row in rows)
@@ -72,8 +88,10 @@ def _own_split(rows: Sequence[Row], where: str) -> Split:
                 f"case {row.case.case_id} has no split",
                 "give every row one, or none and data.split=image",
             )
+    # validation cases are held out where there is no test, and else in neither
+    heldout = "heldout" if any(row.split == "heldout" for row in rows) else "validation"
     train = tuple(row.case for row in rows if row.split == "train")
-    return train, tuple(row.case for row in rows if row.split == "heldout")
+    return train, tuple(row.case for row in rows if row.split == heldout)
 
 
 def _notes(
@@ -93,6 +111,12 @@ def _notes(
         notes.append(
             f"leak: {len(shared)} of {images} held-out images are also in training; "
             f"{remedy} keeps them apart"
+        )
+    patients = {case.patient_id for case in train} & {case.patient_id for case in heldout}
+    if patients := patients - {""}:
+        notes.append(
+            f"leak: {len(patients)} held-out patients are also in training; "
+            "data.split=patient keeps them apart"
         )
     unreadable = {row.case.image for row in rows if not row.case.image_sha256}
     if unreadable:

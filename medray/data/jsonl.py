@@ -13,20 +13,21 @@ out becomes the file's folder and the line number. In place of `regions`, rows m
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from medray.data.regions import Bad, read_regions
+from medray.data.regions import read_regions
 from medray.data.rows import (
+    Bad,
     existing_folder,
     infer_answer_type,
     is_scalar,
     parse_json,
-    read_text,
+    path_text,
     words,
 )
+from medray.data.sources import lines
 from medray.data.splits import Row
 from medray.errors import DataError
 from medray.imaging.load import file_sha256
@@ -42,16 +43,18 @@ def read_jsonl(path: str | None) -> list[Row]:
 
     Raises DataError naming the file, the line and the field at fault.
     """
+    return list(stream_jsonl(path))
+
+
+def stream_jsonl(path: str | None) -> Iterator[Row]:
+    """As `read_jsonl`, a row at a time."""
     given = existing_folder(path, "jsonl")
     file = given / FILE_NAME if given.is_dir() else given
     if not file.exists():
         raise DataError(str(given), f"no {FILE_NAME} in it", "give its folder or a .jsonl file")
     digest = functools.cache(file_sha256)
-    rows: list[Row] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, line in lines(file):
         where = f"{file}:{number}"
         row = _read(parse_json(line, where), file, number, digest)
         first = seen.setdefault(row.case.case_id, number)
@@ -59,8 +62,7 @@ def read_jsonl(path: str | None) -> list[Row]:
             raise DataError(
                 f"{where}: id = {row.case.case_id!r}", f"is also on line {first}", "make ids unique"
             )
-        rows.append(row)
-    return _place_validation(rows)
+        yield row
 
 
 def read_phantom(path: str | None) -> list[Row]:
@@ -86,9 +88,9 @@ def _row(item: dict[str, Any], file: Path, number: int, digest: Callable[[str], 
     for key in ("image", "question", "answer"):
         if key not in item:
             raise Bad(key, "is missing")
-    for key in ("image", "question"):
-        if not isinstance(item[key], str) or not item[key].strip():
-            raise Bad(key, "is not a text, or empty")
+    path_text(item, "image")
+    if not isinstance(item["question"], str) or not item["question"].strip():
+        raise Bad("question", "is not a text, or empty")
     for key in (*TEXTS, "answer"):
         if not is_scalar(item.get(key)):
             raise Bad(key, "is not a text or number")
@@ -131,10 +133,3 @@ def _truth(value: Any) -> tuple[tuple[str, str], ...]:
         if not is_scalar(each):
             raise Bad(f"truth.{name}", "is not a text or number")
     return tuple((str(name), words(each)) for name, each in value.items())
-
-
-def _place_validation(rows: list[Row]) -> list[Row]:
-    """Validation rows are held out, or set aside where there are test rows as well."""
-    has_test = any(row.split == "heldout" for row in rows)
-    place = "aside" if has_test else "heldout"
-    return [replace(row, split=place) if row.split == "validation" else row for row in rows]

@@ -6,15 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from medray.data.rows import Bad
 from medray.records import Region
-
-
-class Bad(Exception):
-    """A field of a row is wrong; the reader adds file and line."""
-
-    def __init__(self, field: str, why: str) -> None:
-        super().__init__(field, why)
-        self.field, self.why = field, why
 
 
 def read_regions(item: dict[str, Any], folder: Path) -> tuple[Region, ...]:
@@ -61,8 +54,7 @@ def _boxed(entry: Any, key: str, field: str) -> Region:
 
 def _box(value: Any, field: str) -> tuple[int, int, int, int]:
     """Whole pixels around [x0, y0, x1, y1]."""
-    numbers = isinstance(value, list) and all(type(edge) in (int, float) for edge in value)
-    if not numbers or len(value) != 4 or not all(math.isfinite(edge) for edge in value):
+    if not _four_numbers(value):
         raise Bad(field, "is not [x0, y0, x1, y1] in pixels")
     x0, y0, x1, y1 = value
     if not (x0 < x1 and y0 < y1):
@@ -70,6 +62,19 @@ def _box(value: Any, field: str) -> tuple[int, int, int, int]:
     if x1 <= 0 or y1 <= 0:
         raise Bad(field, "lies outside the image")
     return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
+
+
+def box_xywh(value: Any, field: str) -> tuple[int, int, int, int]:
+    """Whole pixels around [x, y, width, height]. Raises Bad."""
+    if not _four_numbers(value):
+        raise Bad(field, "is not [x, y, width, height] in pixels")
+    x, y, width, height = value
+    return _box([x, y, x + width, y + height], field)
+
+
+def _four_numbers(value: Any) -> bool:
+    numbers = isinstance(value, list) and all(type(edge) in (int, float) for edge in value)
+    return numbers and len(value) == 4 and all(math.isfinite(edge) for edge in value)
 
 
 def _mask(value: Any, folder: Path, field: str) -> str:

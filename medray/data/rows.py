@@ -4,13 +4,68 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from medray.errors import DataError
 from medray.records import AnswerType
 
+Digest = Callable[[str], str]  # path of an image → sha256 of its bytes, "" where unreadable
+
 YES_NO = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
+
+
+class Bad(Exception):
+    """A field of a row is wrong; `told` adds where the row stands."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(field, why)
+        self.field, self.why = field, why
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Turn Bad into DataError naming `where`."""
+    try:
+        yield
+    except Bad as bad:
+        raise DataError(f"{where}: {bad.field}", bad.why, "correct the row") from None
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """A row that is a mapping, or DataError."""
+    if not isinstance(value, dict):
+        raise DataError(where, "is not a mapping", "give the file as distributed")
+    return value
+
+
+def required(row: dict[str, Any], key: str) -> str:
+    """The words of a field that has to be there and to hold some. Raises Bad."""
+    if key not in row:
+        raise Bad(key, "is missing")
+    found = optional(row, key)
+    if not found:
+        raise Bad(key, "is empty")
+    return found
+
+
+def optional(row: dict[str, Any], key: str) -> str:
+    """The words of a field, "" where it is missing. Raises Bad where it is a list or mapping."""
+    if not is_scalar(row.get(key)):
+        raise Bad(key, "is not a text or number")
+    return words(row.get(key))
+
+
+def path_text(row: dict[str, Any], key: str) -> str:
+    """A field that names a file, untouched. Raises Bad."""
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise Bad(key, "is missing" if value is None else "is not a text, or empty")
+    if "\0" in value:
+        raise Bad(key, "holds a NUL")
+    return value
 
 
 def existing_folder(path: str | None, kind: str) -> Path:
@@ -32,12 +87,40 @@ def read_text(path: Path) -> str:
         raise DataError(str(path), error.strerror or "cannot be read", "check the file") from None
 
 
+def existing_file(folder: Path, names: tuple[str, ...], dataset: str) -> Path:
+    """The first of `names` that is in the folder, or DataError saying what was looked for."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(
+        str(folder), f"not {dataset}: no {names[0]!r} in it", "give the folder that holds it"
+    )
+
+
 def parse_json(text: str, where: str) -> Any:
     """JSON, or DataError naming `where` and what is wrong with it."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(where, f"is not valid JSON ({error})", "mend or replace it") from None
+    if half_characters(text, value):
+        raise DataError(where, "is not valid JSON (holds half of a character)", "mend it")
+    return value
+
+
+def half_characters(text: str, value: Any) -> bool:
+    r"""Whether JSON holds half of a surrogate pair, which no file and no digest can take.
+
+    >>> half_characters(r'"\ud83d\ude00"', "\U0001f600"), half_characters(r'"\ud83d"', "\ud83d")
+    (False, True)
+    """
+    if "\\u" not in text:
+        return False
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def words(value: Any) -> str:

@@ -21,7 +21,7 @@ GroupBy = Literal["image", "patient", "study"]
 class Row:
     """A case as its dataset places it.
 
-    `split`: "train", "heldout", "aside" (in neither), or "" where the dataset does not say.
+    `split`: "train", "heldout", "validation", or "" where the dataset does not say.
 
     >>> case = Case("rad-0", "a.png", "00", "Is there a nodule?", "Yes", "closed")
     >>> Row(case, split="heldout").study_id

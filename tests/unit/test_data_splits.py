@@ -95,6 +95,13 @@ def test_own_split_is_used_and_its_leak_told(tmp_path):
     assert "leak: 1 of 1 held-out images are also in training" in " ".join(leaking.notes)
 
 
+def test_patients_on_both_sides_are_counted_and_not_named(tmp_path):
+    rows = [{"split": s, "patient_id": "Jones"} for s in ("train", "heldout")]
+    notes = " ".join(opened(write(tmp_path, rows)).notes)
+    assert "leak: 1 held-out patients are also in training; data.split=patient keeps" in notes
+    assert "Jones" not in notes
+
+
 def test_validation_is_heldout_unless_there_is_a_test(tmp_path):
     two = opened(write(tmp_path, [{"split": "train"}, {"split": "validation"}]))
     assert [case.case_id for case in two.heldout] == ["c1"]

@@ -1,0 +1,205 @@
+"""What is wrong with a Parquet file of cases or pairs: counted in one pass, and named.
+
+Digests are kept, never texts, so that memory grows with the number of rows alone. Patients
+and studies are named by the numbers the file gives them, images by the first row that shows
+them and the name of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medray.data.pairs.base import PreferencePair
+from medray.data.splits import Row
+from medray.data.tables import kind_of, read_cases, read_pairs
+from medray.errors import ItemError
+from medray.imaging.load import load_image
+
+SHOWN = 5  # names in a line; JSON has all
+
+
+@dataclass(slots=True)
+class Finding:
+    """Something counted. `names`: which ones, where that helps."""
+
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        self.names.append(name)
+
+
+@dataclass(slots=True)
+class Check:
+    """The result of `check_file`: counts of what is there, findings of what is wrong."""
+
+    file: str
+    kind: str
+    rows: int = 0
+    images: int = 0
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    findings: dict[str, Finding] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, every name included."""
+        return {
+            "file": self.file,
+            "kind": self.kind,
+            "rows": self.rows,
+            "images": self.images,
+            "counts": {name: dict(sorted(c.items())) for name, c in self.counts.items()},
+            "findings": {
+                name: {"count": f.count, "names": f.names} for name, f in self.findings.items()
+            },
+        }
+
+    def lines(self) -> list[str]:
+        """A compact table: what there is, then what is wrong, every finding in a line."""
+        table = [("rows", f"{self.rows} {self.kind}"), ("images", str(self.images))]
+        for name, counter in self.counts.items():
+            told = (f"{key or '(none)'} {count}" for key, count in sorted(counter.items()))
+            table.append((name, ", ".join(told)))
+        for name, finding in self.findings.items():
+            shown = ", ".join(finding.names[:SHOWN])
+            more = ", …" if len(finding.names) > SHOWN else ""
+            names = f"  ({shown}{more})" if shown else ""
+            table.append((name, f"{finding.count}{names}"))
+        width = max(len(name) for name, _ in table)
+        return [f"{name:<{width}}  {text}" for name, text in table]
+
+
+def check_file(path: Path, *, images: bool = True) -> Check:
+    """Go through a file once. `images`: read every image, not only look for it."""
+    kind = kind_of(path)
+    check = Check(str(path), kind)
+    if kind == "cases":
+        _cases(check, read_cases(str(path)), images)
+    else:
+        _pairs(check, read_pairs(path), images)
+    return check
+
+
+class _Pass:
+    """What both kinds share: images, ids, repeated questions, sides of the split."""
+
+    def __init__(self, check: Check, read: bool) -> None:
+        self.check, self.read = check, read
+        self.ids: set[bytes] = set()
+        self.asked: dict[bytes, bytes] = {}  # (image, question) → answer
+        self.images: set[bytes] = set()
+        self.missing = Finding()
+        self.groups: dict[str, dict[Any, tuple[set[str], str]]] = {}
+        self.repeated, self.duplicates, self.conflicts = Finding(), Finding(), Finding()
+
+    def row(self, name: str, image: str, question: str, answer: str) -> None:
+        """A row by its id; `image` as given back by the method of that name."""
+        self.check.rows += 1
+        key = _digest(name)
+        if key in self.ids:
+            self.repeated.add(name)
+        self.ids.add(key)
+        asked, said = _digest(image, question.lower()), _digest(answer.lower())
+        if asked in self.asked:
+            self.duplicates.add(name)
+            if self.asked[asked] != said:
+                self.conflicts.add(name)
+        self.asked.setdefault(asked, said)
+
+    def image(self, name: str, path: str, sha256: str) -> str:
+        """What stands for the image, which is read the first time it is met."""
+        key = sha256 or f"unreadable:{path}"
+        if (known := _digest(key)) not in self.images:
+            self.images.add(known)
+            if fault := _fault(path, self.read):
+                self.missing.add(f"{name} {os.path.basename(path)}: {fault}")
+        return key
+
+    def side(self, by: str, key: str, name: str, split: str) -> None:
+        """Note that a patient, study or image is on a side of the split."""
+        if key and split:
+            sides, _ = self.groups.setdefault(by, {}).setdefault(_digest(key), (set(), name))
+            sides.add(split)
+
+    def findings(self) -> Iterator[tuple[str, Finding]]:
+        self.check.images = len(self.images)
+        yield "ids that occur twice", self.repeated
+        yield "questions asked again of the same image", self.duplicates
+        yield "of these with another answer", self.conflicts
+        yield "images that cannot be read", self.missing
+        for by, members in self.groups.items():
+            shared = [name for sides, name in members.values() if len(sides) > 1]
+            yield f"leak: {by} on several sides of the split", Finding(len(shared), shared)
+
+
+def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
+    seen, empty, regionless = _Pass(check, read), Finding(), Finding()
+    counts = {name: Counter[str]() for name in ("split", "answer type", "source", "licence")}
+    for row in rows:
+        case = row.case
+        key = seen.image(case.case_id, case.image, case.image_sha256)
+        seen.row(case.case_id, key, case.question, case.reference)
+        seen.side("patient", case.patient_id, f"patient {case.patient_id}", row.split)
+        seen.side("study", row.study_id, f"study {row.study_id}", row.split)
+        seen.side("image", key, f"{case.case_id} {os.path.basename(case.image)}", row.split)
+        values = (row.split, case.answer_type, case.source, case.licence)
+        for counter, value in zip(counts.values(), values, strict=True):
+            counter[value] += 1
+        if not case.reference:
+            empty.add(case.case_id)
+        regionless.count += not case.regions
+    check.counts = counts
+    check.findings = {**dict(seen.findings()), "empty answers": empty, "without region": regionless}
+
+
+def _pairs(check: Check, pairs: Iterable[PreferencePair], read: bool) -> None:
+    seen = _Pass(check, read)
+    same, empty, zero, unmarked = Finding(), Finding(), Finding(), Finding()
+    counts = {name: Counter[str]() for name in ("split", "source", "licence")}
+    for pair in pairs:
+        key = seen.image(pair.pair_id, pair.image, pair.image_sha256)
+        seen.row(pair.pair_id, key, pair.question, f"{pair.chosen}\0{pair.rejected}")
+        seen.side("image", key, f"{pair.pair_id} {os.path.basename(pair.image)}", pair.split)
+        for counter, value in zip(
+            counts.values(), (pair.split, pair.source, pair.licence), strict=True
+        ):
+            counter[value] += 1
+        if _plain(pair.chosen) == _plain(pair.rejected) and not pair.rejected_image:
+            same.add(pair.pair_id)
+        if not (pair.chosen and pair.rejected):
+            empty.add(pair.pair_id)
+        if pair.score is not None and pair.score <= 0:
+            zero.add(pair.pair_id)
+        unmarked.count += not (pair.chosen_spans or pair.rejected_spans)
+    check.counts = counts
+    check.findings = dict(seen.findings()) | {
+        "chosen and rejected are the same": same,
+        "empty answers": empty,
+        "score of zero or less": zero,
+        "without edited spans": unmarked,
+    }
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _fault(path: str, read: bool) -> str:
+    """Why an image cannot be used, "" where it can."""
+    if not read:
+        return "" if os.path.isfile(path) else "image-missing"
+    try:
+        load_image(path)
+    except ItemError as error:
+        return error.reason
+    return ""
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=12).digest()

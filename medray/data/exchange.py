@@ -1,0 +1,87 @@
+"""From a dataset or a file of pairs to one Parquet file, and from pairs to other layouts."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from medray.data.dataset import READERS
+from medray.data.files import whole_file
+from medray.data.pairs.base import Place, PreferencePair, ReadPair
+from medray.data.pairs.fire_mpo import read_fire_mpo
+from medray.data.pairs.llama_factory import llama_factory_row, read_llama_factory
+from medray.data.pairs.mmedpo import read_mmedpo
+from medray.data.pairs.trl import read_trl, trl_row
+from medray.data.rows import mapping, told
+from medray.data.sources import rows_of
+from medray.data.tables import read_pairs, write_cases, write_pairs
+from medray.errors import DataError
+from medray.imaging.load import file_sha256
+
+PAIRS: dict[str, ReadPair] = {
+    "mmedpo": read_mmedpo,
+    "fire-mpo": read_fire_mpo,
+    "trl": read_trl,
+    "llama-factory": read_llama_factory,
+}
+CASES = tuple(kind for kind in READERS if kind not in ("phantom", "parquet"))
+EXPORTS: dict[str, Callable[[PreferencePair], dict[str, Any]]] = {
+    "trl": trl_row,
+    "llama-factory": llama_factory_row,
+}
+
+
+def import_data(
+    kind: str, source: str, out: Path, *, images: Path | None = None, licence: str = ""
+) -> str:
+    """Read a dataset or pairs of `kind` and write them to `out`; returns what was written.
+
+    `images` is the folder that pairs name their images in, without it that of the file;
+    `licence` that of pairs which do not say. Raises DataError.
+    """
+    if kind in CASES:
+        if images is not None or licence:
+            raise DataError(f"kind {kind}", "takes no --images and no --licence", "leave them out")
+        return f"{write_cases(out, iter(READERS[kind](source)))} cases"
+    if kind not in PAIRS:
+        raise DataError(f"kind {kind}", "is not known", f"give {', '.join([*CASES, *PAIRS])}")
+    return f"{write_pairs(out, import_pairs(kind, Path(source), images, licence))} pairs"
+
+
+def import_pairs(
+    kind: str, file: Path, images: Path | None = None, licence: str = ""
+) -> Iterator[PreferencePair]:
+    """The pairs of a file, one by one. Raises DataError naming line or row and field."""
+    if not file.is_file():
+        raise DataError(str(file), "no such file", "give the path of a file of pairs")
+    if images is not None and not images.is_dir():
+        raise DataError(f"--images {images}", "no such folder", "give the folder of the images")
+    place = Place(images or file.parent, functools.cache(file_sha256), licence)
+    for number, (where, value) in enumerate(rows_of(file)):
+        row = mapping(value, where)
+        with told(where):
+            pair = PAIRS[kind](row, number, place)
+        yield pair
+
+
+def export_pairs(source: Path, layout: str, out: Path) -> str:
+    """Write the pairs of a Parquet file in another layout; returns what was written.
+
+    JSON lines where `out` ends in .jsonl, and a JSON list otherwise. Raises DataError.
+    """
+    if layout not in EXPORTS:
+        raise DataError(f"--to {layout}", "is not known", f"give {' or '.join(EXPORTS)}")
+    as_lines = out.suffix == ".jsonl"
+    before, between, after = ("", "\n", "\n") if as_lines else ("[\n", ",\n", "\n]\n")
+    count = 0
+    pairs = read_pairs(source)
+    with whole_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for pair in pairs:
+            file.write(between if count else before)
+            file.write(json.dumps(EXPORTS[layout](pair), ensure_ascii=False))
+            count += 1
+        file.write(after)
+    return f"{count} pairs"

@@ -1,0 +1,1 @@
+"""Preference pairs as other projects keep them, one file per layout."""

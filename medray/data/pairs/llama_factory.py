@@ -1,0 +1,56 @@
+"""LLaMA-Factory: a conversation of one question, and both answers as turns.
+
+{"conversations": [{"from": "human", "value": "<image>…"}], "images": ["a.png"],
+ "chosen": {"from": "gpt", "value": "…"}, "rejected": {"from": "gpt", "value": "…"}}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.data.pairs.base import (
+    IMAGE_MARK,
+    Place,
+    PreferencePair,
+    answer_text,
+    one_image,
+    question_words,
+)
+from medray.data.rows import Bad, optional
+
+
+def read_llama_factory(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
+    """A row of a LLaMA-Factory preference file. Raises Bad."""
+    turns = row.get("conversations")
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise Bad("conversations", "is missing" if turns is None else "is not a list of turns")
+    if [turn.get("from") for turn in turns] != ["human"]:
+        raise Bad("conversations", "is not one turn of human")
+    image, digest = place.image(one_image(row), "images")
+    return PreferencePair(
+        pair_id=optional(row, "id") or str(number),
+        image=image,
+        image_sha256=digest,
+        question=question_words(turns[0].get("value"), "conversations[0].value"),
+        chosen=_answer(row, "chosen"),
+        rejected=_answer(row, "rejected"),
+        source=optional(row, "source") or "llama-factory",
+        licence=optional(row, "licence") or place.licence,
+    )
+
+
+def llama_factory_row(pair: PreferencePair) -> dict[str, Any]:
+    """A pair in LLaMA-Factory's layout."""
+    return {
+        "conversations": [{"from": "human", "value": f"{IMAGE_MARK}{pair.question}"}],
+        "chosen": {"from": "gpt", "value": pair.chosen},
+        "rejected": {"from": "gpt", "value": pair.rejected},
+        "images": [pair.image],
+    }
+
+
+def _answer(row: dict[str, Any], key: str) -> str:
+    turn = row.get(key)
+    if not isinstance(turn, dict) or turn.get("from") != "gpt":
+        raise Bad(key, "is missing" if turn is None else "is not a turn of gpt")
+    return answer_text(turn.get("value"), f"{key}.value")

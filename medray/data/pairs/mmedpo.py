@@ -1,0 +1,52 @@
+"""MMedPO and med-vlm-dpo: two conversations of one question, as LLaVA-Med's files have them.
+
+{"id", "image", "conversations": [{"from": "human", "value": "<image>\\n…"},
+ {"from": "gpt", "value": "…"}], "rejected_conversations": […],
+ "rejected_image": …, "weighted_score": …}      the last two may be left out
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.data.pairs.base import (
+    Place,
+    PreferencePair,
+    answer_text,
+    question_words,
+    score_of,
+)
+from medray.data.rows import Bad, optional
+
+
+def read_mmedpo(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
+    """A row of an MMedPO file. Raises Bad."""
+    question, chosen = _exchange(row, "conversations")
+    asked, rejected = _exchange(row, "rejected_conversations")
+    if asked != question:
+        raise Bad("rejected_conversations", "asks another question than conversations")
+    image, digest = place.image(row.get("image"), "image")
+    other = row.get("rejected_image")
+    return PreferencePair(
+        pair_id=optional(row, "id") or str(number),
+        image=image,
+        image_sha256=digest,
+        rejected_image=place.image(other, "rejected_image")[0] if other else "",
+        question=question,
+        chosen=chosen,
+        rejected=rejected,
+        score=score_of(row.get("weighted_score"), "weighted_score"),
+        source=optional(row, "source") or "mmedpo",
+        licence=optional(row, "licence") or place.licence,
+    )
+
+
+def _exchange(row: dict[str, Any], key: str) -> tuple[str, str]:
+    """(question, answer) of a conversation of two turns."""
+    turns = row.get(key)
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise Bad(key, "is missing" if turns is None else "is not a list of turns")
+    if [turn.get("from") for turn in turns] != ["human", "gpt"]:
+        raise Bad(key, "is not one turn of human and one of gpt")
+    question = question_words(turns[0].get("value"), f"{key}[0].value")
+    return question, answer_text(turns[1].get("value"), f"{key}[1].value")

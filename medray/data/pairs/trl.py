@@ -1,0 +1,84 @@
+"""TRL: columns prompt, chosen, rejected, images, plain or conversational.
+
+Conversational sides are lists of {"role", "content"}, the content a text or a list of parts.
+Where there is no prompt, both sides begin with the same turn of the user.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medray.data.pairs.base import (
+    Place,
+    PreferencePair,
+    answer_text,
+    one_image,
+    question_words,
+)
+from medray.data.rows import Bad, optional
+
+
+def read_trl(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
+    """A row of a preference dataset for TRL. Raises Bad."""
+    prompt = row.get("prompt")
+    asked, chosen = _side(row.get("chosen"), "chosen")
+    asked_again, rejected = _side(row.get("rejected"), "rejected")
+    if prompt is None:
+        if asked is None or asked_again != asked:
+            raise Bad("prompt", "is missing, and the sides do not begin with the same question")
+        prompt = asked
+    elif isinstance(prompt, list):
+        prompt = _turns(prompt, "prompt", ("user",))[0]
+    image, digest = place.image(one_image(row), "images")
+    return PreferencePair(
+        pair_id=optional(row, "id") or str(number),
+        image=image,
+        image_sha256=digest,
+        question=question_words(prompt, "prompt"),
+        chosen=chosen,
+        rejected=rejected,
+        source=optional(row, "source") or "trl",
+        licence=optional(row, "licence") or place.licence,
+    )
+
+
+def trl_row(pair: PreferencePair) -> dict[str, Any]:
+    """A pair in the conversational layout."""
+    ask = [{"type": "image"}, {"type": "text", "text": pair.question}]
+    return {
+        "images": [pair.image],
+        "prompt": [{"role": "user", "content": ask}],
+        "chosen": [_said(pair.chosen)],
+        "rejected": [_said(pair.rejected)],
+    }
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+
+
+def _side(value: Any, field: str) -> tuple[str | None, str]:
+    """(question where the side begins with one, answer)."""
+    if not isinstance(value, list):
+        return None, answer_text(value, field)
+    if len(value) == 1:
+        return None, answer_text(_turns(value, field, ("assistant",))[0], field)
+    question, answer = _turns(value, field, ("user", "assistant"))
+    return question, answer_text(answer, field)
+
+
+def _turns(value: list[Any], field: str, roles: tuple[str, ...]) -> list[str]:
+    """The texts of exactly these turns."""
+    if not all(isinstance(turn, dict) for turn in value):
+        raise Bad(field, "is not a list of turns")
+    if tuple(turn.get("role") for turn in value) != roles:
+        raise Bad(field, f"is not {' and '.join(f'one turn of {role}' for role in roles)}")
+    return [_content(turn.get("content"), field) for turn in value]
+
+
+def _content(value: Any, field: str) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
+        raise Bad(field, "has a turn without content")
+    return " ".join(str(part["text"]) for part in value if part.get("text"))

@@ -1,0 +1,196 @@
+"""SLAKE in its own layout: a JSON list per split, and a folder for every image.
+
+    train.json  validation.json  test.json  mask.txt
+    imgs/xmlab1/source.jpg  detection.json  mask.png
+
+The regions of an image are its organs and lesions: the boxes of detection.json, or else the
+hull of each value of mask.png, named by mask.txt. Of several, those that the question or the
+answer names are kept. A .jsonl file of {"image", "boxes", "qa_en"} is read as well: boxes
+and English questions without pictures.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medray.data.regions import box_xywh
+from medray.data.rows import (
+    Bad,
+    Digest,
+    existing_file,
+    existing_folder,
+    mapping,
+    optional,
+    parse_json,
+    path_text,
+    read_text,
+    required,
+    told,
+    words,
+)
+from medray.data.sources import json_items, json_lines
+from medray.data.splits import Row
+from medray.errors import DataError
+from medray.imaging.load import file_sha256
+from medray.records import AnswerType, Case, Region
+
+SPLITS = {"train": "train", "validation": "validation", "validate": "validation", "test": "heldout"}
+ANSWER_TYPES: dict[str, AnswerType] = {"CLOSED": "closed", "OPEN": "open"}
+SOURCE, LICENCE = "slake", "CC-BY-4.0"
+# "3 Liver", "Liver: 3", …
+MASK_LINE = re.compile(r"\s*(?:(\d+)\s*[:=,\t ]\s*(\S.*?)|(\S.*?)\s*[:=,\t ]\s*(\d+))\s*")
+
+
+def read_slake(path: str | None) -> Iterator[Row]:
+    """The English questions, in the files' order."""
+    given = existing_folder(path, "slake")
+    yield from _text_only(given) if given.is_file() else _folder(given, "en")
+
+
+def read_slake_zh(path: str | None) -> Iterator[Row]:
+    """The Chinese questions, in the files' order."""
+    yield from _folder(existing_folder(path, "slake-zh"), "zh")
+
+
+def _folder(folder: Path, language: str) -> Iterator[Row]:
+    existing_file(folder, ("train.json",), "SLAKE")
+    digest = functools.cache(file_sha256)
+    regions = functools.lru_cache(maxsize=64)(lambda name: _regions(folder, name))
+    for stem, split in SPLITS.items():
+        file = folder / f"{stem}.json"
+        again = stem == "validate" and (folder / "validation.json").is_file()
+        if again or not file.is_file():
+            continue
+        for number, (_, where, value) in enumerate(json_items(file)):
+            item = mapping(value, where)
+            with told(where):
+                if required(item, "q_lang") != language:
+                    continue
+                name = path_text(item, "img_name")
+                image = str(folder / "imgs" / name)
+                case_id = f"{SOURCE}-{stem}-{number}"
+                yield Row(_case(item, case_id, image, regions(name), digest), split=split)
+
+
+def _text_only(file: Path) -> Iterator[Row]:
+    digest = functools.cache(file_sha256)
+    for number, (where, value) in enumerate(json_lines(file)):
+        row = mapping(value, where)
+        with told(where):
+            image = str(file.parent / path_text(row, "image"))
+            regions = tuple(
+                Region(words(box.get("label")), box=box_xywh(box.get("xywh"), f"boxes[{i}].xywh"))
+                for i, box in enumerate(_mappings(row, "boxes"))
+            )
+            for i, item in enumerate(_mappings(row, "qa_en")):
+                case = _case(item, f"{SOURCE}-text-{number}-{i}", image, regions, digest)
+                yield Row(case)
+
+
+def _case(
+    item: dict[str, Any], case_id: str, image: str, regions: tuple[Region, ...], digest: Digest
+) -> Case:
+    answer_type = required(item, "answer_type").upper()
+    if answer_type not in ANSWER_TYPES:
+        raise Bad("answer_type", f"{answer_type!r} is not CLOSED or OPEN")
+    question, answer = required(item, "question"), optional(item, "answer")
+    return Case(
+        case_id=case_id,
+        image=image,
+        image_sha256=digest(image),
+        question=question,
+        reference=answer,
+        answer_type=ANSWER_TYPES[answer_type],
+        regions=named_regions(regions, f"{question} {answer}"),
+        source=SOURCE,
+        licence=LICENCE,
+    )
+
+
+def named_regions(regions: tuple[Region, ...], text: str) -> tuple[Region, ...]:
+    """The regions a text names in full, or else by their last word, or else all of them.
+
+    >>> [r.label for r in named_regions((Region("Left Lung"), Region("Heart")), "a clear lung?")]
+    ['Left Lung']
+    """
+    said = " ".join(re.findall(r"\w+", text.lower()))
+    for label in (lambda r: r.label, lambda r: r.label.split(" ")[-1]):
+        found = tuple(r for r in regions if _says(said, label(r).lower()))
+        if found:
+            return found
+    return regions
+
+
+def _says(text: str, name: str) -> bool:
+    return bool(name) and re.search(rf"\b{re.escape(name)}s?\b", text) is not None
+
+
+def _regions(folder: Path, name: str) -> tuple[Region, ...]:
+    place = (folder / "imgs" / name).parent
+    file = place / "detection.json"
+    if file.is_file():
+        found = parse_json(read_text(file), str(file))
+        with told(str(file)):
+            if boxes := tuple(_boxes(found)):
+                return boxes
+    mask, names = place / "mask.png", folder / "mask.txt"
+    return _hulls(mask, names) if mask.is_file() and names.is_file() else ()
+
+
+def _boxes(found: Any) -> Iterator[Region]:
+    """The regions of [{"Liver": [x, y, width, height]}, …]."""
+    if not isinstance(found, list):
+        raise Bad("the file", "is not a list")
+    for number, entry in enumerate(found):
+        if not isinstance(entry, dict):
+            raise Bad(f"entry {number}", "is not a mapping")
+        for label, box in entry.items():
+            yield Region(words(label), box=box_xywh(box, f"entry {number}: {label}"))
+
+
+def _hulls(mask: Path, names: Path) -> tuple[Region, ...]:
+    """The box around each value of an indexed mask that mask.txt names."""
+    import numpy as np
+    from PIL import Image
+
+    labels = mask_labels(names)
+    try:
+        with Image.open(mask) as image:
+            values = np.asarray(image)
+    except Exception:  # decoders of damaged files raise almost anything
+        raise DataError(str(mask), "is not a readable image", "fetch it again") from None
+    if values.ndim != 2:
+        return ()
+    hulls = []
+    for value in np.unique(values):
+        if label := labels.get(int(value)):
+            ys, xs = np.nonzero(values == value)
+            box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+            hulls.append(Region(label, box=box, source="mask"))
+    return tuple(hulls)
+
+
+@functools.cache
+def mask_labels(file: Path) -> dict[int, str]:
+    """Pixel value → organ; zero is the background."""
+    labels: dict[int, str] = {}
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        if not line.strip():
+            continue
+        match = MASK_LINE.fullmatch(line)
+        if match is None:
+            raise DataError(f"{file}:{number}", "is not a number and a name", "correct the line")
+        labels[int(match[1] or match[4])] = (match[2] or match[3]).strip()
+    labels.pop(0, None)
+    return labels
+
+
+def _mappings(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = row.get(key)
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise Bad(key, "is not a list of mappings")
+    return value

@@ -1,0 +1,195 @@
+"""One Parquet schema for cases and one for preference pairs, written and read in row groups.
+
+Patients and studies are numbers in the order they are met: enough to keep them together in a
+split, and nothing else. Paths of images are absolute.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from medray.data.files import whole_file
+from medray.data.pairs.base import PreferencePair
+from medray.data.rows import existing_folder
+from medray.data.sources import parquet_rows
+from medray.data.splits import Row
+from medray.errors import DataError
+from medray.records import Case, Region
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP = 4096  # rows
+VERSION = "1"
+Kind = Literal["cases", "pairs"]
+
+
+def schema(kind: Kind) -> pa.Schema:
+    """The columns of a file, with kind and version in its metadata."""
+    import pyarrow as pa
+
+    text, flag = pa.string(), pa.bool_()
+    box = pa.list_(pa.int32())
+    region = pa.struct([("label", text), ("box", box), ("mask", text), ("source", text)])
+    spans = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
+    truth = pa.list_(pa.struct([("name", text), ("value", text)]))
+    picture = [("image", text), ("image_sha256", text)]
+    origin = [("split", text), ("source", text), ("licence", text)]
+    columns = {
+        "cases": [
+            ("case_id", text), *picture, ("question", text), ("reference", text),
+            ("answer_type", text), ("regions", pa.list_(region)), ("truth", truth),
+            ("patient", pa.int32()), ("study", pa.int32()), *origin,
+        ],
+        "pairs": [
+            ("pair_id", text), *picture, ("rejected_image", text), ("question", text),
+            ("chosen", text), ("rejected", text), ("chosen_spans", spans),
+            ("rejected_spans", spans), ("score", pa.float64()), ("response_was_correct", flag),
+            *origin,
+        ],
+    }  # fmt: skip
+    return pa.schema(columns[kind], metadata={"medray.kind": kind, "medray.version": VERSION})
+
+
+def write_cases(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows to a new Parquet file; returns how many. Raises DataError."""
+    patient, study = _numbers(), _numbers()
+    return _write(path, "cases", (_case_row(row, patient, study) for row in rows))
+
+
+def write_pairs(path: Path, pairs: Iterable[PreferencePair]) -> int:
+    """Write pairs to a new Parquet file; returns how many. Raises DataError."""
+    return _write(path, "pairs", map(_pair_row, pairs))
+
+
+def kind_of(path: Path) -> Kind:
+    """What a Parquet file that medray wrote holds. Raises DataError for any other file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise DataError(str(path), "no such file", "give the path of a Parquet file")
+    try:
+        about = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        raise DataError(str(path), "is not a readable Parquet file", "check the file") from None
+    kind = about.get(b"medray.kind")
+    if kind not in (b"cases", b"pairs") or about.get(b"medray.version") != VERSION.encode():
+        raise DataError(
+            str(path), "was not written by this version of medray", "write it: medray data import"
+        )
+    return "cases" if kind == b"cases" else "pairs"
+
+
+def read_cases(path: str | None) -> Iterator[Row]:
+    """The rows of a Parquet file of cases, a row group at a time."""
+    file = existing_folder(path, "parquet")
+    _expect(file, "cases")
+    for _, row in parquet_rows(file):
+        regions = tuple(
+            Region(r["label"], tuple(r["box"]) if r["box"] else None, r["mask"], r["source"])
+            for r in row["regions"]
+        )
+        case = Case(
+            **{key: row[key] for key in ("case_id", "image", "image_sha256", "question")},
+            **{key: row[key] for key in ("reference", "answer_type", "source", "licence")},
+            regions=regions,
+            truth=tuple((each["name"], each["value"]) for each in row["truth"]),
+            patient_id=_number_text(row["patient"]),
+        )
+        yield Row(case, split=row["split"], study_id=_number_text(row["study"]))
+
+
+def read_pairs(path: Path) -> Iterator[PreferencePair]:
+    """The pairs of a Parquet file of pairs, a row group at a time."""
+    _expect(path, "pairs")
+    for _, row in parquet_rows(path):
+        spans = {
+            side: tuple((span["start"], span["end"]) for span in row[side])
+            for side in ("chosen_spans", "rejected_spans")
+        }
+        yield PreferencePair(**(row | spans))
+
+
+def _expect(path: Path, kind: Kind) -> None:
+    if kind_of(path) != kind:
+        raise DataError(str(path), f"does not hold {kind}", f"give a file of {kind}")
+
+
+def _case_row(row: Row, patient: Callable[[str], Any], study: Callable[[str], Any]) -> dict:
+    case = row.case
+    regions = [
+        {"label": r.label, "box": r.box, "mask": r.mask and os.path.abspath(r.mask),
+         "source": r.source}
+        for r in case.regions
+    ]  # fmt: skip
+    return {
+        "case_id": case.case_id,
+        "image": os.path.abspath(case.image),
+        "image_sha256": case.image_sha256,
+        "question": case.question,
+        "reference": case.reference,
+        "answer_type": case.answer_type,
+        "regions": regions,
+        "truth": [{"name": name, "value": value} for name, value in case.truth],
+        "patient": patient(case.patient_id),
+        "study": study(row.study_id),
+        "split": row.split,
+        "source": case.source,
+        "licence": case.licence,
+    }
+
+
+def _pair_row(pair: PreferencePair) -> dict[str, Any]:
+    row = {name: getattr(pair, name) for name in PreferencePair.__slots__}
+    for side in ("chosen_spans", "rejected_spans"):
+        row[side] = [{"start": start, "end": end} for start, end in row[side]]
+    for name in ("image", "rejected_image"):
+        row[name] = row[name] and os.path.abspath(row[name])
+    return row
+
+
+def _numbers() -> Callable[[str], int | None]:
+    """A function that numbers names in the order they are met; None for ""."""
+    known: dict[str, int] = {}
+    return lambda name: known.setdefault(name, len(known)) if name else None
+
+
+def _number_text(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _write(path: Path, kind: Kind, rows: Iterator[dict[str, Any]]) -> int:
+    """All rows under a temporary name, synced, then renamed: the file is whole or not there."""
+    import pyarrow.parquet as pq
+
+    columns, count = schema(kind), 0
+    with whole_file(path) as temporary:
+        with pq.ParquetWriter(temporary, columns, compression="zstd") as writer:
+            while group := list(itertools.islice(rows, GROUP)):
+                writer.write_table(_table(group, columns))
+                count += len(group)
+        if not count:
+            raise DataError(str(path), "there is nothing to write", "give a dataset that has rows")
+    return count
+
+
+def _table(group: list[dict[str, Any]], columns: pa.Schema) -> pa.Table:
+    """Rows as a table; where a value does not fit its column, DataError naming the row."""
+    import pyarrow as pa
+
+    try:
+        return pa.Table.from_pylist(group, schema=columns)
+    except (UnicodeEncodeError, OverflowError, pa.ArrowException):
+        if len(group) > 1:
+            for row in group:
+                _table([row], columns)
+            raise
+    where = next(iter(group[0].values()))
+    raise DataError(
+        f"row {where!r}", "has a text that is not Unicode, or a number too large", "mend the row"
+    )

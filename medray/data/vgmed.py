@@ -1,0 +1,84 @@
+"""VGMED: one list of {image, question, label, bbox}, boxes as [x, y, width, height].
+
+The label names what the boxes show. It is the answer as well, unless a row has `answer`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medray.data.regions import box_xywh
+from medray.data.rows import (
+    Bad,
+    Digest,
+    existing_folder,
+    infer_answer_type,
+    mapping,
+    optional,
+    path_text,
+    required,
+    told,
+)
+from medray.data.sources import rows_of
+from medray.data.splits import Row
+from medray.errors import DataError
+from medray.imaging.load import file_sha256
+from medray.records import Case, Region
+
+SOURCE = "vgmed"
+IMAGE_FOLDERS = ("", "images")
+
+
+def read_vgmed(path: str | None) -> Iterator[Row]:
+    """All questions of a .json or .jsonl file, or of the only one in a folder."""
+    file = _file(existing_folder(path, SOURCE))
+    digest = functools.cache(file_sha256)
+    for number, (where, value) in enumerate(rows_of(file)):
+        item = mapping(value, where)
+        with told(where):
+            case = _case(item, file.parent, number, digest)
+        yield Row(case)
+
+
+def _file(given: Path) -> Path:
+    if given.is_file():
+        return given
+    found = sorted([*given.glob("*.json"), *given.glob("*.jsonl")])
+    if len(found) != 1:
+        raise DataError(
+            str(given), f"holds {len(found)} .json files, not one", "give the path of the file"
+        )
+    return found[0]
+
+
+def _case(item: dict[str, Any], folder: Path, number: int, digest: Digest) -> Case:
+    name = path_text(item, "image")
+    places = [folder / each / name for each in IMAGE_FOLDERS]
+    image = str(next((place for place in places if place.is_file()), places[0]))
+    label = optional(item, "label")
+    answer = optional(item, "answer") or label
+    return Case(
+        case_id=f"{SOURCE}-{number}",
+        image=image,
+        image_sha256=digest(image),
+        question=required(item, "question"),
+        reference=answer,
+        answer_type=infer_answer_type(answer),
+        regions=tuple(Region(label, box=box) for box in _boxes(item.get("bbox"))),
+        source=SOURCE,
+        licence=optional(item, "licence"),
+    )
+
+
+def _boxes(value: Any) -> Iterator[tuple[int, int, int, int]]:
+    """[[x, y, width, height], …], or one box alone."""
+    if value is None:
+        return
+    if not isinstance(value, list):
+        raise Bad("bbox", "is not a list of boxes")
+    one = bool(value) and not isinstance(value[0], list)
+    for index, box in enumerate([value] if one else value):
+        yield box_xywh(box, f"bbox[{index}]")
