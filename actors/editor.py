@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from medray.config import Config
 from medray.editing import EDITORS, edit_fraction
+from medray.editing.llm import BatchEditor, Judged, Task
+from medray.editing.llm.check import SHORT_ANSWER
 from medray.editing.relevance import normalise, relevance
 from medray.errors import ItemError
 from medray.imaging.corruption import Corrupted, case_seed, corrupt
@@ -17,9 +20,9 @@ from medray.objectives import find_objective
 from medray.policy.chat import ChatCodec
 from medray.policy.loading import model_facts
 from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_reference
-from medray.records import Case, Dropped, Edit, Pair, Response
+from medray.records import Case, Dropped, Pair, Response
 
-SHORT_ANSWER = 4  # words; below, one wrong word is most of the answer and still a small edit
+SHORT_ID = 4  # characters; a shorter patient id is a word or number of any text
 
 
 class Editor:
@@ -76,9 +79,10 @@ class Editor:
         made: list[tuple[int, Pair, PackedPair]] = []
         outcomes: list[Pair | Dropped] = []
         pixels: dict[str, np.ndarray] = {}
+        judged = self._judge_ahead(version, cases, responses, images)
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
-                pair, packed = self._make(version, case, response, images[i], pixels)
+                pair, packed = self._make(version, case, response, images[i], pixels, judged.get(i))
             except ItemError as error:
                 outcomes.append(
                     Dropped(response.item_id, case.case_id, response.policy_version, error.reason)
@@ -95,24 +99,58 @@ class Editor:
         )
         return outcomes, PackedBatch(batch, pixels)
 
-    def _make(
-        self, version: int, case: Case, response: Response, image: np.ndarray,
-        pixels: dict[str, np.ndarray],
-    ) -> tuple[Pair, PackedPair]:  # fmt: skip
+    def _judge_ahead(
+        self, version: int, cases: Sequence[Case], responses: Sequence[Response],
+        images: Sequence[np.ndarray],
+    ) -> dict[int, Judged | ItemError]:  # fmt: skip
+        """By position, what an editor that works on many at once says of those it may see."""
+        editor = self.editor
+        if self.needs.chosen == "reference" or not isinstance(editor, BatchEditor):
+            return {}
+        tasks: dict[int, Task] = {}
+        outcomes: dict[int, Judged | ItemError] = {}
+        shown = self.config.editor.send_image
+        for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
+            try:
+                self._require_usable(version, response)
+                _require_anonymous(case, response)
+            except ItemError as error:
+                outcomes[i] = error
+            else:
+                tasks[i] = Task(
+                    case.question, case.reference, response.text,
+                    case_seed(case.case_id, self.config.run.seed), images[i] if shown else None,
+                )  # fmt: skip
+        made = editor.edit_many(list(tasks.values()))
+        return outcomes | dict(zip(tasks, made, strict=True))
+
+    def _require_usable(self, version: int, response: Response) -> None:
         if version - response.policy_version > self.config.loop.max_lag:
             raise ItemError("stale")
-        if self.needs.chosen == "reference":
-            return self._imitate(case, response, image, pixels)
         if not response.text.strip():
             raise ItemError("empty-answer")
         if not response.finished:
             raise ItemError("unfinished-answer")
+
+    def _make(
+        self, version: int, case: Case, response: Response, image: np.ndarray,
+        pixels: dict[str, np.ndarray], judged: Judged | ItemError | None,
+    ) -> tuple[Pair, PackedPair]:  # fmt: skip
+        if self.needs.chosen == "reference":
+            if version - response.policy_version > self.config.loop.max_lag:
+                raise ItemError("stale")
+            return self._imitate(case, response, image, pixels)
+        self._require_usable(version, response)
         seed = case_seed(case.case_id, self.config.run.seed)
-        edit = self._edit(case, response, seed)
+        if judged is None:
+            judged = Judged(
+                self.editor.edit(case.question, case.reference, response.text, seed=seed)
+            )
+        judged = self._accept(response.text, judged)
         corrupted = None
         if self.needs.corrupt:
             corrupted = corrupt(image, case.regions, self.config.corruption, seed=seed)
-        pair = self._pair(case, response, edit, corrupted)
+        pair = self._pair(case, response, judged, corrupted)
         prompt_ids, clean = self.codec.encode(case.question, image)
         packed = pack_pair(
             self.codec, pair, response, prompt_ids, case.image_sha256, pair.corrupted_sha256,
@@ -140,9 +178,10 @@ class Editor:
         pixels.setdefault(case.image_sha256, clean)
         return pair, packed
 
-    def _edit(self, case: Case, response: Response, seed: int) -> Edit:
-        answer = response.text
-        edit = self.editor.edit(case.question, case.reference, answer, seed=seed)
+    def _accept(self, answer: str, judged: Judged | ItemError) -> Judged:
+        if isinstance(judged, ItemError):
+            raise judged
+        edit = judged.edit
         if edit.verdict == "abstain":
             raise ItemError("abstained:" + edit.reason if edit.reason else "abstained")
         if edit.text == answer:
@@ -150,11 +189,12 @@ class Editor:
         long = len(answer.split()) >= SHORT_ANSWER
         if long and edit_fraction(answer, edit.answer_spans) > self.config.editor.max_edit_fraction:
             raise ItemError("edit-too-large")
-        return edit
+        return judged
 
     def _pair(
-        self, case: Case, response: Response, edit: Edit, corrupted: Corrupted | None
+        self, case: Case, response: Response, judged: Judged, corrupted: Corrupted | None
     ) -> Pair:
+        edit, score = judged.edit, judged.relevance
         right = edit.verdict == "right"
         chosen, rejected = (response.text, edit.text) if right else (edit.text, response.text)
         spans = edit.answer_spans, edit.text_spans
@@ -162,8 +202,8 @@ class Editor:
             pair_id=response.item_id, case_id=case.case_id,
             policy_version=response.policy_version, chosen=chosen, rejected=rejected,
             chosen_spans=spans[0 if right else 1], rejected_spans=spans[1 if right else 0],
-            response_was_correct=right, relevance=relevance(edit),
-            editor=f"{self.editor.name}/{self.editor.version}",
+            response_was_correct=right, relevance=relevance(edit) if score is None else score,
+            editor=f"{self.editor.name}/{self.editor.version} {judged.note}".rstrip(),
             corrupted_sha256=corrupted.sha256 if corrupted else "",
             region_source=corrupted.region_source if corrupted else "",
             corruption=corrupted.kind if corrupted else "",
@@ -176,3 +216,13 @@ def _check_text(case: Case) -> None:
         raise ItemError("empty-reference")
     if not case.question.strip():
         raise ItemError("empty-question")
+
+
+def _require_anonymous(case: Case, response: Response) -> None:
+    """No text that names the case's patient leaves for an endpoint."""
+    patient = case.patient_id.strip()
+    if len(patient) < SHORT_ID:
+        return
+    text = "\n".join((case.question, case.reference, response.text))
+    if re.search(rf"(?<!\w){re.escape(patient)}(?!\w)", text, re.IGNORECASE):
+        raise ItemError("llm-identifier", "the texts hold the patient's id")

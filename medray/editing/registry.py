@@ -8,6 +8,14 @@ from medray.config import EditorConfig
 from medray.editing.base import Editor
 from medray.editing.findings import FindingsEditor
 
+
+def _llm(config: EditorConfig) -> Editor:
+    from medray.editing.llm.editor import LLMEditor  # brings an HTTP client with it
+
+    return LLMEditor(config)
+
+
 EDITORS: dict[str, Callable[[EditorConfig], Editor]] = {
     "findings": lambda config: FindingsEditor(),
+    "llm": _llm,
 }

@@ -1,0 +1,70 @@
+"""Replies on disk by the digest of what was asked, for several processes at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from medray.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+def digest(model: str, prompts: str, asked: Any) -> str:
+    """sha256 of model, version of the prompts, and all that is sent."""
+    text = json.dumps([model, prompts, asked], sort_keys=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class Cache:
+    """One JSON file per reply, whole or not there. A damaged file counts as not there.
+
+    Nothing of the question is stored, only its digest and the model's reply.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.path = Path(directory)
+        self._warned = False
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"editor.cache = {directory}", f"cannot be made ({error.strerror or error})",
+                "give a directory you may write to",
+            ) from None  # fmt: skip
+
+    def get(self, key: str) -> str | None:
+        try:
+            entry = json.loads(self._file(key).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(entry, dict) or entry.get("key") != key:
+            return None
+        reply = entry.get("reply")
+        return reply if isinstance(reply, str) else None
+
+    def put(self, key: str, reply: str) -> None:
+        """Written under a name of its own, then renamed: the last of several writers wins."""
+        file, name = self._file(key), ""
+        try:
+            file.parent.mkdir(exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=file.parent, prefix=".", suffix=".tmp", delete=False
+            ) as stream:
+                name = stream.name
+                json.dump({"key": key, "reply": reply}, stream)
+            os.replace(name, file)
+        except OSError as error:
+            if name:
+                Path(name).unlink(missing_ok=True)
+            if not self._warned:
+                self._warned = True
+                _log.warning("editor.cache cannot be written: %s", error.strerror)
+
+    def _file(self, key: str) -> Path:
+        return self.path / key[:2] / f"{key}.json"

@@ -1,0 +1,80 @@
+"""What a model may reply, and nothing else: strict schemas, read from strict JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from medray.editing.lexicon import ontology
+from medray.errors import ItemError
+
+Text = Annotated[str, Field(max_length=4000)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Verdict = Literal["right", "wrong", "cannot-tell"]
+R = TypeVar("R", bound="Reply")
+
+
+class Reply(BaseModel):
+    """Keys that were not asked for are not read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class Change(Reply):
+    """One replacement, as the model names it."""
+
+    original: Annotated[Text, Field(min_length=1)]
+    corrected: Text
+    error_type: str
+    severity: Share
+    reason: str
+    occurrence: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("error_type")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ontology().severity:
+            raise ValueError("not a type of error that the ontology knows")
+        return value
+
+    @field_validator("reason")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        return "".join(c for c in " ".join(value.split()) if c.isprintable())[:300]
+
+
+class EditReply(Reply):
+    verdict: Verdict
+    replacements: Annotated[tuple[Change, ...], Field(max_length=50)]
+
+
+class VerdictReply(Reply):
+    verdict: Verdict
+
+
+class ScoreReply(Reply):
+    agree: bool = False
+    score: Share | None = None
+
+
+def parse(text: str, kind: type[R]) -> R:
+    """The reply in a model's text; a block of reasoning before it and a code fence are skipped.
+
+    Raises ItemError("llm-malformed"), which names the key and never repeats the text.
+
+    >>> parse('```json\\n{"verdict": "right"}\\n```', VerdictReply).verdict
+    'right'
+    """
+    text = re.sub(r"\A\s*<think>.*?</think>", "", text, flags=re.DOTALL).strip()
+    if fenced := re.fullmatch(r"```(?:json)?\s*\n(.*)\n\s*```", text, re.DOTALL):
+        text = fenced[1]
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the reply"
+        raise ItemError("llm-malformed", f"{place}: {first['type']}") from None
+    except ValueError:  # characters that no JSON can hold
+        raise ItemError("llm-malformed", "the reply is not text") from None
