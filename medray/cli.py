@@ -22,6 +22,8 @@ phantom = typer.Typer(no_args_is_help=True, help="Synthetic studies and the tiny
 app.add_typer(phantom, name="phantom")
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks, as ratios against the usual ways.")
 app.add_typer(bench, name="bench")
+data = typer.Typer(no_args_is_help=True, help="Datasets and preference pairs as Parquet.")
+app.add_typer(data, name="data")
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")]
 Overrides = Annotated[
@@ -77,6 +79,20 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
+    step: Annotated[int | None, typer.Option(help="Of a checkpoint; default: the newest.")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="The LoRA adapter alone.")] = False,
+) -> None:
+    """The trained model as a Hugging Face checkpoint, merged, or its adapter."""
+    from actors.release import release
+
+    path = release(Path(run), out, step=step, adapter=adapter)
+    typer.echo(f"{out}: {'adapter' if adapter else 'merged model'} of {path.name}")
+
+
+@app.command()
 def edit(
     source: Annotated[Path, typer.Argument(metavar="IN.jsonl")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT.jsonl")],
@@ -119,19 +135,37 @@ def report(run: Run) -> None:
 
 @app.command()
 def corrupt(
-    image: Path,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="F.png")],
-    mask: Annotated[Path | None, typer.Option(help="PNG of the image's size.")] = None,
-    box: Annotated[str | None, typer.Option(help="x0,y0,x1,y1 in pixels.")] = None,
-    kind: str = "gaussian",
-    sigma: float | None = None,
+    mask: Annotated[list[Path] | None, typer.Option(help="PNG of the image's size.")] = None,
+    box: Annotated[list[str] | None, typer.Option(help="x0,y0,x1,y1 in pixels.")] = None,
+    kind: Annotated[
+        str, typer.Option(help="As corruption.kind; all: a contact sheet of IMAGES.")
+    ] = "gaussian",
+    sigma: Annotated[float | None, typer.Option(help="Strength of noise or blur.")] = None,
+    feather: Annotated[int | None, typer.Option(help="Width of the soft edge, pixels.")] = None,
+    step: Annotated[int | None, typer.Option(help="Of diffusion, 1 to 1000.")] = None,
+    crop_scale: Annotated[
+        tuple[float, float] | None, typer.Option(help="Least and most share of the area.")
+    ] = None,
     seed: int = 0,
 ) -> None:
     """The visual contrast alone, to look at."""
+    options = {"sigma": sigma, "feather": feather, "step": step, "crop_scale": crop_scale}
+    masks, boxes = mask or [], [_box(text) for text in box or []]
+    if kind == "all":
+        from medray.imaging.sheet import write_sheet
+
+        write_sheet(images, out, masks=masks, boxes=boxes, seed=seed, **options)
+        typer.echo(f"{out}: every kind")
+        return
+    if max(len(images), len(masks), len(boxes)) > 1:
+        raise UserError("corrupt", "several images or regions", "give one, or --kind all")
     from medray.imaging.corrupt_file import corrupt_file
 
     made = corrupt_file(
-        image, out, mask=mask, box=_box(box), kind=kind, sigma=sigma, seed=seed
+        images[0], out, mask=masks[0] if masks else None, box=boxes[0] if boxes else None,
+        kind=kind, seed=seed, **options,
     )  # fmt: skip
     typer.echo(f"{out}: {made.kind}")
 
@@ -175,6 +209,49 @@ def phantom_build(
     typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
 
 
+@data.command("import")
+def data_import(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="e.g. slake, mmedpo, trl")],
+    source: Annotated[str, typer.Argument(metavar="PATH", help="As it is distributed.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="F.parquet")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Of pairs; default: beside PATH.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of pairs that do not say theirs.")] = "",
+) -> None:
+    """A dataset, or pairs of another project, into one Parquet file."""
+    from medray.data.exchange import import_data
+
+    typer.echo(f"{out}: {import_data(kind, source, out, images=images, licence=licence)}")
+
+
+@data.command("check")
+def data_check(
+    file: Annotated[Path, typer.Argument(metavar="F.parquet")],
+    images: Annotated[bool, typer.Option(help="Read every image; or only look for it.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Counts, duplicates, unreadable images, leaks between splits, noise in the labels."""
+    import json
+
+    from medray.data.check import check_file
+
+    result = check_file(file, images=images)
+    typer.echo(json.dumps(result.as_json(), indent=1) if as_json else "\n".join(result.lines()))
+
+
+@data.command("export")
+def data_export(
+    file: Annotated[Path, typer.Argument(metavar="F.parquet")],
+    to: Annotated[str, typer.Option("--to", metavar="LAYOUT", help="trl or llama-factory.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT")],
+) -> None:
+    """Pairs into the layout of another trainer."""
+    from medray.data.exchange import export_pairs
+
+    typer.echo(f"{out}: {export_pairs(file, to, out)}")
+
+
 @bench.command("learner")
 def bench_learner(
     objective: Annotated[str, typer.Option(help="Any objective by its name.")] = "fire",
@@ -216,6 +293,25 @@ def bench_learner(
     typer.echo(json.dumps(result, indent=1)) if as_json else show_learner(result)
 
 
+@bench.command("edit")
+def bench_edit(
+    answers: Annotated[
+        Path | None, typer.Option(metavar="F.jsonl", help="Default: real ones, or built-in ones.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Of the image, pixels a side.")] = 512,
+    feather: Annotated[int, typer.Option(help="Pixels.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Timed, after a warm-up.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Corrupted images and edited answers per second of one core."""
+    import json
+
+    from medray.bench.edit import run_edit, show_edit
+
+    result = run_edit(answers=answers, size=size, feather=feather, repeats=repeats)
+    typer.echo(json.dumps(result, indent=1)) if as_json else show_edit(result)
+
+
 def _plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
     """The checked plan; the YAML is refused before anything heavy is imported."""
     from medray.config import load_config
@@ -226,9 +322,7 @@ def _plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
     return make_plan(parsed, resume=resume)
 
 
-def _box(text: str | None) -> tuple[int, int, int, int] | None:
-    if text is None:
-        return None
+def _box(text: str) -> tuple[int, int, int, int]:
     try:
         x0, y0, x1, y1 = (int(part) for part in text.split(","))
     except ValueError:

@@ -21,6 +21,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
+_MAY_HOLD_A_KEY = {("url",), ("api_key_env",)}  # by mistake: such a value is never shown
+
 
 class Section(BaseModel):
     """One section: immutable, closed, and strict about types (no "3" for 3)."""
@@ -59,7 +61,10 @@ class ModelConfig(Section):
 
 
 class DataConfig(Section):
-    kind: Literal["phantom", "vqa-rad", "jsonl"]
+    kind: Literal[
+        "phantom", "vqa-rad", "slake", "slake-zh", "pathvqa", "iu-xray", "mimic-cxr",
+        "mimic-cxr-jpg", "vgmed", "dicom", "jsonl", "parquet",
+    ]  # fmt: skip
     path: str | None = None  # phantom: written there first if it does not exist
     split: Literal["official", "image", "patient", "study"] = "image"
     heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, where split by group
@@ -76,16 +81,52 @@ class GeneratorConfig(Section):
 
 
 class EditorConfig(Section):
-    kind: Literal["findings"] = "findings"
+    kind: Literal["findings", "llm"] = "findings"
     replicas: PositiveInt = 1
     max_edit_fraction: Fraction = 0.5  # answers of fewer than four words are exempt
+    # Read by the kind "llm" only: any OpenAI-compatible chat endpoint.
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")] | None = None
+    model: str | None = None  # the name that the endpoint knows it by
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
+    timeout: float = Field(60.0, gt=0.0)  # seconds of one request, its repetitions included
+    retries: int = Field(3, ge=0)
+    concurrency: PositiveInt = 8  # requests at a time and editor
+    budget: PositiveInt | None = None  # requests of a run, shared out among the editors
+    cache: str | None = None  # a directory; null: every reply is asked for anew
+    judges: tuple[str, ...] = ()  # models that score relevance in turn; none: by severity
+    send_image: bool = False  # whether the endpoint is shown the image
+
+    @pydantic.model_validator(mode="after")
+    def _an_endpoint_is_named(self) -> EditorConfig:
+        if self.kind == "llm" and not (self.url and self.model):
+            raise ValueError("kind 'llm' needs url and model; name an endpoint and its model")
+        if self.budget is not None and self.budget < self.replicas:
+            raise ValueError("budget is below one request per editor; raise it")
+        return self
 
 
 class CorruptionConfig(Section):
-    kind: Literal["gaussian", "black", "blur"] = "gaussian"
-    sigma: float = Field(45.0, gt=0.0)  # on the 0–255 scale; blur: in pixels
+    kind: Literal[
+        "gaussian", "diffusion", "replacement", "black", "blur", "inpaint", "crop"
+    ] = "gaussian"  # fmt: skip
+    sigma: float = Field(45.0, gt=0.0)  # gaussian: on the 0–255 scale; blur: in pixels
     region: Literal["lesion", "lesion-or-whole", "whole", "none"] = "lesion"
+    labels: tuple[str, ...] | None = Field(None, min_length=1)  # of regions; null: all
+    feather: int = Field(0, ge=0, le=1000)  # pixels outside the region over which it fades
     whole_sigma: float = Field(12.0, gt=0.0)  # where the whole image is corrupted instead
+    step: int = Field(500, ge=1, le=1000)  # of diffusion
+    replacement_sigma: float = Field(10.0, gt=0.0)  # on the 0–255 scale
+    crop_scale: tuple[Fraction, Fraction] = (0.01, 0.2)  # least and most of the image's area
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_done(self) -> CorruptionConfig:
+        if self.kind == "inpaint" and self.region == "whole":
+            raise ValueError("inpaint needs surroundings: choose region lesion or lesion-or-whole")
+        if self.kind == "blur" and self.sigma > 1000.0:
+            raise ValueError("sigma of a blur is in pixels: at most 1000")
+        if not 0.0 < self.crop_scale[0] <= self.crop_scale[1]:
+            raise ValueError("crop_scale is (least, most), both above 0")
+        return self
 
 
 class ObjectiveConfig(BaseModel):
@@ -240,7 +281,8 @@ def _explain(error: pydantic.ValidationError, path: str) -> ConfigError:
         return ConfigError(f"{path}: {key}", "unknown key", _near_key(first["loc"]))
     if first["type"] == "missing":
         return ConfigError(f"{path}: {key}", "is missing", "add it")
-    value = "" if isinstance(first.get("input"), dict) else f" = {first.get('input')!r}"
+    hidden = isinstance(first.get("input"), dict) or first["loc"][-1:] in _MAY_HOLD_A_KEY
+    value = "" if hidden else f" = {first.get('input')!r}"
     reason = first["msg"].removeprefix("Value error, ")
     return ConfigError(
         f"{path}: {key}{value}", reason[:1].lower() + reason[1:], "correct the value"

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from medray.config import Config, DataConfig
 from medray.data.dataset import Dataset, open_dataset
+from medray.editing import EDITORS
 from medray.errors import ConfigError, DataError, ModelError
+from medray.imaging.regions import labelled
 from medray.objectives import Needs, find_objective
 from medray.policy.loading import ModelFacts, model_facts, reference_facts
 from medray.policy.tuning import check_adapter
@@ -78,6 +80,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
         check_adapter(Path(config.model.adapter), config.model.lora)
     objective = find_objective(config.objective.name)
     needs = objective.needs_for(objective.resolve(config.objective.hyperparameters))
+    EDITORS[config.editor.kind](config.editor)  # says here what it cannot work with
     run = RunDirectory(config.run_dir)
     if run.holds_run and not resume:
         raise ConfigError(
@@ -108,7 +111,8 @@ def _require_what_is_read(config: Config, needs: Needs, dataset: Dataset) -> Non
     """The objective must find what it reads: v', or other pairs in the batch."""
     where = f"objective.name = {config.objective.name}"
     region = config.corruption.region
-    known = region != "lesion" or any(case.regions for case in dataset.train)
+    labels = config.corruption.labels
+    known = region != "lesion" or any(labelled(case.regions, labels) for case in dataset.train)
     if needs.corrupt and not needs.stand_in and (region == "none" or not known):
         why = "corruption.region is none" if region == "none" else "no training case has a region"
         raise ConfigError(

@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 from medray.rundir import METRIC_KEYS
-from tests.running import ROOT, environment, launch
+from tests.running import ROOT, environment, launch, medray
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
@@ -123,3 +124,30 @@ def test_a_directory_that_holds_a_run_is_refused(quickstart):
     assert again.code == 2
     assert len(again.err.strip().splitlines()) == 1
     assert "already holds a run" in again.err
+
+
+def test_the_lesion_mattered_to_what_was_edited(quickstart):
+    """This policy looks: most of what was edited is less likely once the lesion is noised out."""
+    contrast = [row["visual_contrast"] for row in quickstart.ledger() if row["corrupted_sha256"]]
+    known = [value for value in contrast if value is not None]
+    assert len(known) > 100
+    assert sum(known) / len(known) > 0
+
+
+def test_the_trained_model_comes_out_and_can_be_trained_on(quickstart, tmp_path):
+    """`medray export`: the weights of the last checkpoint, in a directory that medray takes."""
+    from safetensors.torch import load_file
+
+    from medray.policy.loading import load_model
+
+    done = medray("export", str(quickstart.path), "-o", str(tmp_path / "model"))
+    assert done.returncode == 0, done.stderr
+    assert "merged model of step-000020" in done.stdout
+    sent = load_file(quickstart.path / "checkpoints" / "step-000020" / "weights.safetensors")
+    exported = load_model(tmp_path / "model", "bfloat16").state_dict()
+    assert len(sent) > 10
+    for name, tensor in sent.items():
+        assert torch.equal(exported[name], tensor), name
+    checked = medray("check", "configs/quickstart.yaml", f"model.path={tmp_path}/model",
+                     f"run.output={tmp_path}", "data.limit=6", "eval.n=2")  # fmt: skip
+    assert checked.returncode == 0, checked.stderr

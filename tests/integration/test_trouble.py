@@ -52,6 +52,7 @@ def test_bad_items_are_dropped_with_their_reasons(tmp_path):
 
     done = launch(
         tmp_path, "configs/quickstart.yaml", "data.kind=jsonl", f"data.path={data}",
+        "corruption.region=lesion-or-whole",
         "data.limit=null", "loop.steps=2", "loop.batch=11", *SMALL,
     )  # fmt: skip
     assert done.code == 0, done.err
