@@ -14,6 +14,8 @@ from medray.editing.negation import negate
 from medray.editing.segments import Segment, cut
 from medray.editing.text import Mention, Word, mentions, sentences
 
+_REACH = 4  # words from a number to what it counts: "two small left lung nodules"
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -38,7 +40,8 @@ class Statement:
     def values(self, attribute: str, *, negated: bool = False) -> frozenset[str]:
         """The values given for an attribute; "left" and "right" together are "both"."""
         found = {m.value for m in self.details if m.attribute == attribute and m.negated == negated}
-        return frozenset({"both"} if attribute == "side" and len(found) > 1 else found)
+        two_sided = attribute == "side" and ("both" in found or {"left", "right"} <= found)
+        return frozenset({"both"} if two_sided else found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ class Reading:
     """A text as read: its leading yes or no, its statements, and what it says of the study.
 
     `tail` is what follows a yes or no in the same sentence, [0, 0) for nothing; `body` runs
-    from the first word to the last.
+    from the first word to the last. `uncertain` are the statements under a hedge ("possible",
+    "cannot be excluded"): held apart, since they neither assert nor deny. `hedged`: the text has
+    a hedge at all.
     """
 
     text: str
@@ -57,6 +62,8 @@ class Reading:
     statements: tuple[Statement, ...]
     study: tuple[Mention, ...]
     n_words: int
+    uncertain: tuple[Statement, ...] = ()
+    hedged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +115,52 @@ def read(text: str, subject: str = "lesion") -> Reading:
     parts = sentences(text)
     word, word_span, tail = None, (0, 0), (0, 0)
     body = (parts[0][0].start, parts[-1][-1].end) if parts else (0, 0)
-    if parts and (spoken := _answer_word(parts[0], onto)) is not None:
-        word, word_span = spoken, (parts[0][0].start, parts[0][0].end)
-        tail = (parts[0][1].start, parts[0][-1].end) if parts[0][1:] else (0, 0)
-        parts = [p for p in (parts[0][1:], *parts[1:]) if p]
+    if parts and (spoken := _answer_word(first := _past_lead(parts[0], onto), onto)) is not None:
+        word, word_span = spoken, (first[0].start, first[0].end)
+        tail = (first[1].start, first[-1].end) if first[1:] else (0, 0)
+        parts = [p for p in (first[1:], *parts[1:]) if p]
     statements: list[Statement] = []
+    uncertain: list[Statement] = []
     study: list[Mention] = []
+    hedged = False
     alone = _alone(text, parts, subject, onto)
     for words in parts if alone is None else ():
         segments = cut(words, negate(words, mentions(text, words, onto), onto), onto)
         for segment in segments:
             made = _statement(text, words, segment, subject, onto)
-            statements += made
+            cues = [m for m in segment.mentions if m.attribute == "open"]
+            hedged = hedged or bool(cues)
+            under = made and any(_hedges(words, cue, made[0].head, onto) for cue in cues)
+            (uncertain if under else statements).extend(made)
             study += _study(segment, made, onto)
     said = (alone,) if alone else tuple(statements)
     n_words = sum(map(len, parts))
-    return Reading(text, word, word_span, tail, body, said, tuple(study), n_words)
+    return Reading(
+        text, word, word_span, tail, body, said, tuple(study), n_words, tuple(uncertain), hedged
+    )
+
+
+def _hedges(words: Sequence[Word], cue: Mention, head: Mention | None, onto: Ontology) -> bool:
+    """Whether a hedge reaches the finding: not past "but", nor back over a comma."""
+    if head is None:
+        return True
+    backwards = head.last < cue.first
+    between = (
+        words[head.last + 1 : cue.first + 1] if backwards else words[cue.last + 1 : head.first]
+    )
+    return not any(
+        word.text in onto.language["breaks"] or (backwards and word.after_comma) for word in between
+    )
+
+
+def _past_lead(words: tuple[Word, ...], onto: Ontology) -> tuple[Word, ...]:
+    """A sentence without "The answer is", where more follows."""
+    said = [word.text for word in words]
+    for lead in onto.language["answer_leads"]:
+        length = len(lead.split())
+        if said[:length] == lead.split() and words[length:]:
+            return words[length:]
+    return words
 
 
 def _answer_word(words: Sequence[Word], onto: Ontology) -> bool | None:
@@ -163,8 +200,6 @@ def _statement(
 ) -> list[Statement]:
     """The statement a segment makes, if it makes one."""
     found = segment.mentions
-    if any(m.attribute == "open" for m in found):
-        return []
     sentence = (words[0].start, words[-1].end)
     place = (words[segment.first].start, words[segment.last].end, sentence, text[slice(*sentence)])
     details = tuple(
@@ -174,19 +209,31 @@ def _statement(
     head = next((m for m in segment.heads if m.attribute == "kind"), None)
     specific = (m for m in segment.heads if m.attribute == "kind")
     head = next((m for m in specific if not onto.findings[m.value].generic), head)
+    details = tuple(m for m in details if _belongs(m, head))
     if head is not None:
         if head.negated and _narrow(words, segment, head, onto):
             return []
         return [Statement("lesion", not head.negated, head, details, *place)]
     clear = next((m for m in segment.heads if m.attribute == "clear"), None)
     if clear is not None:
-        return [Statement("lesion", clear.negated, replace(clear, attribute="kind"), (), *place)]
+        polarity = clear.negated != (clear.form == "not")
+        sides = tuple(m for m in details if m.attribute == "side")
+        return [Statement("lesion", polarity, replace(clear, attribute="kind"), sides, *place)]
     state = _heart_state(segment, subject)
     if state is not None:
         return [Statement("heart", True, state, (), *place)]
     if details and subject == "lesion" and not segment.heads:
         return [Statement("lesion", True, None, details, *place)]
     return []
+
+
+def _belongs(mention: Mention, head: Mention | None) -> bool:
+    """Numbers count what they stand before, and an organ is a site where a finding is named."""
+    if mention.attribute == "number":
+        return head is not None and 0 < head.first - mention.last <= _REACH
+    if mention.attribute == "site":
+        return head is not None and not head.first <= mention.first <= head.last
+    return True
 
 
 def _narrow(words: Sequence[Word], segment: Segment, head: Mention, onto: Ontology) -> bool:

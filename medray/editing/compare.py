@@ -13,6 +13,9 @@ from medray.editing.claims import Statement
 from medray.editing.lexicon import Ontology, ontology
 from medray.editing.text import Mention
 
+# "No acute infarct" leaves a chronic one open, "no nodule on the left" one on the right.
+_APART = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -32,8 +35,13 @@ class Outcome:
     wanted: Mention | None = None
 
 
-def compare_statements(said: Sequence[Statement], known: Sequence[Statement]) -> list[Outcome]:
-    """All comparisons of an answer's statements with the known ones."""
+def compare_statements(
+    said: Sequence[Statement], known: Sequence[Statement], *, all_named: bool = False
+) -> list[Outcome]:
+    """All comparisons of an answer's statements with the known ones.
+
+    `all_named`: the question asks what is found, so the known findings are all there are.
+    """
     onto = ontology()
     outcomes: list[Outcome] = []
     for statement in said:
@@ -42,7 +50,7 @@ def compare_statements(said: Sequence[Statement], known: Sequence[Statement]) ->
         elif not statement.polarity:
             outcomes += _denial(statement, known, onto)
         else:
-            outcomes += _lesion(statement, said, known, onto)
+            outcomes += _lesion(statement, said, known, onto, all_named)
     return outcomes
 
 
@@ -101,6 +109,7 @@ def _lesion(
     said: Sequence[Statement],
     known: Sequence[Statement],
     onto: Ontology,
+    all_named: bool,
 ) -> list[Outcome]:
     """An asserted finding: matched with the known finding it fits best, or denied, or neither."""
     facts = [k for k in known if k.subject == "lesion"]
@@ -112,19 +121,36 @@ def _lesion(
         return [*_named(statement, matching[best], onto), *choices[best]]
     in_sentence = [s for s in said if s.sentence == statement.sentence and s.polarity]
     alone = not any(_same_finding(s, k, onto) for s in in_sentence for k in present)
+    denied = [k for k in facts if _denies(k, statement, onto)]
+    # what the reference spells out goes before the guess that one finding was taken for another
+    named = [k for k in denied if k.core and k.head and not onto.findings[k.head.value].generic]
+    if named:
+        return [_presence(False, statement, named[0])]
     kinds = {k.head.value for k in present if k.head}
-    if len(kinds) == 1 and alone and statement.head:
+    kin = {kind for kind in kinds if _kin(statement, kind, onto)}
+    kinds = kin if len(kinds) > 1 and len(kin) == 1 else kinds
+    if (len(kinds) == 1 or (kinds and all_named)) and alone and statement.head:
         # several known statements of one kind: the one that was written out serves best
-        fact = next((k for k in present if k.head and k.core), present[0])
+        named = [k for k in present if k.head and k.head.value in kinds]
+        fact = next((k for k in named if k.core), named[0])
         wrong = Outcome(False, "kind", "kind", statement, statement.head, fact, fact.head)
         return [wrong, *_details(statement, fact, onto)]
-    for fact in facts:
-        if fact.polarity or fact.head is None or statement.head is None:
-            continue
-        denies = onto.covers(fact.head.value, statement.head.value)
-        if denies and not _elsewhere(statement, fact):
-            return [_presence(False, statement, fact)]
-    return []
+    return [_presence(False, statement, denied[0])] if denied else []
+
+
+def _denies(fact: Statement, statement: Statement, onto: Ontology) -> bool:
+    """Whether a known denial is about an asserted finding."""
+    if fact.polarity or fact.head is None or statement.head is None:
+        return False
+    return onto.covers(fact.head.value, statement.head.value) and not _elsewhere(statement, fact)
+
+
+def _kin(statement: Statement, kind: str, onto: Ontology) -> bool:
+    """Whether two kinds are of one narrower class: an epidural and a subdural hematoma."""
+    if statement.head is None:
+        return False
+    shared = onto.findings[statement.head.value].covered_by & onto.findings[kind].covered_by
+    return any(not onto.findings[ident].generic for ident in shared)
 
 
 def _same_finding(one: Statement, other: Statement, onto: Ontology) -> bool:
@@ -134,8 +160,8 @@ def _same_finding(one: Statement, other: Statement, onto: Ontology) -> bool:
 
 
 def _elsewhere(one: Statement, other: Statement) -> bool:
-    """Whether the two speak of different places, so that both may be so."""
-    for name in ("side", "zone", "lobe"):
+    """Whether the two speak of different places or times, so that both may be so."""
+    for name in _APART:
         here, there = one.values(name), other.values(name)
         if here and there and not here & there and "both" not in here | there:
             return True
@@ -167,7 +193,8 @@ def _details(statement: Statement, fact: Statement, onto: Ontology) -> list[Outc
         mention = next(m for m in statement.details if m.attribute == name)
         wanted = next((m for m in fact.details if m.attribute == name and not m.negated), None)
         if said and known:
-            agrees = bool(said & known)
+            related = onto.attributes[name].related
+            agrees = any(related(a, b) for a in said for b in known)
         elif said and known_not:
             if not said <= known_not:
                 continue

@@ -90,9 +90,10 @@ def proposition(question: str) -> Proposition | None:
         "or" in said and _offers_choice(found, onto)
     ):
         return None
-    if len(reading.statements) == 1:
-        return _of_statement(replace(reading.statements[0], core=""), said, question, onto)
-    if reading.statements:
+    stated = (*reading.statements, *reading.uncertain)  # "Could this be a nodule?" asks for one
+    if len(stated) == 1:
+        return _of_statement(replace(stated[0], core=""), said, question, onto)
+    if stated:
         return None
     asked = [m for m in reading.study if m.attribute not in ("organ", "count")]
     if len({m.attribute for m in asked}) == 1:
@@ -106,17 +107,28 @@ def asks_for(question: str, attribute: str) -> bool:
     return any(f" {phrase} " in low for phrase in ontology().attributes[attribute].short_only)
 
 
+def asks_what(question: str) -> bool:
+    """Whether the question asks which findings there are."""
+    words = {w.text for s in sentences(question) for w in s}
+    language = ontology().language["questions"]
+    return bool(words & set(language["what"])) and bool(words & set(language["found"]))
+
+
 def _of_statement(
     statement: Statement, said: set[str], question: str, onto: Ontology
 ) -> Proposition | None:
     if statement.subject == "heart":
         return Proposition("heart", statement)
     attributes = list(dict.fromkeys(m.attribute for m in statement.details))
+    if len(attributes) > 1:  # "in the left kidney" asks for the side
+        attributes = [name for name in attributes if name != "site"]
     if statement.head is None:
         return Proposition(attributes[0], statement) if len(attributes) == 1 else None
     definite = question[: statement.head.start].lower().rstrip().endswith("the")
-    presence = bool(said & set(onto.language["questions"]["presence"])) and not definite
-    if presence or not attributes:
+    asks_presence = bool(said & set(onto.language["questions"]["presence"]))
+    if definite and not attributes and not asks_presence and statement.head.form != "":
+        return None  # "Is the mass homogeneous?": a no does not deny the mass
+    if (asks_presence and not definite) or not attributes:
         return Proposition("presence", statement)
     return Proposition(attributes[0], statement) if len(attributes) == 1 else None
 

@@ -23,14 +23,14 @@ class FindingsEditor:
 
     What it returns has been judged again: a corrected answer is right, a wrong variant is
     wrong. Where that fails, or nothing can be compared, it abstains and says why:
-    empty-answer, not-comparable, cannot-rewrite, no-variant.
+    empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant.
 
     >>> FindingsEditor().edit("Which side?", "Left", "Right", seed=0).text
     'Left'
     """
 
     name = "findings"
-    version = "1"
+    version = "2"
 
     def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
         """Judge the answer against the reference, and make the other side of the pair."""

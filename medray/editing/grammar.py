@@ -1,4 +1,4 @@
-"""Small surgery on English: case, articles, denying a clause and taking a denial back."""
+"""Small surgery on English: case, articles, and the phrases that tell the state of the heart."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from dataclasses import replace
 
 from medray.editing.base import Replacement
 from medray.editing.lexicon import ontology
-
-_COPULA = re.compile(r"\b(is|are|was|were)\b", re.IGNORECASE)
-_THERE = re.compile(r"\bthere\s+(?:is|are|was|were)\s+", re.IGNORECASE)
-_ARTICLE = re.compile(r"\b(an?|any|some)\s+((?:[\w'-]+\s+){0,4})$", re.IGNORECASE)
-_NO = re.compile(r"\bno\s+(\S+)", re.IGNORECASE)
-_NOT = re.compile(r"\b(is|are|was|were)(\s+not\b|n['’]t\b)", re.IGNORECASE)
 
 
 def match_case(old: str, new: str) -> str:
@@ -89,47 +83,6 @@ def trimmed(answer: str, start: int, end: int, new: str) -> tuple[int, int, str]
     if tail and text.endswith(tail):
         end, text = end - len(tail), text[: len(text) - len(tail)]
     return start, end, text
-
-
-def deny(answer: str, start: int, end: int, head_start: int | None) -> tuple[int, int, str] | None:
-    """How the clause [start, end) is made to deny what it asserts; None where that is not clear.
-
-    `head_start` is where its finding is named, if it names one.
-    """
-    clause = answer[start:end]
-    there = _THERE.search(clause)
-    if head_start is not None:
-        given = _ARTICLE.search(answer[start:head_start])
-        if given and not _COPULA.search(given.group(2)):
-            place = start + given.start(1)
-            return place, place + len(given.group(1)), match_case(given.group(1), "no")
-    if there:
-        return start + there.end(), start + there.end(), "no "
-    if copula := _COPULA.search(clause):
-        place = start + copula.end()
-        return place, place, " not"
-    if head_start is not None and not re.search(r"\bthe\s", clause[: head_start - start], re.I):
-        first = re.match(r"\S+", clause)
-        if first:
-            new = f"{match_case(first.group(), 'no')} {lower_first(first.group())}"
-            return start, start + first.end(), new
-    return None
-
-
-def affirm(answer: str, start: int, end: int, singular: bool) -> tuple[int, int, str] | None:
-    """How a denying clause is made to assert; `singular`: its finding takes an article."""
-    clause = answer[start:end]
-    if denied := _NOT.search(clause):
-        return start + denied.start(2), start + denied.end(2), ""
-    if (no := _NO.search(clause)) is None:
-        return None
-    place, following = start + no.start(), start + no.start(1)
-    rest = answer[following:end]
-    capital = answer[place] == "N"
-    if rest.lower().startswith(("evidence of", "sign")) or not singular:
-        first = rest[:1].upper() if capital else rest[:1]
-        return place, following + 1, first
-    return place, place + 2, match_case(answer[place : place + 2], article(rest))
 
 
 def heart_phrase(answer: str, start: int, end: int, value: str) -> tuple[int, int, str] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medray.editing.claims import Reading, read, subject_of
 from medray.editing.compare import Outcome, compare_statements, compare_study
-from medray.editing.facts import Facts, asks_for
+from medray.editing.facts import Facts, asks_for, asks_what
 from medray.editing.lexicon import ontology, phrase_words
 from medray.editing.text import Mention
 from medray.records import VerdictName
@@ -35,16 +36,45 @@ def judge(answer: str, known: Facts) -> Judgement:
         return Judgement("abstain", reading, (), "empty-answer")
     same = same_words(answer, known.reference.text)
     outcomes = _word(reading, known)
-    outcomes += compare_statements(reading.statements, known.statements)
+    all_named = known.word is None and asks_what(known.question)
+    outcomes += compare_statements(reading.statements, known.statements, all_named=all_named)
     said, told = (_comparable(study, reading, known) for study in (reading.study, known.study))
     outcomes += compare_study(said, told, ontology())
     if same:  # a text that contradicts itself is not held against its repetition
         outcomes = [outcome for outcome in outcomes if outcome.agrees]
     if any(not outcome.agrees for outcome in outcomes):
         return Judgement("wrong", reading, tuple(outcomes))
+    if outcomes and not same and _only_the_side(outcomes, answer, known):
+        return Judgement("abstain", reading, (), "not-comparable")
     if outcomes or same:
         return Judgement("right", reading, tuple(outcomes))
-    return Judgement("abstain", reading, (), "not-comparable")
+    reason = "uncertain" if _hinges_on_a_hedge(reading, known) else "not-comparable"
+    return Judgement("abstain", reading, (), reason)
+
+
+def _hinges_on_a_hedge(reading: Reading, known: Facts) -> bool:
+    """Whether a verdict was possible if what one side calls possible were said plainly."""
+    told = known.reference.uncertain
+    if compare_statements(reading.uncertain, (*known.statements, *told)):
+        return True
+    if reading.hedged and reading.word is None and known.word is not None:
+        return True
+    word = reading.word is not None and known.reference.hedged and known.word is None
+    return word or bool(compare_statements(reading.statements, told))
+
+
+def _only_the_side(outcomes: Sequence[Outcome], answer: str, known: Facts) -> bool:
+    """Whether a short reference names a place that an answer agrees with in its side only.
+
+    "Left adrenal gland" is not "left kidney" for being on the left.
+    """
+    if known.word is not None or not is_short(known.reference):
+        return False
+    if any(o.attribute != "side" for o in outcomes):
+        return False
+    plain = set(ontology().language["side_words"])
+    named, said = set(phrase_words(known.reference.text)) - plain, set(phrase_words(answer))
+    return bool(named) and not named & said and bool(said - plain)
 
 
 def same_words(one: str, other: str) -> bool:
@@ -71,7 +101,16 @@ def _word(reading: Reading, known: Facts) -> list[Outcome]:
 def _comparable(study: tuple[Mention, ...], reading: Reading, known: Facts) -> list[Mention]:
     """Leaves out the loose attributes, except between short phrases or where asked for."""
     short = is_short(reading) and is_short(known.reference)
-    return [m for m in study if short or _asked(m, known.question)]
+    named = [m for m in study if not names_the_picture(m, study)]
+    told = named if any(m.attribute == "organ" for m in named) else study
+    return [m for m in told if short or _asked(m, known.question)]
+
+
+def names_the_picture(mention: Mention, study: Sequence[Mention]) -> bool:
+    """The chest of "the chest X-ray shows the heart": part of the picture's name."""
+    return mention.attribute == "organ" and any(
+        m.attribute == "modality" and 0 < m.start - mention.end <= 1 for m in study
+    )
 
 
 def _asked(mention: Mention, question: str) -> bool:

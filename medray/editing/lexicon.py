@@ -46,7 +46,12 @@ class Attribute:
 
     def related(self, one: str, other: str) -> bool:
         """Whether both may be said at once: equal, or one a part of the other."""
-        return one == other or one in self.part_of[other] or other in self.part_of[one]
+        none: frozenset[str] = frozenset()
+        return (
+            one == other
+            or one in self.part_of.get(other, none)
+            or other in self.part_of.get(one, none)
+        )
 
     def other(self, value: str) -> str | None:
         """What "not `value`" means where only two values are possible."""
@@ -78,11 +83,8 @@ class Ontology:
         return general == kind or general in self.findings[kind].covered_by
 
     def compatible(self, one: str, other: str) -> bool:
-        """Whether both can be said of one finding: the same kind, or one names no kind."""
-        if one == other:
-            return True
-        generic = self.findings[one].generic or self.findings[other].generic
-        return generic and (self.covers(one, other) or self.covers(other, one))
+        """Whether both can be said of one finding: the same kind, or one the wider word."""
+        return self.covers(one, other) or self.covers(other, one)
 
 
 @functools.cache
@@ -192,6 +194,8 @@ def _attribute_phrases(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Ent
 def _language_phrases(language: Mapping[str, Any]) -> Iterator[tuple[str, Entry]]:
     for kind, phrases in language["nothing_found"].items():
         yield from ((phrase, Entry("clear", kind)) for phrase in phrases)
+    for kind, phrases in language["something_found"].items():
+        yield from ((phrase, Entry("clear", kind, "not")) for phrase in phrases)
     for value, phrases in language["negation"].items():
         yield from ((phrase, Entry("negation", value)) for phrase in phrases)
     for attribute, source in (("open", "open"), ("ignored", "ignored")):

@@ -31,9 +31,17 @@ def negate(words: Sequence[Word], found: Sequence[Mention], onto: Ontology) -> l
                 denied |= {id(m) for m in segment.heads if m.last < cue.first}
                 denied |= _listed_before(words, segments, index, onto)
             else:
-                denied |= {id(m) for m in segment.mentions if m.first > cue.last}
+                end = _reach(words, cue, segment, onto)
+                denied |= {id(m) for m in segment.mentions if cue.last < m.first < end}
                 carried = carried or (cue.value == "before" and bool(segment.heads))
     return [replace(m, negated=True) if id(m) in denied else m for m in found]
+
+
+def _reach(words: Sequence[Word], cue: Mention, segment: Segment, onto: Ontology) -> int:
+    """The word at which a denial ends: "not a CT but an MRI" denies the CT only."""
+    breaks = onto.language["breaks"]
+    inside = range(cue.last + 1, segment.last + 1)
+    return next((i for i in inside if words[i].text in breaks), segment.last + 1)
 
 
 def _carries(words: Sequence[Word], segment: Segment, onto: Ontology) -> bool:

@@ -1,26 +1,33 @@
 """From contradictions to replacements: only what is wrong, in the answer's own words.
 
-Three ways, from the smallest to the widest: the value alone; the clause, by the reference's
-clause; for short answers, the answer. The caller takes the first that reads right again.
+Four ways, from the smallest to the widest: the value alone; the clause, by the reference's
+clause; for short answers, the answer; of a yes/no sentence that cannot be mended, the yes or no.
+The caller takes the first that reads right again.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from medray.editing.base import Replacement
 from medray.editing.claims import Reading, Statement
 from medray.editing.compare import Outcome
+from medray.editing.counting import recount
 from medray.editing.facts import Facts
-from medray.editing.grammar import affirm, deny, heart_phrase, lower_first, match_case, trimmed
-from medray.editing.judge import Judgement, is_short
+from medray.editing.grammar import heart_phrase, lower_first, match_case, trimmed
+from medray.editing.judge import Judgement, is_short, names_the_picture
 from medray.editing.lexicon import ontology, phrase_words
+from medray.editing.merging import asides, one_per_word
+from medray.editing.polarity import affirm, deny, turn_opposite
 from medray.editing.rename import rename
 from medray.editing.text import Mention
 
 Place = tuple[int, int, str]
 _T = TypeVar("_T")
+_HANGING = re.compile(r"\s+(without|but no)\b")
+_DENIAL = re.compile(r"\b(?:no|not|nor|without|absent)\b|n['’]t\b", re.IGNORECASE)
 
 
 class CannotRewrite(Exception):
@@ -29,7 +36,7 @@ class CannotRewrite(Exception):
 
 def candidates(judgement: Judgement, known: Facts) -> Iterator[list[Replacement]]:
     """Ways to resolve all contradictions of a wrong answer, the smallest first."""
-    for way in (_by_value, _by_clause, _as_a_whole):
+    for way in (_by_value, _by_clause, _as_a_whole, _word_alone):
         try:
             yield way(judgement, known)
         except CannotRewrite:
@@ -73,6 +80,29 @@ def _as_a_whole(judgement: Judgement, known: Facts) -> list[Replacement]:
     return [_replacement((start, end, new), judgement.conflicts[0])]
 
 
+def _word_alone(judgement: Judgement, known: Facts) -> list[Replacement]:
+    """The yes or no without the rest of its sentence; what else is wrong, by value."""
+    reading = judgement.answer
+    first = next((o for o in judgement.conflicts if o.attribute == "word"), None)
+    start, end = reading.word_span[0], reading.tail[1]
+    if first is None or end <= start:
+        raise CannotRewrite
+    if len(phrase_words(reading.text[start:end])) > reading.n_words / 2 + 1:
+        raise CannotRewrite  # nothing much of the answer would be left
+    new = match_case(reading.text[slice(*reading.word_span)], "yes" if known.word else "no")
+    found = [_replacement((start, end, new), first)]
+    for outcomes in _by_statement(o for o in judgement.conflicts if o is not first):
+        statement, mention = outcomes[0].statement, outcomes[0].mention
+        place = statement.start if statement else mention.start if mention else end
+        if place < end:
+            continue
+        if statement is None:
+            found += _study(judgement, outcomes[0], known)
+        else:
+            found += _statement(reading, statement, outcomes, known)
+    return found
+
+
 def _by_statement(conflicts: Iterable[Outcome]) -> list[list[Outcome]]:
     """Conflicts of one statement together; those of no statement by themselves."""
     groups: dict[object, list[Outcome]] = {}
@@ -88,20 +118,31 @@ def _word(judgement: Judgement, outcome: Outcome, known: Facts) -> list[Replacem
     start, end = reading.word_span
     new = match_case(reading.text[start:end], "yes" if known.word else "no")
     found = [_replacement((start, end, new), outcome)]
-    if reading.tail == (0, 0) or _seen_to(judgement):
+    if reading.tail == (0, 0) or _seen_to(judgement, known):
         return found
-    change = (
-        affirm(reading.text, *reading.tail, _takes_article(reading.statements))
-        if known.word
-        else deny(reading.text, *reading.tail, _first_head(reading))
-    )
+    if known.word:
+        change = affirm(reading.text, *reading.tail, _takes_article(reading.statements))
+        change = change or turn_opposite(known.question, reading.text, *reading.tail)
+    else:
+        head, about = _first_head(reading), _asked_of(reading, known)
+        change = deny(reading.text, *reading.tail, head, about)
     return [*found, _replacement(_sure(change), outcome)]
 
 
-def _seen_to(judgement: Judgement) -> bool:
-    """Whether the rest of the yes/no sentence was compared with the facts itself."""
+def _asked_of(reading: Reading, known: Facts) -> int | None:
+    """Where the answer names what the question asks to be affirmed of the study."""
+    asked = known.proposition.study if known.proposition else None
+    same = (m for m in reading.study if asked and m.value == asked.value)
+    return next((m.start for m in same if reading.tail[0] <= m.start < reading.tail[1]), None)
+
+
+def _seen_to(judgement: Judgement, known: Facts) -> bool:
+    """Whether the rest of the yes/no sentence was compared with the facts itself.
+
+    Where the question is not understood, an agreement there is about something else.
+    """
     start, end = judgement.answer.tail
-    for outcome in judgement.outcomes:
+    for outcome in judgement.outcomes if known.proposition else judgement.conflicts:
         place = outcome.mention.start if outcome.mention else -1
         if outcome.statement is not None and start <= outcome.statement.start < end:
             return True
@@ -121,11 +162,23 @@ def _study(judgement: Judgement, outcome: Outcome, known: Facts) -> list[Replace
         if reading.word is None:
             raise CannotRewrite
         return []  # denied with the yes or no it depends on
+    if outcome.attribute == "count":
+        for statement in reading.statements:
+            if outcome.mention and statement.head and _counted(statement, outcome.mention):
+                places = recount(reading.text, statement, outcome.mention, outcome.wanted)
+                return [_replacement(place, outcome) for place in places]
     told = outcome.wanted.surface in known.reference.text and known.reference.n_words > 1
     if attribute.short_only and told and is_short(reading) and is_short(known.reference):
         raise CannotRewrite  # "left kidney" and "head of the pancreas" share no frame
-    said = [m for m in reading.study if m.attribute == outcome.attribute]
-    return _values(said, outcome)
+    study = reading.study
+    said = [m for m in study if m.attribute == outcome.attribute]
+    said = [m for m in said if not names_the_picture(m, study)] or said
+    kept, extra = asides(reading.text, said)
+    return [*_values(kept, outcome), *(_replacement(place, outcome) for place in extra)]
+
+
+def _counted(statement: Statement, mention: Mention) -> bool:
+    return any(m.attribute == "number" and m.start == mention.start for m in statement.details)
 
 
 def _statement(
@@ -146,14 +199,18 @@ def _statement(
         found += [_replacement(place, renamed) for place in places]
     for outcome in outcomes:
         if outcome.attribute == "presence":
-            found.append(_presence(reading, statement, outcome))
+            found += _presence(reading, statement, outcome)
         elif outcome.attribute == "heart":
             value = outcome.wanted.value if outcome.wanted else ""
             place = heart_phrase(reading.text, statement.start, statement.end, value)
+            if place is None:  # "does not show an enlarged heart"
+                place = affirm(reading.text, statement.start, statement.end, singular=True)
             found.append(_replacement(_sure(place), outcome))
+            if value == "normal" and found[-1].text.lower().startswith("no "):
+                found += _hanging(reading.text, statement, outcome)
         elif outcome is not renamed and outcome.attribute not in dropped:
             found += _detail(reading, statement, outcome)
-    return found
+    return one_per_word(found, {o.attribute: o.wanted.value for o in outcomes if o.wanted})
 
 
 def _detail(reading: Reading, statement: Statement, outcome: Outcome) -> list[Replacement]:
@@ -161,23 +218,33 @@ def _detail(reading: Reading, statement: Statement, outcome: Outcome) -> list[Re
     if outcome.wanted is None:
         place = deny(reading.text, statement.start, statement.end, None)
         return [_replacement(_sure(place), outcome)]
-    if said[0].negated:
+    if outcome.attribute == "number":
+        places = recount(reading.text, statement, said[0], outcome.wanted)
+        return [_replacement(place, outcome) for place in places]
+    if all(m.negated for m in said):
         place = affirm(reading.text, statement.start, statement.end, singular=True)
         return [_replacement(_sure(place), outcome)]
     return _values(said, outcome)
 
 
 def _values(said: list[Mention], outcome: Outcome) -> list[Replacement]:
-    """Every mention of a wrong value, by the wanted value in the same form."""
+    """Every mention of a wrong value, by the wanted value in the same form.
+
+    "On the right, not on the left": where the wanted value is what is denied, the two swap.
+    """
     wanted = outcome.wanted
     assert wanted is not None
-    if len({m.value for m in said}) != 1:
+    wrong = {m.value for m in said if not m.negated}
+    if len(wrong) != 1:
         raise CannotRewrite
     attribute = ontology().attributes[wanted.attribute]
     found = []
     for m in said:
-        new = attribute.forms.get(wanted.value, {}).get(m.form)
-        if wanted.form == m.form and not (new and new[:2].isupper()):
+        if m.negated and m.value != wanted.value:
+            continue
+        value = next(iter(wrong)) if m.negated else wanted.value
+        new = attribute.forms.get(value, {}).get(m.form)
+        if wanted.form == m.form and not m.negated and not (new and new[:2].isupper()):
             new = lower_first(wanted.surface)
         if new is None:
             raise CannotRewrite
@@ -185,17 +252,65 @@ def _values(said: list[Mention], outcome: Outcome) -> list[Replacement]:
     return found
 
 
-def _presence(reading: Reading, statement: Statement, outcome: Outcome) -> Replacement:
+def _presence(reading: Reading, statement: Statement, outcome: Outcome) -> list[Replacement]:
     """A finding that is not there, or one that is there and was denied."""
-    if outcome.against and outcome.against.core and _has_own_clause(reading, statement):
-        return _clause(reading, outcome)
-    head = statement.head
+    whole = bool(outcome.against and outcome.against.core and _has_own_clause(reading, statement))
+    if whole and not _in_place(reading, statement, outcome):
+        return [_clause(reading, outcome)]
+    try:
+        return _turned(reading, statement, outcome)
+    except CannotRewrite:
+        if not whole:
+            raise
+        return [_clause(reading, outcome)]
+
+
+def _in_place(reading: Reading, statement: Statement, outcome: Outcome) -> bool:
+    """Whether a clause is better turned in its own words than replaced by the reference's."""
+    against, together = outcome.against, _together(reading, statement)
+    assert against is not None
+    if statement.head and statement.head.form == "" and statement.values("side"):
+        return True
+    if len(together) > 1 or (against.start, against.end) != against.sentence:
+        return True
+    head = against.head
+    spelled = head is not None and head.form in ("singular", "plural")
+    generic = spelled and head is not None and ontology().findings[head.value].generic
+    return statement.polarity and spelled and not generic
+
+
+def _turned(reading: Reading, statement: Statement, outcome: Outcome) -> list[Replacement]:
+    """The clause in its own words, asserting what it denied or denying what it asserted."""
+    head, text = statement.head, reading.text
     if statement.polarity:
-        place = deny(reading.text, statement.start, statement.end, head.start if head else None)
-    else:
-        singular = _takes_article([statement])
-        place = affirm(reading.text, statement.start, statement.end, singular)
-    return _replacement(_sure(place), outcome)
+        place = deny(text, statement.start, statement.end, head.start if head else None)
+        found = [_replacement(_sure(place), outcome)]
+        return [*found, *_hanging(text, statement, outcome)]
+    sides = [m for m in statement.details if m.attribute == "side"]
+    other = ontology().attributes["side"].other(sides[0].value) if len(sides) == 1 else None
+    if head and head.form == "" and other:  # "the left lung is clear", and it is the right one
+        new = ontology().attributes["side"].forms[other].get(sides[0].form)
+        place = (sides[0].start, sides[0].end, match_case(sides[0].surface, _sure(new)))
+        return [_replacement(place, outcome)]
+    following = [s for s in _together(reading, statement) if s.start > statement.start]
+    if any(not s.polarity and not _DENIAL.search(text[s.start : s.end]) for s in following):
+        raise CannotRewrite  # "no mass or nodule": the denial is shared
+    place = affirm(text, statement.start, statement.end, _takes_article([statement]))
+    return [_replacement(_sure(place), outcome)]
+
+
+def _hanging(text: str, statement: Statement, outcome: Outcome) -> list[Replacement]:
+    """ "No effusion without nodule": the denial that follows one that is new hangs on it."""
+    hanging = _HANGING.match(text, statement.end)
+    if hanging is None:
+        return []
+    new = "or" if hanging.group(1) == "without" else "and no"
+    return [_replacement((*hanging.span(1), new), outcome)]
+
+
+def _together(reading: Reading, statement: Statement) -> list[Statement]:
+    """The statements of one sentence."""
+    return [s for s in reading.statements if s.sentence == statement.sentence]
 
 
 def _has_more(statement: Statement, against: Statement | None) -> bool:
@@ -230,7 +345,7 @@ def _clause(reading: Reading, outcome: Outcome) -> Replacement:
 
 def _has_sentence(reading: Reading, statement: Statement) -> bool:
     """Whether a sentence says nothing else: one statement, or a list of denials."""
-    together = [s for s in reading.statements if s.sentence == statement.sentence]
+    together = _together(reading, statement)
     return len(together) == 1 or not any(s.polarity for s in together)
 
 

@@ -54,11 +54,12 @@ def _boundary(words: Sequence[Word], before: Mention, after: Mention, onto: Onto
     between = range(before.last + 1, after.first + 1)
     denials = [phrase.split()[0] for phrase in onto.language["negation"]["before"]]
     connectors = {*onto.language["connectors"], *denials}
+    hedges = onto.language["open"]
     joined = [i for i in between if words[i].text in connectors]
     if joined:
         # "with no", "and without": the clause begins at the first of adjoining connectors
         start = joined[-1]
-        while start - 1 in joined:
+        while start - 1 in joined or (start - 1 > before.last and words[start - 1].text in hedges):
             start -= 1
         return start
     commas = [i for i in between if words[i].after_comma]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from medray.editing.lexicon import WORD, Ontology
 
+_NUMBERS = ("count", "number")  # the 2 of "2 cm" counts nothing
 _INSIDE_PHRASE = frozenset(" \t-‐‑'’")
 
 
@@ -68,6 +69,7 @@ def mentions(text: str, words: Sequence[Word], onto: Ontology) -> list[Mention]:
     A phrase with several meanings gives several mentions of the same words.
     """
     found = list(_patterns(text, words, onto))
+    measured = {i for m in found for i in range(m.first, m.last + 1)}
     index = 0
     while index < len(words):
         length = _longest(words, index, onto)
@@ -78,6 +80,7 @@ def mentions(text: str, words: Sequence[Word], onto: Ontology) -> list[Mention]:
             found += [
                 Mention(e.attribute, e.value, e.form, start, end, index, last, text[start:end])
                 for e in onto.entries[key]
+                if e.attribute not in _NUMBERS or index not in measured
             ]
         index += max(1, length)
     return sorted(found, key=lambda m: (m.first, m.last))
@@ -99,12 +102,12 @@ def _patterns(text: str, words: Sequence[Word], onto: Ontology) -> Iterator[Ment
         if attribute.pattern is None:
             continue
         for match in attribute.pattern.finditer(text, words[0].start, words[-1].end):
-            inside = [
-                i for i, w in enumerate(words) if match.start() < w.end and w.start < match.end()
-            ]
-            millimetres = float(match.group(1)) * (10 if match.group(2).lower() == "cm" else 1)
+            start, end = match.start("number"), match.end()
+            inside = [i for i, w in enumerate(words) if start < w.end and w.start < end]
+            unit = (match.groupdict().get("unit") or "").lower()
+            number = float(match["number"]) * (10 if unit.startswith("c") else 1)
+            value = f"{number:g} mm" if unit else f"{number:g}"
             if inside:
                 yield Mention(
-                    attribute.name, f"{millimetres:g} mm", "", match.start(), match.end(),
-                    inside[0], inside[-1], match.group(),
-                )  # fmt: skip
+                    attribute.name, value, "", start, end, inside[0], inside[-1], text[start:end]
+                )

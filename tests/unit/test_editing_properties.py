@@ -17,19 +17,30 @@ QUESTIONS = (
     "Describe the chest radiograph.", "Is there a nodule?", "Is the lesion on the left side?",
     "Is the heart enlarged?", "Which zone is the lesion in?", "What is the abnormality?",
     "what imaging modality is used?", "is this a ct or an mri?", "",
+    "Describe the head CT.", "How many nodules are there?", "Describe the fundus photograph.",
+    "Are there abnormalities in this image?", "What diseases are shown?",
+    "Is the mass homogeneous?",
 )  # fmt: skip
 REFERENCES = (
     "There is a small nodule in the left upper zone. The heart size is normal.",
     "Large right-sided pleural effusion. Enlarged heart.",
     "The lungs are clear. There is cardiomegaly.",
     "Yes", "No, there is an opacity.", "Left", "Upper zone", "MRI", "right kidney cyst", "",
+    "Acute left subdural hematoma with midline shift.", "Two cysts in the left lobe of the liver.",
+    "No hard exudates. Severe nonproliferative diabetic retinopathy.", "Possible pneumothorax.",
+    "The left effusion has resolved. RUL nodule.", "Pneumonia, lung cancer", "2 x 3 cm",
 )  # fmt: skip
 PHRASES = (
     "There is a", "A", "an", "the", "is seen", "is not", "in the", "of the", "no", "No", "Yes,",
     "No,", "without", "and", "or", "but", "small", "Large", "left", "right-sided", "bilateral",
     "upper zone", "lower", "lung", "nodule", "opacities", "pleural effusion", "lesion", "cavity",
     "heart", "heart size", "normal", "enlarged", "cardiomegaly", "The lungs are clear", "5.6 cm",
-    "MRI", "axial", ".", ",", "?", "\n", "not seen", "🫁", "é", "brain", "mass", "None", "kidney",
+    "two", "a single", "several nodules", "RUL", "LLL", "PTX", "SDH", "possible", "may be",
+    "cannot be excluded", "has resolved", "does not show", "shows", "neither", "nor", "the liver",
+    "subdural hematoma", "acute", "chronic", "mild", "severe", "not", "rather than", "computed",
+    "tomography (CT)", ", specifically", "hard exudates", "right lung is clear", "metastases",
+    "midline shift", "MRI", "axial", ".", ",", "?", "\n", "not seen",
+    "🫁", "é", "brain", "mass", "None", "kidney",
 )  # fmt: skip
 
 soup = st.lists(st.sampled_from(PHRASES), max_size=16).map(" ".join)
