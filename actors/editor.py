@@ -124,9 +124,12 @@ class Editor:
         made = editor.edit_many(list(tasks.values()))
         return outcomes | dict(zip(tasks, made, strict=True))
 
-    def _require_usable(self, version: int, response: Response) -> None:
+    def _require_fresh(self, version: int, response: Response) -> None:
         if version - response.policy_version > self.config.loop.max_lag:
             raise ItemError("stale")
+
+    def _require_usable(self, version: int, response: Response) -> None:
+        self._require_fresh(version, response)
         if not response.text.strip():
             raise ItemError("empty-answer")
         if not response.finished:
@@ -137,8 +140,7 @@ class Editor:
         pixels: dict[str, np.ndarray], judged: Judged | ItemError | None,
     ) -> tuple[Pair, PackedPair]:  # fmt: skip
         if self.needs.chosen == "reference":
-            if version - response.policy_version > self.config.loop.max_lag:
-                raise ItemError("stale")
+            self._require_fresh(version, response)
             return self._imitate(case, response, image, pixels)
         self._require_usable(version, response)
         seed = case_seed(case.case_id, self.config.run.seed)

@@ -42,7 +42,8 @@ def run_learner(
     require_device(task)
     trl = with_trl and importlib.util.find_spec("trl") is not None
     beside = compare(task, "naive", progress)
-    result = describe(task, beside, with_trl=with_trl, sweep=sweep) | beside.figures("naive")
+    result = describe(task, beside, with_trl=with_trl, trl=trl, sweep=sweep)
+    result |= beside.figures("naive")
     result["sides"] = {
         "ours": beside.ours.summary(task.batch), "naive": beside.other.summary(task.batch),
     }  # fmt: skip
@@ -58,12 +59,17 @@ def run_learner(
     return result | {"definitions": DEFINITIONS}
 
 
-def describe(task: Task, beside: Comparison, *, with_trl: bool, sweep: bool) -> dict[str, Any]:
-    """What was measured, on what, with what, and how to do it again."""
+def describe(
+    task: Task, beside: Comparison, *, with_trl: bool, trl: bool, sweep: bool
+) -> dict[str, Any]:
+    """What was measured, on what, with what, and how to do it again.
+
+    `with_trl`: TRL was asked for; `trl`: it is there as well.
+    """
     facts = beside.ours.facts
     flags = [*(["--sweep"] if sweep else []), *([] if with_trl else ["--no-trl"])]
     packages = ["torch", "transformers", "peft"]
-    packages += ["trl"] if with_trl and importlib.util.find_spec("trl") is not None else []
+    packages += ["trl"] if trl else []
     return {
         "bench": "learner",
         "command": task.command(*flags),

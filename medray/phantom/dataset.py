@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from PIL import Image
 
 from medray.errors import DataError
 from medray.phantom.studies import Study, study
+from medray.policy.folders import is_taken, new_folder
 
 FORMAT_VERSION = 1
 SOURCE, LICENCE = "phantom", "CC0-1.0"
@@ -29,19 +27,12 @@ def write_dataset(out: Path, *, seed: int, n_train: int, n_heldout: int) -> None
     The same seed gives the same bytes. The folder appears complete or not at all.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_taken(out):
         raise DataError(str(out), "already exists and is not empty", "choose a new folder")
     if min(n_train, n_heldout) < 0:
         raise DataError(f"{n_train} train, {n_heldout} held-out", "counts cannot be negative")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        temporary.chmod(0o755)
-        _write(temporary, seed, {"train": n_train, "heldout": n_heldout})
-        os.replace(temporary, out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with new_folder(out) as folder:
+        _write(folder, seed, {"train": n_train, "heldout": n_heldout})
 
 
 def _write(folder: Path, seed: int, counts: dict[str, int]) -> None:

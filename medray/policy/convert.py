@@ -6,9 +6,6 @@ is (see conversion/tokens.py), so the softmax is the original's too.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +22,7 @@ from medray.policy.conversion.families import (
 from medray.policy.conversion.tokens import Tokens, build_tokenizer, check_prompt
 from medray.policy.conversion.tower import Tower, find_tower, image_processor
 from medray.policy.conversion.weights import Tensor, check_complete, read_names, write_weights
+from medray.policy.folders import is_taken, new_folder
 from medray.policy.loading import model_facts
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -56,7 +54,7 @@ def convert(original: Path, out: Path, vision_tower: Path | None = None) -> Conv
     tower or do not say what it looks like.
     """
     original, out = Path(original), Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_taken(out):
         raise ModelError(str(out), "already exists and is not empty", "choose a new folder")
     family, tree = read_original(original)
     own = read_names(original, tower=False)
@@ -110,22 +108,15 @@ def _write(out: Path, tensors: list[Tensor], config: Any, processor: Any) -> Non
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    draft: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        draft.chmod(0o755)
-        config.save_pretrained(draft)
-        generation.save_pretrained(draft)
-        processor.save_pretrained(draft)
-        write_weights(tensors, draft)
-        model_facts(ModelConfig(path=str(draft)))  # what is written is what medray takes
-        os.replace(draft, out)
+        with new_folder(out) as draft:
+            config.save_pretrained(draft)
+            generation.save_pretrained(draft)
+            processor.save_pretrained(draft)
+            write_weights(tensors, draft)
+            model_facts(ModelConfig(path=str(draft)))  # what is written is what medray takes
     except OSError as error:
         raise ModelError(str(out), f"cannot be written ({error})", "choose another path") from None
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _whence(tower: Tower) -> str:

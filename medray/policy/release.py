@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from medray.config import LoraConfig, ModelConfig
 from medray.errors import ModelError, UserError
 from medray.policy.export import Mode, export_items
+from medray.policy.folders import is_taken, new_folder
 from medray.policy.loading import load_model, model_facts
 from medray.policy.tuning import ADAPTER, prepare_policy
 
@@ -40,13 +40,9 @@ def write_merged(
         weights = _merge(model, config, trained)
         model = load_model(facts.path, dtype)
     _load(model, weights)
-
-    def write(folder: Path) -> None:
+    with _published(out, told) as folder:
         model.save_pretrained(folder)
         _copy_rest(facts.path, folder)
-        _tell(folder, told)
-
-    _publish(out, write)
 
 
 def write_adapter(
@@ -63,13 +59,9 @@ def write_adapter(
     from safetensors.torch import save_file
 
     described = _describe(config.lora, config.path, trained)
-
-    def write(folder: Path) -> None:
+    with _published(out, told) as folder:
         save_file(dict(trained), folder / "adapter_model.safetensors", metadata={"format": "pt"})
         (folder / "adapter_config.json").write_text(json.dumps(described, indent=1) + "\n")
-        _tell(folder, told)
-
-    _publish(out, write)
 
 
 def _merge(
@@ -116,28 +108,19 @@ def _copy_rest(source: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / path.name)
 
 
-def _tell(folder: Path, told: Mapping[str, Any]) -> None:
-    (folder / "medray.json").write_text(json.dumps(told, indent=1) + "\n")
-
-
 def _require_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_taken(out):
         raise UserError(f"-o {out}", "already exists and is not empty", "choose a new folder")
 
 
-def _publish(out: Path, write: Callable[[Path], None]) -> None:
-    """`out` appears complete or not at all."""
-    draft: Path | None = None
+@contextmanager
+def _published(out: Path, told: Mapping[str, Any]) -> Iterator[Path]:
+    """The folder to write to; it becomes `out`, with `told` in it, readable for everyone."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        draft.chmod(0o755)
-        write(draft)
-        for path in draft.iterdir():
-            path.chmod(0o644)
-        os.replace(draft, out)
+        with new_folder(out) as folder:
+            yield folder
+            (folder / "medray.json").write_text(json.dumps(told, indent=1) + "\n")
+            for path in folder.iterdir():
+                path.chmod(0o644)
     except OSError as error:
         raise UserError(f"-o {out}", f"cannot be written ({error})", "choose another") from None
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)

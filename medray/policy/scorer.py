@@ -21,7 +21,7 @@ from medray.policy.tuning import base_model
 
 
 class Scorer(nn.Module):
-    """A policy (plain or under PEFT) that answers forests."""
+    """A policy (plain or under PEFT) that answers forests; what trains in it is settled before."""
 
     def __init__(
         self, policy: nn.Module, architecture: Architecture, image_token: int, *,
@@ -33,20 +33,17 @@ class Scorer(nn.Module):
         text = dict(text_config(tree))
         context = int(text.get("max_position_embeddings", 2048))
         self.head = ReadingHead(text)
+        groups = architecture.group_marks
+        marks = (*groups["vision"], *groups["projector"])
+        # Whether the features of a picture are the same in policy and reference.
+        self.vision_is_frozen = not any(
+            p.requires_grad and any(mark in name for mark in marks)
+            for name, p in policy.named_parameters()
+        )
         self.layout = Layout(
             architecture, image_token, break_even_length(text),
             trees=not forest_obstacle(tree, context), row_tokens=row_tokens,
         )  # fmt: skip
-
-    @property
-    def vision_is_frozen(self) -> bool:
-        """Whether the features of a picture are the same in policy and reference."""
-        groups = self.layout.architecture.group_marks
-        marks = (*groups["vision"], *groups["projector"])
-        return not any(
-            p.requires_grad and any(mark in name for mark in marks)
-            for name, p in self.policy.named_parameters()
-        )
 
     def forward(
         self, planted: Planted | None = None, pictures: Sequence[Tensor] | None = None,

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-import torch
 
-from medray.config import LoraConfig, ModelConfig
-from medray.policy.loading import load_model, resolve_model_path
-from medray.policy.tuning import prepare_policy
+from medray.config import LoraConfig
+from tests.adapters import save_adapter
 from tests.running import launch
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
@@ -17,18 +15,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory):
-    """An adapter that says something else than the shipped model."""
-    policy = prepare_policy(
-        load_model(resolve_model_path("phantom/base"), "bfloat16"),
-        ModelConfig(lora=LoraConfig(rank=16, alpha=32.0)),
-    )
-    rng = torch.Generator().manual_seed(3)
-    for name, p in policy.named_parameters():
-        if ".lora_B." in name:
-            p.data += 0.02 * torch.randn(p.shape, generator=rng)
     path = tmp_path_factory.mktemp("adapter") / "trained"
-    policy.save_pretrained(path)
-    return path
+    return save_adapter(path, "bfloat16", LoraConfig(rank=16, alpha=32.0), scale=0.02)
 
 
 @pytest.mark.parametrize("sync", ["adapter", "full"])

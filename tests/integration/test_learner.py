@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from actors.learner import Learner
 from actors.resources import place
 from actors.weights import tensors
-from medray.config import LoraConfig, ModelConfig, load_config
-from medray.policy.loading import load_model, resolve_model_path
+from medray.config import LoraConfig, load_config
+from medray.policy.loading import resolve_model_path
 from medray.policy.packing import PackedBatch
-from medray.policy.tuning import prepare_policy
+from tests.adapters import save_adapter
 from tests.pairs import phantom_batch
 from tests.running import ROOT
 
@@ -179,15 +179,7 @@ def test_objectives_do_not_depend_on_ranks_or_micro_batches(name):
 
 def test_training_continues_an_adapter_with_its_start_as_reference(tmp_path):
     """The first loss is that of policy = reference, although the adapter is far from zero."""
-    policy = prepare_policy(
-        load_model(resolve_model_path("phantom/base"), "float32"),
-        ModelConfig(lora=LoraConfig(rank=4, alpha=8.0)),
-    )
-    rng = torch.Generator().manual_seed(3)
-    for name, p in policy.named_parameters():
-        if ".lora_B." in name:
-            p.data += 0.05 * torch.randn(p.shape, generator=rng)
-    policy.save_pretrained(tmp_path / "adapter")
+    save_adapter(tmp_path / "adapter", "float32", LoraConfig(rank=4, alpha=8.0), scale=0.05)
     common = ["model.lora={rank: 4, alpha: 8}", "objective={name: dpo}"]
     given = phantom_batch()
     losses, _, scores = train(config(f"model.adapter={tmp_path}/adapter", *common), given, steps=1)

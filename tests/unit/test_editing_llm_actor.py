@@ -11,13 +11,11 @@ from chat_server import Asked, Say, serve
 from test_editing_llm import change, reply
 
 from actors.editor import Editor
-from medray.config import EditorConfig, load_config
+from medray.config import EditorConfig
 from medray.imaging.load import load_image
-from medray.phantom.dataset import write_dataset
-from medray.plan import with_phantoms
 from medray.records import Case, Dropped, Pair, Response
+from tests.phantoms import lesion_report, small_phantoms
 
-ROOT = Path(__file__).parents[2]
 WRONG = "There is a small nodule in the right upper zone. The heart is enlarged."
 RIGHT = WRONG.replace("right", "left")
 PATIENT = "PAT-0815"
@@ -30,18 +28,12 @@ def _no_proxy(monkeypatch):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "phantoms"
-    write_dataset(path, seed=0, n_train=4, n_heldout=2)
-    return with_phantoms(load_config(ROOT / "configs/quickstart.yaml", [f"data.path={path}"]))
+    return small_phantoms(tmp_path_factory.mktemp("data") / "phantoms")
 
 
 @pytest.fixture(scope="module")
 def case(config) -> Case:
-    from medray.data.dataset import open_dataset
-
-    cases = open_dataset(config.data, seed=0).train
-    found = next(c for c in cases if c.answer_type == "report" and c.regions)
-    return replace(found, reference=RIGHT, patient_id=PATIENT)
+    return replace(lesion_report(config, RIGHT), patient_id=PATIENT)
 
 
 def script(asked: Asked) -> Say:

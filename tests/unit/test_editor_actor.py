@@ -1,28 +1,23 @@
 """The edit actor as a plain class: which responses become pairs, and why the others do not."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from actors.editor import Editor
-from medray.config import ObjectiveConfig, load_config
+from medray.config import ObjectiveConfig
 from medray.imaging.corruption import case_seed, corrupt
 from medray.imaging.load import load_image
-from medray.phantom.dataset import write_dataset
-from medray.plan import with_phantoms
 from medray.records import Case, Dropped, Pair, Response
+from tests.phantoms import lesion_report, small_phantoms
 
 VERSION = 3
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "phantoms"
-    write_dataset(path, seed=0, n_train=4, n_heldout=2)
-    return with_phantoms(load_config(ROOT / "configs/quickstart.yaml", [f"data.path={path}"]))
+    return small_phantoms(tmp_path_factory.mktemp("data") / "phantoms")
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +27,8 @@ def editor(config) -> Editor:
 
 @pytest.fixture(scope="module")
 def case(config) -> Case:
-    """A report case with a lesion, whose reference this test writes itself."""
-    from medray.data.dataset import open_dataset
-
-    cases = open_dataset(config.data, seed=0).train
-    found = next(c for c in cases if c.answer_type == "report" and c.regions)
-    return replace(
-        found, reference="There is a small nodule in the left upper zone. The heart is enlarged."
+    return lesion_report(
+        config, "There is a small nodule in the left upper zone. The heart is enlarged."
     )
 
 
