@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
@@ -13,32 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from actors.weights import Manifest, Shard, tensors
+from actors.transfer import Part, arriving, keep_freed_memory
+from actors.weights import Manifest, Shard, TensorSpec, named
 from medray.config import Config
-from medray.errors import RunFailed
+from medray.errors import MedrayError, RunFailed
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.architectures.llava import Llava
 from medray.policy.chat import ChatCodec
 from medray.policy.loading import ModelFacts, model_facts
-from medray.records import Response
+from medray.records import Request, Response
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One answer to give. `image` indexes the pictures handed over with the call."""
-
-    item_id: str
-    case_id: str
-    question: str
-    image: int
-    seed: int
+BACKEND = "ray_store"  # the name under which vLLM knows our way of updating weights
 
 
 class Generator:
     """Answers questions about images with the weights of exactly one policy version.
 
     Every call names the version it expects; an engine that has another one refuses, so no
-    answer is ever stamped with a version that did not produce it.
+    answer is ever stamped with a version that did not produce it. After an update that failed
+    the engine refuses everything.
     """
 
     def __init__(self, config: Config, replica: int) -> None:
@@ -47,6 +41,10 @@ class Generator:
         self.codec = ChatCodec(facts.path)
         self.adapter: Any = None
         self.adapter_dir = Path(tempfile.mkdtemp(prefix="medray-adapter-"))
+        self.updates = 0
+        self.refusal: RunFailed | None = None  # what every call is answered, from a failure on
+        self.asleep = False
+        self.seen = {"prefix_queries": 0, "prefix_hits": 0}
         self.llm = _start_engine(config, facts)
 
     def __repr__(self) -> str:
@@ -69,6 +67,9 @@ class Generator:
             for request in requests
         ]  # fmt: skip
         outputs = self.llm.generate(prompts, sampling, use_tqdm=False, lora_request=self.adapter)
+        for output in outputs:
+            self.seen["prefix_queries"] += len(output.prompt_token_ids)
+            self.seen["prefix_hits"] += output.num_cached_tokens or 0
         return [self._response(r, o) for r, o in zip(requests, outputs, strict=True)]
 
     def score(
@@ -92,28 +93,84 @@ class Generator:
             scored.append(np.asarray(values, dtype=np.float32))
         return scored
 
-    def update(self, manifest: Manifest, *shards: Shard) -> float:
-        """Take over the weights of `manifest.version`; returns seconds.
+    def update(self, manifest: Manifest, shards: Sequence[Part]) -> float:
+        """Take over the weights of `manifest.version`, newer or older; returns seconds.
 
-        If it raises, the engine holds a mixture: the caller must replace this actor.
+        `shards`: references to the manifest's shards (in a list: Ray leaves them alone there),
+        or the shards. RunFailed with the cause where anything fails: the engine then holds a
+        mixture, refuses every later call, and the caller must replace this actor.
         """
+        self._require_whole()
+        self.wake()
         begin = time.perf_counter()
-        if manifest.mode == "adapter":
-            self._load_adapter(manifest, shards)
-        else:
-            self.llm.collective_rpc(_reload, args=(manifest, list(shards)))
-        self._reset_caches()
+        self.updates += 1
+        try:
+            if manifest.mode == "adapter":
+                self._load_adapter(manifest, shards)
+            else:
+                self._load_weights(manifest, shards)
+            self._reset_caches()
+        except Exception as error:
+            cause = str(error) if isinstance(error, MedrayError) else f"{error!r}"
+            self.refusal = RunFailed(
+                f"{self!r} holds a mixture of versions {self.version} and {manifest.version}",
+                f"its update failed: {cause}", "replace this actor",
+            )  # fmt: skip
+            if isinstance(error, MedrayError):
+                raise
+            raise RunFailed(f"weight update of {self!r}", cause, "see the Ray logs") from error
         self.version = manifest.version
         return time.perf_counter() - begin
 
     def policy_version(self) -> int:
         return self.version
 
+    def cache_stats(self) -> dict[str, int]:
+        """Queries and hits since the last call, counted without vLLM's statistics.
+
+        prefix_*: tokens of prompts that `generate` gave (scoring reads no cached prefix);
+        image_*: pictures whose processed pixels were looked for. vLLM does not count how often
+        a picture's features were at hand.
+        """
+        pictures = self.llm.llm_engine.renderer.stat_mm_cache()
+        told = self.seen | {
+            "image_queries": pictures.queries if pictures else 0,
+            "image_hits": pictures.hits if pictures else 0,
+        }
+        self.seen = dict.fromkeys(self.seen, 0)
+        return told
+
+    def sleep(self) -> None:
+        """Give the GPU's memory back until `wake`: weights wait in host memory.
+
+        Level 1 of vLLM's two: an update brings only what trains, so the rest must not be lost.
+        """
+        self._require_whole()
+        if not self.llm.llm_engine.model_config.enable_sleep_mode:
+            raise RunFailed(f"{self!r}", "does not share a GPU", "set generator.colocated to true")
+        self.llm.sleep(level=1)
+        self.asleep = True
+
+    def wake(self) -> None:
+        """Take the GPU's memory again; every call that needs it does so. The caches are empty."""
+        if self.asleep:
+            self.llm.wake_up()
+            self.asleep = False
+            self._reset_caches()
+
     def _require(self, version: int) -> None:
+        self._require_whole()
+        self.wake()
         if version != self.version:
             raise RunFailed(
                 f"{self!r} has policy version {self.version}", f"{version} was expected"
             )
+
+    def _require_whole(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        if self.asleep:
+            raise RunFailed(f"{self!r}", "is asleep", "wake it first")
 
     def _prompts(
         self,
@@ -145,8 +202,18 @@ class Generator:
         finished = bool(ids) and ids[-1] == self.codec.eos_id
         return Response(request.item_id, request.case_id, self.version, text, ids, logps, finished)
 
-    def _load_adapter(self, manifest: Manifest, shards: Sequence[Shard]) -> None:
-        """A new name, id and path per version: they key vLLM's prefix cache."""
+    def _load_weights(self, manifest: Manifest, shards: Sequence[Part]) -> None:
+        """Shard by shard through vLLM's own weight transfer, into every worker."""
+        self.llm.start_weight_update()
+        for specs, shard in arriving(manifest, shards):
+            self.llm.update_weights({"update_info": {"specs": specs, "shard": shard}})
+        self.llm.finish_weight_update(weight_version=str(manifest.version))
+
+    def _load_adapter(self, manifest: Manifest, shards: Sequence[Part]) -> None:
+        """A new name, id and path per update: they key vLLM's prefix cache.
+
+        Not per version: a run that goes back to a checkpoint comes to a version again.
+        """
         import json
 
         from safetensors.torch import save_file
@@ -155,15 +222,17 @@ class Generator:
         from medray.policy.export import adapter_config
 
         lora = self.config.model.lora
-        assert lora is not None
-        directory = self.adapter_dir / f"v{manifest.version}"
+        if lora is None:
+            raise RunFailed("weight update", "an adapter came, and model.lora is null")
+        directory = self.adapter_dir / str(self.updates)
         directory.mkdir()
-        save_file(dict(tensors(manifest, shards)), directory / "adapter_model.safetensors")
+        came = {n: t for part in arriving(manifest, shards) for n, t in named(*part)}
+        save_file(came, directory / "adapter_model.safetensors")
         (directory / "adapter_config.json").write_text(
             json.dumps(adapter_config(lora.rank, lora.alpha, lora.rank_stabilised))
         )
         old = self.adapter
-        self.adapter = LoRARequest(f"v{manifest.version}", manifest.version + 1, str(directory))
+        self.adapter = LoRARequest(f"update-{self.updates}", self.updates, str(directory))
         if not self.llm.llm_engine.add_lora(self.adapter):
             raise RunFailed(f"{self!r}", f"vLLM refused the adapter of {manifest.version}")
         if old is not None:
@@ -178,38 +247,87 @@ class Generator:
         self.llm.llm_engine.reset_encoder_cache()
 
 
-def _reload(worker: Any, manifest: Manifest, shards: list[Shard]) -> None:
-    """Runs in every vLLM worker: vLLM's own reload path, layer by layer."""
+@functools.cache
+def _register_transfer() -> None:
+    """Make our way of updating weights known to vLLM (once: it refuses a second time)."""
+    from vllm.distributed.weight_transfer.base import (
+        WeightTransferEngine,
+        WeightTransferInitInfo,
+        WeightTransferUpdateInfo,
+    )
+    from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+    from vllm.model_executor.model_loader.reload import (
+        finalize_layerwise_reload,
+        initialize_layerwise_reload,
+    )
 
-    worker.model_runner.reload_weights(weights_iterator=tensors(manifest, shards))
-    for module in worker.model_runner.get_model().modules():
-        if isinstance(module, ParallelLMHead):  # tied to the embeddings, it is not itself reloaded,
-            module.quant_method.process_weights_after_loading(module)  # and a CPU has a packed copy
+    @dataclass
+    class Nothing(WeightTransferInitInfo):
+        """There is nobody to meet."""
+
+    @dataclass
+    class Piece(WeightTransferUpdateInfo):
+        """One verified shard: arrays, which reach other processes without a copy more."""
+
+        specs: tuple[TensorSpec, ...]
+        shard: Shard
+
+    class RayStoreEngine(WeightTransferEngine[Nothing, Piece]):
+        """What each worker does with a shard: vLLM's own reload, layer by layer."""
+
+        init_info_cls, update_info_cls = Nothing, Piece
+        supports_draft_weight_update = False
+
+        def init_transfer_engine(self, init_info: Nothing) -> None:
+            pass
+
+        def start_weight_update(self) -> None:
+            initialize_layerwise_reload(self.model)
+
+        def receive_weights(self, update_info: Piece) -> None:
+            self.model.load_weights(named(update_info.specs, update_info.shard))
+
+        def finish_weight_update(self) -> None:
+            finalize_layerwise_reload(self.model, self.model_config)
+            for module in self.model.modules():  # tied to the embeddings, a head is not itself
+                if isinstance(module, ParallelLMHead):  # reloaded, and a CPU has a packed copy
+                    module.quant_method.process_weights_after_loading(module)
+
+        def shutdown(self) -> None:
+            pass
+
+    WeightTransferEngineFactory.register_engine(BACKEND, RayStoreEngine)
 
 
 def _start_engine(config: Config, facts: ModelFacts) -> Any:
     os.environ.update(
         VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_LOGGING_LEVEL="ERROR",
         HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_CPU_KVCACHE_SPACE="1",
+        THP_MEM_ALLOC_ENABLE="1",  # torch's: weights on a CPU move into new memory at every update
     )  # fmt: skip
     import torch
     from vllm import LLM
+    from vllm.config import WeightTransferConfig
 
     mend_vllm()
     lora = config.model.lora if config.loop.sync == "adapter" else None
     on_gpu = torch.cuda.is_available()
     options: dict[str, Any] = {}
+    if not on_gpu:
+        keep_freed_memory()
     if lora is not None:
         options |= {"enable_lora": True, "max_lora_rank": _vllm_rank(lora.rank), "max_loras": 1}
         options |= {"enable_tower_connector_lora": set(lora.targets) != {"language"}}
     if on_gpu:
         options |= {"gpu_memory_utilization": config.generator.memory}
+        options |= {"enable_sleep_mode": config.generator.colocated}
     return LLM(
         model=str(facts.path), dtype=config.model.dtype, max_model_len=facts.context,
         tensor_parallel_size=config.generator.tensor_parallel, seed=config.run.seed,
         limit_mm_per_prompt={"image": 1}, enforce_eager=not on_gpu, max_num_seqs=64,
-        disable_log_stats=True, **options,
+        disable_log_stats=True, weight_transfer_config=WeightTransferConfig(backend=BACKEND),
+        **options,
     )  # fmt: skip
 
 
@@ -222,7 +340,7 @@ def _vllm_rank(rank: int) -> int:
 
 
 def mend_vllm() -> None:
-    """Teach vLLM's models what they do not know, before an engine builds one.
+    """Teach vLLM our weight transfer and its models what they do not know, before an engine starts.
 
     vLLM calls this too, in every worker process of an engine that has several: it is a plugin
     of the group `vllm.general_plugins`.
@@ -232,6 +350,7 @@ def mend_vllm() -> None:
     from vllm import ModelRegistry
     from vllm.model_executor.models.utils import WeightsMapper
 
+    _register_transfer()
     for architecture in ARCHITECTURES.values():
         if architecture.vllm_names:
             model = ModelRegistry.models[architecture.name].load_model_cls()

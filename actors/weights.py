@@ -2,17 +2,19 @@
 
 Learners RETURN shards (an object that an actor puts dies with the actor, one that a method
 returns does not). numpy has no bfloat16, so tensors travel as int16 views and the manifest
-says what they are.
+says what they are. Arrays and tensors share memory with what they were made of, on both ends:
+the object store holds the only copy.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import xxhash
 
 from medray.errors import RunFailed
 from medray.policy.export import ExportItem, Mode, numel_bytes
@@ -27,7 +29,7 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    crc32: int
+    checksum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,47 @@ def plan_shards(items: Sequence[ExportItem], dtype: torch.dtype) -> list[list[Ex
     return shards
 
 
+def pack(
+    plan: Sequence[Sequence[ExportItem]],
+    version: int,
+    mode: Mode,
+    gathered: Callable[[Sequence[torch.nn.Parameter]], AbstractContextManager[None]],
+    *,
+    keep: bool = True,
+) -> tuple[Manifest, *tuple[Shard, ...]]:
+    """(manifest, shard, …) of the planned shards; nothing in them unless `keep`.
+
+    `gathered`: a context in which an item's sources are whole. Arrays may be the weights' own
+    memory: who does not return them from an actor's method copies them before the next step.
+    """
+    shards: list[Shard] = []
+    specs = []
+    for items in plan:
+        shard: Shard = {}
+        dtypes = {}
+        for item in items:
+            with gathered(item.sources):
+                if keep:
+                    tensor = item.build()
+                    shard[item.name], dtypes[item.name] = to_array(tensor), tensor.dtype
+        shards.append(shard)
+        specs.append(describe(shard, dtypes))
+    size = sum(array.nbytes for shard in shards for array in shard.values())
+    return (Manifest(version, mode, tuple(specs), size), *shards)
+
+
 def to_array(tensor: torch.Tensor) -> np.ndarray:
-    """A CPU tensor as the array that travels."""
+    """A CPU tensor as the array that travels: its own memory where it is contiguous."""
     view = VIEWS.get(dtype_name(tensor.dtype))
     return (tensor.contiguous().view(view) if view else tensor.contiguous()).numpy()
 
 
 def to_tensor(array: np.ndarray, spec: TensorSpec) -> torch.Tensor:
-    """The tensor again; a copy, because arrays from the object store are read-only."""
-    tensor = torch.from_numpy(np.array(array, copy=True))
+    """The tensor again, in the array's memory: from the object store it is read-only.
+
+    DLPack hands over read-only memory without a word; torch.from_numpy warns.
+    """
+    tensor = torch.from_dlpack(array)
     return tensor.view(getattr(torch, spec.dtype)) if spec.dtype in VIEWS else tensor
 
 
@@ -75,20 +109,39 @@ def describe(shard: Shard, dtypes: dict[str, torch.dtype]) -> tuple[TensorSpec, 
 
 def tensors(manifest: Manifest, shards: Sequence[Shard]) -> Iterator[tuple[str, torch.Tensor]]:
     """(name, tensor) of a whole update; RunFailed where it is not what the manifest says."""
-    if len(shards) != len(manifest.shards):
-        raise RunFailed("weight update", f"{len(shards)} of {len(manifest.shards)} shards came")
+    require_all(manifest, len(shards))
     for specs, shard in zip(manifest.shards, shards, strict=True):
-        for spec in specs:
-            array = shard.get(spec.name)
-            if array is None or tuple(array.shape) != spec.shape:
-                raise RunFailed(f"weight update: {spec.name}", "missing or of another shape")
-            if checksum(array) != spec.crc32:
-                raise RunFailed(f"weight update: {spec.name}", "checksum differs")
-            yield spec.name, to_tensor(array, spec)
+        verify(specs, shard)
+        yield from named(specs, shard)
+
+
+def named(specs: Sequence[TensorSpec], shard: Shard) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, tensor) of one verified shard."""
+    return ((spec.name, to_tensor(shard[spec.name], spec)) for spec in specs)
+
+
+def require_all(manifest: Manifest, count: int) -> None:
+    if count != len(manifest.shards):
+        raise RunFailed("weight update", f"{count} of {len(manifest.shards)} shards came")
+
+
+def verify(specs: Sequence[TensorSpec], shard: Shard) -> None:
+    """RunFailed, with the tensor's name, where a shard is not what its specs say."""
+    for spec in specs:
+        array = shard.get(spec.name)
+        if array is None or tuple(array.shape) != spec.shape:
+            raise RunFailed(f"weight update: {spec.name}", "missing or of another shape")
+        if checksum(array) != spec.checksum:
+            raise RunFailed(f"weight update: {spec.name}", "checksum differs")
 
 
 def checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).data)
+    """XXH3 over the bytes, in order: as fast as memory is read, and any two tensors differ.
+
+    It guards against accidents (a flipped byte, tensors swapped, a pull cut short), not against
+    an attacker.
+    """
+    return xxhash.xxh3_64_intdigest(np.ascontiguousarray(array).data)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

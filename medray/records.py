@@ -62,6 +62,17 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """One answer to give. `image` indexes the pictures handed over with the call."""
+
+    item_id: str
+    case_id: str
+    question: str
+    image: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What the policy said, and which version of it said so.
 

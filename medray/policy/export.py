@@ -21,7 +21,10 @@ Mode = Literal["full", "adapter"]
 
 @dataclass(frozen=True, slots=True)
 class ExportItem:
-    """One tensor to send. `sources` must be gathered (ZeRO-3) while `build` runs."""
+    """One tensor to send. `sources` must be gathered (ZeRO-3) while `build` runs.
+
+    What `build` gives may be the parameter's own memory: it holds until the next step.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -43,7 +46,7 @@ def _adapter_items(policy: nn.Module) -> Iterator[ExportItem]:
     for name, parameter in policy.named_parameters():
         if ".lora_" in name and f".{ADAPTER}." in name:
             key = name.replace(f".{ADAPTER}.", ".")
-            yield ExportItem(key, full_shape(parameter), (parameter,), _copy(parameter))
+            yield ExportItem(key, full_shape(parameter), (parameter,), _as_it_is(parameter))
 
 
 def _full_items(policy: nn.Module) -> Iterator[ExportItem]:
@@ -61,7 +64,7 @@ def _full_items(policy: nn.Module) -> Iterator[ExportItem]:
             merged = _merge(parameter, a, b, scale)
             yield ExportItem(plain, full_shape(parameter), (parameter, a, b), merged)
         else:
-            yield ExportItem(plain, full_shape(parameter), (parameter,), _copy(parameter))
+            yield ExportItem(plain, full_shape(parameter), (parameter,), _as_it_is(parameter))
 
 
 def _block(name: str) -> str:
@@ -71,16 +74,18 @@ def _block(name: str) -> str:
     return name.rsplit(".", 2)[0] if name.count(".") >= 2 else name
 
 
-def _copy(parameter: nn.Parameter) -> Callable[[], Tensor]:
-    return lambda: parameter.detach().to("cpu", copy=True)
+def _as_it_is(parameter: nn.Parameter) -> Callable[[], Tensor]:
+    """On a CPU without a copy, unless ZeRO-3 only lends the parameter's data."""
+    lent = hasattr(parameter, "ds_shape")
+    return lambda: parameter.detach().to("cpu", copy=lent)
 
 
 def _merge(weight: nn.Parameter, a: Tensor, b: Tensor, scale: float) -> Callable[[], Tensor]:
     """W + s·B·A, summed in float32 and rounded once."""
 
     def build() -> Tensor:
-        merged = weight.detach().float() + scale * (b.detach().float() @ a.detach().float())
-        return merged.to(weight.dtype).cpu()
+        a32, b32 = a.detach().float(), b.detach().float()
+        return torch.addmm(weight.detach().float(), b32, a32, alpha=scale).to(weight.dtype).cpu()
 
     return build
 
