@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actors.weights import Manifest, Shard, describe, plan_shards, to_array
+from actors import learner_state
+from actors.weights import Manifest, Shard, pack, plan_shards
 from medray.config import Config, LearnerConfig
 from medray.errors import RunFailed
 from medray.objectives import find_objective
 from medray.policy.export import Mode, export_items
+from medray.policy.importance import importance_weights
 from medray.policy.loading import (
     DTYPES,
     ModelFacts,
@@ -27,7 +29,7 @@ from medray.policy.loading import (
     reference_facts,
 )
 from medray.policy.mismatch import log_ratios, mismatches
-from medray.policy.packing import PackedBatch, PackedPair
+from medray.policy.packing import PackedBatch, PackedPair, one_window
 from medray.policy.pair_scores import pair_scores
 from medray.policy.schedule import learning_rate
 from medray.policy.scorer import Scorer
@@ -87,7 +89,7 @@ class Learner:
         """One optimiser step on all pairs of `batches`; `policy_version` is the current one."""
         if policy_version != self.version:
             raise RunFailed(f"learner at version {self.version}", f"asked for {policy_version}")
-        pairs = [pair for batch in batches for pair in batch.pairs]
+        pairs = one_window(batches)
         pixels = {key: array for batch in batches for key, array in batch.pixels.items()}
         lr = learning_rate(self.config.learner, self.version + 1, self.config.loop.steps)
         for group in self.engine.optimizer.param_groups:
@@ -115,37 +117,47 @@ class Learner:
 
     def export(self, mode: Mode) -> tuple[Manifest, *tuple[Shard, ...]]:
         """(manifest, shard, …) on rank 0; the others only take part in gathering."""
-        shards: list[Shard] = []
-        specs = []
-        for items in plan_shards(export_items(self._policy, mode), self.dtype):
-            shard: Shard = {}
-            dtypes = {}
-            for item in items:
-                with self._gathered(item.sources):
-                    if self.rank == 0:
-                        tensor = item.build()
-                        shard[item.name], dtypes[item.name] = to_array(tensor), tensor.dtype
-            shards.append(shard)
-            specs.append(describe(shard, dtypes))
-        size = sum(array.nbytes for shard in shards for array in shard.values())
-        return (Manifest(self.version, mode, tuple(specs), size), *shards)
+        plan = plan_shards(export_items(self._policy, mode), self.dtype)
+        return pack(plan, self.version, mode, self._gathered, keep=self.rank == 0)
 
     def save(self, directory: str) -> None:
-        """Optimiser state and trainable weights under `directory` (all ranks call it)."""
-        self.engine.save_checkpoint(
-            directory, tag="state", client_state={"version": self.version},
-            save_latest=False, exclude_frozen_parameters=True,
-        )  # fmt: skip
+        """Masters, moments and random state into `directory` (all ranks call it)."""
+        learner_state.save(Path(directory), self.masters, self.version, self._place)
 
     def load(self, directory: str) -> int:
-        """Continue from `save`; returns the policy version. The caller has checked the manifest."""
-        _, state = self.engine.load_checkpoint(
-            directory, tag="state", load_module_strict=False,
-        )  # fmt: skip
-        if state is None:
-            raise RunFailed(str(Path(directory)), "DeepSpeed found no state there")
-        self.version = int(state["version"])
+        """Continue from `save`, of any number of ranks and ZeRO stage; returns the version.
+
+        RunFailed where the state is of another model. The caller has checked the manifest.
+        """
+        self.version = learner_state.load(Path(directory), self.masters, self._place)
         return self.version
+
+    @property
+    def _place(self) -> learner_state.Place:
+        return learner_state.Place(self.rank, self.world, self.config.run.seed)
+
+    def rest(self) -> None:
+        """Give the GPU's memory back until `resume`: everything waits in host memory.
+
+        DeepSpeed moves what it trains (ZeRO 1 and 2, which `generator.colocated` asks for).
+        """
+        self.engine.offload_states(pin_memory=self.device.type == "cuda")
+        self._move_frozen("cpu")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def resume(self) -> None:
+        """Take the GPU's memory again, before the next call that computes."""
+        self._move_frozen(self.device)
+        self.engine.reload_states()
+
+    def _move_frozen(self, device: torch.device | str) -> None:
+        models = [self.scorer]
+        if isinstance(self.reference, FrozenModel):
+            models.append(self.reference.scorer)
+        for tensor in (t for m in models for t in (*m.parameters(), *m.buffers())):
+            if not tensor.requires_grad:
+                tensor.data = tensor.data.to(device)
 
     @property
     def _policy(self) -> Any:
@@ -175,7 +187,8 @@ class Learner:
             model=self.scorer, model_parameters=trained, optimizer=optimizer,
             config=_deepspeed_config(self.config, self.accumulation),
         )  # fmt: skip
-        _forget_trial_step(self.engine)
+        stage = learner.zero_stage
+        self.masters = learner_state.Masters(self.engine, policy, stage, deepspeed)
         self.reference: Reference = AdaptersOff(self.scorer, self.engine)
         if frozen is not None:
             self.reference = FrozenModel(frozen, same_vision=self.config.model.reference is None)
@@ -205,7 +218,7 @@ class Learner:
             # Ranks step in lockstep: one with nothing left runs a pair of weight zero.
             rows = [pairs[i] for i in chunk] or [pairs[0]]
             scores = self._scores(rows, pixels) | extra
-            loss, metrics = self.objective(scores, **self.hyper)
+            loss, metrics = self._loss(rows, scores)
             share = len(chunk) and self.world / len(pairs)
             self.engine.backward((loss * share).sum(), scale_wrt_gas=False)
             if chunk:
@@ -216,6 +229,16 @@ class Learner:
             if number < self.accumulation:
                 self.engine.step()  # only counts the micro-batch
         return scored, totals
+
+    def _loss(
+        self, rows: Sequence[PackedPair], scores: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective's loss and metrics, [B] each, corrected for answers that lag behind."""
+        loss, metrics = self.objective(scores, **self.hyper)
+        if (clip := self.config.loop.importance_clip) is None:
+            return loss, metrics
+        weights, told = importance_weights(rows, scores, self.needs, clip)
+        return loss * weights, metrics | told
 
     def _baseline(
         self, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]
@@ -311,18 +334,6 @@ def _zero(learner: LearnerConfig) -> dict[str, Any]:
     if learner.offload == "all":
         zero["offload_param"] = {"device": "cpu"}
     return zero
-
-
-def _forget_trial_step(engine: Any) -> None:
-    """DeepSpeed's bf16 ZeRO-0 optimiser allocates its state by a step on zero gradients.
-
-    AdamW counts it, and its bias correction would then shrink the first real steps by a
-    quarter (measured: 0.74 of lr); the count goes back to zero.
-    """
-    inner = getattr(engine.optimizer, "optimizer", engine.optimizer)
-    for state in inner.state.values():
-        if torch.is_tensor(state.get("step")) and not state["exp_avg_sq"].any():
-            state["step"].zero_()
 
 
 def _start_process_group(rank: int, world: int, address: str, port: int) -> torch.device:

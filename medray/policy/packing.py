@@ -8,11 +8,12 @@ share it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from medray.editing.alignment import edit_mask, encode_answer, token_offsets
+from medray.editing.relevance import normalise
 from medray.errors import ItemError
 from medray.policy.chat import ChatCodec
 from medray.records import Pair, Response, Span
@@ -20,15 +21,23 @@ from medray.records import Pair, Response, Span
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One answer: token ids int64 [T], end-of-turn included; edited bool [T]."""
+    """One answer: token ids int64 [T], end-of-turn included; edited bool [T].
+
+    behaviour: float32 [T] in nats, how likely each token was to the policy that sampled it;
+    None where the side was written.
+    """
 
     ids: np.ndarray
     edited: np.ndarray
+    behaviour: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PackedPair:
-    """One pair ready for scoring; `corrupted_key` is "" where it has no v'."""
+    """One pair ready for scoring; `corrupted_key` is "" where it has no v'.
+
+    `relevance` is raw from the editor, and normalised over the step's pairs by `one_window`.
+    """
 
     pair_id: str
     prompt_ids: np.ndarray  # int64 [P], image placeholder expanded
@@ -50,6 +59,13 @@ class PackedBatch:
     pixels: dict[str, np.ndarray]
 
 
+def one_window(batches: Sequence[PackedBatch]) -> list[PackedPair]:
+    """All pairs by their id, relevance normalised over them, however they came in batches."""
+    pairs = sorted((p for batch in batches for p in batch.pairs), key=lambda p: p.pair_id)
+    weights = normalise([pair.relevance for pair in pairs], "window")
+    return [replace(pair, relevance=weight) for pair, weight in zip(pairs, weights, strict=True)]
+
+
 def pack_reference(
     codec: ChatCodec, pair: Pair, response: Response, prompt_ids: np.ndarray, image_key: str, *,
     context: int,
@@ -66,10 +82,15 @@ def pack_reference(
 
 
 def sampled_side(codec: ChatCodec, response: Response, spans: Sequence[Span]) -> Side:
-    """The policy's own answer: its sampled tokens, spans aligned by a checked round trip."""
+    """The policy's own answer: its sampled tokens, spans aligned by a checked round trip,
+    and the log-probabilities they were sampled with."""
     ids = list(response.token_ids)
     offsets = token_offsets(codec.tokenizer, ids, response.text)
-    return _side(ids, edit_mask(offsets, spans))
+    side = _side(ids, edit_mask(offsets, spans))
+    behaviour = np.asarray(response.token_logps, dtype=np.float32)
+    if len(behaviour) != len(ids):
+        raise ItemError("alignment-failed", f"{len(behaviour)} log-probs of {len(ids)} tokens")
+    return replace(side, behaviour=behaviour)
 
 
 def written_side(codec: ChatCodec, text: str, spans: Sequence[Span], *, finished: bool) -> Side:

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,15 +10,12 @@ import ray
 import torch
 from safetensors.torch import load_file, save_file
 
-from actors.learner import Learner
-from actors.resources import place
-from actors.weights import tensors
-from medray.config import LoraConfig, load_config
+from medray.config import LoraConfig
 from medray.policy.loading import resolve_model_path
 from medray.policy.packing import PackedBatch
 from tests.adapters import save_adapter
+from tests.learners import call, config, exported, learner_cluster, loss_of, start, step
 from tests.pairs import phantom_batch
-from tests.running import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed]
 
@@ -26,58 +24,8 @@ STEPS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-def config(*overrides: str):
-    base = ["loop.batch=10", "learner.micro_batch=2", "learner.lr=1e-3", "model.dtype=float32"]
-    return load_config(ROOT / "configs/quickstart.yaml", [*base, *overrides])
-
-
-def host_class() -> type:
-    """Made here so that it travels by value: workers cannot import a test module."""
-
-    class Host:
-        """One process that hosts learners one after the other: the real class, started once."""
-
-        def join(self, cfg, rank: int, address: str, port: int) -> None:
-            self.learner = Learner(cfg, rank)
-            self.learner.join(address, port)
-
-        def limit_logits(self, values: int) -> None:
-            """Make the head work in chunks, as a large vocabulary would."""
-            from medray.policy import head
-
-            head.CHUNK_VALUES = values
-
-        def call(self, verb: str, *arguments):
-            return getattr(self.learner, verb)(*arguments)
-
-    return Host
-
-
-HOSTS: dict[int, list] = {}  # world size → its processes
-
-
-def start(cfg) -> list:
-    """A fresh learner on every rank; one process group per world size."""
-    world = cfg.learner.world_size
-    if world not in HOSTS:
-        options = place(cfg).learner | {"num_cpus": 0}
-        HOSTS[world] = [ray.remote(host_class()).options(**options).remote() for _ in range(world)]
-        ADDRESS[world] = Learner(cfg, 0).rendezvous()
-    hosts = HOSTS[world]
-    ray.get([host.join.remote(cfg, rank, *ADDRESS[world]) for rank, host in enumerate(hosts)])
-    return hosts
-
-
-ADDRESS: dict[int, tuple[str, int]] = {}
-
-
-def call(hosts: list, verb: str, *arguments) -> list:
-    return ray.get([host.call.remote(verb, *arguments) for host in hosts])
+    with learner_cluster():
+        yield
 
 
 def train(cfg, given: PackedBatch, steps: int = STEPS):
@@ -85,17 +33,11 @@ def train(cfg, given: PackedBatch, steps: int = STEPS):
     learners = start(cfg)
     losses = []
     for version in range(steps):
-        reports = call(learners, "step", version, given)
+        reports = step(learners, version, given)
         assert not any(report.skipped for report in reports)
-        losses.append(dict(reports[0].metrics)["loss"])
+        losses.append(loss_of(reports))
     scores = {s.pair_id: s for report in reports for s in report.scores}
     return losses, exported(learners), scores
-
-
-def exported(learners: list) -> dict:
-    """Weights by name, as a generator would receive them."""
-    manifest, *shards = call(learners, "export", "full")[0]
-    return {name: t.float() for name, t in tensors(manifest, shards)}
 
 
 @pytest.fixture(scope="module", params=["lora", "full"])
@@ -177,13 +119,20 @@ def test_objectives_do_not_depend_on_ranks_or_micro_batches(name):
         assert two[2][pair].loss == pytest.approx(expected.loss, rel=1e-3), pair
 
 
+def window(given: PackedBatch) -> dict[str, float]:
+    """Relevance by pair: mean 1, variance 0.1 over the batch, held within 0.75 and 1.25."""
+    raw = np.array([pair.relevance for pair in given.pairs])
+    weights = np.clip(1 + np.sqrt(0.1) * (raw - raw.mean()) / raw.std(), 0.75, 1.25)
+    return {pair.pair_id: w for pair, w in zip(given.pairs, weights, strict=True)}
+
+
 def test_training_continues_an_adapter_with_its_start_as_reference(tmp_path):
     """The first loss is that of policy = reference, although the adapter is far from zero."""
     save_adapter(tmp_path / "adapter", "float32", LoraConfig(rank=4, alpha=8.0), scale=0.05)
     common = ["model.lora={rank: 4, alpha: 8}", "objective={name: dpo}"]
     given = phantom_batch()
     losses, _, scores = train(config(f"model.adapter={tmp_path}/adapter", *common), given, steps=1)
-    assert losses[0] == pytest.approx(math.log(2) * np.mean([p.relevance for p in given.pairs]))
+    assert losses[0] == pytest.approx(math.log(2) * np.mean(list(window(given).values())))
     _, _, fresh = train(config(*common), given, steps=1)
     for pair, score in scores.items():
         assert score.chosen_logp == pytest.approx(score.chosen_ref_logp, rel=1e-5)
@@ -243,6 +192,90 @@ def test_a_non_finite_loss_leaves_the_weights_alone(dtype, stage):
     assert losses == pytest.approx(undisturbed, rel=1e-6)
     for name, tensor in exported(learner).items():
         assert (tensor - weights[name]).abs().max() < 1e-6, name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_nan_on_one_rank_stops_all(dtype, stage):
+    """NaN pixels of one pair, which only the second rank scores: both skip, both go on."""
+    cfg = config(
+        f"model.dtype={dtype}", f"learner.zero_stage={stage}", "learner.world_size=2",
+        "model.lora={rank: 4}",
+    )  # fmt: skip
+    good = phantom_batch()
+    undisturbed, weights, _ = train(cfg, good, steps=2)
+    learners = start(cfg)
+    first = step(learners, 0, good)
+    before = exported(learners)
+    hers = {pair.pair_id: pair for pair in good.pairs}[first[1].scores[0].pair_id]
+    poison = {hers.image_key: np.full((3, 48, 48), np.nan, "f4")}
+    bad = step(learners, 1, PackedBatch(good.pairs, good.pixels | poison))
+    assert [report.skipped for report in bad] == [True, True]
+    lost = [{s.pair_id for s in report.scores if math.isnan(s.loss)} for report in bad]
+    assert not lost[0], "poisoned on the second rank only"
+    assert hers.pair_id in lost[1]
+    for name, tensor in exported(learners).items():
+        assert torch.equal(tensor, before[name]), name
+    second = step(learners, 1, good)
+    assert [report.skipped for report in (*first, *second)] == [False] * 4
+    assert [loss_of(first), loss_of(second)] == pytest.approx(undisturbed, rel=1e-6)
+    for name, tensor in exported(learners).items():
+        assert (tensor - weights[name]).abs().max() < 1e-6, name
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_split_over_editor_calls_changes_nothing(world):
+    """Nine pairs as 1, 2 and 5 batches, shuffled: the same bits, over the same window."""
+    cfg = config("model.lora={rank: 4}", f"learner.world_size={world}")
+    given = phantom_batch()
+    rng, seen = np.random.default_rng(0), []
+    for parts in (1, 2, 5):
+        order = [given.pairs[i] for i in rng.permutation(len(given.pairs))]
+        batches = [
+            PackedBatch(tuple(own), {k: given.pixels[k] for k in images(own)})
+            for own in (order[part::parts] for part in range(parts))
+        ]
+        learners = start(cfg)
+        reports = [step(learners, version, *batches) for version in range(2)]
+        losses = {s.pair_id: s.loss for report in reports[-1] for s in report.scores}
+        seen.append(([loss_of(report) for report in reports], losses, exported(learners)))
+    for losses, by_pair, weights in seen[1:]:
+        assert (losses, by_pair) == seen[0][:2]
+        assert all(torch.equal(weights[name], seen[0][2][name]) for name in weights)
+
+
+def images(pairs: list) -> set[str]:
+    return {key for pair in pairs for key in (pair.image_key, pair.corrupted_key) if key}
+
+
+def test_lagging_answers_weigh_what_they_still_are_worth():
+    """Sampled as likely as now: nothing changes. Sampled e^-9 less likely: all at the bound."""
+    common = ["model.lora={rank: 4}", "objective={name: dpo}", "learner.world_size=2"]
+    given = phantom_batch()
+    plain = step(start(config(*common)), 0, given)
+    clipped = [*common, "loop.importance_clip=2.0"]
+    for shift, weight in ((0.0, 1.0), (9.0, 2.0), (-9.0, 0.5)):
+        learners = start(config(*clipped))
+        reports = step(learners, 0, sampled(learners, given, shift))
+        got = dict(reports[0].metrics)
+        assert loss_of(reports) == pytest.approx(loss_of(plain) * weight, rel=1e-4)
+        assert got["importance_mean"] == pytest.approx(weight, rel=1e-4)
+        assert got["importance_log_ratio"] == pytest.approx(abs(shift), abs=1e-4)
+        assert got["importance_clipped"] == (1.0 if shift else 0.0)
+    untold = dict(step(start(config(*clipped)), 0, given)[0].metrics)
+    assert untold["importance_mean"] == 1.0
+    assert not any(name.startswith("importance") for name, _ in plain[0].metrics)
+
+
+def sampled(learners: list, given: PackedBatch, shift: float) -> PackedBatch:
+    """The rejected sides as sampled by a policy that found each token `shift` nats less likely."""
+    prompts = [(p.prompt_ids, p.rejected.ids, given.pixels[p.image_key]) for p in given.pairs]
+    told, _ = call(learners, "score", prompts)
+    pairs = [
+        replace(pair, rejected=replace(pair.rejected, behaviour=logps - np.float32(shift)))
+        for pair, logps in zip(given.pairs, told, strict=True)
+    ]
+    return PackedBatch(tuple(pairs), given.pixels)
 
 
 def test_pixels_reach_policy_and_reference():

@@ -1,0 +1,99 @@
+"""Real DeepSpeed learners in processes of their own, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+import torch
+
+from actors.learner import Learner
+from actors.resources import place
+from actors.weights import tensors
+from medray.config import Config, load_config
+from medray.policy.packing import PackedBatch
+from medray.records import StepReport
+from tests.running import ROOT
+
+HOSTS: dict[int, list] = {}  # world size → its processes
+ADDRESS: dict[int, tuple[str, int]] = {}
+
+
+@contextmanager
+def learner_cluster() -> Iterator[None]:
+    """A Ray cluster for the learners of one test module."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        yield
+    finally:
+        HOSTS.clear()
+        ray.shutdown()
+
+
+def config(*overrides: str) -> Config:
+    base = ["loop.batch=10", "learner.micro_batch=2", "learner.lr=1e-3", "model.dtype=float32"]
+    return load_config(ROOT / "configs/quickstart.yaml", [*base, *overrides])
+
+
+def host_class() -> type:
+    """Made here so that it travels by value: workers cannot import a test module."""
+
+    class Host:
+        """One process that hosts learners one after the other: the real class, started once."""
+
+        def join(self, cfg, rank: int, address: str, port: int) -> None:
+            self.learner = Learner(cfg, rank)
+            self.learner.join(address, port)
+
+        def limit_logits(self, values: int) -> None:
+            """Make the head work in chunks, as a large vocabulary would."""
+            from medray.policy import head
+
+            head.CHUNK_VALUES = values
+
+        def call(self, verb: str, *arguments):
+            return getattr(self.learner, verb)(*arguments)
+
+        def dtype(self) -> torch.dtype:
+            return self.learner.dtype
+
+        def weights(self) -> dict:
+            """What the forward pass reads, by name, in float32."""
+            found = {}
+            for name, parameter in self.learner.masters.parameters.items():
+                with self.learner._gathered([parameter]):
+                    found[name] = parameter.detach().float().clone()
+            return found
+
+    return Host
+
+
+def start(cfg: Config) -> list:
+    """A fresh learner on every rank; one process group per world size."""
+    world = cfg.learner.world_size
+    if world not in HOSTS:
+        options = place(cfg).learner | {"num_cpus": 0}
+        HOSTS[world] = [ray.remote(host_class()).options(**options).remote() for _ in range(world)]
+        ADDRESS[world] = Learner(cfg, 0).rendezvous()
+    hosts = HOSTS[world]
+    ray.get([host.join.remote(cfg, rank, *ADDRESS[world]) for rank, host in enumerate(hosts)])
+    return hosts
+
+
+def call(hosts: list, verb: str, *arguments) -> list:
+    return ray.get([host.call.remote(verb, *arguments) for host in hosts])
+
+
+def step(hosts: list, version: int, *given: PackedBatch) -> list[StepReport]:
+    return call(hosts, "step", version, *given)
+
+
+def loss_of(reports: list[StepReport]) -> float:
+    return dict(reports[0].metrics)["loss"]
+
+
+def exported(learners: list) -> dict[str, torch.Tensor]:
+    """Weights by name, as a generator would receive them."""
+    manifest, *shards = call(learners, "export", "full")[0]
+    return {name: t.float() for name, t in tensors(manifest, shards)}
