@@ -20,6 +20,7 @@ from medray.data.splits import Row
 from medray.data.tables import kind_of, read_cases, read_pairs
 from medray.errors import ItemError
 from medray.imaging.load import load_image
+from medray.imaging.reference import parse_reference
 
 SHOWN = 5  # names in a line; JSON has all
 
@@ -193,7 +194,7 @@ def _plain(text: str) -> str:
 def _fault(path: str, read: bool) -> str:
     """Why an image cannot be used, "" where it can."""
     if not read:
-        return "" if os.path.isfile(path) else "image-missing"
+        return "" if os.path.isfile(parse_reference(path).file) else "image-missing"
     try:
         load_image(path)
     except ItemError as error:

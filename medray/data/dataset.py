@@ -12,11 +12,11 @@ from medray.config import DataConfig
 from medray.data.dicom_folder import read_dicom_folder
 from medray.data.jsonl import read_phantom, stream_jsonl
 from medray.data.mimic_cxr_jpg import read_mimic_cxr_jpg
+from medray.data.parquet import read_parquet
 from medray.data.pathvqa import read_pathvqa
 from medray.data.r2gen import read_iu_xray, read_mimic_cxr
 from medray.data.slake import read_slake, read_slake_zh
 from medray.data.splits import Row, image_key, leaks, shuffled, split_by_group
-from medray.data.tables import read_cases
 from medray.data.vgmed import read_vgmed
 from medray.data.vqa_rad import read_vqa_rad
 from medray.errors import DataError
@@ -37,7 +37,7 @@ READERS: dict[str, Callable[[str | None], Iterable[Row]]] = {
     "dicom": read_dicom_folder,
     "jsonl": stream_jsonl,
     "phantom": read_phantom,
-    "parquet": read_cases,
+    "parquet": read_parquet,
 }
 
 # Kinds whose own split is taken wherever their rows carry one: it is the user's own. The

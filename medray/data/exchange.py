@@ -20,6 +20,7 @@ from medray.data.sources import rows_of
 from medray.data.tables import read_pairs, write_cases, write_pairs
 from medray.errors import DataError
 from medray.imaging.load import file_sha256
+from medray.imaging.reference import Reference, parse_reference
 
 PAIRS: dict[str, ReadPair] = {
     "mmedpo": read_mmedpo,
@@ -27,7 +28,7 @@ PAIRS: dict[str, ReadPair] = {
     "trl": read_trl,
     "llama-factory": read_llama_factory,
 }
-CASES = tuple(kind for kind in READERS if kind not in ("phantom", "parquet"))
+CASES = tuple(kind for kind in READERS if kind != "phantom")
 EXPORTS: dict[str, Callable[[PreferencePair], dict[str, Any]]] = {
     "trl": trl_row,
     "llama-factory": llama_factory_row,
@@ -80,8 +81,17 @@ def export_pairs(source: Path, layout: str, out: Path) -> str:
     pairs = read_pairs(source)
     with whole_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for pair in pairs:
+            _check_files(pair)
             file.write(between if count else before)
             file.write(json.dumps(EXPORTS[layout](pair), ensure_ascii=False))
             count += 1
         file.write(after)
     return f"{count} pairs"
+
+
+def _check_files(pair: PreferencePair) -> None:
+    """Other tools read whole files only. Raises DataError."""
+    for image in (pair.image, pair.rejected_image):
+        if parse_reference(image) != Reference(image):
+            name = parse_reference(image).name
+            raise DataError(name, "is a part of a file", "write it to a file of its own")

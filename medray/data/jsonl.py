@@ -6,7 +6,8 @@
      "truth": {"side": "left"}, "source": "…", "licence": "CC-BY-4.0"}
 
 `image`, `question` and `answer` are required; paths are relative to the file; an `id` left
-out becomes the file's folder and the line number. In place of `regions`, rows may have
+out becomes the file's folder and the line number. "scan.dcm#3" is the third frame of a file of
+several, "mask.png#5" the pixels of value 5. In place of `regions`, rows may have
 `mask` (paths) or else `boxes` ({"label", "xyxy"}), as collections of lesions do.
 """
 
@@ -79,12 +80,15 @@ def _read(item: Any, file: Path, number: int, digest: Callable[[str], str]) -> R
     if not isinstance(item, dict):
         raise DataError(where, "is not a JSON object", "write one object per line")
     try:
-        return _row(item, file, number, digest)
+        return read_row(item, file.parent, f"{file.absolute().parent.name}-{number}", digest)
     except Bad as bad:
         raise DataError(f"{where}: {bad.field}", bad.why, "correct the line") from None
 
 
-def _row(item: dict[str, Any], file: Path, number: int, digest: Callable[[str], str]) -> Row:
+def read_row(
+    item: dict[str, Any], folder: Path, default_id: str, digest: Callable[[str], str]
+) -> Row:
+    """A row whose paths are relative to `folder`, and its id where it has none. Raises Bad."""
     for key in ("image", "question", "answer"):
         if key not in item:
             raise Bad(key, "is missing")
@@ -94,16 +98,16 @@ def _row(item: dict[str, Any], file: Path, number: int, digest: Callable[[str], 
     for key in (*TEXTS, "answer"):
         if not is_scalar(item.get(key)):
             raise Bad(key, "is not a text or number")
-    image = str(file.parent / item["image"])
+    image = str(folder / item["image"])
     answer = words(item["answer"])
     case = Case(
-        case_id=words(item.get("id")) or f"{file.absolute().parent.name}-{number}",
+        case_id=words(item.get("id")) or default_id,
         image=image,
         image_sha256=digest(image),
         question=words(item["question"]),
         reference=answer,
         answer_type=_answer_type(words(item.get("answer_type")), answer),
-        regions=read_regions(item, file.parent),
+        regions=read_regions(item, folder),
         truth=_truth(item.get("truth")),
         patient_id=words(item.get("patient_id")),
         source=words(item.get("source")) or words(item.get("dataset")),

@@ -3,10 +3,10 @@
     train.json  validation.json  test.json  mask.txt
     imgs/xmlab1/source.jpg  detection.json  mask.png
 
-The regions of an image are its organs and lesions: the boxes of detection.json, or else the
-hull of each value of mask.png, named by mask.txt. Of several, those that the question or the
-answer names are kept. A .jsonl file of {"image", "boxes", "qa_en"} is read as well: boxes
-and English questions without pictures.
+The regions of an image are its organs and lesions: the pixels of each value of mask.png that
+mask.txt names, and the boxes of detection.json for what the mask does not have. Of several, those
+that the question or the answer names are kept. A .jsonl file of {"image", "boxes", "qa_en"} is
+read as well: boxes and English questions without pictures.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ from medray.data.rows import (
 )
 from medray.data.sources import json_items, json_lines
 from medray.data.splits import Row
-from medray.errors import DataError
+from medray.errors import DataError, ItemError
 from medray.imaging.load import file_sha256
+from medray.imaging.reference import Reference
+from medray.imaging.regions import mask_values
 from medray.records import AnswerType, Case, Region
 
 SPLITS = {"train": "train", "validation": "validation", "validate": "validation", "test": "heldout"}
@@ -130,15 +132,21 @@ def _says(text: str, name: str) -> bool:
 
 
 def _regions(folder: Path, name: str) -> tuple[Region, ...]:
+    """The masks, which are exact, before the boxes of what has none."""
     place = (folder / "imgs" / name).parent
-    file = place / "detection.json"
-    if file.is_file():
-        found = parse_json(read_text(file), str(file))
-        with told(str(file)):
-            if boxes := tuple(_boxes(found)):
-                return boxes
-    mask, names = place / "mask.png", folder / "mask.txt"
-    return _hulls(mask, names) if mask.is_file() and names.is_file() else ()
+    mask, names, file = place / "mask.png", folder / "mask.txt", place / "detection.json"
+    masks = _masks(mask, names) if mask.is_file() and names.is_file() else ()
+    if not file.is_file():
+        return masks
+    found = parse_json(read_text(file), str(file))
+    masked = {_thing(region.label) for region in masks}
+    with told(str(file)):
+        return masks + tuple(box for box in _boxes(found) if _thing(box.label) not in masked)
+
+
+def _thing(label: str) -> tuple[str, ...]:
+    """ "Left Lung" and "lung_left" are the same."""
+    return tuple(sorted(re.findall(r"[^\W_]+", label.casefold())))
 
 
 def _boxes(found: Any) -> Iterator[Region]:
@@ -152,26 +160,22 @@ def _boxes(found: Any) -> Iterator[Region]:
             yield Region(words(label), box=box_xywh(box, f"entry {number}: {label}"))
 
 
-def _hulls(mask: Path, names: Path) -> tuple[Region, ...]:
-    """The box around each value of an indexed mask that mask.txt names."""
+def _masks(mask: Path, names: Path) -> tuple[Region, ...]:
+    """A region for each value of an indexed mask that mask.txt names; none of a coloured one."""
     import numpy as np
-    from PIL import Image
 
     labels = mask_labels(names)
     try:
-        with Image.open(mask) as image:
-            values = np.asarray(image)
-    except Exception:  # decoders of damaged files raise almost anything
-        raise DataError(str(mask), "is not a readable image", "fetch it again") from None
+        values, _ = mask_values(Reference(str(mask)))
+    except ItemError as error:
+        raise DataError(str(mask), error.what, "fetch it again") from None
     if values.ndim != 2:
         return ()
-    hulls = []
-    for value in np.unique(values):
-        if label := labels.get(int(value)):
-            ys, xs = np.nonzero(values == value)
-            box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
-            hulls.append(Region(label, box=box, source="mask"))
-    return tuple(hulls)
+    return tuple(
+        Region(labels[int(value)], mask=f"{mask}#{value}", source="mask")
+        for value in np.unique(values)
+        if int(value) in labels
+    )
 
 
 @functools.cache

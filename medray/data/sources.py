@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from medray.data.rows import half_characters, parse_json
-from medray.errors import DataError
+from medray.errors import DataError, ItemError
+from medray.imaging.reference import parse_reference, row_reference
+from medray.imaging.stored import row_place
 
 CHUNK = 1 << 18  # characters
 NEAR_END = 16  # a fault this close to the end of the text read may only be a text cut short
 SPACE = " \t\r\n"
 PARQUET_ROWS = 1024
+PICTURES = ("image", "images", "rejected_image", "mask")  # columns of bytes that are no text
 FAULTS = (OSError, EOFError, UnicodeDecodeError, zlib.error)  # of opening, unpacking, decoding
 
 
@@ -83,19 +86,54 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[s
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, row) of a Parquet file, a batch of rows in memory at a time."""
+    """(where, row) of a Parquet file, a batch of rows in memory at a time.
+
+    Pictures are not read: in the place of their bytes a row has what names them
+    ("file.parquet#image:17"), or else the path that stands beside them.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         number = 0
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-                for row in batch.to_pylist():
+            pictures = [each.name for each in file.schema_arrow if _holds_pictures(each)]
+            columns = [name for name in file.schema_arrow.names if name not in pictures]
+            for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=columns):
+                rows = batch.to_pylist() if columns else [{} for _ in range(batch.num_rows)]
+                for row in rows:
                     number += 1
+                    for name in pictures:
+                        row[name] = _picture(path, name, number)
                     yield f"{path}: row {number}", row
     except (OSError, pa.ArrowException):
         raise DataError(str(path), "is not a readable Parquet file", "check the file") from None
+
+
+def _holds_pictures(column: Any) -> bool:
+    """Hugging Face's {"bytes", "path"} or a list of it, or bytes where the name says so."""
+    import pyarrow.types as of
+
+    kind = column.type
+    if of.is_list(kind) or of.is_large_list(kind):
+        kind = kind.value_type
+    if of.is_struct(kind):
+        return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
+    return column.name in PICTURES and (
+        of.is_binary(kind) or of.is_large_binary(kind) or of.is_binary_view(kind)
+    )
+
+
+def _picture(path: Path, column: str, row: int) -> Any:
+    """What names a row's picture (`row_place`).
+
+    One that cannot be read is named as well: its case is dropped when its turn comes.
+    """
+    name = row_reference(path, column, row)
+    try:
+        return row_place(parse_reference(name), name)
+    except ItemError:
+        return name
 
 
 def rows_of(path: Path) -> Iterator[tuple[str, Any]]:

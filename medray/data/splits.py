@@ -1,7 +1,8 @@
 """Which cases are trained on and which are held out; no image is ever in both by accident.
 
 A group (image, patient or study) goes to one side as a whole. Files with the same bytes
-are one image whatever their names, and groups that share an image are one group.
+are one image whatever their names, frames of one file stay together, and groups that share an
+image are one group.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medray.errors import DataError
+from medray.imaging.reference import parse_reference
 from medray.records import Case
 
 GroupBy = Literal["image", "patient", "study"]
@@ -51,8 +53,15 @@ def split_by_group(
 
 
 def leaks(train: Iterable[Case], heldout: Iterable[Case]) -> list[str]:
-    """The images on both sides, as sorted image keys (sha256; path of an unreadable file)."""
-    return sorted({image_key(case) for case in train} & {image_key(case) for case in heldout})
+    """The held-out images that are also in training, or another frame of their file: sorted image
+    keys (sha256; path of an unreadable file)."""
+    images, files = set(), set()
+    for case in train:
+        images.add(image_key(case))
+        files.add(whole_image(case))
+    return sorted(
+        {image_key(c) for c in heldout if image_key(c) in images or whole_image(c) in files}
+    )
 
 
 def shuffled(cases: Iterable[Case], seed: int) -> tuple[Case, ...]:
@@ -63,6 +72,12 @@ def shuffled(cases: Iterable[Case], seed: int) -> tuple[Case, ...]:
 def image_key(case: Case) -> str:
     """What makes two cases show the same image."""
     return case.image_sha256 or f"unreadable:{case.image}"
+
+
+def whole_image(case: Case) -> str:
+    """Where the image is; for a frame, where all frames of its file are."""
+    reference = parse_reference(case.image)
+    return f"{reference.file}#{reference.column}:{reference.row}"
 
 
 def seeded_hash(seed: int, text: str) -> str:
@@ -89,7 +104,7 @@ def _root(parents: dict[str, str], node: str) -> str:
 
 def _group_node(row: Row, by: GroupBy) -> str:
     of: dict[GroupBy, Callable[[Row], str]] = {
-        "image": lambda row: image_key(row.case),
+        "image": lambda row: whole_image(row.case),
         "patient": lambda row: row.case.patient_id,
         "study": lambda row: row.study_id,
     }

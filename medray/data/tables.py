@@ -68,21 +68,31 @@ def write_pairs(path: Path, pairs: Iterable[PreferencePair]) -> int:
 
 def kind_of(path: Path) -> Kind:
     """What a Parquet file that medray wrote holds. Raises DataError for any other file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise DataError(str(path), "no such file", "give the path of a Parquet file")
-    try:
-        about = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowException):
-        raise DataError(str(path), "is not a readable Parquet file", "check the file") from None
+    about = _about(path)
     kind = about.get(b"medray.kind")
     if kind not in (b"cases", b"pairs") or about.get(b"medray.version") != VERSION.encode():
         raise DataError(
             str(path), "was not written by this version of medray", "write it: medray data import"
         )
     return "cases" if kind == b"cases" else "pairs"
+
+
+def written_by_medray(path: Path) -> bool:
+    """Whether a Parquet file holds cases or pairs, of whatever version. Raises DataError."""
+    return b"medray.kind" in _about(path)
+
+
+def _about(path: Path) -> dict[bytes, bytes]:
+    """The metadata of a Parquet file. Raises DataError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise DataError(str(path), "no such file", "give the path of a Parquet file")
+    try:
+        return pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        raise DataError(str(path), "is not a readable Parquet file", "check the file") from None
 
 
 def read_cases(path: str | None) -> Iterator[Row]:

@@ -13,6 +13,7 @@ from medray.errors import DataError, ItemError
 from medray.imaging.corruption import Corrupted, corrupt_inside, corrupt_whole
 from medray.imaging.kinds import KINDS
 from medray.imaging.load import encode_png, load_image
+from medray.imaging.reference import parse_reference
 from medray.imaging.regions import region_mask
 from medray.records import Region
 
@@ -78,7 +79,8 @@ def settings_of(kind: str, whole: bool, **options: Any) -> CorruptionConfig:
 
 def check_paths(out: Path, image: Path, mask: Path | None) -> None:
     """Refuse to write over an input."""
-    if out.resolve() in [path.resolve() for path in (image, mask) if path is not None]:
+    files = [Path(parse_reference(path).file) for path in (image, mask) if path is not None]
+    if out.resolve() in [file.resolve() for file in files]:
         raise DataError(str(out), "is also an input", "write to another file")
 
 

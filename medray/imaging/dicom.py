@@ -1,12 +1,14 @@
-"""DICOM to 8-bit RGB as a viewer shows it: first frame, modality LUT, window or VOI LUT.
+"""DICOM to 8-bit RGB as a viewer shows it: one frame, its modality LUT, its window or VOI LUT.
 
-MONOCHROME1 is inverted. Where the file has neither window nor VOI LUT, grey values of more
-than 8 bits are scaled by their own range, padding left out. Only pixels leave this module:
-header values appear in no message, warning or exception.
+MONOCHROME1 is inverted. Of a file of several frames only the one asked for is read. Where the
+file has neither window nor VOI LUT, grey values of more than 8 bits are scaled by their own
+range, padding left out. Only pixels leave this module: header values appear in no message,
+warning or exception.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 import warnings
@@ -37,9 +39,11 @@ def looks_like_dicom(path: Path, head: bytes) -> bool:
     return path.suffix.lower() in SUFFIXES and not head.startswith(PICTURE_MAGIC)
 
 
-def read_dicom(path: Path) -> np.ndarray:
-    """uint8 [H, W, 3] of the first frame. Raises ItemError image-truncated | -unreadable."""
-    import pydicom
+def read_dicom(source: Path | io.BytesIO, name: str, frame: int = 1) -> np.ndarray:
+    """uint8 [H, W, 3] of a frame, counted from 1; `name` is for messages.
+
+    Raises ItemError image-truncated | image-unreadable | image-missing (no such frame).
+    """
     from pydicom.config import disable_value_validation
 
     # pydicom's remarks quote header values, patient names among them
@@ -47,38 +51,70 @@ def read_dicom(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings(), disable_value_validation():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, force=True)
+            dataset, pixels = _read(source)
             if not dataset and "TransferSyntaxUID" in dataset.file_meta:
                 raise EOFError  # pydicom gives nothing at all where compressed pixels break off
             if "PixelData" not in dataset and "Rows" not in dataset:
-                raise ItemError("image-unreadable", f"{path.name}: holds no image")
+                raise ItemError("image-unreadable", f"{name}: holds no image")
             if int(dataset.Rows) * int(dataset.Columns) > MAX_PIXELS:
-                raise ItemError("image-unreadable", f"{path.name}: more than {MAX_PIXELS} px")
-            return _first_frame(dataset)
+                raise ItemError("image-unreadable", f"{name}: more than {MAX_PIXELS} px")
+            if not 1 <= frame <= frame_count(dataset):
+                raise ItemError("image-missing", f"{name}: no such frame")
+            return _shown(pixels, dataset, frame)
     except (ItemError, MemoryError):
         raise
     except Exception as error:  # decoders of damaged files raise almost anything
         if _cut_short(error):
-            raise ItemError("image-truncated", f"{path.name}: the file is cut short") from None
-        raise ItemError("image-unreadable", f"{path.name}: not a readable DICOM image") from None
+            raise ItemError("image-truncated", f"{name}: the file is cut short") from None
+        raise ItemError("image-unreadable", f"{name}: not a readable DICOM image") from None
+
+
+def frame_count(header: Any) -> int:
+    """How many frames a header states, 1 where that is missing or no number."""
+    try:
+        return max(1, int(header.get("NumberOfFrames") or 1))
+    except (TypeError, ValueError):
+        return 1
+
+
+def _read(source: Path | io.BytesIO) -> tuple[Any, Any]:
+    """The dataset, and what has its pixels: itself, or the file where frames are many, of which
+    one is then read."""
+    import pydicom
+
+    header = pydicom.dcmread(source, force=True, stop_before_pixels=True)
+    if frame_count(header) > 1 and "TransferSyntaxUID" in header.file_meta:
+        return header, source
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    dataset = pydicom.dcmread(source, force=True)
+    return dataset, dataset
 
 
 def _cut_short(error: Exception) -> bool:
     """pydicom tells of missing bytes in words, by kind, or as pixel data that are absent."""
     text = str(error).lower()
-    words = ("less than expected", "unexpected end", "truncated", "broken data stream")
+    words = (
+        "less than expected",
+        "unexpected end",
+        "truncated",
+        "broken data stream",
+        "cannot reshape array of size",
+    )  # the last of a frame beyond the end
     missing = isinstance(error, AttributeError) and "pixel data" in text
     return (
         isinstance(error, EOFError | struct.error) or missing or any(word in text for word in words)
     )
 
 
-def _first_frame(dataset: Any) -> np.ndarray:
+def _shown(pixels: Any, dataset: Any, frame: int) -> np.ndarray:
+    """A frame as uint8 [H, W, 3]. `pixels`: the dataset, or the file that has them."""
     from pydicom.pixels import apply_color_lut, pixel_array
 
-    values = pixel_array(dataset, index=0)
+    values = pixel_array(pixels, index=frame - 1)
     kind = str(dataset.PhotometricInterpretation)
     if kind in GREY:
+        _lift_frame_attributes(dataset, frame)
         grey = _grey(values, dataset)
         grey = 255 - grey if kind == "MONOCHROME1" else grey
         return np.repeat(grey[:, :, None], 3, axis=2)
@@ -94,7 +130,6 @@ def _grey(stored: np.ndarray, dataset: Any) -> np.ndarray:
     """Stored values [H, W] → uint8 [H, W], larger values brighter."""
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
-    _lift_frame_attributes(dataset)
     values = apply_modality_lut(stored, dataset)
     if dataset.get("VOILUTSequence"):
         return by_range(apply_voi(np.rint(values).astype(np.int64), dataset))
@@ -116,11 +151,13 @@ def _not_padding(stored: np.ndarray, dataset: Any) -> np.ndarray | None:
     return (stored < low) | (stored > high)
 
 
-def _lift_frame_attributes(dataset: Any) -> None:
-    """Copy the first frame's rescale and window to the top level, where pydicom looks."""
-    for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+def _lift_frame_attributes(dataset: Any, frame: int) -> None:
+    """Copy a frame's rescale and window to the top level, where pydicom looks."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    for groups in (per_frame[frame - 1 : frame], shared[:1]):
         for sequence, names in FRAME_ATTRIBUTES.items():
-            items = (dataset.get(groups) or [{}])[0].get(sequence)
+            items: Any = groups[0].get(sequence) if groups else None
             for name in names if items else ():
                 value = items[0].get(name)
                 if value is not None and name not in dataset:

@@ -1,4 +1,7 @@
-"""One way to read an image file: uint8 [H, W, 3] RGB, whatever the file holds.
+"""One way to read an image: uint8 [H, W, 3] RGB, whatever the file holds.
+
+An image is named by the path of its file, or by a part of one: a frame, or a row of a Parquet
+file (`medray.imaging.reference`).
 
 What goes wrong is an ItemError with one of four reasons: image-missing, image-empty,
 image-truncated, image-unreadable. Its message holds the file's name and nothing of what
@@ -11,6 +14,7 @@ import hashlib
 import io
 import os
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,9 @@ from PIL import Image, ImageOps
 
 from medray.errors import ItemError
 from medray.imaging.dicom import looks_like_dicom, read_dicom
+from medray.imaging.reference import Reference, parse_reference
 from medray.imaging.scale import MAX_PIXELS, by_range
+from medray.imaging.stored import row_bytes
 
 # Told by content, not by name. Everything else Pillow reads stays outside on purpose.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
@@ -26,28 +32,56 @@ HEAD_BYTES = 132  # enough for the DICOM preamble and magic
 TAIL_BYTES = 64
 
 
+Source = Path | io.BytesIO
+
+
 def load_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a PNG, JPEG, DICOM (or TIFF, BMP, GIF, WebP) file, first frame.
+    """Read a PNG, JPEG, DICOM (or TIFF, BMP, GIF, WebP) image; of several frames the first, where
+    none is named.
 
     Transparency is laid on white, EXIF orientation applied, more than 8 bits scaled by the
     range of the picture; DICOM as described in `medray.imaging.dicom`.
 
     Returns uint8 [H, W, 3] in RGB. Raises ItemError (see the module).
     """
-    path = Path(path)
-    head, tail = _ends(path)
-    if looks_like_dicom(path, head):
-        return read_dicom(path)
-    return _read_picture(path, head, tail)
+    reference = parse_reference(path)
+    source, head, tail = open_bytes(reference)
+    frame = 1 if reference.part is None else reference.part
+    if looks_like_dicom(Path(reference.file), head):
+        return read_dicom(source, reference.name, frame)
+    return _read_picture(source, reference.name, frame, head, tail)
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal digest of a file's bytes; "" where it cannot be read."""
+    """Hexadecimal digest of an image's bytes; "" where they cannot be read.
+
+    A frame has the digest of its number and the digest of its file, so that no two are alike.
+    """
+    reference = parse_reference(path)
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        if reference.column:
+            whole = hashlib.sha256(row_bytes(reference)).hexdigest()
+        elif reference.part is None:
+            return _digest(reference.file)
+        else:
+            about = os.stat(reference.file)
+            whole = _known_digest(reference.file, about.st_mtime_ns, about.st_size)
+    except (OSError, ValueError, ItemError):
         return ""
+    if reference.part is None:
+        return whole
+    return hashlib.sha256(f"{whole}#{reference.part}".encode()).hexdigest()
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _known_digest(path: str, *changed: int) -> str:
+    """A file is asked for as often as it has frames. `changed`: last change and size."""
+    return _digest(path)
 
 
 def pixels_sha256(array: np.ndarray) -> str:
@@ -65,8 +99,12 @@ def encode_png(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _ends(path: Path) -> tuple[bytes, bytes]:
-    """The first and the last bytes of a file that exists and is not empty."""
+def open_bytes(reference: Reference) -> tuple[Source, bytes, bytes]:
+    """Where the bytes are, and the first and the last of them. Raises ItemError."""
+    if reference.column:
+        content = row_bytes(reference)
+        return io.BytesIO(content), content[:HEAD_BYTES], content[-TAIL_BYTES:]
+    path, name = Path(reference.file), reference.name
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -74,21 +112,23 @@ def _ends(path: Path) -> tuple[bytes, bytes]:
             file.seek(max(0, size - TAIL_BYTES))
             tail = file.read(TAIL_BYTES)
     except (FileNotFoundError, NotADirectoryError):
-        raise ItemError("image-missing", f"{path.name}: no such file") from None
+        raise ItemError("image-missing", f"{name}: no such file") from None
     except (OSError, ValueError):  # a folder, no permission, a NUL in the name
-        raise ItemError("image-unreadable", f"{path.name}: cannot be opened") from None
+        raise ItemError("image-unreadable", f"{name}: cannot be opened") from None
     if not head:
-        raise ItemError("image-empty", f"{path.name}: has no bytes")
-    return head, tail
+        raise ItemError("image-empty", f"{name}: has no bytes")
+    return path, head, tail
 
 
-def _read_picture(path: Path, head: bytes, tail: bytes) -> np.ndarray:
+def _read_picture(source: Source, name: str, frame: int, head: bytes, tail: bytes) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on metadata are not ours to show
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(source, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise ItemError("image-unreadable", f"{path.name}: more than {MAX_PIXELS} px")
+                    raise ItemError("image-unreadable", f"{name}: more than {MAX_PIXELS} px")
+                if frame != 1:
+                    _seek(image, name, frame)
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
     except ItemError:
@@ -97,8 +137,15 @@ def _read_picture(path: Path, head: bytes, tail: bytes) -> np.ndarray:
         raise
     except Exception:  # decoders of damaged files raise almost anything
         if _cut_short(head, tail):
-            raise ItemError("image-truncated", f"{path.name}: the file is cut short") from None
-        raise ItemError("image-unreadable", f"{path.name}: not a readable image") from None
+            raise ItemError("image-truncated", f"{name}: the file is cut short") from None
+        raise ItemError("image-unreadable", f"{name}: not a readable image") from None
+
+
+def _seek(image: Image.Image, name: str, frame: int) -> None:
+    try:
+        image.seek(frame - 1)
+    except EOFError:
+        raise ItemError("image-missing", f"{name}: no such frame") from None
 
 
 def _cut_short(head: bytes, tail: bytes) -> bool:

@@ -10,6 +10,8 @@ from PIL import Image
 
 from medray.errors import ItemError
 from medray.imaging.kinds.patch import box_of, grown
+from medray.imaging.load import open_bytes
+from medray.imaging.reference import Reference, parse_reference
 from medray.imaging.scale import MAX_PIXELS
 from medray.records import Region
 
@@ -59,29 +61,47 @@ def soft_mask(mask: np.ndarray, feather: int) -> np.ndarray:
 
 
 def read_mask(path: str | Path, height: int, width: int) -> np.ndarray:
-    """The non-zero pixels of a PNG: bool [height, width]. Palette masks count by index.
+    """The marked pixels of a PNG: bool [height, width]. Palette masks count by index.
 
+    Marked is what is not zero, or is of the value that stands after the path ("mask.png#5").
     Raises ItemError mask-size | mask-missing | mask-unreadable.
     """
-    name = Path(path).name
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ItemError("mask-unreadable", f"{name}: more than {MAX_PIXELS} px")
-            values: np.ndarray = np.asarray(image)
-            bands = len(image.getbands())
-    except FileNotFoundError:
-        raise ItemError("mask-missing", f"{name}: no such file") from None
-    except (ItemError, MemoryError):
-        raise
-    except Exception:  # decoders of damaged files raise almost anything
-        raise ItemError("mask-unreadable", f"{name}: not a readable image") from None
+    reference = parse_reference(path)
+    values, bands = mask_values(reference)
     if values.shape[:2] != (height, width):
         found = f"{values.shape[1]}x{values.shape[0]}"
-        raise ItemError("mask-size", f"{name}: {found} px, the image has {width}x{height}")
+        what = f"{reference.name}: {found} px, the image has {width}x{height}"
+        raise ItemError("mask-size", what)
+    if reference.part is not None:
+        if values.ndim != 2:
+            what = f"{reference.name}: its pixels are colours, not values"
+            raise ItemError("mask-unreadable", what)
+        return values == reference.part
     if values.ndim == 3:  # transparency marks nothing
         values = values[:, :, : 1 if bands == 2 else 3].max(axis=2)
     return values != 0
+
+
+def mask_values(reference: Reference) -> tuple[np.ndarray, int]:
+    """The pixels of a mask as stored, [H, W] or [H, W, bands], and the number of bands.
+
+    Raises ItemError mask-missing | mask-unreadable.
+    """
+    name = reference.name
+    try:
+        source, _, _ = open_bytes(reference)
+        with Image.open(source) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ItemError("mask-unreadable", f"{name}: more than {MAX_PIXELS} px")
+            return np.asarray(image), len(image.getbands())
+    except ItemError as error:
+        reason = error.reason.replace("image-", "mask-")
+        known = reason if reason in ("mask-missing", "mask-unreadable") else "mask-unreadable"
+        raise ItemError(known, error.what) from None
+    except MemoryError:
+        raise
+    except Exception:  # decoders of damaged files raise almost anything
+        raise ItemError("mask-unreadable", f"{name}: not a readable image") from None
 
 
 def mask_outline(mask: np.ndarray) -> np.ndarray:

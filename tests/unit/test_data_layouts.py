@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 
+import numpy as np
 import pytest
 from miniatures import (
     JPG_ROWS,
@@ -21,9 +22,11 @@ from miniatures import (
 
 from medray.config import DataConfig
 from medray.data.dataset import READERS, open_dataset
+from medray.data.exchange import import_data
 from medray.data.mimic_cxr_jpg import findings
 from medray.data.slake import mask_labels, read_slake, read_slake_zh
 from medray.errors import DataError
+from medray.imaging.regions import region_mask
 from medray.records import Region
 
 MAKERS = {
@@ -60,16 +63,44 @@ def test_slake_in_chinese(tmp_path):
     assert (row.case.question, row.case.reference) == ("图中有肺吗?", "有")
 
 
-def test_slake_regions_are_boxes_that_the_question_names_or_else_all(tmp_path):
-    cases = [row.case for row in read_slake(str(slake(tmp_path)))]
+def test_slake_regions_are_those_that_the_question_names_or_else_all(tmp_path):
+    folder = slake(tmp_path)
+    cases = [row.case for row in read_slake(str(folder))]
     assert cases[0].regions == (Region("Left Lung", box=(6, 6, 10, 8)),)  # "lung", its last word
     assert cases[1].regions == (Region("Liver", box=(1, 2, 5, 7)),)  # in the answer
-    # no boxes: hulls of the mask, named by mask.txt
+    mask = folder / "imgs/xmlab2/mask.png"
     assert cases[2].regions == (
-        Region("Liver", box=(3, 2, 7, 4), source="mask"),
-        Region("Left Lung", box=(9, 9, 10, 10), source="mask"),
+        Region("Liver", mask=f"{mask}#1", source="mask"),
+        Region("Left Lung", mask=f"{mask}#5", source="mask"),
     )
     assert cases[3].regions == ()
+
+
+def test_slake_masks_are_exact_and_survive_the_import(tmp_path):
+    folder = slake(tmp_path)
+    import_data("slake", str(folder), tmp_path / "s.parquet")
+    for kind, path in (("slake", folder), ("parquet", tmp_path / "s.parquet")):
+        liver, lung = rows(kind, path)[2].case.regions
+        assert np.argwhere(region_mask([lung], 16, 16)).tolist() == [[9, 9]]
+        expected = np.zeros((16, 16), bool)
+        expected[2:4, 3:7] = True
+        assert (region_mask([liver], 16, 16) == expected).all()
+
+
+def test_slake_masks_go_before_the_boxes_of_the_same_things(tmp_path):
+    folder = slake(tmp_path)
+    boxes = [{"Lung_Left": [6, 6, 3, 2]}, {"Heart": [0, 0, 3, 3]}]
+    write_json(folder / "imgs/xmlab2/detection.json", boxes)
+    regions = rows("slake", folder)[2].case.regions  # "Left Lung" is in the mask
+    assert [(r.label, r.box, r.source) for r in regions] == [
+        ("Liver", None, "mask"), ("Left Lung", None, "mask"), ("Heart", (0, 0, 3, 3), "dataset"),
+    ]  # fmt: skip
+
+
+def test_slake_masks_of_colours_have_no_values(tmp_path):
+    folder = slake(tmp_path)
+    picture(folder / "imgs/xmlab2/mask.png", 1)
+    assert rows("slake", folder)[2].case.regions == ()
 
 
 @pytest.mark.parametrize("line", ["5 Left Lung", "5:Left Lung", "Left Lung: 5", "Left Lung\t5"])

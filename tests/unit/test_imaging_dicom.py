@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -12,6 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medray.errors import ItemError
+from medray.imaging.dicom import frame_count
 from medray.imaging.load import load_image
 
 
@@ -129,6 +131,97 @@ def test_window_inside_functional_groups(tmp_path):
     frames = np.array([[[500, 2000]], [[0, 0]]], np.uint16)
     path = write(tmp_path / "a.dcm", frames, SharedFunctionalGroupsSequence=[group])
     assert grey(path) == [[128, 255]]
+
+
+def frames_of(path) -> list[list[list[int]]]:
+    return [grey(f"{path}#{number}") for number in (1, 2)]
+
+
+def test_each_frame_is_read_by_its_number(tmp_path):
+    frames = np.array([[[0, 1000]], [[500, 250]]], np.uint16)
+    path = write(tmp_path / "a.dcm", frames, WindowCenter=500.5, WindowWidth=1001)
+    assert frames_of(path) == [[[0, 255]], [[128, 64]]]
+    path = write(
+        tmp_path / "b.dcm", (frames // 4).astype(np.uint8), PhotometricInterpretation="MONOCHROME1"
+    )
+    assert frames_of(path) == [[[255, 5]], [[130, 193]]]
+
+
+def test_frames_have_their_own_windows_and_rescales(tmp_path):
+    groups = []
+    for centre, slope in ((500.5, 1), (1001, 2)):
+        window, scale, group = Dataset(), Dataset(), Dataset()
+        window.WindowCenter, window.WindowWidth = centre, 2 * centre
+        scale.RescaleSlope, scale.RescaleIntercept = slope, 0
+        group.FrameVOILUTSequence = [window]
+        group.PixelValueTransformationSequence = [scale]
+        groups.append(group)
+    frames = np.array([[[0, 400]], [[500, 2000]]], np.uint16)
+    path = write(tmp_path / "a.dcm", frames, PerFrameFunctionalGroupsSequence=groups)
+    # 400 of 0 to 1000; 2 · 500 and 4000 of 0 to 2001
+    assert frames_of(path) == [[[0, 102]], [[127, 255]]]
+
+
+def test_frames_in_colour(tmp_path):
+    values = np.array([[[[255, 0, 10]]], [[[1, 2, 3]]]], np.uint8)
+    path = write(
+        tmp_path / "a.dcm", values[0], NumberOfFrames=2, PixelData=values.tobytes(),
+    )  # fmt: skip
+    assert load_image(f"{path}#2").tolist() == [[[1, 2, 3]]]
+
+
+@pytest.mark.parametrize("frame", [0, 3, 10**9])
+def test_frames_that_a_file_does_not_have(tmp_path, frame):
+    path = write(tmp_path / "a.dcm", np.zeros((2, 2, 2), np.uint8))
+    with pytest.raises(ItemError) as caught:
+        load_image(f"{path}#{frame}")
+    assert (caught.value.reason, caught.value.what) == (
+        "image-missing", f"a.dcm#{frame}: no such frame",
+    )  # fmt: skip
+
+
+def test_frames_of_a_file_that_is_cut_short(tmp_path):
+    frames = np.zeros((9, 64, 64), np.uint16)
+    path = write(tmp_path / "a.dcm", frames)
+    path.write_bytes(path.read_bytes()[:-30_000])
+    with pytest.raises(ItemError) as caught:
+        load_image(f"{path}#9")
+    assert caught.value.reason == "image-truncated"
+
+
+@pytest.mark.data
+def test_the_frames_of_a_real_sample(shared_data):
+    path = shared_data / "dicom" / "pydicomdata_emri_small.dcm"
+    stored = pydicom.dcmread(path).pixel_array
+    assert stored.shape == (10, 64, 64)
+    shown = [load_image(f"{path}#{number}")[:, :, 0] for number in range(1, 11)]
+    for own, frame in zip(stored, shown, strict=True):
+        middle = (own > own.min()) & (frame > 0) & (frame < 255)
+        assert np.corrcoef(own[middle], frame[middle])[0, 1] > 0.999
+    assert len({frame.tobytes() for frame in shown}) == 10
+    assert (shown[0] == load_image(path)[:, :, 0]).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the header that the test reads
+def test_every_test_file_of_pydicom_is_read_or_refused_with_a_reason():
+    """Files that came with the package; those it would fetch are not asked for."""
+    folder = Path(pydicom.__file__).parent / "data" / "test_files"
+    files = sorted(folder.glob("*.dcm"))
+    if not files:
+        pytest.skip("pydicom without its test files")
+    read, reasons = 0, set()
+    for path in files:
+        header = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+        frames = frame_count(header)
+        try:
+            images = [load_image(f"{path}#{i + 1}") for i in range(min(frames, 5))]
+        except ItemError as error:
+            reasons.add(error.reason)
+            continue
+        read += 1
+        assert {image.shape for image in images} == {(header.Rows, header.Columns, 3)}
+    assert reasons <= {"image-unreadable", "image-truncated"}
+    assert read > len(files) / 3
 
 
 def test_monochrome1_is_inverted(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,6 +56,38 @@ def test_any_mode_counts_non_zero_pixels_and_never_opacity(tmp_path, mode, backg
     image.save(tmp_path / "m.png")
     found = region_mask([Region("a", mask=str(tmp_path / "m.png"))], 3, 4)
     assert np.argwhere(found).tolist() == [[2, 1]]
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "I;16"])
+def test_one_value_of_a_mask(tmp_path, mode):
+    image = Image.new(mode, (4, 3), 0)
+    if mode == "P":
+        image.putpalette([0, 0, 0] * 256)  # black all: the value counts, not its colour
+    image.putpixel((1, 2), 3)
+    image.putpixel((2, 2), 9)
+    image.save(tmp_path / "m.png")
+    name = f"{tmp_path / 'm.png'}#"
+    assert np.argwhere(region_mask([Region("a", mask=name + "9")], 3, 4)).tolist() == [[2, 2]]
+    assert region_mask([Region("a", mask=name + "0")], 3, 4).sum() == 10
+    assert region_mask([Region("a", mask=name + "7")], 3, 4) is None
+    both = [Region("a", mask=name + "9"), Region("b", mask=name + "3")]
+    assert region_mask(both, 3, 4).sum() == 2
+
+
+def test_a_file_that_is_named_so_goes_before_a_value(tmp_path):
+    mask_file(tmp_path / "m.png", "L", {(0, 0): 9})
+    other = mask_file(tmp_path / "o.png", "L", {(1, 0): 1, (2, 0): 2})
+    whole = Path(other).rename(tmp_path / "m.png#9")
+    assert region_mask([Region("a", mask=str(whole))], 3, 4).sum() == 2
+
+
+def test_colours_have_no_values(tmp_path):
+    Image.new("RGB", (4, 3), (0, 0, 9)).save(tmp_path / "m.png")
+    with pytest.raises(ItemError) as caught:
+        region_mask([Region("a", mask=f"{tmp_path / 'm.png'}#9")], 3, 4)
+    assert (caught.value.reason, caught.value.what) == (
+        "mask-unreadable", "m.png#9: its pixels are colours, not values",
+    )  # fmt: skip
 
 
 def test_refused_masks(tmp_path):

@@ -28,7 +28,10 @@ class Patch:
 
     def pixels(self) -> np.ndarray:
         """The n pixels as they are, row by row: uint8 [n, 3]."""
-        box = self.image[self.rows, self.columns]
+        return self.chosen(self.image[self.rows, self.columns])
+
+    def chosen(self, box: np.ndarray) -> np.ndarray:
+        """The n pixels of values of the box: [h, w, 3] → [n, 3], a view where it can be."""
         return box.reshape(-1, 3) if self.inside.all() else box[self.inside]
 
 
