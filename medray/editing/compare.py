@@ -23,7 +23,8 @@ class Outcome:
 
     `attribute`: "word" (yes or no), "presence", "kind", "heart" or an attribute of the ontology.
     `statement` and `mention` are the answer's, `against` and `wanted` the known ones; `wanted`
-    is None where the known side only says what is not so.
+    is None where the known side only says what is not so. `change`: the characters [start, end) of
+    the answer and the text that resolves it, where no statement is made.
     """
 
     agrees: bool
@@ -33,6 +34,7 @@ class Outcome:
     mention: Mention | None = None
     against: Statement | None = None
     wanted: Mention | None = None
+    change: tuple[int, int, str] | None = None
 
 
 def compare_statements(

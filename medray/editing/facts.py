@@ -6,12 +6,15 @@ no is turned into the statement it stands for, so that all texts are compared al
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from medray.editing.asked import opposite_word
 from medray.editing.claims import Reading, Statement, read, subject_of
 from medray.editing.compare import compare_statements, compare_study
-from medray.editing.lexicon import Ontology, ontology
+from medray.editing.lexicon import WORD, Ontology, ontology, phrase_words
+from medray.editing.ranking import Ranking, ranked, ranking
 from medray.editing.text import Mention, mentions, sentences
 
 
@@ -49,7 +52,8 @@ class Proposition:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The known side of a comparison. `reference` is the text it mainly comes from."""
+    """The known side of a comparison. `reference` is the text it mainly comes from. `ranked`: the
+    option that comes first, where the question asks for a `ranking`, "" where that is not told."""
 
     question: str
     reference: Reading
@@ -57,20 +61,40 @@ class Facts:
     proposition: Proposition | None
     statements: tuple[Statement, ...]
     study: tuple[Mention, ...]
+    ranking: Ranking | None = None
+    ranked: str = ""
 
 
 def facts(question: str, reference: str) -> Facts:
     """Everything the reference says as an answer to the question."""
+    reference = _without_echo(question, reference)
     reading = read(reference, subject=subject_of(question))
     proposal = proposition(question)
     word = reading.word
     if word is None and proposal is not None and " or " not in question.lower():
         word = _implied_word(proposal, reading)
+    if word is None and (said := opposite_word(question, reference)) is not None:
+        word = said[0]
+    asked = ranking(question)
+    first = ranked(asked, reference) if asked else None
     statements, study = reading.statements, reading.study
     if word is not None and proposal is not None:
         more, more_study = proposal.told(word)
         statements, study = (*statements, *more), (*study, *more_study)
-    return Facts(question, reading, word, proposal, statements, study)
+    told = first.option if first else ""
+    return Facts(question, reading, word, proposal, statements, study, asked, told)
+
+
+def _without_echo(question: str, text: str) -> str:
+    """What a text says after it has repeated the question: its last paragraph."""
+    start = phrase_words(question)
+    words = list(WORD.finditer(text))
+    lead = 1 if words and words[0].group().lower() == "question" else 0
+    said = tuple(word.group().lower() for word in words[lead : lead + len(start)])
+    if not start or said != start or len(words) == lead + len(start):
+        return text
+    rest = text[words[lead + len(start) - 1].end() :].lstrip("?.: \t")
+    return re.split(r"\n\s*\n", rest.strip())[-1].strip()
 
 
 def proposition(question: str) -> Proposition | None:

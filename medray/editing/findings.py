@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from medray.editing.base import Replacement, apply, arrange, build_edit, edit_fraction
@@ -25,12 +25,20 @@ class FindingsEditor:
     wrong. Where that fails, or nothing can be compared, it abstains and says why:
     empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant.
 
+    `prefer` weighs the types of error that a wrong variant may make: one of twice the weight is
+    tried first twice as often. None: all alike.
+
     >>> FindingsEditor().edit("Which side?", "Left", "Right", seed=0).text
     'Left'
     """
 
     name = "findings"
-    version = "2"
+    version = "3"
+
+    def __init__(self, prefer: Mapping[str, float] | None = None) -> None:
+        self.prefer = prefer
+        if prefer:
+            self.version += " aimed"  # its variants are not those of the version alone
 
     def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
         """Judge the answer against the reference, and make the other side of the pair."""
@@ -44,7 +52,8 @@ class FindingsEditor:
             if corrected is None:
                 return Edit("abstain", reason="cannot-rewrite")
             return build_edit("wrong", answer, corrected, severity, _why(corrected))
-        variant = _variant(answer, judgement, known, _rng(seed, question, reference, answer))
+        rng = _rng(seed, question, reference, answer)
+        variant = _variant(answer, other_worlds(judgement, known, rng, self.prefer), known)
         if variant is None:
             return Edit("abstain", reason="no-variant")
         return build_edit("right", answer, variant, severity, "agrees with the reference")
@@ -59,12 +68,10 @@ def _corrected(answer: str, judgement: Judgement, known: Facts) -> tuple[Replace
     return None
 
 
-def _variant(
-    answer: str, judgement: Judgement, known: Facts, rng: Random
-) -> tuple[Replacement, ...] | None:
+def _variant(answer: str, worlds: Iterable[Facts], known: Facts) -> tuple[Replacement, ...] | None:
     """A wrong variant: the first small one, else the first at all."""
     large: tuple[Replacement, ...] | None = None
-    for world in other_worlds(judgement, known, rng):
+    for world in worlds:
         changed = judge(answer, world)
         if changed.verdict != "wrong":
             continue

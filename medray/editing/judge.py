@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medray.editing.asked import compare_opposite, compare_presupposed
 from medray.editing.claims import Reading, read, subject_of
 from medray.editing.compare import Outcome, compare_statements, compare_study
 from medray.editing.facts import Facts, asks_for, asks_what
 from medray.editing.lexicon import ontology, phrase_words
+from medray.editing.ranking import compare_ranking
 from medray.editing.text import Mention
 from medray.records import VerdictName
 
+_ASIDE = re.compile(r"\b(?:which|where|between|located|situated)\b|[.;]\s", re.IGNORECASE)
 _SHORT = 6  # words; a phrase rather than a report
 
 
@@ -38,6 +42,11 @@ def judge(answer: str, known: Facts) -> Judgement:
     outcomes = _word(reading, known)
     all_named = known.word is None and asks_what(known.question)
     outcomes += compare_statements(reading.statements, known.statements, all_named=all_named)
+    outcomes += compare_ranking(known.ranking, known.ranked, answer)
+    if all(outcome.agrees for outcome in outcomes):  # what is named goes before what is implied
+        outcomes += compare_presupposed(known.question, known.reference, reading)
+    if reading.word is None:
+        outcomes += compare_opposite(known.question, known.word, answer)
     said, told = (_comparable(study, reading, known) for study in (reading.study, known.study))
     outcomes += compare_study(said, told, ontology())
     if same:  # a text that contradicts itself is not held against its repetition
@@ -101,9 +110,39 @@ def _word(reading: Reading, known: Facts) -> list[Outcome]:
 def _comparable(study: tuple[Mention, ...], reading: Reading, known: Facts) -> list[Mention]:
     """Leaves out the loose attributes, except between short phrases or where asked for."""
     short = is_short(reading) and is_short(known.reference)
-    named = [m for m in study if not names_the_picture(m, study)]
+    named = told_organs(study, reading.text, known.question)
     told = named if any(m.attribute == "organ" for m in named) else study
     return [m for m in told if short or _asked(m, known.question)]
+
+
+def _not_echoed(study: list[Mention], question: str) -> list[Mention]:
+    """Without the organs that a question names and an answer repeats beside its own: "the liver is
+    part of the respiratory system". Where the question offers a choice all of them count."""
+    asked = f" {' '.join(phrase_words(question))} "
+    if " or " in asked:
+        return study
+    echoed = {
+        id(m) for m in study
+        if m.attribute == "organ" and f" {' '.join(phrase_words(m.surface))} " in asked
+    }  # fmt: skip
+    own = any(m.attribute == "organ" and id(m) not in echoed for m in study)
+    return [m for m in study if id(m) not in echoed] if own else study
+
+
+def told_organs(study: Sequence[Mention], text: str, question: str) -> list[Mention]:
+    """What is said of the study, without organs that are part of the picture's name, repeat the
+    question, or only explain the first one."""
+    named = [m for m in study if not names_the_picture(m, study)]
+    return _main_organs(_not_echoed(named, question), text)
+
+
+def _main_organs(study: Sequence[Mention], text: str) -> list[Mention]:
+    """Without the abdomen of "the spleen, which is in the abdomen"."""
+    organs = [m for m in study if m.attribute == "organ"]
+    aside = _ASIDE.search(text, organs[0].end) if organs else None
+    if aside is None:
+        return list(study)
+    return [m for m in study if m.attribute != "organ" or m.start < aside.start()]
 
 
 def names_the_picture(mention: Mention, study: Sequence[Mention]) -> bool:

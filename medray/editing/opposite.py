@@ -6,8 +6,9 @@ surgery, in the answer's own words, and the same check afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 from medray.editing.claims import Statement, read
@@ -18,8 +19,14 @@ from medray.editing.lexicon import ontology
 from medray.editing.text import Mention
 
 
-def other_worlds(judgement: Judgement, known: Facts, rng: Random) -> Iterator[Facts]:
-    """The facts with one agreed thing changed, in a random order, one change per thing."""
+def other_worlds(
+    judgement: Judgement, known: Facts, rng: Random, prefer: Mapping[str, float] | None = None
+) -> Iterator[Facts]:
+    """The facts with one agreed thing changed, in a random order, one change per thing.
+
+    `prefer` weighs the types of error that the changes are (1.0 for one that it leaves out): each
+    place in the order then goes to one of those left with a chance in proportion to its weight.
+    """
     agreed = {
         (o.attribute, o.statement.head.value if o.statement and o.statement.head else ""): o
         for o in judgement.outcomes
@@ -30,17 +37,38 @@ def other_worlds(judgement: Judgement, known: Facts, rng: Random) -> Iterator[Fa
         return
     outcomes = list(agreed.values())
     rng.shuffle(outcomes)
-    for outcome in outcomes:
-        changed = _change(outcome, rng)
-        if changed is not None:
-            yield _with(known, outcome, *changed)
-    for outcome in outcomes:
-        if (
-            outcome.attribute in ("kind", "presence")
-            and outcome.against
-            and outcome.against.polarity
-        ):
-            yield _with(known, outcome, _nothing(outcome, rng), None)
+    worlds: list[tuple[str, Callable[[], Facts | None]]] = [
+        (outcome.error_type, partial(_otherwise, known, outcome, rng)) for outcome in outcomes
+    ]
+    worlds += [
+        ("presence", partial(_denied, known, outcome, rng))
+        for outcome in outcomes
+        if outcome.attribute in ("kind", "presence")
+        and outcome.against
+        and outcome.against.polarity
+    ]
+    if prefer:  # exponential times: who waits shortest comes first
+        times = [rng.expovariate(prefer.get(error_type, 1.0)) for error_type, _ in worlds]
+        worlds = [worlds[i] for i in sorted(range(len(worlds)), key=times.__getitem__)]
+    for _, make in worlds:
+        world = make()
+        if world is not None:
+            yield world
+
+
+def _otherwise(known: Facts, outcome: Outcome, rng: Random) -> Facts | None:
+    if outcome.attribute == "opposite":
+        return _other_word(known)
+    if outcome.attribute == "rank" and known.ranking is not None:
+        others = [option for option in known.ranking.options if option != known.ranked]
+        unwritten = replace(known.reference, text="")
+        return replace(known, reference=unwritten, ranked=rng.choice(others))
+    changed = _change(outcome, rng)
+    return None if changed is None else _with(known, outcome, *changed)
+
+
+def _denied(known: Facts, outcome: Outcome, rng: Random) -> Facts:
+    return _with(known, outcome, _nothing(outcome, rng), None)
 
 
 def _other_word(known: Facts) -> Facts:

@@ -17,7 +17,7 @@ from medray.editing.compare import Outcome
 from medray.editing.counting import recount
 from medray.editing.facts import Facts
 from medray.editing.grammar import heart_phrase, lower_first, match_case, trimmed
-from medray.editing.judge import Judgement, is_short, names_the_picture
+from medray.editing.judge import Judgement, is_short, names_the_picture, told_organs
 from medray.editing.lexicon import ontology, phrase_words
 from medray.editing.merging import asides, one_per_word
 from medray.editing.polarity import affirm, deny, turn_opposite
@@ -48,7 +48,9 @@ def _by_value(judgement: Judgement, known: Facts) -> list[Replacement]:
     found: list[Replacement] = []
     for outcomes in _by_statement(judgement.conflicts):
         statement = outcomes[0].statement
-        if outcomes[0].attribute == "word":
+        if outcomes[0].change is not None:
+            found += [_replacement(_sure(o.change), o) for o in outcomes]
+        elif outcomes[0].attribute == "word":
             found += _word(judgement, outcomes[0], known)
         elif statement is None:
             found += _study(judgement, outcomes[0], known)
@@ -61,7 +63,9 @@ def _by_clause(judgement: Judgement, known: Facts) -> list[Replacement]:
     found: list[Replacement] = []
     for outcomes in _by_statement(judgement.conflicts):
         first = outcomes[0]
-        if first.attribute == "word":
+        if first.change is not None:
+            found += [_replacement(_sure(o.change), o) for o in outcomes]
+        elif first.attribute == "word":
             found += _word(judgement, first, known)
         elif first.statement is None:
             found += _study(judgement, first, known)
@@ -96,7 +100,9 @@ def _word_alone(judgement: Judgement, known: Facts) -> list[Replacement]:
         place = statement.start if statement else mention.start if mention else end
         if place < end:
             continue
-        if statement is None:
+        if outcomes[0].change is not None:
+            found += [_replacement(_sure(o.change), o) for o in outcomes]
+        elif statement is None:
             found += _study(judgement, outcomes[0], known)
         else:
             found += _statement(reading, statement, outcomes, known)
@@ -170,9 +176,9 @@ def _study(judgement: Judgement, outcome: Outcome, known: Facts) -> list[Replace
     told = outcome.wanted.surface in known.reference.text and known.reference.n_words > 1
     if attribute.short_only and told and is_short(reading) and is_short(known.reference):
         raise CannotRewrite  # "left kidney" and "head of the pancreas" share no frame
-    study = reading.study
-    said = [m for m in study if m.attribute == outcome.attribute]
-    said = [m for m in said if not names_the_picture(m, study)] or said
+    said = [m for m in reading.study if m.attribute == outcome.attribute]
+    meant = {m.value for m in told_organs(reading.study, reading.text, known.question)}
+    said = [m for m in said if m.value in meant and not names_the_picture(m, reading.study)] or said
     kept, extra = asides(reading.text, said)
     return [*_values(kept, outcome), *(_replacement(place, outcome) for place in extra)]
 
@@ -377,6 +383,8 @@ def _reason(outcome: Outcome) -> str:
     """In a few words, for the ledger."""
     if outcome.attribute == "word":
         return "the reference answers the other way"
+    if outcome.change is not None:
+        return f"{outcome.attribute}: the reference says otherwise"
     if outcome.attribute == "presence" and outcome.statement is not None:
         named = outcome.statement.head.value if outcome.statement.head else "finding"
         return f"{named} is not there" if outcome.statement.polarity else f"{named} is there"

@@ -97,13 +97,13 @@ def test_pairs_are_made_and_packed_and_the_rest_is_dropped_with_its_reason(confi
 
 def test_the_judges_score_is_the_relevance_and_is_told(config, case):
     outcomes, batch, _, editor = run(config, case, [WRONG], judges=("a",))
-    assert outcomes[0].relevance == 1.0, "one pair alone is its own window"
+    assert outcomes[0].relevance == 0.4
     note = "relevance=judges/1 rounds:1 skipped:0 consensus:yes"
     assert outcomes[0].editor == f"llm/{editor.editor.version} {note}"
-    assert batch.pairs[0].relevance == 1.0
+    assert batch.pairs[0].relevance == 0.4
 
 
-def test_judges_order_the_pairs_of_a_window(config, case):
+def test_judges_order_the_pairs(config, case):
     other = WRONG.replace("small", "small round")
 
     def given(asked: Asked) -> Say:
@@ -113,7 +113,7 @@ def test_judges_order_the_pairs_of_a_window(config, case):
 
     outcomes, *_ = run(config, case, [WRONG, other], given, judges=("a",))
     assert all(isinstance(o, Pair) for o in outcomes)
-    assert outcomes[0].relevance < 1.0 < outcomes[1].relevance
+    assert [outcome.relevance for outcome in outcomes] == [0.2, 0.9]
 
 
 def test_nothing_that_names_the_patient_or_the_case_is_sent(config, case):

@@ -19,7 +19,9 @@ QUESTIONS = (
     "what imaging modality is used?", "is this a ct or an mri?", "",
     "Describe the head CT.", "How many nodules are there?", "Describe the fundus photograph.",
     "Are there abnormalities in this image?", "What diseases are shown?",
-    "Is the mass homogeneous?",
+    "Is the mass homogeneous?", "Which is bigger, the heart or the brain?",
+    "Does it look abnormal?", "What symptoms does the disease cause?",
+    "Where is the abnormality located?",
 )  # fmt: skip
 REFERENCES = (
     "There is a small nodule in the left upper zone. The heart size is normal.",
@@ -29,6 +31,7 @@ REFERENCES = (
     "Acute left subdural hematoma with midline shift.", "Two cysts in the left lobe of the liver.",
     "No hard exudates. Severe nonproliferative diabetic retinopathy.", "Possible pneumothorax.",
     "The left effusion has resolved. RUL nodule.", "Pneumonia, lung cancer", "2 x 3 cm",
+    "Heart", "Headache and nausea",
 )  # fmt: skip
 PHRASES = (
     "There is a", "A", "an", "the", "is seen", "is not", "in the", "of the", "no", "No", "Yes,",
@@ -41,6 +44,7 @@ PHRASES = (
     "tomography (CT)", ", specifically", "hard exudates", "right lung is clear", "metastases",
     "midline shift", "MRI", "axial", ".", ",", "?", "\n", "not seen",
     "🫁", "é", "brain", "mass", "None", "kidney",
+    "larger than", "smallest", "abnormal", "asymptomatic", "no symptoms", ", which is",
 )  # fmt: skip
 
 soup = st.lists(st.sampled_from(PHRASES), max_size=16).map(" ".join)

@@ -120,6 +120,23 @@ def test_an_image_shared_by_several_pairs_travels_once(editor, case):
     assert len(batch.pixels) == 2  # clean and corrupted
 
 
+def test_relevance_is_that_of_the_edit_however_calls_are_split(editor, case):
+    """The window it is normalised over is the step, which an editor does not see."""
+    smaller = case.reference.replace("small", "large")
+    responses = [
+        respond(editor, case, text, item_id=f"i{i}") for i, text in enumerate((WRONG, smaller))
+    ]
+    image = load_image(case.image)
+    together, batch = editor.edit(VERSION, [case] * 2, responses, image, image)
+    apart = [editor.edit(VERSION, [case], [response], image) for response in responses]
+    worst = [max(s.severity for s in pair.rejected_spans) for pair in together]
+    assert worst[0] != worst[1]
+    assert [pair.relevance for pair in together] == worst
+    assert [packed.relevance for packed in batch.pairs] == worst
+    assert [outcomes[0].relevance for outcomes, _ in apart] == worst
+    assert [one.pairs[0].relevance for _, one in apart] == worst
+
+
 def test_unusable_cases_are_named_before_anyone_works_on_them(editor, case, tmp_path):
     (tmp_path / "zero.png").write_bytes(b"")
     cases = [
