@@ -1,0 +1,33 @@
+"""Which cases a step asks: of more than it needs, those on which the policy is likely to err."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from random import Random
+
+from medray.data.stream import take
+from medray.records import Case
+from medray.targeting.aim import Aim
+from medray.targeting.observe import case_types
+
+
+def draw(
+    cases: Sequence[Case], *, position: int, count: int, seed: int, aim: Aim, candidates: int
+) -> tuple[list[Case], int]:
+    """`count` cases, and the position in the stream behind all that were looked at.
+
+    Without weights they are those of `take`. With weights, `candidates` times as many are taken
+    (no more than an epoch has, which would repeat them), and of these each draw without
+    replacement picks with a chance in proportion to the weight. They come in the stream's order.
+    A pure function of its arguments.
+    """
+    if not aim.weights:
+        return take(cases, position=position, count=count, seed=seed), position + count
+    pool_size = max(count, min(candidates * count, len(cases)))
+    pool = take(cases, position=position, count=pool_size, seed=seed)
+    chance = Random(f"{seed}/targeting/{position}")
+    # Who waits shortest is drawn: exponential times of these rates come in just that order.
+    times = [-math.log(1.0 - chance.random()) / aim.weight(case_types(case)) for case in pool]
+    chosen = sorted(sorted(range(pool_size), key=times.__getitem__)[:count])
+    return [pool[i] for i in chosen], position + pool_size

@@ -1,0 +1,228 @@
+"""Counting errors: what an answer tells, how counts fade, what weights follow. Worked by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from medray.config import CorruptionConfig, TargetingConfig
+from medray.editing import FindingsEditor
+from medray.records import Case, Edit, Pair, PairScore, Span
+from medray.targeting import Aim, Counts, Observation, Tally, aimed_editor, case_types, observe
+
+REPORT = "Describe the chest radiograph."
+LESION = "There is a small nodule in the left upper zone. The heart size is normal."
+
+
+def case(question: str, reference: str) -> Case:
+    return Case("c", "c.png", "00", question, reference, "open")
+
+
+def seen(
+    asked: Case, answer: str, *, contrast: float = math.nan, corruption: str = "gaussian sigma=45",
+    region: str = "phantom",
+) -> Observation:  # fmt: skip
+    """What the findings editor's pair of this answer tells."""
+    edit = FindingsEditor().edit(asked.question, asked.reference, answer, seed=0)
+    right = edit.verdict == "right"
+    pair = Pair(
+        "p", "c", 0, *((answer, edit.text) if right else (edit.text, answer)),
+        edit.answer_spans if right else edit.text_spans,
+        edit.text_spans if right else edit.answer_spans,
+        right, 1.0, "findings/2", region_source=region, corruption=corruption,
+    )  # fmt: skip
+    return observe(asked, pair, PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0, contrast), 0.25)
+
+
+def test_an_answer_tells_each_type_once() -> None:
+    told = seen(case(REPORT, LESION), "There is a large nodule in the right upper zone.")
+    assert told == Observation(wrong=("side", "size"), right=("kind", "presence", "zone"))
+
+
+def test_a_right_answer_tells_what_it_could_have_got_wrong() -> None:
+    told = seen(case(REPORT, LESION), "Left nodule. Normal heart size.")
+    assert told == Observation(right=("attribute", "kind", "presence", "side"))
+
+
+def test_a_missed_lesion_is_an_error_of_presence() -> None:
+    assert seen(case(REPORT, LESION), "The lungs are clear.") == Observation(wrong=("presence",))
+
+
+def test_a_yes_or_no_is_about_what_was_asked() -> None:
+    asked = case("Is the lesion on the left side?", "Yes")
+    assert seen(asked, "No").wrong == ("side",)
+    assert seen(asked, "Yes").right == ("side",)
+
+
+def test_errors_that_only_the_editor_sees_count() -> None:
+    pair = Pair("p", "c", 0, "a b", "a c", (), (Span(2, 3, "count", 0.4, ""),), False, 1.0, "llm/1")
+    score = PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert observe(case("?", "b"), pair, score, 0.25) == Observation(wrong=("count",))
+
+
+@pytest.mark.parametrize(
+    ("contrast", "corruption", "region", "misread", "prior"),
+    [
+        (1.0, "gaussian sigma=45", "phantom", True, False),  # it changed with the lesion
+        (-1.0, "gaussian sigma=45", "phantom", True, False),  # the lesion told it otherwise
+        (0.1, "gaussian sigma=45", "phantom", False, False),  # the noise may not hide it
+        (0.1, "black feather=4", "phantom", False, False),  # the hole tells where it was
+        (0.1, "gaussian sigma=12", "whole-image", False, False),
+        (0.1, "black", "whole-image", False, True),
+        (-0.24, "replacement sigma=10", "whole-image", False, True),
+        (0.25, "black", "whole-image", True, False),
+        (math.nan, "", "", False, False),
+        (math.inf, "black", "whole-image", False, False),
+    ],
+)
+def test_when_an_error_is_a_misreading_and_when_a_prior(
+    contrast: float, corruption: str, region: str, misread: bool, prior: bool
+) -> None:
+    asked, about = case("Which side is the lesion on?", "Left"), {"corruption": corruption}
+    told = seen(asked, "Right", contrast=contrast, region=region, **about)
+    assert (told.misread, told.prior) == (("side",) * misread, ("side",) * prior)
+    fine = seen(asked, "Left", contrast=contrast, region=region, **about)
+    assert (fine.misread, fine.prior) == ((), ())
+
+
+def test_the_contrast_of_two_errors_together_speaks_for_neither() -> None:
+    told = seen(case(REPORT, LESION), "Large right nodule.", contrast=5.0)
+    assert told.wrong == ("side", "size")
+    assert (told.misread, told.prior) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "types"),
+    [
+        (REPORT, LESION, {"kind", "presence", "side", "zone", "size", "attribute"}),
+        (REPORT, "The lungs are clear.", {"presence"}),
+        ("Is the lesion on the left side?", "No", {"side"}),
+        ("What modality is used?", "CT", {"modality"}),
+        ("Why did the patient fall?", "Ice on the road", set()),
+    ],
+)
+def test_what_answers_to_a_case_can_be_wrong_about(
+    question: str, reference: str, types: set[str]
+) -> None:
+    assert case_types(case(question, reference)) == types
+
+
+def test_counts_fade_by_the_step() -> None:
+    wrong, right = Observation(wrong=("side",)), Observation(right=("side", "zone"))
+    tally = Tally().after([wrong, wrong, right], 0.5)
+    assert tally.counts == {"side": Counts(2.0, 1.0), "zone": Counts(0.0, 1.0)}
+    tally = tally.after([Observation(wrong=("count",), prior=("count",))], 0.5)
+    assert tally.counts == {
+        "count": Counts(1.0, 0.0, prior=1.0), "side": Counts(1.0, 0.5), "zone": Counts(0.0, 0.5),
+    }  # fmt: skip
+    assert list(tally.counts) == ["count", "side", "zone"]
+
+
+def test_rates_and_weights_by_hand() -> None:
+    """3 errors in 8: 3/8 in all. side (3 + 4·3/8) / 8 = 9/16, kind (0 + 4·3/8) / 8 = 3/16."""
+    tally = Tally({"kind": Counts(0.0, 4.0), "side": Counts(3.0, 1.0)})
+    assert tally.rate("side") == pytest.approx(9 / 16)
+    assert tally.rate("kind") == pytest.approx(3 / 16)
+    assert tally.rate("plane") == pytest.approx(3 / 8)  # never met: as all together
+    weights = tally.aim(0.8).weights
+    assert weights == pytest.approx({"kind": 0.2 + 0.8 * 0.5, "side": 0.2 + 0.8 * 1.5})
+    assert tally.metrics() == pytest.approx({"targeting_kind": 3 / 16, "targeting_side": 9 / 16})
+
+
+def test_the_share_of_a_language_prior_by_hand() -> None:
+    tally = Tally({"side": Counts(9.0, 0.0, misread=1.0, prior=7.0), "zone": Counts(1.0, 0.0)})
+    assert tally.aim(0.5).prior == pytest.approx({"side": 8 / 12, "zone": 1 / 4})
+    assert tally.metrics()["targeting_prior"] == pytest.approx(7 / 8)
+
+
+def test_nothing_follows_without_strength_or_without_errors() -> None:
+    assert Tally({"side": Counts(3.0, 1.0)}).aim(0.0) == Aim()
+    assert Tally().aim(0.9) == Aim()
+    assert Tally({"side": Counts(0.0, 5.0)}).aim(0.9) == Aim()
+    assert Tally().metrics() == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("strength", 1.0), ("strength", -0.1), ("decay", 1.1), ("candidates", 0), ("prior_below", 0)],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ValidationError):
+        TargetingConfig(**{key: value})
+
+
+TYPES = st.sampled_from(["kind", "presence", "side", "size", "zone"])
+KINDS = st.lists(TYPES, max_size=3, unique=True).map(lambda kinds: tuple(sorted(kinds)))
+OBSERVATIONS = st.lists(st.builds(Observation, wrong=KINDS, right=KINDS, prior=KINDS), max_size=9)
+STEPS = st.lists(OBSERVATIONS, min_size=1, max_size=6)
+
+
+@given(steps=STEPS, decay=st.floats(0, 1), strength=st.floats(0, 0.99))
+def test_no_weight_is_below_the_floor(
+    steps: list[list[Observation]], decay: float, strength: float
+) -> None:
+    tally = Tally()
+    for observations in steps:
+        tally = tally.after(observations, decay)
+    aim = tally.aim(strength)
+    assert all(weight >= (1 - strength) * (1 - 1e-12) for weight in aim.weights.values())
+    assert all(0.0 < share < 1.0 for share in aim.prior.values())
+    assert aim.weight(()) == 1.0
+
+
+@given(before=STEPS, after=STEPS, decay=st.floats(0, 1))
+def test_a_tally_out_of_a_checkpoint_goes_on_exactly(
+    before: list[list[Observation]], after: list[list[Observation]], decay: float
+) -> None:
+    whole = Tally()
+    for observations in before:
+        whole = whole.after(observations, decay)
+    resumed = Tally.from_dict(json.loads(json.dumps(whole.to_dict(), sort_keys=False)))
+    shuffled = Tally.from_dict(dict(reversed(whole.to_dict().items())))
+    for observations in after:
+        whole, resumed, shuffled = (
+            tally.after(observations, decay) for tally in (whole, resumed, shuffled)
+        )
+    for other in (resumed, shuffled):
+        assert other == whole
+        assert repr(other.aim(0.7)) == repr(whole.aim(0.7))
+
+
+SPANS = (Span(0, 1, "zone", 1.0, ""), Span(2, 3, "side", 1.0, ""))
+NOISE = CorruptionConfig(kind="diffusion", feather=4)
+
+
+def test_the_corruption_is_the_configured_one_but_for_priors() -> None:
+    aim = Aim({"side": 1.0}, {"side": 0.6, "zone": 0.1})
+    made = [aim.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
+    black = [config for config in made if config is not NOISE]
+    assert {(config.kind, config.region) for config in black} == {("black", "whole")}
+    assert len(black) / len(made) == pytest.approx(0.6, abs=0.03)
+    assert made == [aim.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
+
+
+def test_a_run_without_aim_or_without_second_images_keeps_its_corruption() -> None:
+    sure = Aim({"side": 1.0}, {"side": 0.999})
+    none = CorruptionConfig(region="none")
+    assert all(sure.corruption(none, SPANS, seed=seed) is none for seed in range(50))
+    assert all(Aim().corruption(NOISE, SPANS, seed=seed) is NOISE for seed in range(50))
+    assert all(sure.corruption(NOISE, (), seed=seed) is NOISE for seed in range(50))
+
+
+def test_only_the_findings_editor_is_aimed() -> None:
+    class Other:
+        name, version = "other", "1"
+
+        def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
+            raise NotImplementedError
+
+    editor, other, aim = FindingsEditor(), Other(), Aim({"side": 2.0})
+    assert aimed_editor(editor, Aim()) is editor
+    assert aimed_editor(other, aim) is other
+    aimed = aimed_editor(editor, aim)
+    assert (aimed.name, aimed.version) == (editor.name, editor.version + " aimed")
