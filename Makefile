@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed-$(STACK)
 
-.PHONY: quickstart test test-unit check format lock install install-bench clean
+.PHONY: quickstart test test-chaos test-unit check format lock install install-bench clean
 
 quickstart: $(INSTALLED)
 	rm -rf runs/quickstart
@@ -16,6 +16,10 @@ quickstart: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# What takes too long for every change: dozens of kills, hundreds of steps.
+test-chaos: $(INSTALLED)
+	$(BIN)/python -m pytest -m chaos -s
 
 test-unit: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit

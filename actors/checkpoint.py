@@ -1,7 +1,7 @@
 """One directory per checkpoint: complete and proven by its manifest, or not there at all.
 
 checkpoints/step-000020/
-  learner/              DeepSpeed's state of every rank
+  learner/              master weights and optimiser state, of any number of ranks
   weights.safetensors   what a generator needs (mode and version in its metadata)
   state.json            step, policy version, data position
   manifest.json         size and sha256 of each file above
@@ -14,9 +14,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -33,35 +34,40 @@ class State:
     step: int
     policy_version: int
     position: int  # cases taken from the training stream
+    tally: dict[str, Any] = field(
+        default_factory=dict
+    )  # the policy's errors, where they are counted
 
 
-def write(
-    folder: Path, state: State, save_learner: Callable[[str], None],
-    manifest: Manifest, shards: Sequence[Shard],
-) -> Path:  # fmt: skip
-    """Write, prove, publish; then delete older ones."""
-    final = folder / f"step-{state.step:06d}"
-    for abandoned in folder.glob(".step-*.draft"):
-        shutil.rmtree(abandoned)
-    draft = folder / f".{final.name}.draft"
+def begin(folder: Path, state: State) -> Path:
+    """A new draft; the learner's files go to its folder `learner`, then `publish` ends it."""
+    for remains in (*folder.glob(".step-*.draft"), *folder.glob(".step-*.gone")):
+        shutil.rmtree(remains)
+    draft = folder / f".{_name(state)}.draft"
     draft.mkdir(parents=True)
-    save_learner(str(draft / "learner"))
+    return draft
+
+
+def publish(draft: Path, state: State, manifest: Manifest, shards: Sequence[Shard]) -> Path:
+    """Complete, prove and publish a draft; then delete older checkpoints."""
+    folder, final = draft.parent, draft.parent / _name(state)
     metadata = {"mode": manifest.mode, "version": str(manifest.version)}
     save_file(dict(tensors(manifest, shards)), draft / "weights.safetensors", metadata=metadata)
     write_text(draft / "state.json", json.dumps(asdict(state), indent=1))
     write_text(draft / "manifest.json", json.dumps(_inventory(draft), indent=1))
-    for path in draft.rglob("*"):
+    for path in [draft, *draft.rglob("*")]:
         _sync(path)
     if final.exists():  # of an earlier life of the run: kept under a name that is listed as well
         replaced = folder / f"{final.name}-replaced"
-        shutil.rmtree(replaced, ignore_errors=True)
+        if replaced.exists():
+            _delete(replaced)
         os.rename(final, replaced)
     os.rename(draft, final)
     _sync(folder)
     write_text(folder / "latest", final.name + "\n")
     for old in list_checkpoints(folder):
         if old != final:
-            shutil.rmtree(old)
+            _delete(old)
     return final
 
 
@@ -112,6 +118,17 @@ def read_weights(path: Path) -> tuple[Manifest, list[Shard]]:
     specs = describe(shard, {name: tensor.dtype for name, tensor in found.items()})
     size = sum(array.nbytes for array in shard.values())
     return Manifest(int(metadata["version"]), metadata["mode"], (specs,), size), [shard]
+
+
+def _delete(path: Path) -> None:
+    """Unlist, then delete: a checkpoint that is half gone must not be taken for one."""
+    gone = path.with_name(f".{path.name}.gone")
+    os.rename(path, gone)
+    shutil.rmtree(gone)
+
+
+def _name(state: State) -> str:
+    return f"step-{state.step:06d}"
 
 
 def _inventory(folder: Path) -> dict[str, dict[str, object]]:

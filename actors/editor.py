@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from medray.config import Config
 from medray.editing import EDITORS, edit_fraction
+from medray.editing import Editor as AnyEditor
 from medray.editing.llm import BatchEditor, Judged, Task
 from medray.editing.llm.check import SHORT_ANSWER
-from medray.editing.relevance import normalise, relevance
+from medray.editing.relevance import relevance
 from medray.errors import ItemError
 from medray.imaging.corruption import Corrupted, case_seed, corrupt
 from medray.imaging.load import load_image
@@ -21,8 +22,22 @@ from medray.policy.chat import ChatCodec
 from medray.policy.loading import model_facts
 from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_reference
 from medray.records import Case, Dropped, Pair, Response
+from medray.targeting import Aim, aimed_editor
 
 SHORT_ID = 4  # characters; a shorter patient id is a word or number of any text
+
+
+NO_AIM = Aim()
+
+
+@dataclass(slots=True)
+class _Call:
+    """What all items of one call share; `pixels` is filled on the way, picture by picture."""
+
+    version: int
+    aim: Aim
+    editor: AnyEditor
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Editor:
@@ -70,34 +85,30 @@ class Editor:
         cases: Sequence[Case],
         responses: Sequence[Response],
         *images: np.ndarray,
+        aim: Aim = NO_AIM,
     ) -> tuple[list[Pair | Dropped], PackedBatch]:
         """One outcome per response, and the batch of those that became pairs.
 
         cases and images stand position by position with responses. `version` is the
-        learner's: what an older policy said is dropped as stale.
+        learner's: what an older policy said is dropped as stale. `aim` is what the policy's
+        errors so far ask for. Relevance is raw here: the window it is normalised over is the
+        step, and this call may be a part of it.
         """
-        made: list[tuple[int, Pair, PackedPair]] = []
+        made: list[PackedPair] = []
         outcomes: list[Pair | Dropped] = []
-        pixels: dict[str, np.ndarray] = {}
+        call = _Call(version, aim, aimed_editor(self.editor, aim))
         judged = self._judge_ahead(version, cases, responses, images)
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
-                pair, packed = self._make(version, case, response, images[i], pixels, judged.get(i))
+                pair, packed = self._make(call, case, response, images[i], judged.get(i))
             except ItemError as error:
                 outcomes.append(
                     Dropped(response.item_id, case.case_id, response.policy_version, error.reason)
                 )
             else:
-                made.append((i, pair, packed))
+                made.append(packed)
                 outcomes.append(pair)
-        weights = normalise([pair.relevance for _, pair, _ in made], "window")
-        for (i, pair, _), weight in zip(made, weights, strict=True):
-            outcomes[i] = replace(pair, relevance=weight)
-        batch = tuple(
-            replace(packed, relevance=weight)
-            for (_, _, packed), weight in zip(made, weights, strict=True)
-        )
-        return outcomes, PackedBatch(batch, pixels)
+        return outcomes, PackedBatch(tuple(made), call.pixels)
 
     def _judge_ahead(
         self, version: int, cases: Sequence[Case], responses: Sequence[Response],
@@ -136,31 +147,34 @@ class Editor:
             raise ItemError("unfinished-answer")
 
     def _make(
-        self, version: int, case: Case, response: Response, image: np.ndarray,
-        pixels: dict[str, np.ndarray], judged: Judged | ItemError | None,
+        self, call: _Call, case: Case, response: Response, image: np.ndarray,
+        judged: Judged | ItemError | None,
     ) -> tuple[Pair, PackedPair]:  # fmt: skip
         if self.needs.chosen == "reference":
-            self._require_fresh(version, response)
-            return self._imitate(case, response, image, pixels)
-        self._require_usable(version, response)
+            self._require_fresh(call.version, response)
+            return self._imitate(case, response, image, call.pixels)
+        self._require_usable(call.version, response)
         seed = case_seed(case.case_id, self.config.run.seed)
         if judged is None:
-            judged = Judged(
-                self.editor.edit(case.question, case.reference, response.text, seed=seed)
-            )
+            edit = call.editor.edit(case.question, case.reference, response.text, seed=seed)
+            judged = Judged(edit)
         judged = self._accept(response.text, judged)
         corrupted = None
         if self.needs.corrupt:
-            corrupted = corrupt(image, case.regions, self.config.corruption, seed=seed)
-        pair = self._pair(case, response, judged, corrupted)
+            how = call.aim.corruption(
+                self.config.corruption, judged.edit.answer_spans,
+                seed=case_seed(response.item_id, self.config.run.seed),
+            )  # fmt: skip
+            corrupted = corrupt(image, case.regions, how, seed=seed)
+        pair = _pair(case, response, judged, corrupted, call.editor)
         prompt_ids, clean = self.codec.encode(case.question, image)
         packed = pack_pair(
             self.codec, pair, response, prompt_ids, case.image_sha256, pair.corrupted_sha256,
             context=self.facts.context,
         )  # fmt: skip
-        pixels.setdefault(case.image_sha256, clean)
-        if corrupted is not None and corrupted.sha256 not in pixels:
-            pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
+        call.pixels.setdefault(case.image_sha256, clean)
+        if corrupted is not None and corrupted.sha256 not in call.pixels:
+            call.pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
         return pair, packed
 
     def _imitate(
@@ -193,23 +207,24 @@ class Editor:
             raise ItemError("edit-too-large")
         return judged
 
-    def _pair(
-        self, case: Case, response: Response, judged: Judged, corrupted: Corrupted | None
-    ) -> Pair:
-        edit, score = judged.edit, judged.relevance
-        right = edit.verdict == "right"
-        chosen, rejected = (response.text, edit.text) if right else (edit.text, response.text)
-        spans = edit.answer_spans, edit.text_spans
-        return Pair(
-            pair_id=response.item_id, case_id=case.case_id,
-            policy_version=response.policy_version, chosen=chosen, rejected=rejected,
-            chosen_spans=spans[0 if right else 1], rejected_spans=spans[1 if right else 0],
-            response_was_correct=right, relevance=relevance(edit) if score is None else score,
-            editor=f"{self.editor.name}/{self.editor.version} {judged.note}".rstrip(),
-            corrupted_sha256=corrupted.sha256 if corrupted else "",
-            region_source=corrupted.region_source if corrupted else "",
-            corruption=corrupted.kind if corrupted else "",
-        )  # fmt: skip
+
+def _pair(
+    case: Case, response: Response, judged: Judged, corrupted: Corrupted | None, editor: AnyEditor
+) -> Pair:
+    edit, score = judged.edit, judged.relevance
+    right = edit.verdict == "right"
+    chosen, rejected = (response.text, edit.text) if right else (edit.text, response.text)
+    spans = edit.answer_spans, edit.text_spans
+    return Pair(
+        pair_id=response.item_id, case_id=case.case_id,
+        policy_version=response.policy_version, chosen=chosen, rejected=rejected,
+        chosen_spans=spans[0 if right else 1], rejected_spans=spans[1 if right else 0],
+        response_was_correct=right, relevance=relevance(edit) if score is None else score,
+        editor=f"{editor.name}/{editor.version} {judged.note}".rstrip(),
+        corrupted_sha256=corrupted.sha256 if corrupted else "",
+        region_source=corrupted.region_source if corrupted else "",
+        corruption=corrupted.kind if corrupted else "",
+    )  # fmt: skip
 
 
 def _check_text(case: Case) -> None:

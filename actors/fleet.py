@@ -6,251 +6,345 @@ object references; pixels and tensors go from actor to actor through the object 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.calls import ActorLost, ObjectsLost, answer
 from actors.editor import Editor
-from actors.generator import Generator, Request
+from actors.faults import Faults
+from actors.generator import Generator
 from actors.learner import Learner
+from actors.pool import Answer, Pool
+from actors.ranks import Ranks
 from actors.resources import Placement
 from actors.weights import Manifest
+from actors.work import Edited, Golden, Rollout, Update, Work
 from medray.config import Config
-from medray.errors import MedrayError, RunFailed
+from medray.errors import RunFailed
 from medray.imaging.corruption import case_seed
-from medray.records import Case, Dropped, Pair, Response, StepReport
+from medray.records import Case, Pair, Request, Response, StepReport
+from medray.targeting import Aim
 
-START_DEADLINE = 900.0  # seconds: loading a large model from slow storage
-CALL_DEADLINE = 1800.0
-SYNC_DEADLINE = 600.0
-CHUNK = 256  # cases per call of an editor, at most
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One item to answer: its id, its case, and its image in the object store."""
-
-    item_id: str
-    case: Case
-    image: ray.ObjectRef
-
-
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """One editor call's outcomes, and its batch in the object store."""
-
-    outcomes: list[Pair | Dropped]
-    batch: ray.ObjectRef
-
-
-@dataclass(frozen=True, slots=True)
-class Sync:
-    """One weight update: what moved, how long it took, how well both sides agree (nats)."""
-
-    bytes: int
-    seconds: float
-    logp_gap: float
+SYNC_DEADLINE = 600.0  # seconds of one weight update of one generator
+CHUNK = 256  # cases of one call, at most
+PIECES = 4  # calls per generator and step: what one takes more, another may take less
+PIECE_LEAST = 32  # answers, where there are enough: fewer leave an engine's batch too small
+RELOADS = 3  # of images that were lost with their node
 
 
 class Fleet:
     """Generators, editors and learners of one run, as one context manager."""
 
-    def __init__(self, config: Config, placement: Placement, *, learners: bool = True) -> None:
-        self.config = config
-        self.joining: list[ray.ObjectRef] = []  # learners still loading
-        self.shards = 0
+    def __init__(
+        self, config: Config, placement: Placement, faults: Faults, *, learners: bool = True
+    ) -> None:
+        self.config, self.placement, self.faults = config, placement, faults
         self.golden: Golden | None = None
-        self.editors = [
-            ray.remote(Editor).options(**placement.editor).remote(config, i)
-            for i in range(config.editor.replicas)
-        ]
-        self.generators = [
-            ray.remote(Generator).options(**placement.generator).remote(config, i)
-            for i in range(config.generator.replicas)
-        ]
-        self.learner = ray.remote(Learner).options(**placement.learner)
-        self.ranks = config.learner.world_size if learners else 0
-        self.learners: list[Any] = []
+        self.room: PlacementGroup | None = None  # of the learners
+        self.learner = ray.remote(Learner)
+        editor, generator = ray.remote(Editor), ray.remote(Generator)
+        self.editors = Pool(
+            "editor", "Editor", config.editor.replicas,
+            lambda i: editor.options(**placement.editor).remote(config, i), faults,
+        )  # fmt: skip
+        self.generators = Pool(
+            "generator", "Generator", config.generator.replicas,
+            lambda i: generator.options(**self._place_generator(i)).remote(config, i), faults,
+            self._take_over,
+        )  # fmt: skip
+        world = config.learner.world_size if learners else 0
+        self.ranks = Ranks(self._spawn_rank, world, config.faults.deadline)
+        self.joining: asyncio.Task[None] | None = None  # learners still loading
+        self.shards = 0
 
-    def __enter__(self) -> Fleet:
+    async def __aenter__(self) -> Fleet:
         return self
 
-    def __exit__(
+    async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        for actor in [*self.generators, *self.editors, *self.learners]:
-            ray.kill(actor)
+        if self.joining is not None:
+            self.joining.cancel()
+        await asyncio.gather(self.generators.close(), self.editors.close())
+        self._dismiss_learners()
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Load the model everywhere; returns when answers can be given.
 
         On a small machine starting is work for the CPUs, so learners start behind the editors
-        and beside the generators, which take longest; `wait_for_learners` is called where they
+        and beside the generators, which take longest; `learners_ready` is called where they
         are needed.
         """
-        self._ready(self.editors)
-        self.learners = [self.learner.remote(self.config, rank) for rank in range(self.ranks)]
-        if self.learners:
-            meet = self.learners[0].rendezvous.remote()
-            address, port = collect([meet], START_DEADLINE, "start of the learners")[0]
-            self.joining = [learner.join.remote(address, port) for learner in self.learners]
-        self._ready(self.generators)
+        if self.config.generator.colocated:
+            self._reserve()
+        self.editors.start()
+        await self.editors.wait_ready()
+        if self.ranks.world:
+            self.joining = asyncio.create_task(self._start_learners())
+        self.generators.start()
+        await self.generators.wait_ready()
 
-    def _ready(self, actors: Sequence[Any]) -> None:
-        collect([actor.__ray_ready__.remote() for actor in actors], START_DEADLINE, "start")
-
-    def wait_for_learners(self) -> None:
+    async def learners_ready(self) -> None:
         """Return when all ranks have met and hold the model."""
-        if self.joining:
-            collect(self.joining, START_DEADLINE, "start of the learners")
-            self.joining = []
-            count = self.learners[0].shard_count.remote(self.config.loop.sync)
-            self.shards = collect([count], START_DEADLINE, "start of the learners")[0]
+        if self.joining is not None:
+            joining, self.joining = self.joining, None
+            await joining
 
-    def load(self, items: Sequence[tuple[str, Case]]) -> tuple[list[Work], list[tuple[str, str]]]:
+    async def restart_learners(self) -> None:
+        """New ranks in the place of lost ones, with the weights that the run began with."""
+        self._dismiss_learners()
+        await self._start_learners()
+
+    async def load(
+        self, items: Sequence[tuple[str, Case]]
+    ) -> tuple[list[Work], list[tuple[str, str]]]:
         """Images into the object store, once per case → (work, [(item id, reason dropped)])."""
-        cases = {case.case_id: case for _, case in items}
-        chunks = list(_chunks(list(cases.values()), self._share(len(cases))))
-        calls = [
-            self.editors[i % len(self.editors)]
-            .load.options(num_returns=1 + len(chunk))
-            .remote(chunk)
-            for i, chunk in enumerate(chunks)
-        ]
-        reasons: dict[str, str] = {}
-        images: dict[str, ray.ObjectRef] = {}
-        told = collect([refs[0] for refs in calls], CALL_DEADLINE, "loading images")
-        for chunk, refs, said in zip(chunks, calls, told, strict=True):
-            for case, ref, reason in zip(chunk, refs[1:], said, strict=True):
-                reasons[case.case_id], images[case.case_id] = reason, ref
-        work = [
-            Work(item_id, case, images[case.case_id])
-            for item_id, case in items
-            if not reasons[case.case_id]
-        ]
-        dropped = [
-            (item_id, reasons[case.case_id]) for item_id, case in items if reasons[case.case_id]
-        ]
-        return work, dropped
+        cases = list({case.case_id: case for _, case in items}.values())
+        calls = [self._load_some(some) for some in _chunks(cases, self._share(len(cases)))]
+        found: dict[str, tuple[str, ray.ObjectRef]] = {}
+        for part in await asyncio.gather(*calls):
+            found |= part
+        work = [Work(i, case, found[case.case_id][1]) for i, case in items
+                if not found[case.case_id][0]]  # fmt: skip
+        unusable = [(i, found[case.case_id][0]) for i, case in items if found[case.case_id][0]]
+        return work, unusable
 
-    def generate(self, work: Sequence[Work], version: int, *, greedy: bool) -> list[Response]:
-        """One response per item, in order, from generators that hold exactly `version`."""
-        shares = _chunks(work, max(1, -(-len(work) // len(self.generators))))
-        calls = []
-        for i, share in enumerate(shares):
-            requests, images = self._requests(share)
-            generator = self.generators[i % len(self.generators)]
-            calls.append(generator.generate.remote(version, requests, greedy, *images))
-        answers = collect(calls, CALL_DEADLINE, "generation")
-        return [response for share in answers for response in share]
+    async def generate(self, work: Sequence[Work], *, greedy: bool) -> list[Response]:
+        """One response per item, in order, with the newest weights offered."""
+        answers = await asyncio.gather(*[self._ask(p, greedy) for p in self._pieces(work)])
+        return [response for each in answers for response in each.value]
 
-    def edit(
-        self, work: Sequence[Work], responses: Sequence[Response], version: int
-    ) -> list[Edited]:
-        """Pairs and batches, one call per editor's share."""
-        both = list(zip(work, responses, strict=True))
-        shares = list(_chunks(both, self._share(len(both))))
-        calls = []
-        for i, share in enumerate(shares):
-            cases = [item.case for item, _ in share]
-            said = [response for _, response in share]
-            editor = self.editors[i % len(self.editors)]
-            images = [item.image for item, _ in share]
-            calls.append(editor.edit.options(num_returns=2).remote(version, cases, said, *images))
-        outcomes = collect([call[0] for call in calls], CALL_DEADLINE, "editing")
-        return [Edited(o, call[1]) for o, call in zip(outcomes, calls, strict=True)]
+    async def rollout(self, items: Sequence[tuple[str, Case]], version: int, aim: Aim) -> Rollout:
+        """Answers and pairs of the items, piece by piece; `version` is the one they will train."""
+        begin = time.monotonic()
+        work, unusable = await self.load(items)
+        load = time.monotonic() - begin
+        pieces = await asyncio.gather(*[self._answer(p, version, aim) for p in self._pieces(work)])
+        done = Rollout(unusable, load=load)
+        for rollout, _, _ in pieces:
+            done.add(rollout)
+        done.generate = _span([said for _, said, _ in pieces])
+        done.edit = _span([edit for _, _, edits in pieces for edit in edits])
+        return done
 
-    def learn(self, edited: Sequence[Edited], version: int) -> StepReport:
+    async def learn(self, edited: Sequence[Edited], version: int) -> StepReport:
         """One optimiser step on all batches; scores of all ranks together."""
         batches = [e.batch for e in edited if any(isinstance(o, Pair) for o in e.outcomes)]
-        calls = [learner.step.remote(version, *batches) for learner in self.learners]
-        reports: list[StepReport] = collect(calls, CALL_DEADLINE, "learning")
+        await self._hand_over_to_learners()
+        reports: list[StepReport] = await self.ranks.call("step", version, *batches)
         if len({report.skipped for report in reports}) != 1:
             raise RunFailed("learning", "ranks disagree on whether the step was skipped")
         scores = tuple(score for report in reports for score in report.scores)
         return StepReport(version, reports[0].metrics, scores, reports[0].skipped)
 
-    def sync(self) -> Sync:
-        """The learner's weights into every generator, proven on the golden prompts."""
-        begin = time.perf_counter()
-        manifest_ref, *shards = self._exports()
-        manifest: Manifest = collect([manifest_ref], SYNC_DEADLINE, "gathering weights")[0]
-        updates = [g.update.remote(manifest_ref, *shards) for g in self.generators]
-        collect(updates, SYNC_DEADLINE, f"sending weights of version {manifest.version}")
-        seconds = time.perf_counter() - begin
-        return Sync(manifest.bytes, seconds, self.logp_gap(manifest.version))
+    async def export(self) -> Update:
+        """The learners' weights in the object store; every rank takes part in gathering."""
+        mode, returns = self.config.loop.sync, 1 + self.shards
+        refs = await self.ranks.references("export", mode, returns=returns)
+        manifest: Manifest = await answer(refs[0], SYNC_DEADLINE, "gathering weights")
+        update = Update(manifest, refs[1:])
+        if self.golden is not None:
+            scored, *_ = await self.ranks.call("score", self.golden.prompts)
+            update.expected = np.concatenate(scored)
+        await self._hand_over_to_generators()
+        return update
 
-    def send(self, manifest: Manifest, shards: Sequence[Any]) -> None:
-        """Weights that are already here (of a checkpoint) into every generator."""
-        refs = [ray.put(manifest), *[ray.put(shard) for shard in shards]]
-        updates = [generator.update.remote(*refs) for generator in self.generators]
-        collect(updates, SYNC_DEADLINE, f"sending weights of version {manifest.version}")
+    async def fetch(self, update: Update) -> tuple[Manifest, list[Any]]:
+        """The weights themselves, here: for checkpoints only."""
+        shards = [await answer(ref, SYNC_DEADLINE, "fetching weights") for ref in update.shards]
+        return update.manifest, shards
 
-    def logp_gap(self, version: int) -> float:
-        """Worst replica's mean |log p(learner) − log p(generator)| per token of the golden set."""
-        assert self.golden is not None, "choose_golden comes first"
-        golden = self.golden
-        theirs = [
-            g.score.remote(version, golden.requests, golden.answers, *golden.images)
-            for g in self.generators
-        ]
-        ours = [learner.score.remote(golden.prompts) for learner in self.learners]
-        learned, *_ = collect(ours, CALL_DEADLINE, "golden prompts (learner)")
-        told = collect(theirs, CALL_DEADLINE, "golden prompts (generator)")
-        expected = np.concatenate(learned)
-        return max(float(np.abs(np.concatenate(t) - expected).mean()) for t in told)
+    def offer(self, update: Update) -> None:
+        """From now on answers come from these weights; whoever is at work finishes first."""
+        self.generators.offer(update)
 
-    def choose_golden(self, cases: Sequence[Case]) -> None:
+    async def taken_over(self, update: Update) -> None:
+        """Return when the generators that answer hold the weights, proven on the golden set."""
+        await self.generators.taken_over(update)
+
+    async def choose_golden(self, cases: Sequence[Case]) -> None:
         """Fix prompts with images and the answers of the present policy to measure the gap on."""
-        work, _ = self.load([(f"golden-{i}", case) for i, case in enumerate(cases)])
+        work, _ = await self.load([(f"golden-{i}", case) for i, case in enumerate(cases)])
         if not work:
             raise RunFailed("golden prompts", "none of the held-out images can be read")
-        responses = self.generate(work, 0, greedy=True)
+        responses = await self.generate(work, greedy=True)
         questions = [item.case.question for item in work]
-        requests, images = self._requests(work)
-        encoded = collect(
-            [self.editors[0].encode.remote(questions, *[item.image for item in work])],
-            CALL_DEADLINE, "golden prompts",
-        )[0]  # fmt: skip
-        answers = [list(response.token_ids) for response in responses]
-        prompts = [(p, np.asarray(a), x) for (p, x), a in zip(encoded, answers, strict=True) if a]
-        kept = [bool(a) for a in answers]
+        images = [item.image for item in work]
+        encoded = await self.editors.run(lambda e, _: e.encode.remote(questions, *images))
+        kept = [(item, list(response.token_ids), pair)
+                for item, response, pair in zip(work, responses, encoded.value, strict=True)
+                if response.token_ids]  # fmt: skip
+        # Owned by the driver: they must outlive every node that holds actors.
+        owned = [Work(w.item_id, w.case, ray.put(await answer(w.image, SYNC_DEADLINE, "images")))
+                 for w, _, _ in kept]  # fmt: skip
+        requests, pictures = self._requests(owned)
         self.golden = Golden(
-            [r for r, k in zip(requests, kept, strict=True) if k],
-            [a for a in answers if a], images, prompts,
+            requests, [ids for _, ids, _ in kept], pictures,
+            [(prompt, np.asarray(ids), x) for _, ids, (prompt, x) in kept],
         )  # fmt: skip
 
-    def save(self, directory: str) -> None:
-        collect([r.save.remote(directory) for r in self.learners], CALL_DEADLINE, "saving")
+    async def save(self, directory: str) -> None:
+        """Every rank's part of a checkpoint."""
+        await self._hand_over_to_learners()
+        await self.ranks.call("save", directory)
+        await self._hand_over_to_generators()
 
-    def restore(self, directory: str) -> int:
+    async def restore(self, directory: str) -> int:
         """Learners from a checkpoint; the policy version they then hold."""
-        calls = [learner.load.remote(directory) for learner in self.learners]
-        return int(collect(calls, CALL_DEADLINE, "loading the checkpoint")[0])
+        await self._hand_over_to_learners()
+        return int((await self.ranks.call("load", directory))[0])
 
-    def export(self) -> tuple[Manifest, list[Any]]:
-        """The learner's weights here, as (manifest, shards): for checkpoints only."""
-        manifest, *shards = collect(self._exports(), SYNC_DEADLINE, "gathering weights")
-        return manifest, shards
+    async def _load_some(self, cases: Sequence[Case]) -> dict[str, tuple[str, ray.ObjectRef]]:
+        """By case id: why it cannot be used ("" where it can), and its image."""
+        loaded = await self.editors.run(
+            lambda editor, _: editor.load.options(num_returns=1 + len(cases)).remote(cases)
+        )
+        told = zip(cases, loaded.value, loaded.refs[1:], strict=True)
+        return {case.case_id: (reason, ref) for case, reason, ref in told}
 
-    def _exports(self) -> list[ray.ObjectRef]:
-        """References of rank 0's manifest and shards; every rank takes part in gathering."""
-        mode, returns = self.config.loop.sync, 1 + self.shards
-        exports = [x.export.options(num_returns=returns).remote(mode) for x in self.learners]
-        return exports[0]
+    async def _answer(
+        self, work: Sequence[Work], version: int, aim: Aim
+    ) -> tuple[Rollout, Answer, list[Answer]]:
+        """Answers and edits of one piece; what a lost node held is loaded and made again."""
+        unusable: list[tuple[str, str]] = []
+        for attempt in range(RELOADS + 1):
+            try:
+                said = await self._ask(work, greedy=False)
+                edits = await self._edit(work, said.value, version, aim)
+                break
+            except ObjectsLost:
+                if attempt == RELOADS:
+                    raise
+                work, gone = await self.load([(item.item_id, item.case) for item in work])
+                unusable += gone
+        edited = [Edited(e.value, e.refs[1]) for e in edits]
+        return Rollout(unusable, list(said.value), edited), said, edits
+
+    async def _ask(self, work: Sequence[Work], greedy: bool) -> Answer:
+        requests, images = self._requests(work)
+
+        def submit(generator: Any, held: Update | None) -> ray.ObjectRef:
+            version = held.manifest.version if held is not None else 0
+            return generator.generate.remote(version, requests, greedy, *images)
+
+        return await self.generators.run(submit)
+
+    async def _edit(
+        self, work: Sequence[Work], responses: Sequence[Response], version: int, aim: Aim
+    ) -> list[Answer]:
+        both = list(zip(work, responses, strict=True))
+        shares = _chunks(both, self._share(len(both)))
+        calls = [self._edit_some(share, version, aim) for share in shares]
+        return list(await asyncio.gather(*calls))
+
+    async def _edit_some(
+        self, share: Sequence[tuple[Work, Response]], version: int, aim: Aim
+    ) -> Answer:
+        cases, said = [item.case for item, _ in share], [response for _, response in share]
+        images = [item.image for item, _ in share]
+        return await self.editors.run(
+            lambda editor, _: editor.edit.options(num_returns=2).remote(
+                version, cases, said, *images, aim=aim
+            )
+        )
+
+    async def _take_over(self, generator: Any, update: Update) -> None:
+        """One generator's weight update and the proof that it has the learner's weights."""
+        version, golden = update.manifest.version, self.golden
+        what = f"sending weights of version {version}"
+        try:
+            update.caches.update(await answer(generator.cache_stats.remote(), SYNC_DEADLINE, what))
+            await answer(
+                generator.update.remote(update.manifest, update.shards), SYNC_DEADLINE, what
+            )
+            if golden is None or update.expected is None:
+                return
+            scored = await answer(
+                generator.score.remote(version, golden.requests, golden.answers, *golden.images),
+                self.config.faults.deadline, "golden prompts",
+            )  # fmt: skip
+        except ObjectsLost as lost:
+            raise ActorLost(what, "died", lost.why) from lost
+        except RunFailed as failed:
+            if isinstance(failed, ActorLost):
+                raise
+            raise ActorLost(what, "broken", str(failed)) from failed  # it may hold a mixture
+        gap = float(np.abs(np.concatenate(scored) - update.expected).mean())
+        if not gap <= self.config.loop.max_logp_gap:
+            raise RunFailed(
+                f"logp_gap = {gap:.3f} nats",
+                f"more than loop.max_logp_gap = {self.config.loop.max_logp_gap}",
+                "the generators do not have the learner's weights",
+            )
+        update.gap = max(update.gap, gap)
+
+    async def _start_learners(self) -> None:
+        await self.ranks.start()
+        counts = await self.ranks.call("shard_count", self.config.loop.sync)
+        self.shards = counts[0]
+        await self._hand_over_to_generators()
+
+    async def _hand_over_to_learners(self) -> None:
+        """Where both live on the same GPUs, only one side may hold their memory."""
+        if self.config.generator.colocated:
+            await self.generators.each(lambda generator, _: generator.sleep.remote())
+            await self.ranks.call("resume")
+
+    async def _hand_over_to_generators(self) -> None:
+        """Learners leave the GPUs; an engine wakes by itself when it is asked something."""
+        if self.config.generator.colocated:
+            await self.ranks.call("rest")
+
+    def _dismiss_learners(self) -> None:
+        self.ranks.kill()
+        if self.room is not None and not self.config.generator.colocated:
+            remove_placement_group(self.room)
+            self.room = None
+
+    def _reserve(self) -> None:
+        """One placement group for all ranks: near each other, and all of them or none."""
+        if self.room is None:
+            bundles = [self.placement.bundle] * self.ranks.world
+            self.room = placement_group(bundles, strategy="PACK")
+
+    def _spawn_rank(self, rank: int) -> Any:
+        self._reserve()
+        options = self.placement.learner | {"scheduling_strategy": self._bundle(rank)}
+        return self.learner.options(**options).remote(self.config, rank)
+
+    def _place_generator(self, replica: int) -> dict[str, Any]:
+        if not self.config.generator.colocated:
+            return self.placement.generator
+        return self.placement.generator | {"scheduling_strategy": self._bundle(replica)}
+
+    def _bundle(self, index: int) -> PlacementGroupSchedulingStrategy:
+        return PlacementGroupSchedulingStrategy(
+            self.room, placement_group_bundle_index=index,
+            placement_group_capture_child_tasks=False,
+        )  # fmt: skip
+
+    def _pieces(self, work: Sequence[Work]) -> list[Sequence[Work]]:
+        """What one generator is asked at a time."""
+        replicas = self.config.generator.replicas
+        size, share = CHUNK, -(-len(work) // replicas)
+        if replicas > 1:
+            size = max(1, min(CHUNK, share, max(PIECE_LEAST, share // PIECES)))
+        return list(_chunks(work, size))
 
     def _share(self, items: int) -> int:
         """Items of one editor call: an equal share each, in calls of bounded size."""
-        return max(1, min(CHUNK, -(-items // len(self.editors))))
+        return max(1, min(CHUNK, -(-items // self.config.editor.replicas)))
 
     def _requests(self, share: Sequence[Work]) -> tuple[list[Request], list[ray.ObjectRef]]:
         """Requests of one call and each picture they name, once."""
@@ -269,36 +363,11 @@ class Fleet:
         return requests, images
 
 
-@dataclass(frozen=True, slots=True)
-class Golden:
-    """Prompts with images and fixed answers, as generators and as learners take them."""
-
-    requests: list[Request]
-    answers: list[list[int]]
-    images: list[ray.ObjectRef]
-    prompts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def collect(refs: Sequence[ray.ObjectRef], deadline: float, what: str) -> list[Any]:
-    """ray.get with a deadline and a cause in plain words."""
-    try:
-        return ray.get(list(refs), timeout=deadline)
-    except GetTimeoutError:
-        raise RunFailed(what, f"no answer within {deadline:.0f} s", "see the Ray logs") from None
-    except RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, MedrayError):
-            raise cause from None
-        raise RunFailed(what, _first_line(cause or error), "see the Ray logs") from error
-    except RayActorError as error:
-        raise RunFailed(what, f"an actor died: {_first_line(error)}", "see the Ray logs") from error
-    except RayError as error:
-        raise RunFailed(what, _first_line(error), "see the Ray logs") from error
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{type(error).__name__}: {text[0]}"[:500]
+def _span(answers: Sequence[Answer]) -> float:
+    """Seconds from the beginning of the first to the end of the last."""
+    return max((a.ended for a in answers), default=0.0) - min(
+        (a.began for a in answers), default=0.0
+    )
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

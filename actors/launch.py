@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,13 @@ import ray
 
 from actors.checkpoint import find_damage, read_weights
 from actors.driver import Driver, before_and_after, evaluate_policy
+from actors.faults import Faults
 from actors.fleet import Fleet
-from actors.resources import place, this_machine
+from actors.resources import Placement, place, this_machine
 from actors.telemetry import Telemetry
+from actors.weights import Manifest, Shard
+from actors.work import Update
+from medray.config import Config
 from medray.data.stream import of_studies
 from medray.errors import ResourceError, UserError
 from medray.plan import Plan
@@ -25,10 +30,10 @@ from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
 
 
-def launch(plan: Plan, *, resume: bool, address: str | None) -> Path:
+def launch(plan: Plan, *, resume: bool, address: str | None, quiet: bool = False) -> Path:
     """The whole run; returns the path of its report. Nothing of it outlives the call."""
     config = plan.config
-    console = RunConsole(config.loop.steps)
+    console = RunConsole(config.loop.steps, quiet=quiet)
     if address is None and "RAY_ADDRESS" not in os.environ:
         place(config, this_machine())  # refuse before a local cluster is started
     with cluster(address) as ours:
@@ -39,10 +44,7 @@ def launch(plan: Plan, *, resume: bool, address: str | None) -> Path:
         console.plan([*plan.lines(), ("cluster", ours.describe()), *opened])
         telemetry = Telemetry(config.run.name, run.logs)
         try:
-            with Fleet(config, placement) as fleet:
-                console.status("loading the model in every actor")
-                fleet.start()
-                Driver(plan, fleet, run, telemetry, console).run(resume=resume)
+            asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
         finally:
             console.done()
             telemetry.close()
@@ -50,6 +52,17 @@ def launch(plan: Plan, *, resume: bool, address: str | None) -> Path:
     report = write_report(run.path)
     console.say(f"report: {report}")
     return report
+
+
+async def _drive(
+    plan: Plan, placement: Placement, run: RunDirectory, telemetry: Telemetry,
+    console: RunConsole, *, resume: bool,
+) -> None:  # fmt: skip
+    faults = Faults(plan.config.faults, console.say)
+    async with Fleet(plan.config, placement, faults) as fleet:
+        console.status("loading the model in every actor")
+        await fleet.start()
+        await Driver(plan, fleet, run, telemetry, console).run(resume=resume)
 
 
 def evaluate_checkpoint(
@@ -63,11 +76,20 @@ def evaluate_checkpoint(
     sync: dict[str, object] = {"sync": manifest.mode}
     loop = plan.config.loop.model_copy(update=sync)
     config = plan.config.model_copy(update={"loop": loop})
-    with cluster(address), Fleet(config, place(config), learners=False) as fleet:
-        fleet.start()
-        fleet.send(manifest, shards)
+    with cluster(address):
+        return asyncio.run(_evaluate(plan, config, manifest, shards))
+
+
+async def _evaluate(
+    plan: Plan, config: Config, manifest: Manifest, shards: Sequence[Shard]
+) -> tuple[dict[str, object], dict[str, str]]:
+    console = RunConsole(0)
+    faults = Faults(config.faults, console.say)
+    async with Fleet(config, place(config), faults, learners=False) as fleet:
+        await fleet.start()
+        fleet.offer(Update(manifest, [ray.put(shard) for shard in shards]))
         cases = of_studies(plan.dataset.heldout, config.eval.n)
-        return evaluate_policy(fleet, cases, manifest.version)
+        return await evaluate_policy(fleet, cases, manifest.version)
 
 
 @dataclass(frozen=True, slots=True)

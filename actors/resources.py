@@ -12,14 +12,21 @@ import torch
 from medray.config import Config
 from medray.errors import ResourceError
 
+SHARED_GPU = 0.5  # of a GPU that a rank and a generator take turns on
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Ray options of each kind of actor, and the totals they add up to."""
+    """Ray options of each kind of actor, and the totals they add up to.
+
+    `bundle`: what is set aside for one rank of the learner (and for the generator beside it,
+    where they share a GPU). Generators and editors are spread over the nodes.
+    """
 
     learner: dict[str, Any]
     generator: dict[str, Any]
     editor: dict[str, Any]
+    bundle: dict[str, float]
     gpus: float
     cpus: float
 
@@ -35,16 +42,23 @@ def place(config: Config, has: dict[str, float] | None = None) -> Placement:
     has = has if has is not None else ray.cluster_resources()
     learners, replicas = config.learner.world_size, config.generator.replicas
     common: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
+    spread = common | {"scheduling_strategy": "SPREAD"}
     if has.get("GPU", 0) > 0:
-        tensor_parallel = config.generator.tensor_parallel
-        gpus, cpus = learners + replicas * tensor_parallel, learners + replicas
+        shared = config.generator.colocated
+        each = SHARED_GPU if shared else config.generator.tensor_parallel
+        gpus, cpus = learners + (0 if shared else replicas * each), learners + replicas
         cpus += config.editor.replicas
         _require("GPU", gpus, has, config)
         placement = Placement(
-            common | {"num_gpus": 1, "num_cpus": 1},
-            common | {"num_gpus": tensor_parallel, "num_cpus": 1},
-            common | {"num_cpus": 1}, gpus, cpus,
+            common | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1},
+            spread | {"num_gpus": each, "num_cpus": 1},
+            spread | {"num_cpus": 1},
+            {"GPU": 1, "CPU": 2 if shared else 1}, gpus, cpus,
         )  # fmt: skip
+    elif config.generator.colocated:
+        raise ResourceError(
+            "generator.colocated = true", "the cluster has no GPU to share", "set it to false"
+        )
     else:
         if config.generator.tensor_parallel > 1:
             raise ResourceError(
@@ -52,9 +66,13 @@ def place(config: Config, has: dict[str, float] | None = None) -> Placement:
                 "the cluster has no GPU", "set it to 1",
             )  # fmt: skip
         gpus, cpus = 0, learners
-        sharing = common | {"num_cpus": 0} | _threads(node)
-        learning = common | {"num_cpus": 1} | _threads(node // learners)
-        placement = Placement(learning, sharing, sharing, gpus, cpus)
+        # In an overlapped loop they work at the same time; else they take turns.
+        together = replicas if config.loop.max_lag else 0
+        sharing = (
+            spread | {"num_cpus": 0} | _threads(node // max(1, together and learners + replicas))
+        )
+        learning = common | {"num_cpus": 1} | _threads(node // (learners + together))
+        placement = Placement(learning, sharing, sharing, {"CPU": 1}, gpus, cpus)
     _require("CPU", placement.cpus, has, config)
     return placement
 

@@ -312,6 +312,49 @@ def bench_edit(
     typer.echo(json.dumps(result, indent=1)) if as_json else show_edit(result)
 
 
+@bench.command("loop")
+def bench_loop(
+    generators: Annotated[str, typer.Option(help="Simulated ones, several counts.")] = "1,4,16,64",
+    steps: Annotated[int, typer.Option(help="Of the real loop.")] = 20,
+    batch: Annotated[int, typer.Option(help="Cases per step of the real loop.")] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """The driver's cost per answer with many generators, and what overlapping the stages gains."""
+    import json
+
+    from medray.bench.loop import LoopTask, show_loop
+
+    if not all(part.strip().isdigit() for part in generators.split(",")):
+        raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64")
+    counts = tuple(int(part) for part in generators.split(","))
+    task = LoopTask(generators=counts, steps=steps, batch=batch)
+    from actors.bench_loop import run_loop
+
+    quiet = as_json or not sys.stderr.isatty()
+    result = run_loop(task, lambda text: None if quiet else typer.echo(text, err=True))
+    typer.echo(json.dumps(result, indent=1)) if as_json else show_loop(result)
+
+
+@bench.command("sync")
+def bench_sync(
+    gigabytes: Annotated[float, typer.Option(help="Weights that move, 10^9 bytes at least.")] = 1.0,
+    generators: Annotated[int, typer.Option(help="Beside one, so many at a time.")] = 2,
+    repeats: Annotated[int, typer.Option(help="Updates timed, after a warm-up.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """One weight update from a learner to vLLM, beside a plain copy in memory."""
+    import json
+
+    from medray.bench.sync import SyncTask, show_sync
+
+    task = SyncTask(gigabytes, generators, repeats)
+    from actors.bench_sync import run_sync
+
+    quiet = as_json or not sys.stderr.isatty()
+    result = run_sync(task, lambda text: None if quiet else typer.echo(text, err=True))
+    typer.echo(json.dumps(result, indent=1)) if as_json else show_sync(result)
+
+
 def _plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
     """The checked plan; the YAML is refused before anything heavy is imported."""
     from medray.config import load_config

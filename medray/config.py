@@ -78,6 +78,7 @@ class GeneratorConfig(Section):
     max_new_tokens: PositiveInt = 64
     responses: PositiveInt = 1  # per case and step
     memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.85  # share of the GPU's memory
+    colocated: bool = False  # on the learners' GPUs, asleep while they work
 
 
 class EditorConfig(Section):
@@ -165,10 +166,30 @@ class LearnerConfig(Section):
 class LoopConfig(Section):
     steps: PositiveInt = 20
     batch: PositiveInt = 32  # cases per step
-    max_lag: int = Field(0, ge=0, le=0)
+    max_lag: int = Field(0, ge=0, le=16)  # policy versions an answer may be behind; 0: on-policy
+    importance_clip: float | None = Field(None, gt=1.0)  # null: no correction of what lags
     sync: Literal["full", "adapter"] = "full"
     max_logp_gap: float = Field(0.5, gt=0.0)  # nats; above it the generators are wrong: stop
     checkpoint_every: int = Field(10, ge=0)  # 0: only the last
+
+
+class FaultsConfig(Section):
+    """How much may go wrong: restarts of a run, per kind of actor and cause, and deadlines."""
+
+    generator: int = Field(8, ge=0)
+    editor: int = Field(8, ge=0)
+    learner: int = Field(3, ge=0)
+    deadline: float = Field(1800.0, gt=0.0)  # seconds of one call of an actor
+    stop_within: float = Field(60.0, gt=0.0)  # seconds from SIGTERM to a checkpoint
+
+
+class TargetingConfig(Section):
+    """Cases, wrong variants and v' by the errors that the policy makes; off at strength 0."""
+
+    strength: float = Field(0.0, ge=0.0, lt=1.0)  # 1 - strength: the least weight of any error
+    decay: Fraction = 0.9  # of the counts, from step to step
+    candidates: PositiveInt = 4  # cases looked at for each that is asked
+    prior_below: float = Field(0.25, gt=0.0)  # nats; an answer that changes less did not look
 
 
 class EvalConfig(Section):
@@ -186,12 +207,33 @@ class Config(Section):
     objective: ObjectiveConfig = ObjectiveConfig()
     learner: LearnerConfig = LearnerConfig()
     loop: LoopConfig = LoopConfig()
+    faults: FaultsConfig = FaultsConfig()
+    targeting: TargetingConfig = TargetingConfig()
     eval: EvalConfig = EvalConfig()
 
     @pydantic.model_validator(mode="after")
     def _adapter_mode_needs_an_adapter(self) -> Config:
         if self.loop.sync == "adapter" and self.model.lora is None:
             raise ValueError("loop.sync 'adapter' needs model.lora; set loop.sync=full")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _who_shares_a_gpu_takes_turns(self) -> Config:
+        generator = self.generator
+        if not generator.colocated:
+            return self
+        if self.loop.max_lag:
+            raise ValueError("generator.colocated needs loop.max_lag=0: only one can use the GPU")
+        if self.learner.zero_stage not in (1, 2) or self.learner.offload != "none":
+            raise ValueError(
+                "generator.colocated needs learner.zero_stage 1 or 2 and learner.offload=none: "
+                "only then can the learner leave the GPU while generators work"
+            )
+        if generator.tensor_parallel > 1 or generator.replicas != self.learner.world_size:
+            raise ValueError(
+                "generator.colocated needs one generator per learner: set generator.replicas to "
+                "learner.world_size and generator.tensor_parallel to 1"
+            )
         return self
 
     @property

@@ -66,7 +66,7 @@ class Plan:
             (
                 "loop",
                 f"{c.loop.steps} steps of {c.loop.batch} cases × {c.generator.responses}, "
-                f"lr {c.learner.lr:g} ({c.learner.schedule}), sync {c.loop.sync}, on-policy",
+                f"lr {c.learner.lr:g} ({c.learner.schedule}), sync {c.loop.sync}, {_lag(c)}",
             ),
             ("output", str(c.run_dir)),
         ]
@@ -98,6 +98,12 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
     dataset = open_dataset(config.data, seed=config.run.seed)
     _require_what_is_read(config, needs, dataset)
     return Plan(config, dataset, model)
+
+
+def _lag(config: Config) -> str:
+    """How far answers may be behind the policy that learns from them."""
+    lag = config.loop.max_lag
+    return f"overlapped, answers at most {lag} version(s) old" if lag else "on-policy"
 
 
 def _scoring(model: ModelFacts) -> str:

@@ -22,7 +22,7 @@ class Region:
     """Where a lesion (or organ) is, in pixels of the original image.
 
     Either `box` = (x0, y0, x1, y1), x1/y1 exclusive, or `mask` = path of a PNG of the
-    image's size whose non-zero pixels are the region.
+    image's size whose non-zero pixels are the region (`mask.png#5`: those of value 5).
 
     >>> Region(label="nodule", box=(10, 12, 20, 24)).box
     (10, 12, 20, 24)
@@ -38,8 +38,9 @@ class Region:
 class Case:
     """One question about one image, as a dataset gives it.
 
-    `image` is the path of the file; `image_sha256` the digest of its bytes ("" when the
-    file cannot be read: the case is then dropped with its reason when it is issued).
+    `image` is the path of the file (`x.dcm#3`: its third frame); `image_sha256` the digest of its
+    bytes ("" when the file cannot be read: the case is then dropped with its reason when it is
+    issued).
     `truth` holds structured attributes where they are known (phantoms), as
     (attribute, value) pairs. `patient_id` serves splitting only and is never written out.
 

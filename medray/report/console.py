@@ -18,9 +18,9 @@ Rows = Sequence[tuple[str, float | None, float | None]]
 class RunConsole:
     """Progress for people on a terminal, plain lines for logs."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, *, quiet: bool = False) -> None:
         self.steps = steps
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, soft_wrap=True, quiet=quiet)
         self.live: Live | None = None
         self.first_step: int | None = None
         self.begin = time.monotonic()

@@ -1,87 +1,39 @@
 """A cluster started by hand, a submitted job, the dashboard's view of it, and its metrics."""
 
 import json
-import os
-import secrets
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, environment, free_port
+from tests.clusters import BIN, Cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
-BIN = Path(sys.executable).parent
-PORT, DASHBOARD_PORT, CLIENT_PORT, AGENT_PORT = (free_port() for _ in range(4))
-DASHBOARD = f"http://127.0.0.1:{DASHBOARD_PORT}"
-CLUSTER = {
-    "RAY_API_SERVER_ADDRESS": DASHBOARD,
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-}
 NAMES = {"Generator", "Editor", "Learner"}
 SHOWN = {"Generator(replica=0)", "Generator(replica=1)", "Editor(replica=0)", "Learner(rank=0)"}
 
 
-def ray(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [str(BIN / "ray"), *arguments],
-        cwd=ROOT, env=environment(**CLUSTER), capture_output=True,
-        text=True, timeout=timeout, check=False,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def cluster():
-    """`ray start --head`, beside any cluster that is already there; its folder."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    command = [
-        str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=2", f"--port={PORT}",
-        f"--dashboard-port={DASHBOARD_PORT}", f"--ray-client-server-port={CLIENT_PORT}",
-        f"--dashboard-agent-listen-port={AGENT_PORT}",
-        f"--temp-dir={folder}", "--disable-usage-stats",
-    ]  # fmt: skip
-    head = subprocess.Popen(
-        command, env=environment(**CLUSTER), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 90
-    while not answers(f"{DASHBOARD}/api/version") and time.monotonic() < deadline:
-        assert head.poll() is None, "ray start ended"
-        time.sleep(0.5)
-    yield folder
-    os.killpg(head.pid, signal.SIGTERM)
-    head.wait(timeout=60)
-    shutil.rmtree(folder, ignore_errors=True)
+    """`ray start --head`, beside any cluster that is already there."""
+    started = Cluster(cpus=2)
+    yield started
+    started.stop()
 
 
-def submit(*arguments: str) -> subprocess.CompletedProcess:
+def submit(cluster, *arguments: str):
     """Once more where Ray's own agent is not up yet: the dashboard answers before it."""
     deadline = time.monotonic() + 90
     while True:
-        done = ray(*arguments)
+        done = cluster.ray(*arguments)
         waiting = "No available agent" in done.stderr and time.monotonic() < deadline
         if not waiting:
             return done
         time.sleep(2)
 
 
-def answers(url: str) -> bool:
-    try:
-        return bool(read(url))
-    except OSError:
-        return False
-
-
-def actors(state: str) -> list[dict]:
-    listed = ray(
+def actors(cluster, state: str) -> list[dict]:
+    listed = cluster.ray(
         "list", "actors", "--detail", "--format=json", "--limit=1000", f"--filter=state={state}"
     )
     assert listed.returncode == 0, listed.stderr
@@ -89,24 +41,16 @@ def actors(state: str) -> list[dict]:
     return [actor for actor in found if actor["class_name"] != "JobSupervisor"]  # Ray's own
 
 
-def read(url: str) -> str:
-    """One page of the cluster, asked for with its token."""
-    token = f"Bearer {CLUSTER['RAY_AUTH_TOKEN']}"
-    request = urllib.request.Request(url, headers={"Authorization": token})
-    with urllib.request.urlopen(request, timeout=30) as page:
-        return page.read().decode()
+def job_status(cluster) -> str:
+    return json.loads(cluster.read(f"{cluster.dashboard}/api/jobs/quickstart"))["status"]
 
 
-def job_status() -> str:
-    return json.loads(read(f"{DASHBOARD}/api/jobs/quickstart"))["status"]
-
-
-def exported(folder: Path) -> str:
+def exported(cluster) -> str:
     """All samples of all metrics endpoints of the cluster, as Prometheus would read them."""
-    discovery = folder / "session_latest" / "prom_metrics_service_discovery.json"
+    discovery = cluster.folder / "session_latest" / "prom_metrics_service_discovery.json"
     services = json.loads(discovery.read_text())
     targets = [target for service in services for target in service["targets"]]
-    return "\n".join(read(f"http://{target}/metrics") for target in targets)
+    return "\n".join(cluster.read(f"http://{target}/metrics") for target in targets)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +58,7 @@ def job(cluster, tmp_path_factory):
     """The submitted job while and after it runs: (log, actors seen alive, metrics read back)."""
     output = tmp_path_factory.mktemp("job")
     submitted = submit(
+        cluster,
         "job", "submit", "--no-wait", "--submission-id=quickstart", "--working-dir", ".", "--",
         str(BIN / "medray"), "launch", "configs/quickstart.yaml", f"run.output={output}",
         "loop.steps=20", "eval.n=64", "eval.every=0", "model.lora={rank: 16, alpha: 32}",
@@ -123,14 +68,14 @@ def job(cluster, tmp_path_factory):
     alive: list[dict] = []
     samples = ""
     deadline = time.monotonic() + 300
-    while job_status() in ("PENDING", "RUNNING") and time.monotonic() < deadline:
+    while job_status(cluster) in ("PENDING", "RUNNING") and time.monotonic() < deadline:
         page = exported(cluster)
         samples = page if "ray_medray_logp_gap{" in page else samples
         if not {actor["repr_name"] for actor in alive} >= SHOWN:
-            alive = actors("ALIVE")
+            alive = actors(cluster, "ALIVE")
         time.sleep(0.5)
-    logs = ray("job", "logs", "quickstart")
-    return job_status(), logs.stdout + logs.stderr, alive, samples, output / "quickstart"
+    logs = cluster.ray("job", "logs", "quickstart")
+    return job_status(cluster), logs.stdout + logs.stderr, alive, samples, output / "quickstart"
 
 
 def test_the_job_succeeds(job):
@@ -145,9 +90,9 @@ def test_actors_show_under_the_names_of_the_design(job):
     assert {actor["repr_name"] for actor in alive} >= SHOWN
 
 
-def test_no_actor_outlives_the_run(job):
-    assert not actors("ALIVE")
-    assert {actor["class_name"] for actor in actors("DEAD")} == NAMES
+def test_no_actor_outlives_the_run(job, cluster):
+    assert not actors(cluster, "ALIVE")
+    assert {actor["class_name"] for actor in actors(cluster, "DEAD")} == NAMES
 
 
 def test_metrics_are_read_back_from_rays_endpoint(job):

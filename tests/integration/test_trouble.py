@@ -1,5 +1,6 @@
 """Bad items, bad requests, old responses, a stop and a resume: nothing hangs, nothing is lost."""
 
+import asyncio
 import json
 import os
 import signal
@@ -91,6 +92,7 @@ def test_an_older_response_is_dropped(tmp_path):
     import ray
 
     from actors.driver import Driver
+    from actors.faults import Faults
     from actors.fleet import Fleet
     from actors.resources import place
     from actors.telemetry import Telemetry
@@ -102,23 +104,30 @@ def test_an_older_response_is_dropped(tmp_path):
     injected: list[str] = []
 
     class Late(Fleet):
-        def generate(self, work, version, *, greedy):
-            responses = super().generate(work, version, greedy=greedy)
-            if greedy or version == 0:
-                return responses
-            injected.append(responses[0].item_id)
-            return [replace(responses[0], policy_version=version - 1), *responses[1:]]
+        async def _ask(self, work, greedy):
+            answer = await super()._ask(work, greedy)
+            first, *others = answer.value
+            if greedy or first.policy_version == 0:
+                return answer
+            injected.append(first.item_id)
+            answer.value = [replace(first, policy_version=first.policy_version - 1), *others]
+            return answer
 
     overrides = [f"run.output={tmp_path}", "loop.steps=3", "loop.batch=8", *SMALL]
     plan = make_plan(load_config(ROOT / "configs/quickstart.yaml", overrides))
     run = RunDirectory(plan.config.run_dir)
     run.create(plan.config)
+
+    async def drive():
+        telemetry, console = Telemetry("late", run.logs), RunConsole(3)
+        faults = Faults(plan.config.faults, console.say)
+        async with Late(plan.config, place(plan.config), faults) as fleet:
+            await fleet.start()
+            await Driver(plan, fleet, run, telemetry, console).run(resume=False)
+
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        telemetry = Telemetry("late", run.logs)
-        with Late(plan.config, place(plan.config)) as fleet:
-            fleet.start()
-            Driver(plan, fleet, run, telemetry, RunConsole(3)).run(resume=False)
+        asyncio.run(drive())
     finally:
         ray.shutdown()
     done = Finished(0, "", "", run.path)

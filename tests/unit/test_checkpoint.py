@@ -30,16 +30,19 @@ def update(version):
 
 
 def save_learner(directory):
-    """Files as DeepSpeed leaves them: a folder per tag, one file per rank."""
+    """A folder of files, one per rank."""
     folder = Path(directory) / "state"
     folder.mkdir(parents=True)
     for rank in range(2):
         torch.save({"rank": rank, "m": torch.ones(5)}, folder / f"rank_{rank}.pt")
 
 
-def write(folder, step, save=save_learner, version=None):
+def write(folder, step, save=save_learner, version=None, weights=None):
     version = step if version is None else version
-    return checkpoint.write(folder, State(step, version, 32 * step), save, *update(version))
+    state = State(step, version, 32 * step)
+    draft = checkpoint.begin(folder, state)
+    save(str(draft / "learner"))
+    return checkpoint.publish(draft, state, *(weights or update(version)))
 
 
 @pytest.fixture
@@ -72,8 +75,8 @@ def test_read_back(folder):
     came, again = read_weights(path)
     assert (came.version, came.mode, came.bytes) == (19, "full", sent.bytes)
     values = {name: array for shard in shards for name, array in shard.items()}
-    assert {s.name: (s.dtype, s.crc32) for specs in came.shards for s in specs} == {
-        s.name: (s.dtype, s.crc32) for specs in sent.shards for s in specs
+    assert {s.name: (s.dtype, s.checksum) for specs in came.shards for s in specs} == {
+        s.name: (s.dtype, s.checksum) for specs in sent.shards for s in specs
     }
     assert {n: a.tolist() for n, a in again[0].items()} == {
         n: a.tolist() for n, a in values.items()
@@ -196,7 +199,7 @@ def half_written(directory):
 
 
 def crash_at(monkeypatch, stage):
-    """Make `checkpoint.write` end at a stage; returns the save_learner to give it."""
+    """Make writing end at a stage; returns the save_learner to give it."""
     if stage == "save_learner":
         return half_written
     if stage == "latest" or stage.endswith(".json"):
@@ -227,7 +230,7 @@ def crash_at(monkeypatch, stage):
         real_rmtree = shutil.rmtree
 
         def rmtree(path, **kwargs):
-            if Path(path).name.startswith("step-"):
+            if Path(path).name.endswith(".gone"):
                 raise Crash
             real_rmtree(path, **kwargs)
 
@@ -283,7 +286,7 @@ def test_damaged_weights_are_not_written(folder):
     manifest, shards = update(20)
     shards[0]["layer.0.weight"] = shards[0]["layer.0.weight"] + 1
     with pytest.raises(RunFailed, match="checksum"):
-        checkpoint.write(folder, State(20, 20, 0), save_learner, manifest, shards)
+        write(folder, 20, weights=(manifest, shards))
     assert newest(folder)[1].step == 10
 
 

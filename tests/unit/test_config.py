@@ -148,7 +148,7 @@ def test_wrong_types(refuse, override, key):
 @pytest.mark.parametrize(
     "override",
     [
-        "loop.steps=0", "loop.steps=-1", "loop.batch=0", "loop.max_lag=-1", "loop.max_lag=1",
+        "loop.steps=0", "loop.steps=-1", "loop.batch=0", "loop.max_lag=-1", "loop.max_lag=17",
         "loop.sync=half", "loop.max_logp_gap=0", "loop.checkpoint_every=-1",
         "generator.replicas=0", "generator.tensor_parallel=0", "generator.temperature=-0.1",
         "generator.max_new_tokens=0", "generator.responses=0", "generator.memory=0",

