@@ -274,7 +274,12 @@ def _register_transfer() -> None:
         shard: Shard
 
     class RayStoreEngine(WeightTransferEngine[Nothing, Piece]):
-        """What each worker does with a shard: vLLM's own reload, layer by layer."""
+        """What each worker does with a shard.
+
+        Where the layers keep their weights as they were loaded, a shard is copied into them: one
+        copy, no new memory. Where vLLM changes them after loading (quantised, or packed for a
+        CPU's kernels), its own reload does it all again, layer by layer.
+        """
 
         init_info_cls, update_info_cls = Nothing, Piece
         supports_draft_weight_update = False
@@ -283,13 +288,17 @@ def _register_transfer() -> None:
             pass
 
         def start_weight_update(self) -> None:
-            initialize_layerwise_reload(self.model)
+            whole = all(parameter.numel() for parameter in self.model.parameters())
+            self.in_place = whole and self.vllm_config.quant_config is None
+            if not self.in_place:
+                initialize_layerwise_reload(self.model)
 
         def receive_weights(self, update_info: Piece) -> None:
             self.model.load_weights(named(update_info.specs, update_info.shard))
 
         def finish_weight_update(self) -> None:
-            finalize_layerwise_reload(self.model, self.model_config)
+            if not self.in_place:
+                finalize_layerwise_reload(self.model, self.model_config)
             for module in self.model.modules():  # tied to the embeddings, a head is not itself
                 if isinstance(module, ParallelLMHead):  # reloaded, and a CPU has a packed copy
                     module.quant_method.process_weights_after_loading(module)
@@ -358,6 +367,18 @@ def mend_vllm() -> None:
             model.hf_to_vllm_mapper |= WeightsMapper(orig_to_new_regex=renames)
     llava = ModelRegistry.models[Llava.name].load_model_cls()
     llava.get_mm_lora_token_counts = _llava_token_counts
+    _leave_weights_unpacked()
+
+
+def _leave_weights_unpacked() -> None:
+    """On a CPU, keep linear layers as they are loaded.
+
+    vLLM packs them for oneDNN once, for a server that keeps its weights; here they change at every
+    step, and packing takes four times as long as the rest of an update.
+    """
+    from vllm import _custom_ops
+
+    _custom_ops._supports_onednn = False
 
 
 def _llava_token_counts(

@@ -97,7 +97,7 @@ def test_a_request_to_stop_before_the_first_step(tmp_path):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_twenty_kills(tmp_path, seed):
     """Random kinds at random moments, some while the last victim is still coming back."""
-    steps, wanted = 26, 20
+    steps, wanted = 45, 20
     budget = tuple(f"faults.{kind}=100" for kind in ("generator", "editor", "learner"))
     arguments = (
         *SMALL, f"loop.steps={steps}", "loop.checkpoint_every=2", f"loop.max_lag={seed}", *budget,
