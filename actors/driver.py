@@ -55,6 +55,7 @@ class Driver:
         self.journal = Journal(run, telemetry, console)
         self.stop = Stop(self.config.faults.stop_within)
         self.sent: Update | None = None
+        self.whole = False  # whether the learners are well and hold what `state` says
         self.skipped_in_a_row = 0
 
     async def run(self, *, resume: bool) -> None:
@@ -117,6 +118,7 @@ class Driver:
 
     async def _recover(self, lost: RanksLost) -> None:
         """New learners where the old ones died, and the run as it was at its checkpoint."""
+        self.whole = False
         await self._abandon()
         while self.fleet.faults.allows("learner", lost.what, lost.lost):
             try:
@@ -137,7 +139,7 @@ class Driver:
         begin, loop, version = time.monotonic(), self.config.loop, self.state.policy_version
         ahead = self._admit()
         prepared = await self.stop.or_result(ahead.take(step))
-        mark = time.monotonic()
+        mark, self.whole = time.monotonic(), False
         report = await self.stop.or_late(self.fleet.learn(prepared.rollout.edited, version))
         learnt = time.monotonic()
         row = measure(prepared, report, account(self.ledger, prepared, report), self.fleet)
@@ -145,6 +147,7 @@ class Driver:
         row |= tally.metrics() if self.config.targeting.strength else {}
         version += not report.skipped
         self.state = State(step, version, prepared.position, tally.to_dict())
+        self.whole = True
         await self.stop.or_late(self.journal.close())  # the row before, whose weights have arrived
         sending = await self._send(report)
         self._admit()
@@ -281,7 +284,7 @@ class Driver:
         if self.ahead is not None:
             await self.ahead.abandon()
         self.journal.close_early()
-        if self.state.step > self.saved:
+        if self.whole and self.state.step > self.saved:
             await self._checkpoint()
 
 

@@ -28,6 +28,7 @@ from actors.faults import Faults
 from medray.errors import MedrayError, RunFailed
 
 START_DEADLINE = 900.0  # seconds: loading a large model from slow storage
+JOIN_LATER = 120.0  # seconds after the first is ready: the others may still wait for room
 STRAGGLER = 3.0  # times the median of recent jobs
 STRAGGLER_LEAST = 5.0  # seconds: shorter jobs are not worth doing twice
 RECENT = 64  # jobs whose seconds are remembered
@@ -96,16 +97,18 @@ class Pool:
         self._watch = asyncio.create_task(self._watch_stragglers())
 
     async def wait_ready(self) -> None:
-        """Return when every replica answers; those that wait for room join later.
+        """Return when every replica answers; those that find no room for long join later.
 
         Raises RunFailed where none is ready within START_DEADLINE.
         """
         deadline = time.monotonic() + START_DEADLINE
-        while not all(r.ready for r in self._living()):
+        while not all(replica.ready for replica in self._living()):
+            if self.ready:
+                deadline = min(deadline, time.monotonic() + JOIN_LATER)
             left = deadline - time.monotonic()
+            if left <= 0 and self.ready:
+                return
             if left <= 0:
-                if any(r.ready for r in self._replicas):
-                    return
                 raise RunFailed(
                     f"start of {self.name}", f"none was ready within {START_DEADLINE:.0f} s",
                     "see the Ray logs and `ray status`",

@@ -24,7 +24,7 @@ def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
     steps = 20
     arguments = (
         "configs/quickstart.yaml", "eval.n=8", "eval.every=0", "generator.replicas=2",
-        "loop.checkpoint_every=2", "loop.max_lag=1",
+        "loop.checkpoint_every=2", "loop.max_lag=1", "loop.importance_clip=2.0",
     )  # fmt: skip
     disturbed = Disturbed(tmp_path, arguments, random.Random(0))
     disturbed.launch()
@@ -43,6 +43,7 @@ def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
     assert "going on from step-" in done.out
     require_whole(done, steps, lag=1)
     assert fates(done) == fates(quickstart)
+    assert all(0.5 <= row["importance_mean"] <= 2.0 for row in done.metrics())
 
 
 @pytest.mark.chaos

@@ -146,6 +146,7 @@ def test_sigterm_stops_after_a_checkpoint_and_resume_goes_on(tmp_path):
     overrides = (
         f"run.output={tmp_path}", "loop.steps=6", "loop.batch=8", *SMALL,
         "learner.world_size=2", "model.lora={rank: 4}", "loop.sync=adapter",
+        "targeting.strength=0.8",
     )  # fmt: skip
     path = tmp_path / "run"
     command = [sys.executable, "-m", "medray.cli", "launch", "configs/quickstart.yaml", *overrides]
@@ -174,3 +175,9 @@ def test_sigterm_stops_after_a_checkpoint_and_resume_goes_on(tmp_path):
     rows = done.ledger()
     assert len({row["pair_id"] for row in rows}) == len(rows) == 48
     assert sorted(done.evals()) == [0, 6]
+    aimed = [row for row in rows if row["response_was_correct"] and "aimed" in row["editor"]]
+    assert aimed  # the counts of the first life were followed in the second
+    assert done.metrics()[-1]["targeting_side"] > 0
+    state = json.loads((path / "checkpoints" / "step-000006" / "state.json").read_text())
+    assert state["tally"]["side"]["wrong"] > 0
+    assert state["position"] > 48  # more cases were looked at than asked

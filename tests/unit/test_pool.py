@@ -21,12 +21,14 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        num_cpus=2, resources={"seat": 1}, include_dashboard=False, log_to_driver=False
+    )  # fmt: skip
     yield
     ray.shutdown()
 
 
-def run(scenario, size=2, broken=False, take_over=None, **limits):
+def run(scenario, size=2, broken=False, take_over=None, seats=0, **limits):
     """Let `scenario(pool)` play on a fresh pool; its result and what was said."""
     said: list[str] = []
     worker = ray.remote(Worker)
@@ -35,7 +37,9 @@ def run(scenario, size=2, broken=False, take_over=None, **limits):
         faults = Faults(FaultsConfig(**limits), said.append)
         pool = Pool(
             "generator", "Generator", size,
-            lambda i: worker.options(num_cpus=0, max_restarts=0).remote(i, broken),
+            lambda i: worker.options(
+                num_cpus=0, max_restarts=0, resources={"seat": 1} if seats else {}
+            ).remote(i, broken),
             faults, take_over,
         )  # fmt: skip
         pool.start()
@@ -228,3 +232,18 @@ def test_a_cancelled_job_is_not_begun():
 
     seconds, _ = run(scenario)
     assert seconds < 5
+
+
+def test_a_replica_without_room_joins_when_another_leaves(monkeypatch, tmp_path):
+    """Two replicas, one seat: the run begins with one, and goes on with the other."""
+    monkeypatch.setattr(pool_module, "JOIN_LATER", 1.0)
+
+    async def scenario(pool):
+        first = (await pool.run(lambda a, _: a.work.remote(0))).value[1]
+        assert pool.ready == 1
+        await pool.run(lambda a, _: a.die.remote(str(tmp_path / "calls"), 1))
+        second = (await pool.run(lambda a, _: a.work.remote(0))).value[1]
+        return {first, second}, pool.ready
+
+    (used, ready), _ = run(scenario, seats=1, generator=0)
+    assert (used, ready) == ({0, 1}, 1)
