@@ -21,6 +21,7 @@ from medray.objectives import find_objective
 from medray.policy.chat import ChatCodec
 from medray.policy.loading import model_facts
 from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_reference
+from medray.policy.saliency import View
 from medray.records import Case, Dropped, Pair, Response
 from medray.targeting import Aim, aimed_editor
 
@@ -78,6 +79,15 @@ class Editor:
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """(prompt ids [P], picture) of each question with its image."""
         return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
+
+    def view(self, questions: Sequence[str], *images: np.ndarray) -> tuple[int, list[View]]:
+        """How many views, and the views themselves: apart, for they are for the learners only."""
+        encoded = self.encode(questions, *images)
+        views = [
+            View(prompt, picture, (image.shape[0], image.shape[1]), self.codec.pads)
+            for (prompt, picture), image in zip(encoded, images, strict=True)
+        ]
+        return len(views), views
 
     def edit(
         self,

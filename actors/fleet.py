@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
@@ -26,18 +27,19 @@ from actors.pool import Answer, Pool
 from actors.ranks import Ranks
 from actors.resources import Placement
 from actors.weights import Manifest
-from actors.work import Edited, Golden, Rollout, Update, Work
+from actors.work import Edited, Golden, Rollout, Update, Work, pieces, requests, shares
 from medray.config import Config
 from medray.errors import RunFailed
-from medray.imaging.corruption import case_seed
-from medray.records import Case, Pair, Request, Response, StepReport
+from medray.imaging.corruption import SALIENCY
+from medray.imaging.regions import labelled
+from medray.objectives import find_objective
+from medray.records import Case, Pair, Region, Response, StepReport
 from medray.targeting import Aim
 
 SYNC_DEADLINE = 600.0  # seconds of one weight update of one generator
-CHUNK = 256  # cases of one call, at most
-PIECES = 4  # calls per generator and step: what one takes more, another may take less
-PIECE_LEAST = 32  # answers, where there are enough: fewer leave an engine's batch too small
 RELOADS = 3  # of images that were lost with their node
+
+T = TypeVar("T")
 
 
 class Fleet:
@@ -47,6 +49,9 @@ class Fleet:
         self, config: Config, placement: Placement, faults: Faults, *, learners: bool = True
     ) -> None:
         self.config, self.placement, self.faults = config, placement, faults
+        objective = find_objective(config.objective.name)
+        needs = objective.needs_for(objective.resolve(config.objective.hyperparameters))
+        self.looks = needs.corrupt and config.corruption.region == "lesion-or-saliency"
         self.golden: Golden | None = None
         self.room: PlacementGroup | None = None  # of the learners
         self.learner = ray.remote(Learner)
@@ -111,7 +116,7 @@ class Fleet:
     ) -> tuple[list[Work], list[tuple[str, str]]]:
         """Images into the object store, once per case → (work, [(item id, reason dropped)])."""
         cases = list({case.case_id: case for _, case in items}.values())
-        calls = [self._load_some(some) for some in _chunks(cases, self._share(len(cases)))]
+        calls = [self._load_some(some) for some in shares(cases, self.config.editor.replicas)]
         found: dict[str, tuple[str, ray.ObjectRef]] = {}
         for part in await asyncio.gather(*calls):
             found |= part
@@ -122,20 +127,33 @@ class Fleet:
 
     async def generate(self, work: Sequence[Work], *, greedy: bool) -> list[Response]:
         """One response per item, in order, with the newest weights offered."""
-        answers = await asyncio.gather(*[self._ask(p, greedy) for p in self._pieces(work)])
+        calls = [
+            self._reloading(piece, lambda some: self._ask(some, greedy))
+            for piece in pieces(work, self.config.generator.replicas)
+        ]
+        answers = await asyncio.gather(*calls)
         return [response for each in answers for response in each.value]
 
     async def rollout(self, items: Sequence[tuple[str, Case]], version: int, aim: Aim) -> Rollout:
         """Answers and pairs of the items, piece by piece; `version` is the one they will train."""
         begin = time.monotonic()
         work, unusable = await self.load(items)
-        load = time.monotonic() - begin
-        pieces = await asyncio.gather(*[self._answer(p, version, aim) for p in self._pieces(work)])
-        done = Rollout(unusable, load=load)
-        for rollout, _, _ in pieces:
+        done = Rollout(unusable, load=time.monotonic() - begin)
+        replicas = self.config.generator.replicas
+        asked = pieces(work, replicas)
+        if not self.looks:
+            parts = await asyncio.gather(*[self._answer(p, version, aim) for p in asked])
+        else:  # when all is said: learners may share the generators' GPUs
+            said = await asyncio.gather(*[self._say(p) for p in asked])
+            begin = time.monotonic()
+            work = await self._locate(work, [r for each in said for r in each.value])
+            done.edit = time.monotonic() - begin
+            both = zip(pieces(work, replicas), said, strict=True)
+            parts = await asyncio.gather(*[self._correct(p, a, version, aim) for p, a in both])
+        for rollout, _, _ in parts:
             done.add(rollout)
-        done.generate = _span([said for _, said, _ in pieces])
-        done.edit = _span([edit for _, _, edits in pieces for edit in edits])
+        done.generate = _span([said for _, said, _ in parts])
+        done.edit += _span([edit for _, _, edits in parts for edit in edits])
         return done
 
     async def learn(self, edited: Sequence[Edited], version: int) -> StepReport:
@@ -188,9 +206,9 @@ class Fleet:
         # Owned by the driver: they must outlive every node that holds actors.
         owned = [Work(w.item_id, w.case, ray.put(await answer(w.image, SYNC_DEADLINE, "images")))
                  for w, _, _ in kept]  # fmt: skip
-        requests, pictures = self._requests(owned)
+        asked, pictures = requests(owned, self.config.run.seed)
         self.golden = Golden(
-            requests, [ids for _, ids, _ in kept], pictures,
+            asked, [ids for _, ids, _ in kept], pictures,
             [(prompt, np.asarray(ids), x) for _, ids, (prompt, x) in kept],
         )  # fmt: skip
 
@@ -216,27 +234,66 @@ class Fleet:
     async def _answer(
         self, work: Sequence[Work], version: int, aim: Aim
     ) -> tuple[Rollout, Answer, list[Answer]]:
-        """Answers and edits of one piece; what a lost node held is loaded and made again."""
-        unusable: list[tuple[str, str]] = []
-        for attempt in range(RELOADS + 1):
-            try:
-                said = await self._ask(work, greedy=False)
-                edits = await self._edit(work, said.value, version, aim)
-                break
-            except ObjectsLost:
-                if attempt == RELOADS:
-                    raise
-                work, gone = await self.load([(item.item_id, item.case) for item in work])
-                unusable += gone
+        """Answers and edits of one piece."""
+        return await self._correct(work, await self._say(work), version, aim)
+
+    async def _say(self, work: Sequence[Work]) -> Answer:
+        return await self._reloading(work, lambda some: self._ask(some, greedy=False))
+
+    async def _correct(
+        self, work: Sequence[Work], said: Answer, version: int, aim: Aim
+    ) -> tuple[Rollout, Answer, list[Answer]]:
+        edits = await self._reloading(work, lambda some: self._edit(some, said.value, version, aim))
         edited = [Edited(e.value, e.refs[1]) for e in edits]
-        return Rollout(unusable, list(said.value), edited), said, edits
+        return Rollout(responses=list(said.value), edited=edited), said, edits
+
+    async def _locate(self, work: Sequence[Work], responses: Sequence[Response]) -> list[Work]:
+        """The same work; a case without a region has what the policy looked at for its answer."""
+        labels, located = self.config.corruption.labels, list(work)
+        asked = [i for i, (item, said) in enumerate(zip(work, responses, strict=True))
+                 if said.token_ids and not labelled(item.case.regions, labels)]  # fmt: skip
+        if not asked:
+            return located
+        calls = [self._reloading([work[i] for i in share], self._view)
+                 for share in shares(asked, self.config.editor.replicas)]  # fmt: skip
+        views = [view.refs[1] for view in await asyncio.gather(*calls)]
+        answers = [responses[i].token_ids for i in asked]
+        await self._hand_over_to_learners()
+        told = await self.ranks.call("look", answers, *views)
+        await self._hand_over_to_generators()
+        for rank, boxes in enumerate(told):
+            for i, box in zip(asked[rank :: self.ranks.world], boxes, strict=True):
+                if box is not None:
+                    case, seen = work[i].case, Region(SALIENCY, box=box, source=SALIENCY)
+                    case = replace(case, regions=(*case.regions, seen))
+                    located[i] = replace(work[i], case=case)
+        return located
+
+    async def _view(self, work: Sequence[Work]) -> Answer:
+        questions, images = [item.case.question for item in work], [item.image for item in work]
+        return await self.editors.run(
+            lambda editor, _: editor.view.options(num_returns=2).remote(questions, *images)
+        )
+
+    async def _reloading(
+        self, work: Sequence[Work], call: Callable[[Sequence[Work]], Awaitable[T]]
+    ) -> T:
+        """What `call(work)` gives; images that a lost node held are read again."""
+        for _ in range(RELOADS):
+            try:
+                return await call(work)
+            except ObjectsLost:
+                work, gone = await self.load([(item.item_id, item.case) for item in work])
+                if gone:
+                    raise
+        return await call(work)
 
     async def _ask(self, work: Sequence[Work], greedy: bool) -> Answer:
-        requests, images = self._requests(work)
+        asked, images = requests(work, self.config.run.seed)
 
         def submit(generator: Any, held: Update | None) -> ray.ObjectRef:
             version = held.manifest.version if held is not None else 0
-            return generator.generate.remote(version, requests, greedy, *images)
+            return generator.generate.remote(version, asked, greedy, *images)
 
         return await self.generators.run(submit)
 
@@ -244,8 +301,8 @@ class Fleet:
         self, work: Sequence[Work], responses: Sequence[Response], version: int, aim: Aim
     ) -> list[Answer]:
         both = list(zip(work, responses, strict=True))
-        shares = _chunks(both, self._share(len(both)))
-        calls = [self._edit_some(share, version, aim) for share in shares]
+        parts = shares(both, self.config.editor.replicas)
+        calls = [self._edit_some(part, version, aim) for part in parts]
         return list(await asyncio.gather(*calls))
 
     async def _edit_some(
@@ -334,42 +391,9 @@ class Fleet:
             placement_group_capture_child_tasks=False,
         )  # fmt: skip
 
-    def _pieces(self, work: Sequence[Work]) -> list[Sequence[Work]]:
-        """What one generator is asked at a time."""
-        replicas = self.config.generator.replicas
-        size, share = CHUNK, -(-len(work) // replicas)
-        if replicas > 1:
-            size = max(1, min(CHUNK, share, max(PIECE_LEAST, share // PIECES)))
-        return list(_chunks(work, size))
-
-    def _share(self, items: int) -> int:
-        """Items of one editor call: an equal share each, in calls of bounded size."""
-        return max(1, min(CHUNK, -(-items // self.config.editor.replicas)))
-
-    def _requests(self, share: Sequence[Work]) -> tuple[list[Request], list[ray.ObjectRef]]:
-        """Requests of one call and each picture they name, once."""
-        index: dict[str, int] = {}
-        images: list[ray.ObjectRef] = []
-        requests = []
-        for item in share:
-            case = item.case
-            if case.case_id not in index:
-                index[case.case_id] = len(images)
-                images.append(item.image)
-            seed = case_seed(item.item_id, self.config.run.seed)
-            requests.append(
-                Request(item.item_id, case.case_id, case.question, index[case.case_id], seed)
-            )
-        return requests, images
-
 
 def _span(answers: Sequence[Answer]) -> float:
     """Seconds from the beginning of the first to the end of the last."""
     return max((a.ended for a in answers), default=0.0) - min(
         (a.began for a in answers), default=0.0
     )
-
-
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

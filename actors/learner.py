@@ -31,6 +31,7 @@ from medray.policy.loading import (
 from medray.policy.mismatch import log_ratios, mismatches
 from medray.policy.packing import PackedBatch, PackedPair, one_window
 from medray.policy.pair_scores import pair_scores
+from medray.policy.saliency import Box, View, hottest_box, saliency
 from medray.policy.schedule import learning_rate
 from medray.policy.scorer import Scorer
 from medray.policy.scoring import (
@@ -110,6 +111,25 @@ class Learner:
         """
         self.engine.eval()
         return score_answers(prompts, policy=self.scorer, call=self.engine)
+
+    def look(self, answers: Sequence[Sequence[int]], *parts: Sequence[View]) -> list[Box | None]:
+        """Around what the current policy looks at most for answers: this rank's share of them.
+
+        answers: token ids [T] of each item, T above 0; parts: the items' views, in order. Of n
+        items, rank r answers for r, r + world, …; None where nothing depends on the image.
+        """
+        self.engine.eval()
+        views = [view for part in parts for view in part]
+        mine = range(len(views))[self.rank :: self.world]
+        # Ranks gather weights in lockstep: one with nothing left looks at what does not count.
+        rounds = math.ceil(len(views) / self.world)
+        boxes = []
+        for i in (*mine, *[0] * (rounds - len(mine))):
+            ids = np.asarray(answers[i], dtype=np.int64)
+            # Past the engine, which would take the backward pass for one of training.
+            heat = saliency(self.scorer, views[i], ids, np.ones(len(ids), dtype=bool))
+            boxes.append(hottest_box(heat, self.config.corruption.saliency_share))
+        return boxes[: len(mine)]
 
     def shard_count(self, mode: Mode) -> int:
         """How many shards `export` returns beside the manifest."""

@@ -32,6 +32,7 @@ class Ranks:
     def __init__(self, spawn: Callable[[int], Any], world: int, deadline: float) -> None:
         self.spawn, self.world, self.deadline = spawn, world, deadline
         self.handles: list[Any] = []
+        self.turn = asyncio.Lock()  # a deadline counts from where the ranks begin
 
     async def start(self) -> None:
         """Spawn, meet, and load the model."""
@@ -43,16 +44,18 @@ class Ranks:
 
     async def call(self, method: str, *args: Any) -> list[Any]:
         """What `method` returns, rank by rank."""
-        refs = [getattr(handle, method).remote(*args) for handle in self.handles]
-        return await self._answers(refs, self.deadline, method)
+        async with self.turn:
+            refs = [getattr(handle, method).remote(*args) for handle in self.handles]
+            return await self._answers(refs, self.deadline, method)
 
     async def references(self, method: str, *args: Any, returns: int) -> list[ray.ObjectRef]:
         """Rank 0's references of a method with several returns, once every rank is through it."""
-        calls = [
-            getattr(handle, method).options(num_returns=returns).remote(*args)
-            for handle in self.handles
-        ]
-        await self._answers([call[0] for call in calls], self.deadline, method)
+        async with self.turn:
+            calls = [
+                getattr(handle, method).options(num_returns=returns).remote(*args)
+                for handle in self.handles
+            ]
+            await self._answers([call[0] for call in calls], self.deadline, method)
         return list(calls[0])
 
     def kill(self) -> None:

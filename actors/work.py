@@ -1,15 +1,24 @@
-"""What passes between the driver and the fleet: work, what became of it, and weights."""
+"""What passes between the driver and the fleet: work, its parts, what became of it, and weights."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import ray
 
 from actors.weights import Manifest
+from medray.imaging.corruption import case_seed
 from medray.records import Case, Dropped, Pair, Request, Response
+
+CHUNK = 256  # cases of one call, at most
+PIECES = 4  # calls per generator and step: what one takes more, another may take less
+PIECE_LEAST = 32  # answers, where there are enough: fewer leave an engine's batch too small
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +86,32 @@ class Golden:
     answers: list[list[int]]
     images: list[ray.ObjectRef]
     prompts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def pieces(work: Sequence[T], replicas: int) -> list[Sequence[T]]:
+    """What one generator of `replicas` is asked at a time."""
+    size, own = CHUNK, -(-len(work) // replicas)
+    if replicas > 1:
+        size = max(1, min(CHUNK, own, max(PIECE_LEAST, own // PIECES)))
+    return [work[start : start + size] for start in range(0, len(work), size)]
+
+
+def shares(items: Sequence[T], replicas: int) -> list[Sequence[T]]:
+    """An equal share for each editor, in calls of bounded size."""
+    size = max(1, min(CHUNK, -(-len(items) // replicas)))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def requests(work: Sequence[Work], seed: int) -> tuple[list[Request], list[ray.ObjectRef]]:
+    """Requests of one call and each picture they name, once; `seed` is the run's."""
+    index: dict[str, int] = {}
+    images: list[ray.ObjectRef] = []
+    made = []
+    for item in work:
+        case = item.case
+        if case.case_id not in index:
+            index[case.case_id] = len(images)
+            images.append(item.image)
+        own = case_seed(item.item_id, seed)
+        made.append(Request(item.item_id, case.case_id, case.question, index[case.case_id], own))
+    return made, images

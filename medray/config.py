@@ -111,18 +111,21 @@ class CorruptionConfig(Section):
         "gaussian", "diffusion", "replacement", "black", "blur", "inpaint", "crop"
     ] = "gaussian"  # fmt: skip
     sigma: float = Field(45.0, gt=0.0)  # gaussian: on the 0–255 scale; blur: in pixels
-    region: Literal["lesion", "lesion-or-whole", "whole", "none"] = "lesion"
+    region: Literal["lesion", "lesion-or-saliency", "lesion-or-whole", "whole", "none"] = "lesion"
     labels: tuple[str, ...] | None = Field(None, min_length=1)  # of regions; null: all
     feather: int = Field(0, ge=0, le=1000)  # pixels outside the region over which it fades
     whole_sigma: float = Field(12.0, gt=0.0)  # where the whole image is corrupted instead
     step: int = Field(500, ge=1, le=1000)  # of diffusion
     replacement_sigma: float = Field(10.0, gt=0.0)  # on the 0–255 scale
     crop_scale: tuple[Fraction, Fraction] = (0.01, 0.2)  # least and most of the image's area
+    saliency_share: float = Field(0.1, gt=0.0, lt=1.0)  # of the image's area that counts as hot
 
     @pydantic.model_validator(mode="after")
     def _can_be_done(self) -> CorruptionConfig:
         if self.kind == "inpaint" and self.region == "whole":
-            raise ValueError("inpaint needs surroundings: choose region lesion or lesion-or-whole")
+            raise ValueError("inpaint needs surroundings: choose another region")
+        if self.kind == "crop" and self.region == "lesion-or-saliency":
+            raise ValueError("crop takes the whole image, not a place in it: choose another region")
         if self.kind == "blur" and self.sigma > 1000.0:
             raise ValueError("sigma of a blur is in pixels: at most 1000")
         if not 0.0 < self.crop_scale[0] <= self.crop_scale[1]:

@@ -123,8 +123,8 @@ def _require_what_is_read(config: Config, needs: Needs, dataset: Dataset) -> Non
         why = "corruption.region is none" if region == "none" else "no training case has a region"
         raise ConfigError(
             where, f"reads a corrupted image of every pair, and {why}",
-            "set corruption.region=lesion-or-whole or whole, or choose an objective without v' "
-            "(for fire: objective.gamma=0)",
+            "set corruption.region=lesion-or-saliency, lesion-or-whole or whole, or choose an "
+            "objective without v' (for fire: objective.gamma=0)",
         )  # fmt: skip
     if needs.mismatched and config.loop.batch * config.generator.responses < 2:
         raise ConfigError(where, "needs more than one pair per step", "raise loop.batch")

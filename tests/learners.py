@@ -58,6 +58,11 @@ def host_class() -> type:
         def dtype(self) -> torch.dtype:
             return self.learner.dtype
 
+        def gradients(self) -> list[str]:
+            """The parameters that hold a gradient."""
+            parameters = self.learner.scorer.named_parameters()
+            return [name for name, parameter in parameters if parameter.grad is not None]
+
         def weights(self) -> dict:
             """What the forward pass reads, by name, in float32."""
             found = {}

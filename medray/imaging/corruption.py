@@ -19,6 +19,7 @@ from medray.imaging.regions import labelled, region_mask, soft_mask
 from medray.records import Region
 
 WHOLE_IMAGE = "whole-image"
+SALIENCY = "saliency"  # source and label of a region that the policy itself pointed at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +27,8 @@ class Corrupted:
     """A corrupted image and how it came about.
 
     `image`: uint8 [H, W, 3]; `kind`: e.g. "diffusion step=500 feather=4"; `region_source`: where
-    the region came from ("dataset", "phantom", …) or "whole-image"; `sha256`: of the pixels.
+    the region came from ("dataset", "phantom", "saliency", …) or "whole-image"; `sha256`:
+    of the pixels.
     """
 
     image: np.ndarray
@@ -40,10 +42,12 @@ def corrupt(
 ) -> Corrupted | None:
     """v' of one case, or None where the configuration gives this case none.
 
-    `config.region`: lesion → the regions, None without any; lesion-or-whole → the regions,
+    `config.region`: lesion → the regions, None without any; lesion-or-saliency → the same, what
+    the policy looked at having become a region before; lesion-or-whole → the regions,
     or noise of `whole_sigma` on the whole image; whole → the whole image, noise again being
     of `whole_sigma` (`sigma` is meant for a lesion); none → None. Only regions that
-    `config.labels` names count. A kind that changes the whole image does so in each case.
+    `config.labels` names count, and what the policy looked at. A kind that changes the whole
+    image does so in each case.
 
     image: uint8 [H, W, 3]. Raises ItemError mask-size | mask-missing | mask-unreadable |
     inpaint-no-surroundings.
@@ -53,7 +57,8 @@ def corrupt(
     whole_only = config.kind in WHOLE_ONLY
     if config.region == "whole" or (whole_only and config.region == "lesion-or-whole"):
         return corrupt_whole(image, config, seed)
-    known = labelled(regions, config.labels)
+    regions = tuple(regions)
+    known = labelled(regions, config.labels) or looked_at(regions)
     mask = region_mask(known, *image.shape[:2])
     if mask is not None:
         source = "+".join(sorted({region.source for region in known}))
@@ -61,6 +66,11 @@ def corrupt(
     if config.region == "lesion-or-whole":
         return corrupt_whole(image, config.model_copy(update={"kind": "gaussian"}), seed)
     return None
+
+
+def looked_at(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """Those that the policy itself pointed at."""
+    return tuple(region for region in regions if region.source == SALIENCY)
 
 
 def corrupt_whole(image: np.ndarray, config: CorruptionConfig, seed: int) -> Corrupted:

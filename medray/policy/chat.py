@@ -36,6 +36,8 @@ class ChatCodec:
         if self.tokenizer.eos_token_id is None:
             raise ModelError(str(path), "its tokenizer has no eos_token", "declare one")
         self.eos_id: int = self.tokenizer.eos_token_id
+        # To a square, before the resizing (LLaVA's own); others cut the middle out.
+        self.pads = bool(getattr(self.processor.image_processor, "do_pad", False))
         self.architecture = read_architecture(path)
         self.markers: set[str] = set()
         self.markers = self._markers()

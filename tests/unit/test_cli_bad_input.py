@@ -78,6 +78,7 @@ def test_the_configuration_itself_is_good(here):
     from medray.config import load_config
     from medray.plan import make_plan
 
+    make_plan(load_config("c.yaml", ["corruption.region=lesion-or-saliency"]))
     plan = make_plan(load_config("c.yaml"))
     assert (len(plan.dataset.train), len(plan.dataset.heldout)) == (1, 1)
 

@@ -44,6 +44,19 @@ def outcome(editor: Editor, case: Case, response: Response):
     return outcomes[0], batch, image
 
 
+def test_a_view_is_the_prompt_the_picture_and_the_size(editor, case):
+    image = load_image(case.image)
+    wide = np.zeros((48, 80, 3), np.uint8)
+    count, (one, two) = editor.view([case.question, "Where?"], image, wide)
+    assert count == 2
+    for view, question, shown in ((one, case.question, image), (two, "Where?", wide)):
+        prompt, picture = editor.codec.encode(question, shown)
+        assert np.array_equal(view.prompt_ids, prompt)
+        assert np.array_equal(view.picture, picture)
+        assert view.size == shown.shape[:2]
+        assert not view.padded
+
+
 WRONG = "There is a small nodule in the right upper zone. The heart is enlarged."
 
 

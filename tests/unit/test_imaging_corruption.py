@@ -194,6 +194,22 @@ def test_only_the_regions_with_a_wanted_label():
     assert corrupt(mid_grey(), regions, either, seed=0).region_source == "whole-image"
 
 
+def test_what_the_policy_looked_at_is_a_region_like_any_other():
+    seen = Region("saliency", box=(50, 50, 60, 60), source="saliency")
+    for labels in (None, ("liver",)):
+        how = config(kind="black", region="lesion-or-saliency", labels=labels)
+        made = corrupt(mid_grey(), (seen,), how, seed=0)
+        assert made.region_source == "saliency"
+        changed = np.argwhere((made.image != 128).any(axis=2))
+        assert (changed.min(), changed.max(), len(changed)) == (50, 59, 100)
+        assert corrupt(mid_grey(), (), how, seed=0) is None
+    liver, aorta = Region("liver", box=(0, 0, 10, 10)), Region("aorta", box=(20, 20, 30, 30))
+    assert corrupt(mid_grey(), (liver,), how, seed=0).region_source == "dataset"
+    # A region under another label does not count, so the policy was asked.
+    found = corrupt(mid_grey(), (aorta, seen), how, seed=0)
+    assert found.sha256 == made.sha256
+
+
 def test_a_mask_of_another_size_is_refused(tmp_path):
     (tmp_path / "m.png").write_bytes(encode_png(np.ones((5, 5), bool)))
     regions = (Region("a", mask=str(tmp_path / "m.png")),)

@@ -223,6 +223,11 @@ def test_crop_covers_the_scale_it_is_given():
     assert np.mean(np.log(ratios)) == pytest.approx(0.0, abs=0.03)
 
 
+def test_crop_has_no_use_for_where_the_policy_looked():
+    with pytest.raises(ValidationError, match="crop takes the whole image"):
+        config("crop", region="lesion-or-saliency")
+
+
 @pytest.mark.parametrize("region", ["lesion", "lesion-or-whole", "whole"])
 def test_crop_takes_the_whole_image_wherever_a_case_gets_one(region):
     from medray.records import Region
