@@ -125,3 +125,17 @@ def test_twenty_kills(tmp_path, seed):
     assert len(disturbed.kills) >= wanted
     require_whole(done, steps, lag=seed)
     assert fates(done) == fates(plain)
+
+
+@pytest.mark.chaos
+def test_losses_that_are_never_finite_end_the_run(tmp_path):
+    """A β at which every gradient overflows: nothing is learnt, everything is accounted for."""
+    done = launch(tmp_path, *SMALL, "loop.steps=20", "loop.batch=8", "objective.beta=1e38")
+    assert done.code == 3, done.out
+    assert "5 non-finite losses in a row" in done.err
+    rows = done.ledger()
+    assert len(rows) == 40
+    assert all(row["status"] != "trained" and row["drop_reason"] for row in rows)
+    assert any(row["drop_reason"] == "non-finite-loss" for row in rows)
+    assert [row["policy_version"] for row in done.metrics()] == [0] * 5
+    assert all(row["sync_bytes"] == 0 for row in done.metrics())
