@@ -43,7 +43,11 @@ def data_without_regions(folder, studies: int = 6):
 
 
 @pytest.mark.vllm
-@pytest.mark.parametrize("overrides", [(), ("loop.max_lag=1", "learner.world_size=2")], ids=str)
+@pytest.mark.parametrize(
+    "overrides",
+    [(), pytest.param(("loop.max_lag=1", "learner.world_size=2"), marks=pytest.mark.chaos)],
+    ids=str,
+)
 def test_a_run_on_data_without_regions_corrupts_what_the_policy_looked_at(tmp_path, overrides):
     done = launch(
         tmp_path, "configs/quickstart.yaml", "data.kind=jsonl",
@@ -100,7 +104,7 @@ def expected(path, answers: list, views: list) -> list:
     return [hottest_box(heat, SHARE) for heat in heats]
 
 
-@pytest.mark.parametrize(("world", "stage"), [(1, 0), (1, 2), (1, 3), (2, 2), (2, 3)])
+@pytest.mark.parametrize(("world", "stage"), [(1, 2), (2, 3)])
 def test_every_item_has_its_box_however_many_ranks(cluster, world, stage):
     answers, views = phantom_views()
     wanted = expected("phantom/base", answers, views)
@@ -124,12 +128,14 @@ def test_pictures_of_several_sizes(cluster, tiny_qwen2_5_vl):
     assert look(start(cfg), answers, views) == expected(tiny_qwen2_5_vl, answers, views)
 
 
-WAYS = [
-    *((world, stage, (DROPOUT,)) for world in (1, 2) for stage in (0, 2, 3)),
-    *((world, stage, (BF16, *FULL)) for world in (1, 2) for stage in (2, 3)),
+WAYS = [(1, 2, (BF16, *FULL)), (2, 2, (DROPOUT,)), (2, 3, (DROPOUT,))]
+MORE = [
+    *((world, stage, (DROPOUT,)) for world, stage in ((1, 0), (1, 2), (1, 3), (2, 0))),
+    *((world, stage, (BF16, *FULL)) for world, stage in ((1, 3), (2, 2), (2, 3))),
     (2, 3, (BF16, DROPOUT, "learner.gradient_checkpointing=true")),
     (1, 2, (BF16, DROPOUT, "learner.offload=optimizer")),
 ]
+WAYS += [pytest.param(*way, marks=pytest.mark.chaos) for way in MORE]
 
 
 @pytest.mark.parametrize(("world", "stage", "overrides"), WAYS, ids=str)
