@@ -170,6 +170,7 @@ class Learner:
         """Take the GPU's memory again, before the next call that computes."""
         self._move_frozen(self.device)
         self.engine.reload_states()
+        self.masters.relink()
 
     def _move_frozen(self, device: torch.device | str) -> None:
         models = [self.scorer]

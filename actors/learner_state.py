@@ -138,7 +138,13 @@ class Masters:
         for flat in self._flat():
             zeros = {key: torch.zeros_like(flat, requires_grad=False) for key in MOMENTS}
             self.adamw.state[flat] = {"step": torch.tensor(0.0), **zeros}
+        self.relink()
+
+    def relink(self) -> None:
+        """Let DeepSpeed's helpers find each parameter's moments, at the start and whenever
+        `reload_states` has linked the parameters anew and left the moments out."""
         if self.stage in (1, 2):
+            self.optimizer._hp_optimizer_states_linked = False
             self.optimizer._lazy_init_hp_params_optimizer_state()
 
 
