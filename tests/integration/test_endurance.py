@@ -37,6 +37,7 @@ def private(process: psutil.Process) -> float:
     return (told.rss - told.shared) / 2**20
 
 
+@pytest.mark.timeout(3600)
 def test_memory_is_flat_over_three_hundred_steps(tmp_path):
     arguments = (
         "configs/quickstart.yaml", f"loop.steps={STEPS}", "loop.batch=8", "loop.max_lag=1",
