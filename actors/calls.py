@@ -21,6 +21,8 @@ from ray.exceptions import (
 
 from medray.errors import MedrayError, RunFailed
 
+START_DEADLINE = 900.0  # seconds of an actor's start: a large model from slow storage
+
 Cause = Literal["died", "stuck", "broken"]
 
 

@@ -17,7 +17,7 @@ from medray.editing.relevance import relevance
 from medray.errors import ItemError
 from medray.imaging.corruption import Corrupted, case_seed, corrupt
 from medray.imaging.load import load_image
-from medray.objectives import find_objective
+from medray.objectives import needs_of
 from medray.policy.chat import ChatCodec
 from medray.policy.loading import model_facts
 from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_reference
@@ -49,8 +49,7 @@ class Editor:
         self.facts = model_facts(config.model)
         self.codec = ChatCodec(self.facts.path)
         self.editor = EDITORS[config.editor.kind](config.editor)
-        objective = find_objective(config.objective.name)
-        self.needs = objective.needs_for(objective.resolve(config.objective.hyperparameters))
+        self.needs = needs_of(config.objective)
 
     def __repr__(self) -> str:
         return f"Editor(replica={self.replica})"

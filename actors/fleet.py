@@ -32,7 +32,7 @@ from medray.config import Config
 from medray.errors import RunFailed
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
-from medray.objectives import find_objective
+from medray.objectives import needs_of
 from medray.records import Case, Pair, Region, Response, StepReport
 from medray.targeting import Aim
 
@@ -49,9 +49,8 @@ class Fleet:
         self, config: Config, placement: Placement, faults: Faults, *, learners: bool = True
     ) -> None:
         self.config, self.placement, self.faults = config, placement, faults
-        objective = find_objective(config.objective.name)
-        needs = objective.needs_for(objective.resolve(config.objective.hyperparameters))
-        self.looks = needs.corrupt and config.corruption.region == "lesion-or-saliency"
+        reads_corrupt = needs_of(config.objective).corrupt
+        self.looks = reads_corrupt and config.corruption.region == "lesion-or-saliency"
         self.golden: Golden | None = None
         self.room: PlacementGroup | None = None  # of the learners
         self.learner = ray.remote(Learner)

@@ -23,11 +23,10 @@ from typing import Any
 
 import ray
 
-from actors.calls import ActorLost, answer
+from actors.calls import START_DEADLINE, ActorLost, answer
 from actors.faults import Faults
 from medray.errors import MedrayError, RunFailed
 
-START_DEADLINE = 900.0  # seconds: loading a large model from slow storage
 JOIN_LATER = 120.0  # seconds after the first is ready: the others may still wait for room
 STRAGGLER = 3.0  # times the median of recent jobs
 STRAGGLER_LEAST = 5.0  # seconds: shorter jobs are not worth doing twice

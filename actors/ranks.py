@@ -8,10 +8,8 @@ from typing import Any
 
 import ray
 
-from actors.calls import ActorLost, ObjectsLost, answer
+from actors.calls import START_DEADLINE, ActorLost, ObjectsLost, answer
 from medray.errors import RunFailed
-
-START_DEADLINE = 900.0  # seconds, model included
 
 
 class RanksLost(RunFailed):

@@ -11,7 +11,7 @@ from medray.data.dataset import Dataset, open_dataset
 from medray.editing import EDITORS
 from medray.errors import ConfigError, DataError, ModelError
 from medray.imaging.regions import labelled
-from medray.objectives import Needs, find_objective
+from medray.objectives import Needs, find_objective, needs_of
 from medray.policy.loading import ModelFacts, model_facts, reference_facts
 from medray.policy.tuning import check_adapter
 from medray.rundir import RunDirectory
@@ -78,8 +78,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
     reference_facts(config.model)
     if config.model.adapter is not None and config.model.lora is not None:
         check_adapter(Path(config.model.adapter), config.model.lora)
-    objective = find_objective(config.objective.name)
-    needs = objective.needs_for(objective.resolve(config.objective.hyperparameters))
+    needs = needs_of(config.objective)
     EDITORS[config.editor.kind](config.editor)  # says here what it cannot work with
     run = RunDirectory(config.run_dir)
     if run.holds_run and not resume:

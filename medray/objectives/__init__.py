@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medray.config import ObjectiveConfig
 from medray.errors import ConfigError
 from medray.objectives.base import Hyperparameter, Metrics, Needs, Objective, Scores
 from medray.objectives.dpo import CDPO, DPO, IPO, IRPO
@@ -33,6 +34,12 @@ def find_objective(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
+def needs_of(config: ObjectiveConfig) -> Needs:
+    """What the configured objective reads. ConfigError where it, or a setting of it, is wrong."""
+    objective = find_objective(config.name)
+    return objective.needs_for(objective.resolve(config.hyperparameters))
+
+
 __all__ = [
     "OBJECTIVES",
     "Hyperparameter",
@@ -41,4 +48,5 @@ __all__ = [
     "Objective",
     "Scores",
     "find_objective",
+    "needs_of",
 ]
