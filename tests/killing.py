@@ -65,6 +65,15 @@ class Disturbed:
             time.sleep(0.05)
         return True
 
+    def wait_for_cause(self, kind: str, seconds: float = 120.0) -> None:
+        """Until the command has said that an actor of the kind is gone. A row published just
+        after a kill may be of work that was done before it."""
+        deadline = time.monotonic() + seconds
+        while f"{kind}(" not in self.text():
+            assert not self.ended, self.text()
+            assert time.monotonic() < deadline, f"nothing said in {seconds} s:\n{self.text()}"
+            time.sleep(0.05)
+
     def actors(self, kind: str) -> list[psutil.Process]:
         """Processes of this run's own cluster, and of nobody else's."""
         found = []

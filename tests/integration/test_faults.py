@@ -31,6 +31,7 @@ def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
     for kind in KINDS:
         assert disturbed.wait_for_progress()
         assert disturbed.kill_one(kind)
+        disturbed.wait_for_cause(kind)
     assert disturbed.wait_for_progress()
     disturbed.kill_command()
     before = disturbed.text()
