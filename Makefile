@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without compiled bytecode every actor compiles torch and vLLM again: twice the time to start.
+unexport PYTHONDONTWRITEBYTECODE
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed-$(STACK)
 
