@@ -86,17 +86,17 @@ class Fleet:
     async def start(self) -> None:
         """Load the model everywhere; returns when answers can be given.
 
-        On a small machine starting is work for the CPUs, so learners start behind the editors
-        and beside the generators, which take longest; `learners_ready` is called where they
-        are needed.
+        Starting is work for the CPUs, and generators take longest: they start at once, beside
+        the editors, and the learners when the editors are done. `learners_ready` is called
+        where they are needed.
         """
         if self.config.generator.colocated:
             self._reserve()
+        self.generators.start()
         self.editors.start()
         await self.editors.wait_ready()
         if self.ranks.world:
             self.joining = asyncio.create_task(self._start_learners())
-        self.generators.start()
         await self.generators.wait_ready()
 
     async def learners_ready(self) -> None:
