@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,6 +54,11 @@ def host_class() -> type:
 
             head.CHUNK_VALUES = values
 
+        def pid(self) -> int:
+            import os
+
+            return os.getpid()
+
         def call(self, verb: str, *arguments):
             return getattr(self.learner, verb)(*arguments)
 
@@ -84,6 +91,13 @@ def start(cfg: Config) -> list:
     hosts = HOSTS[world]
     ray.get([host.join.remote(cfg, rank, *ADDRESS[world]) for rank, host in enumerate(hosts)])
     return hosts
+
+
+def kill(hosts: list, pids: list[int]) -> None:
+    """SIGKILL to every process of a world; the next learners of its size get new ones."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    del HOSTS[len(hosts)]
 
 
 def call(hosts: list, verb: str, *arguments) -> list:

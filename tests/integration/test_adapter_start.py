@@ -19,7 +19,7 @@ def adapter(tmp_path_factory):
     return save_adapter(path, "bfloat16", LoraConfig(rank=16, alpha=32.0), scale=0.02)
 
 
-@pytest.mark.parametrize("sync", ["adapter", "full"])
+@pytest.mark.parametrize("sync", ["adapter", pytest.param("full", marks=pytest.mark.chaos)])
 def test_the_loop_goes_on_from_the_adapter(sync, adapter, tmp_path, quickstart):
     done = launch(
         tmp_path, "configs/quickstart.yaml", f"model.adapter={adapter}", f"loop.sync={sync}",

@@ -1,14 +1,15 @@
 """Learners that stop and go on: bit-equal on as many ranks, within rounding on others."""
 
 import json
+import time
 
 import pytest
 import ray
 import torch
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from safetensors.torch import load_file
 
-from tests.learners import call, config, exported, learner_cluster, loss_of, start, step
+from tests.learners import call, config, exported, kill, learner_cluster, loss_of, start, step
 from tests.pairs import phantom_batch
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed]
@@ -70,14 +71,13 @@ def assert_masters_are_the_weights(learners: list, folder) -> None:
 
 
 SAME = [
-    (1, 0, ("model.dtype=float32", DROPOUT)),
     (1, 2, (BF16, DROPOUT)),
     (2, 2, ("model.dtype=float32", DROPOUT)),
     (2, 3, (BF16, *FULL)),
 ]
 MORE = [
-    (1, 0, (BF16, DROPOUT)), (1, 2, ("model.dtype=float32", DROPOUT)),
-    *((1, 3, (f"model.dtype={dtype}", DROPOUT)) for dtype in ("float32", "bfloat16")),
+    *((1, stage, ("model.dtype=float32", DROPOUT)) for stage in (0, 2, 3)),
+    *((1, stage, (BF16, DROPOUT)) for stage in (0, 3)),
     *((2, stage, (BF16, DROPOUT)) for stage in (0, 2, 3)),
     *((2, stage, ("model.dtype=float32", DROPOUT)) for stage in (0, 3)),
     (1, 1, (BF16, LORA)),
@@ -97,14 +97,42 @@ def test_the_same_ranks_go_on_bit_by_bit(tmp_path, world, stage, overrides):
     assert_equal(resumed[1], straight[1])
 
 
+@pytest.mark.parametrize("world", [pytest.param(1, marks=pytest.mark.chaos), 2])
+def test_killed_learners_go_on_bit_by_bit(tmp_path, world):
+    """SIGKILL to every rank in the middle of a step; new processes go on from the checkpoint."""
+    cfg = given(world, 2, BF16, DROPOUT)
+    whole = run(learners := start(cfg), 0, BEFORE + AFTER)
+    straight = exported(learners)
+    run(learners := start(cfg), 0, BEFORE)
+    call(learners, "save", str(tmp_path / "learner"))
+    pids = ray.get([host.pid.remote() for host in learners])
+    batch = phantom_batch(seed=BEFORE)
+    under_way = [host.call.remote("step", BEFORE, batch) for host in learners]
+    time.sleep(0.2)
+    kill(learners, pids)
+    for ref in under_way:
+        with pytest.raises(RayActorError):
+            ray.get(ref)
+    learners = start(cfg)
+    assert not set(ray.get([host.pid.remote() for host in learners])) & set(pids)
+    assert call(learners, "load", str(tmp_path / "learner")) == [BEFORE] * world
+    assert run(learners, BEFORE, AFTER) == whole[BEFORE:]
+    assert_equal(exported(learners), straight)
+
+
 MOVES = [
     ((2, 2), (1, 2), LORA), ((1, 2), (2, 2), *FULL), ((2, 3), (1, 3), *FULL),
-    ((1, 3), (2, 3), LORA), ((1, 2), (1, 3), LORA), ((2, 2), (2, 3), *FULL),
-    ((2, 3), (1, 0), LORA), ((1, 0), (2, 2), *FULL),
+    ((1, 3), (2, 3), LORA),
 ]  # fmt: skip
+STAGES = [
+    ((1, 2), (1, 3), LORA), ((2, 2), (2, 3), *FULL), ((2, 3), (1, 0), LORA),
+    ((1, 0), (2, 2), *FULL),
+]  # fmt: skip
+ALL_MOVES = [(a, b, t) for a, b, *t in MOVES]
+ALL_MOVES += [pytest.param(a, b, t, marks=pytest.mark.chaos) for a, b, *t in STAGES]
 
 
-@pytest.mark.parametrize(("one", "other", "tuning"), [(a, b, t) for a, b, *t in MOVES], ids=str)
+@pytest.mark.parametrize(("one", "other", "tuning"), ALL_MOVES, ids=str)
 def test_other_ranks_and_stages_go_on_within_rounding(tmp_path, one, other, tuning):
     """Sums run in another order: losses 1e-6 relative, weights 1e-5 after two steps of 1e-3.
 
@@ -117,6 +145,7 @@ def test_other_ranks_and_stages_go_on_within_rounding(tmp_path, one, other, tuni
         assert (resumed[1][name] - expected).abs().max() < 1e-5, name
 
 
+@pytest.mark.chaos
 def test_bfloat16_moves_as_well(tmp_path):
     """Losses within bf16's resolution, as between its stages."""
     folder = tmp_path / "learner"

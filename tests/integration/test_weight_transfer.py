@@ -94,7 +94,7 @@ def damage(name, shards):
             shard[name].reshape(-1).view(np.uint8)[7] ^= 1
 
 
-@pytest.mark.parametrize("mode", ["full", "adapter"])
+@pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.chaos), "adapter"])
 def test_a_flipped_bit_leaves_an_engine_that_refuses_work(make, tiny_llava, small_shards, mode):
     """In a process of its own, which nothing else can use: vLLM's layers share parts there."""
     host = make()
