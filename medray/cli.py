@@ -316,7 +316,8 @@ def bench_edit(
 def bench_loop(
     generators: Annotated[str, typer.Option(help="Simulated ones, several counts.")] = "1,4,16,64",
     steps: Annotated[int, typer.Option(help="Of the real loop.")] = 20,
-    batch: Annotated[int, typer.Option(help="Cases per step of the real loop.")] = 64,
+    batch: Annotated[int, typer.Option(help="Cases per step of the real loop.")] = 16,
+    responses: Annotated[int, typer.Option(help="Answers to each of them.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """The driver's cost per answer with many generators, and what overlapping the stages gains."""
@@ -327,7 +328,7 @@ def bench_loop(
     if not all(part.strip().isdigit() for part in generators.split(",")):
         raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64")
     counts = tuple(int(part) for part in generators.split(","))
-    task = LoopTask(generators=counts, steps=steps, batch=batch)
+    task = LoopTask(generators=counts, steps=steps, batch=batch, responses=responses)
     from actors.bench_loop import run_loop
 
     quiet = as_json or not sys.stderr.isatty()
