@@ -93,6 +93,13 @@ def start(cfg: Config) -> list:
     return hosts
 
 
+def dismiss(world: int) -> None:
+    """The next learners of this world get new processes: ZeRO-3 leaves functions of its own in
+    torch, which round otherwise in bf16, and a learner of a run has a process to itself."""
+    for host in HOSTS.pop(world, []):
+        ray.kill(host)
+
+
 def kill(hosts: list, pids: list[int]) -> None:
     """SIGKILL to every process of a world; the next learners of its size get new ones."""
     for pid in pids:

@@ -9,7 +9,17 @@ import torch
 from ray.exceptions import RayActorError, RayTaskError
 from safetensors.torch import load_file
 
-from tests.learners import call, config, exported, kill, learner_cluster, loss_of, start, step
+from tests.learners import (
+    call,
+    config,
+    dismiss,
+    exported,
+    kill,
+    learner_cluster,
+    loss_of,
+    start,
+    step,
+)
 from tests.pairs import phantom_batch
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed]
@@ -101,18 +111,20 @@ def test_the_same_ranks_go_on_bit_by_bit(tmp_path, world, stage, overrides):
 def test_killed_learners_go_on_bit_by_bit(tmp_path, world):
     """SIGKILL to every rank in the middle of a step; new processes go on from the checkpoint."""
     cfg = given(world, 2, BF16, DROPOUT)
+    dismiss(world)
     whole = run(learners := start(cfg), 0, BEFORE + AFTER)
     straight = exported(learners)
     run(learners := start(cfg), 0, BEFORE)
     call(learners, "save", str(tmp_path / "learner"))
     pids = ray.get([host.pid.remote() for host in learners])
     batch = phantom_batch(seed=BEFORE)
-    under_way = [host.call.remote("step", BEFORE, batch) for host in learners]
-    time.sleep(0.2)
+    steps = range(BEFORE, BEFORE + 100)  # more than can be done before the kill
+    under_way = [[h.call.remote("step", n, batch) for n in steps] for h in learners]
+    time.sleep(1.0)
     kill(learners, pids)
-    for ref in under_way:
+    for *_, last in under_way:
         with pytest.raises(RayActorError):
-            ray.get(ref)
+            ray.get(last)
     learners = start(cfg)
     assert not set(ray.get([host.pid.remote() for host in learners])) & set(pids)
     assert call(learners, "load", str(tmp_path / "learner")) == [BEFORE] * world
