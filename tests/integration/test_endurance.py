@@ -12,7 +12,7 @@ from tests.killing import Disturbed, require_whole
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed, pytest.mark.chaos]
 
-STEPS = 300
+STEPS, BIN = 300, 30
 PARTS = ("Generator", "Editor", "Learner")
 
 
@@ -55,8 +55,15 @@ def test_memory_is_flat_over_three_hundred_steps(tmp_path):
     assert done.code == 0, done.out
     require_whole(done, STEPS, lag=1)
     for part in samples[0][1]:
-        middle = [sizes[part] for step, sizes in samples if 100 <= step < 200 and sizes[part]]
-        last = [sizes[part] for step, sizes in samples if 200 <= step < STEPS and sizes[part]]
-        before, after = statistics.median(middle), statistics.median(last)
-        print(f"{part}: {before:.0f} MiB in steps 100–199, {after:.0f} MiB in steps 200–299")
+        bins = [median(samples, part, first) for first in range(0, STEPS, BIN)]
+        print(f"{part}: " + " ".join(f"{size:.0f}" for size in bins) + f" MiB per {BIN} steps")
+        half = len(bins) // 2
+        before, after = statistics.median(bins[half - 1 : half + 1]), statistics.median(bins[-2:])
         assert after < 1.05 * before + 8, part
+
+
+def median(samples: list[tuple[int, dict[str, float]]], part: str, first: int) -> float:
+    """Of what a part held in BIN steps."""
+    return statistics.median(
+        sizes[part] for step, sizes in samples if first <= step < first + BIN and sizes[part]
+    )
