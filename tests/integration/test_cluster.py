@@ -61,7 +61,7 @@ def job(cluster, tmp_path_factory):
         cluster,
         "job", "submit", "--no-wait", "--submission-id=quickstart", "--working-dir", ".", "--",
         str(BIN / "medray"), "launch", "configs/quickstart.yaml", f"run.output={output}",
-        "loop.steps=12", "eval.n=64", "eval.every=0", "model.lora={rank: 16, alpha: 32}",
+        "loop.steps=20", "eval.n=64", "eval.every=0", "model.lora={rank: 16, alpha: 32}",
         "learner.lr=1e-3", "generator.replicas=2",
     )  # fmt: skip
     assert submitted.returncode == 0, submitted.stderr
@@ -81,7 +81,7 @@ def job(cluster, tmp_path_factory):
 def test_the_job_succeeds(job):
     status, log, *_ = job
     assert status == "SUCCEEDED", log
-    assert "step 12/12" in log
+    assert "step 20/20" in log
 
 
 def test_actors_show_under_the_names_of_the_design(job):

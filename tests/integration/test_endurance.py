@@ -12,7 +12,7 @@ from tests.killing import Disturbed, require_whole
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed, pytest.mark.chaos]
 
-STEPS, BIN = 300, 30
+STEPS = 300
 PARTS = ("Generator", "Editor", "Learner")
 
 
@@ -37,7 +37,6 @@ def private(process: psutil.Process) -> float:
     return (told.rss - told.shared) / 2**20
 
 
-@pytest.mark.timeout(3600)
 def test_memory_is_flat_over_three_hundred_steps(tmp_path):
     arguments = (
         "configs/quickstart.yaml", f"loop.steps={STEPS}", "loop.batch=8", "loop.max_lag=1",
@@ -55,15 +54,8 @@ def test_memory_is_flat_over_three_hundred_steps(tmp_path):
     assert done.code == 0, done.out
     require_whole(done, STEPS, lag=1)
     for part in samples[0][1]:
-        bins = [median(samples, part, first) for first in range(0, STEPS, BIN)]
-        print(f"{part}: " + " ".join(f"{size:.0f}" for size in bins) + f" MiB per {BIN} steps")
-        half = len(bins) // 2
-        before, after = statistics.median(bins[half - 1 : half + 1]), statistics.median(bins[-2:])
+        middle = [sizes[part] for step, sizes in samples if 100 <= step < 200 and sizes[part]]
+        last = [sizes[part] for step, sizes in samples if 200 <= step < STEPS and sizes[part]]
+        before, after = statistics.median(middle), statistics.median(last)
+        print(f"{part}: {before:.0f} MiB in steps 100–199, {after:.0f} MiB in steps 200–299")
         assert after < 1.05 * before + 8, part
-
-
-def median(samples: list[tuple[int, dict[str, float]]], part: str, first: int) -> float:
-    """Of what a part held in BIN steps."""
-    return statistics.median(
-        sizes[part] for step, sizes in samples if first <= step < first + BIN and sizes[part]
-    )

@@ -30,10 +30,10 @@ def test_the_policy_hallucinates_less(quickstart):
 def test_without_learning_nothing_changes(tmp_path):
     still = launch(
         tmp_path, "configs/quickstart.yaml", "learner.lr=0", "eval.every=0",
-        "loop.checkpoint_every=0", "loop.steps=5", "eval.n=256",
+        "loop.checkpoint_every=0",
     )  # fmt: skip
     assert still.code == 0, still.err
-    before, after = still.evals()[0], still.evals()[5]
+    before, after = still.evals()[0], still.evals()[20]
     for key in ("hallucination_rate", "report_exact"):
         assert abs(after[key] - before[key]) <= 0.02
     assert all(row["reward_margin"] == pytest.approx(0, abs=1e-3) for row in still.metrics())
