@@ -139,9 +139,9 @@ class Driver:
         begin, loop, version = time.monotonic(), self.config.loop, self.state.policy_version
         ahead = self._admit()
         prepared = await self.stop.or_result(ahead.take(step))
-        mark, self.whole = time.monotonic(), False
-        report = await self.stop.or_late(self.fleet.learn(prepared.rollout.edited, version))
-        learnt = time.monotonic()
+        self.whole = False
+        learning = self.fleet.learn(prepared.rollout.edited, version)
+        report, seconds = await self.stop.or_late(learning)
         row = measure(prepared, report, account(self.ledger, prepared, report), self.fleet)
         tally = self._count_errors(prepared, report)
         row |= tally.metrics() if self.config.targeting.strength else {}
@@ -153,7 +153,7 @@ class Driver:
         self._admit()
         if loop.max_lag == 0:
             await self.stop.or_late(asyncio.shield(sending))
-        row |= {"t_learn": learnt - mark, "t_step": time.monotonic() - begin}
+        row |= {"t_learn": seconds, "t_step": time.monotonic() - begin}
         self.journal.open(row, sending)
         self._require_progress(report)
         await self._do_what_is_due()

@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.calls import ActorLost, ObjectsLost, answer
 from actors.editor import Editor
@@ -24,8 +22,9 @@ from actors.faults import Faults
 from actors.generator import Generator
 from actors.learner import Learner
 from actors.pool import Answer, Pool
-from actors.ranks import Ranks
+from actors.ranks import Ranks, RanksLost
 from actors.resources import Placement
+from actors.room import Room
 from actors.weights import Manifest
 from actors.work import Edited, Golden, Rollout, Update, Work, pieces, requests, shares
 from medray.config import Config
@@ -52,19 +51,18 @@ class Fleet:
         reads_corrupt = needs_of(config.objective).corrupt
         self.looks = reads_corrupt and config.corruption.region == "lesion-or-saliency"
         self.golden: Golden | None = None
-        self.room: PlacementGroup | None = None  # of the learners
         self.learner = ray.remote(Learner)
-        editor, generator = ray.remote(Editor), ray.remote(Generator)
+        self.generator, editor = ray.remote(Generator), ray.remote(Editor)
         self.editors = Pool(
             "editor", "Editor", config.editor.replicas,
             lambda i: editor.options(**placement.editor).remote(config, i), faults,
         )  # fmt: skip
         self.generators = Pool(
-            "generator", "Generator", config.generator.replicas,
-            lambda i: generator.options(**self._place_generator(i)).remote(config, i), faults,
+            "generator", "Generator", config.generator.replicas, self._spawn_generator, faults,
             self._take_over,
         )  # fmt: skip
         world = config.learner.world_size if learners else 0
+        self.room = Room(placement.bundle, world, shared=config.generator.colocated and learners)
         self.ranks = Ranks(self._spawn_rank, world, config.faults.deadline)
         self.joining: asyncio.Task[None] | None = None  # learners still loading
         self.shards = 0
@@ -90,8 +88,6 @@ class Fleet:
         the editors, and the learners when the editors are done. `learners_ready` is called
         where they are needed.
         """
-        if self.config.generator.colocated:
-            self._reserve()
         self.generators.start()
         self.editors.start()
         await self.editors.wait_ready()
@@ -155,25 +151,33 @@ class Fleet:
         done.edit += _span([edit for _, _, edits in parts for edit in edits])
         return done
 
-    async def learn(self, edited: Sequence[Edited], version: int) -> StepReport:
-        """One optimiser step on all batches; scores of all ranks together."""
+    async def learn(self, edited: Sequence[Edited], version: int) -> tuple[StepReport, float]:
+        """One optimiser step on all batches: scores of all ranks together, and its seconds."""
         batches = [e.batch for e in edited if any(isinstance(o, Pair) for o in e.outcomes)]
         await self._hand_over_to_learners()
-        reports: list[StepReport] = await self.ranks.call("step", version, *batches)
+        step = await self.ranks.begin("step", version, *batches)
+        began = time.monotonic()
+        reports: list[StepReport] = await step
+        seconds = time.monotonic() - began
         if len({report.skipped for report in reports}) != 1:
             raise RunFailed("learning", "ranks disagree on whether the step was skipped")
         scores = tuple(score for report in reports for score in report.scores)
-        return StepReport(version, reports[0].metrics, scores, reports[0].skipped)
+        return StepReport(version, reports[0].metrics, scores, reports[0].skipped), seconds
 
     async def export(self) -> Update:
-        """The learners' weights in the object store; every rank takes part in gathering."""
+        """The learners' weights in the object store; every rank takes part in gathering.
+
+        What these weights make of the golden prompts is on its way: generators take the weights
+        over meanwhile, where they have GPUs of their own.
+        """
         mode, returns = self.config.loop.sync, 1 + self.shards
         refs = await self.ranks.references("export", mode, returns=returns)
         manifest: Manifest = await answer(refs[0], SYNC_DEADLINE, "gathering weights")
         update = Update(manifest, refs[1:])
         if self.golden is not None:
-            scored, *_ = await self.ranks.call("score", self.golden.prompts)
-            update.expected = np.concatenate(scored)
+            update.golden = await self.ranks.begin("score", self.golden.prompts)
+            if self.config.generator.colocated:
+                await update.golden
         await self._hand_over_to_generators()
         return update
 
@@ -187,8 +191,13 @@ class Fleet:
         self.generators.offer(update)
 
     async def taken_over(self, update: Update) -> None:
-        """Return when the generators that answer hold the weights, proven on the golden set."""
+        """Return when the generators that answer hold the weights, proven on the golden set.
+
+        Raises RanksLost where the learners died before they had scored it.
+        """
         await self.generators.taken_over(update)
+        if update.golden is not None:
+            await asyncio.shield(update.golden)
 
     async def choose_golden(self, cases: Sequence[Case]) -> None:
         """Fix prompts with images and the answers of the present policy to measure the gap on."""
@@ -316,7 +325,11 @@ class Fleet:
         )
 
     async def _take_over(self, generator: Any, update: Update) -> None:
-        """One generator's weight update and the proof that it has the learner's weights."""
+        """One generator's weight update and the proof that it has the learner's weights.
+
+        Where the learners are lost there is nothing to compare with; the driver, who waits for
+        them in `taken_over`, gives up all answers and goes back to its checkpoint.
+        """
         version, golden = update.manifest.version, self.golden
         what = f"sending weights of version {version}"
         try:
@@ -324,7 +337,7 @@ class Fleet:
             await answer(
                 generator.update.remote(update.manifest, update.shards), SYNC_DEADLINE, what
             )
-            if golden is None or update.expected is None:
+            if golden is None or update.golden is None:
                 return
             scored = await answer(
                 generator.score.remote(version, golden.requests, golden.answers, *golden.images),
@@ -336,7 +349,11 @@ class Fleet:
             if isinstance(failed, ActorLost):
                 raise
             raise ActorLost(what, "broken", str(failed)) from failed  # it may hold a mixture
-        gap = float(np.abs(np.concatenate(scored) - update.expected).mean())
+        try:
+            expected, *_ = await asyncio.shield(update.golden)
+        except RanksLost:
+            return
+        gap = float(np.abs(np.concatenate(scored) - np.concatenate(expected)).mean())
         if not gap <= self.config.loop.max_logp_gap:
             raise RunFailed(
                 f"logp_gap = {gap:.3f} nats",
@@ -364,31 +381,16 @@ class Fleet:
 
     def _dismiss_learners(self) -> None:
         self.ranks.kill()
-        if self.room is not None and not self.config.generator.colocated:
-            remove_placement_group(self.room)
-            self.room = None
-
-    def _reserve(self) -> None:
-        """One placement group for all ranks: near each other, and all of them or none."""
-        if self.room is None:
-            bundles = [self.placement.bundle] * self.ranks.world
-            self.room = placement_group(bundles, strategy="PACK")
+        self.room.leave()
 
     def _spawn_rank(self, rank: int) -> Any:
-        self._reserve()
-        options = self.placement.learner | {"scheduling_strategy": self._bundle(rank)}
+        options = self.placement.learner | self.room.at(rank)
         return self.learner.options(**options).remote(self.config, rank)
 
-    def _place_generator(self, replica: int) -> dict[str, Any]:
-        if not self.config.generator.colocated:
-            return self.placement.generator
-        return self.placement.generator | {"scheduling_strategy": self._bundle(replica)}
-
-    def _bundle(self, index: int) -> PlacementGroupSchedulingStrategy:
-        return PlacementGroupSchedulingStrategy(
-            self.room, placement_group_bundle_index=index,
-            placement_group_capture_child_tasks=False,
-        )  # fmt: skip
+    def _spawn_generator(self, replica: int) -> Any:
+        """On a GPU of its own, or beside a rank."""
+        options = self.placement.generator | (self.room.at(replica) if self.room.shared else {})
+        return self.generator.options(**options).remote(self.config, replica)
 
 
 def _span(answers: Sequence[Answer]) -> float:

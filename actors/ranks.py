@@ -42,9 +42,22 @@ class Ranks:
 
     async def call(self, method: str, *args: Any) -> list[Any]:
         """What `method` returns, rank by rank."""
-        async with self.turn:
+        return await (await self.begin(method, *args))
+
+    async def begin(self, method: str, *args: Any) -> asyncio.Task[list[Any]]:
+        """Send the call once its turn has come; the task ends with what it returns.
+
+        A later call waits for the end of this one, whether or not anybody awaits the task.
+        """
+        await self.turn.acquire()
+        try:
             refs = [getattr(handle, method).remote(*args) for handle in self.handles]
-            return await self._answers(refs, self.deadline, method)
+            task = asyncio.create_task(self._answers(refs, self.deadline, method))
+        except BaseException:
+            self.turn.release()
+            raise
+        task.add_done_callback(self._end_turn)
+        return task
 
     async def references(self, method: str, *args: Any, returns: int) -> list[ray.ObjectRef]:
         """Rank 0's references of a method with several returns, once every rank is through it."""
@@ -61,6 +74,11 @@ class Ranks:
         for handle in self.handles:
             ray.kill(handle)
         self.handles = []
+
+    def _end_turn(self, task: asyncio.Task[list[Any]]) -> None:
+        self.turn.release()
+        if not task.cancelled():
+            task.exception()  # known from now on: a task nobody awaits is not complained about
 
     async def _answers(
         self, refs: Sequence[ray.ObjectRef], deadline: float, method: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
@@ -73,7 +74,7 @@ class Update:
 
     manifest: Manifest
     shards: list[ray.ObjectRef]
-    expected: np.ndarray | None = None  # log-probabilities of all golden tokens
+    golden: asyncio.Task[list[Any]] | None = None  # learners' golden log-probabilities, by rank
     caches: Counter[str] = field(default_factory=Counter)  # of all generators, before the update
     gap: float = 0.0  # worst generator's mean |log p(learner) − log p(generator)| per token
 

@@ -49,6 +49,7 @@ LAYERS |= {
     "actors": set(),
     "actors.weights": WHOLE_METHOD,
     "actors.resources": WHOLE_METHOD,
+    "actors.room": set(),
     "actors.telemetry": WHOLE_METHOD,
     "actors.checkpoint": WHOLE_METHOD | {"actors.weights"},
     "actors.release": WHOLE_METHOD | {"actors.checkpoint", "actors.weights"},
@@ -68,7 +69,7 @@ LAYERS["actors.fleet"] = WHOLE_METHOD | {
     f"actors.{name}"
     for name in (
         *("generator", "editor", "learner", "weights", "resources", "work"),
-        *("calls", "faults", "pool", "ranks"),
+        *("calls", "faults", "pool", "ranks", "room"),
     )
 }
 LAYERS["actors.ahead"] = (
