@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from medray.config import Config
+from medray.config import Config, CorruptionConfig
 from medray.editing import EDITORS, edit_fraction
 from medray.editing import Editor as AnyEditor
 from medray.editing.llm import BatchEditor, Judged, Task
@@ -22,7 +22,7 @@ from medray.policy.chat import ChatCodec
 from medray.policy.loading import model_facts
 from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_reference
 from medray.policy.saliency import View
-from medray.records import Case, Dropped, Pair, Response
+from medray.records import Case, Dropped, Pair, Region, Response
 from medray.targeting import Aim, aimed_editor
 
 SHORT_ID = 4  # characters; a shorter patient id is a word or number of any text
@@ -33,12 +33,20 @@ NO_AIM = Aim()
 
 @dataclass(slots=True)
 class _Call:
-    """What all items of one call share; `pixels` is filled on the way, picture by picture."""
+    """What all items of one call share; what several answers to a case need is made once.
+
+    pixels: pictures of the pairs made, by the image's digest; prompts: (token ids, picture) by
+    case id; corrupted: v' by case id, regions and settings.
+    """
 
     version: int
     aim: Aim
     editor: AnyEditor
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    prompts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    corrupted: dict[tuple[str, tuple[Region, ...], CorruptionConfig], Corrupted | None] = field(
+        default_factory=dict
+    )
 
 
 class Editor:
@@ -161,22 +169,16 @@ class Editor:
     ) -> tuple[Pair, PackedPair]:  # fmt: skip
         if self.needs.chosen == "reference":
             self._require_fresh(call.version, response)
-            return self._imitate(case, response, image, call.pixels)
+            return self._imitate(call, case, response, image)
         self._require_usable(call.version, response)
         seed = case_seed(case.case_id, self.config.run.seed)
         if judged is None:
             edit = call.editor.edit(case.question, case.reference, response.text, seed=seed)
             judged = Judged(edit)
         judged = self._accept(response.text, judged)
-        corrupted = None
-        if self.needs.corrupt:
-            how = call.aim.corruption(
-                self.config.corruption, judged.edit.answer_spans,
-                seed=case_seed(response.item_id, self.config.run.seed),
-            )  # fmt: skip
-            corrupted = corrupt(image, case.regions, how, seed=seed)
+        corrupted = self._corrupted(call, case, response.item_id, judged, image)
         pair = _pair(case, response, judged, corrupted, call.editor)
-        prompt_ids, clean = self.codec.encode(case.question, image)
+        prompt_ids, clean = self._prompt(call, case, image)
         packed = pack_pair(
             self.codec, pair, response, prompt_ids, case.image_sha256, pair.corrupted_sha256,
             context=self.facts.context,
@@ -186,8 +188,30 @@ class Editor:
             call.pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
         return pair, packed
 
+    def _corrupted(
+        self, call: _Call, case: Case, item_id: str, judged: Judged, image: np.ndarray
+    ) -> Corrupted | None:
+        """v' of an item, where the objective reads one."""
+        if not self.needs.corrupt:
+            return None
+        how = call.aim.corruption(
+            self.config.corruption, judged.edit.answer_spans,
+            seed=case_seed(item_id, self.config.run.seed),
+        )  # fmt: skip
+        key = case.case_id, case.regions, how
+        if key not in call.corrupted:
+            seed = case_seed(case.case_id, self.config.run.seed)
+            call.corrupted[key] = corrupt(image, case.regions, how, seed=seed)
+        return call.corrupted[key]
+
+    def _prompt(self, call: _Call, case: Case, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids [P] of a case's prompt, and its picture."""
+        if case.case_id not in call.prompts:
+            call.prompts[case.case_id] = self.codec.encode(case.question, image)
+        return call.prompts[case.case_id]
+
     def _imitate(
-        self, case: Case, response: Response, image: np.ndarray, pixels: dict[str, np.ndarray]
+        self, call: _Call, case: Case, response: Response, image: np.ndarray
     ) -> tuple[Pair, PackedPair]:
         """The reference answer as the chosen side, whatever the response was."""
         pair = Pair(
@@ -196,11 +220,11 @@ class Editor:
             chosen_spans=(), rejected_spans=(), response_was_correct=False, relevance=1.0,
             editor="reference",
         )  # fmt: skip
-        prompt_ids, clean = self.codec.encode(case.question, image)
+        prompt_ids, clean = self._prompt(call, case, image)
         packed = pack_reference(
             self.codec, pair, response, prompt_ids, case.image_sha256, context=self.facts.context
         )
-        pixels.setdefault(case.image_sha256, clean)
+        call.pixels.setdefault(case.image_sha256, clean)
         return pair, packed
 
     def _accept(self, answer: str, judged: Judged | ItemError) -> Judged:

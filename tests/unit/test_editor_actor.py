@@ -1,10 +1,12 @@
 """The edit actor as a plain class: which responses become pairs, and why the others do not."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from actors import editor as editor_module
 from actors.editor import Editor
 from medray.config import ObjectiveConfig
 from medray.imaging.corruption import case_seed, corrupt
@@ -131,6 +133,34 @@ def test_an_image_shared_by_several_pairs_travels_once(editor, case):
     outcomes, batch = editor.edit(VERSION, [case] * 3, responses, image, image, image)
     assert len(batch.pairs) == len(outcomes) == 3
     assert len(batch.pixels) == 2  # clean and corrupted
+
+
+def test_what_answers_to_a_case_share_is_made_once(editor, case, monkeypatch):
+    """And the pairs are those that each answer gives alone."""
+    texts = [WRONG, case.reference, WRONG.replace("small", "large"), ""]
+    responses = [respond(editor, case, text, item_id=f"i{i}") for i, text in enumerate(texts)]
+    other = replace(case, case_id="other", question="Is there a nodule?")
+    responses.append(respond(editor, other, WRONG, item_id="other"))
+    cases, image = [*[case] * 4, other], load_image(case.image)
+    alone = [editor.edit(VERSION, [c], [r], image) for c, r in zip(cases, responses, strict=True)]
+    calls = []
+    encode, disturb = editor.codec.encode, editor_module.corrupt
+    monkeypatch.setattr(editor.codec, "encode", lambda *a: calls.append("encode") or encode(*a))
+    monkeypatch.setattr(
+        editor_module, "corrupt", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
+    )
+    outcomes, batch = editor.edit(VERSION, cases, responses, *[image] * 5)
+    assert outcomes == [outcome for (outcome,), _ in alone]
+    assert Counter(calls) == {"encode": 2, "corrupt": 2}  # of both cases
+    parts = [pair for _, one in alone for pair in one.pairs]
+    assert len(batch.pairs) == len(parts) == 4
+    for one, other_way in zip(batch.pairs, parts, strict=True):
+        assert one.pair_id == other_way.pair_id
+        assert np.array_equal(one.prompt_ids, other_way.prompt_ids)
+        assert (one.image_key, one.corrupted_key) == (other_way.image_key, other_way.corrupted_key)
+    pixels = {key: array for _, one in alone for key, array in one.pixels.items()}
+    assert batch.pixels.keys() == pixels.keys()
+    assert all(np.array_equal(array, pixels[key]) for key, array in batch.pixels.items())
 
 
 def test_relevance_is_that_of_the_edit_however_calls_are_split(editor, case):
