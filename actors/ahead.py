@@ -79,7 +79,7 @@ class Ahead:
         for batch in range(FRUITLESS_ROUNDS):
             items = self._issue(step, batch, cases)
             prepared.items += items
-            prepared.rollout.add(await self.fleet.rollout(items, version, aim))
+            prepared.rollout.add(await self.fleet.rollouts.make(items, version, aim))
             if prepared.rollout.pairs:
                 return prepared
             cases = self._more(step, batch)

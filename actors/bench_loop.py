@@ -17,6 +17,7 @@ import ray
 
 from actors.faults import Faults
 from actors.fleet import Fleet
+from actors.generator import PART
 from actors.launch import cluster, launch
 from actors.resources import Placement, place
 from actors.sleeper import Sleeper
@@ -56,20 +57,20 @@ async def _overhead(generators: int) -> dict[str, float]:
     placement: Placement = place(config)
     sleeper = ray.remote(Sleeper).options(num_cpus=0)
     fleet = Fleet(config, placement, Faults(config.faults, lambda text: None), learners=False)
-    fleet.generators.spawn = lambda i: sleeper.remote(PAUSE)
+    fleet.generators.spawn = lambda i: sleeper.remote(PAUSE, PART)
     image = ray.put(np.zeros((8, 8, 3), np.uint8))
     case = Case("c", "c.png", "00", "Is there a nodule in the left lung?", "No", "closed")
     work = [Work(f"s000001-b0-{i:05d}", case, image) for i in range(generators * PIECE)]
     fleet.generators.start()
     try:
         await fleet.generators.wait_ready()
-        await fleet.generate(work, greedy=False)
+        await fleet.rollouts.generate(work, greedy=False)
         idle = time.process_time()
         await asyncio.sleep(ROUNDS * PAUSE)
         idle = (time.process_time() - idle) / (ROUNDS * PAUSE)
         cpu, wall = time.process_time(), time.perf_counter()
         for _ in range(ROUNDS):
-            answers = await fleet.generate(work, greedy=False)
+            answers = await fleet.rollouts.generate(work, greedy=False)
             assert len(answers) == len(work)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     finally:

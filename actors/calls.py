@@ -8,6 +8,7 @@ else          what the method itself raised: `MedrayError` as it is, anything el
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import ray
@@ -63,6 +64,19 @@ async def answer(ref: ray.ObjectRef, deadline: float, what: str) -> Any:
         raise ActorLost(what, "died", _in_plain_words(error)) from error
     except RayError as error:
         raise ActorLost(what, "broken", _first_line(error)) from error
+
+
+async def parts(stream: ray.ObjectRefGenerator, deadline: float, what: str) -> AsyncIterator[Any]:
+    """What a call yields, one after the other, each within `deadline` seconds."""
+    while True:
+        try:
+            async with asyncio.timeout(deadline):
+                ref = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise ActorLost(what, "stuck", f"nothing for {deadline:.0f} s") from None
+        yield await answer(ref, deadline, what)
 
 
 def _in_plain_words(error: BaseException) -> str:

@@ -293,8 +293,8 @@ async def evaluate_policy(
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Metrics of the greedy answers to `cases`, and the answers by case id."""
     begin = time.perf_counter()
-    work, unusable = await fleet.load([(case.case_id, case) for case in cases])
-    responses = await fleet.generate(work, greedy=True)
+    work, unusable = await fleet.rollouts.load([(case.case_id, case) for case in cases])
+    responses = await fleet.rollouts.generate(work, greedy=True)
     answers = {response.case_id: response.text for response in responses}
     result = evaluate([item.case for item in work], answers) | {
         "unusable": len(unusable),

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -21,19 +20,23 @@ from actors.editor import Editor
 from actors.faults import Faults
 from actors.generator import Generator
 from actors.learner import Learner
-from actors.pool import Answer, Pool
+from actors.pool import Pool
 from actors.ranks import Ranks, RanksLost
 from actors.resources import Placement
+from actors.rollouts import Rollouts
 from actors.room import Room
 from actors.weights import Manifest
-from actors.work import Edited, Golden, Rollout, Update, Work, pieces, requests, shares
+from actors.work import (
+    Edited,
+    Golden,
+    Update,
+    Work,
+    requests,
+)
 from medray.config import Config
 from medray.errors import RunFailed
-from medray.imaging.corruption import SALIENCY
-from medray.imaging.regions import labelled
-from medray.objectives import needs_of
-from medray.records import Case, Pair, Region, Response, StepReport
-from medray.targeting import Aim
+from medray.policy.saliency import Box
+from medray.records import Case, Pair, StepReport
 
 SYNC_DEADLINE = 600.0  # seconds of one weight update of one generator
 RELOADS = 3  # of images that were lost with their node
@@ -48,8 +51,6 @@ class Fleet:
         self, config: Config, placement: Placement, faults: Faults, *, learners: bool = True
     ) -> None:
         self.config, self.placement, self.faults = config, placement, faults
-        reads_corrupt = needs_of(config.objective).corrupt
-        self.looks = reads_corrupt and config.corruption.region == "lesion-or-saliency"
         self.golden: Golden | None = None
         self.learner = ray.remote(Learner)
         self.generator, editor = ray.remote(Generator), ray.remote(Editor)
@@ -65,6 +66,7 @@ class Fleet:
         self.room = Room(placement.bundle, world, shared=config.generator.colocated and learners)
         self.ranks = Ranks(self._spawn_rank, world, config.faults.deadline)
         self.joining: asyncio.Task[None] | None = None  # learners still loading
+        self.rollouts = Rollouts(config, self.editors, self.generators, self.look)
         self.shards = 0
 
     async def __aenter__(self) -> Fleet:
@@ -106,50 +108,17 @@ class Fleet:
         self._dismiss_learners()
         await self._start_learners()
 
-    async def load(
-        self, items: Sequence[tuple[str, Case]]
-    ) -> tuple[list[Work], list[tuple[str, str]]]:
-        """Images into the object store, once per case → (work, [(item id, reason dropped)])."""
-        cases = list({case.case_id: case for _, case in items}.values())
-        calls = [self._load_some(some) for some in shares(cases, self.config.editor.replicas)]
-        found: dict[str, tuple[str, ray.ObjectRef]] = {}
-        for part in await asyncio.gather(*calls):
-            found |= part
-        work = [Work(i, case, found[case.case_id][1]) for i, case in items
-                if not found[case.case_id][0]]  # fmt: skip
-        unusable = [(i, found[case.case_id][0]) for i, case in items if found[case.case_id][0]]
-        return work, unusable
-
-    async def generate(self, work: Sequence[Work], *, greedy: bool) -> list[Response]:
-        """One response per item, in order, with the newest weights offered."""
-        calls = [
-            self._reloading(piece, lambda some: self._ask(some, greedy))
-            for piece in pieces(work, self.config.generator.replicas)
-        ]
-        answers = await asyncio.gather(*calls)
-        return [response for each in answers for response in each.value]
-
-    async def rollout(self, items: Sequence[tuple[str, Case]], version: int, aim: Aim) -> Rollout:
-        """Answers and pairs of the items, piece by piece; `version` is the one they will train."""
-        begin = time.monotonic()
-        work, unusable = await self.load(items)
-        done = Rollout(unusable, load=time.monotonic() - begin)
-        replicas = self.config.generator.replicas
-        asked = pieces(work, replicas)
-        if not self.looks:
-            parts = await asyncio.gather(*[self._answer(p, version, aim) for p in asked])
-        else:  # when all is said: learners may share the generators' GPUs
-            said = await asyncio.gather(*[self._say(p) for p in asked])
-            begin = time.monotonic()
-            work = await self._locate(work, [r for each in said for r in each.value])
-            done.edit = time.monotonic() - begin
-            both = zip(pieces(work, replicas), said, strict=True)
-            parts = await asyncio.gather(*[self._correct(p, a, version, aim) for p, a in both])
-        for rollout, _, _ in parts:
-            done.add(rollout)
-        done.generate = _span([said for _, said, _ in parts])
-        done.edit += _span([edit for _, _, edits in parts for edit in edits])
-        return done
+    async def look(
+        self, answers: Sequence[Sequence[int]], views: Sequence[ray.ObjectRef]
+    ) -> list[Box | None]:
+        """Around what the policy looks at most for each of the answers, in order."""
+        await self._hand_over_to_learners()
+        told = await self.ranks.call("look", answers, *views)
+        await self._hand_over_to_generators()
+        boxes: list[Box | None] = [None] * len(answers)
+        for rank, some in enumerate(told):
+            boxes[rank :: self.ranks.world] = some
+        return boxes
 
     async def learn(self, edited: Sequence[Edited], version: int) -> tuple[StepReport, float]:
         """One optimiser step on all batches: scores of all ranks together, and its seconds."""
@@ -201,10 +170,10 @@ class Fleet:
 
     async def choose_golden(self, cases: Sequence[Case]) -> None:
         """Fix prompts with images and the answers of the present policy to measure the gap on."""
-        work, _ = await self.load([(f"golden-{i}", case) for i, case in enumerate(cases)])
+        work, _ = await self.rollouts.load([(f"golden-{i}", case) for i, case in enumerate(cases)])
         if not work:
             raise RunFailed("golden prompts", "none of the held-out images can be read")
-        responses = await self.generate(work, greedy=True)
+        responses = await self.rollouts.generate(work, greedy=True)
         questions = [item.case.question for item in work]
         images = [item.image for item in work]
         encoded = await self.editors.run(lambda e, _: e.encode.remote(questions, *images))
@@ -230,99 +199,6 @@ class Fleet:
         """Learners from a checkpoint; the policy version they then hold."""
         await self._hand_over_to_learners()
         return int((await self.ranks.call("load", directory))[0])
-
-    async def _load_some(self, cases: Sequence[Case]) -> dict[str, tuple[str, ray.ObjectRef]]:
-        """By case id: why it cannot be used ("" where it can), and its image."""
-        loaded = await self.editors.run(
-            lambda editor, _: editor.load.options(num_returns=1 + len(cases)).remote(cases)
-        )
-        told = zip(cases, loaded.value, loaded.refs[1:], strict=True)
-        return {case.case_id: (reason, ref) for case, reason, ref in told}
-
-    async def _answer(
-        self, work: Sequence[Work], version: int, aim: Aim
-    ) -> tuple[Rollout, Answer, list[Answer]]:
-        """Answers and edits of one piece."""
-        return await self._correct(work, await self._say(work), version, aim)
-
-    async def _say(self, work: Sequence[Work]) -> Answer:
-        return await self._reloading(work, lambda some: self._ask(some, greedy=False))
-
-    async def _correct(
-        self, work: Sequence[Work], said: Answer, version: int, aim: Aim
-    ) -> tuple[Rollout, Answer, list[Answer]]:
-        edits = await self._reloading(work, lambda some: self._edit(some, said.value, version, aim))
-        edited = [Edited(e.value, e.refs[1]) for e in edits]
-        return Rollout(responses=list(said.value), edited=edited), said, edits
-
-    async def _locate(self, work: Sequence[Work], responses: Sequence[Response]) -> list[Work]:
-        """The same work; a case without a region has what the policy looked at for its answer."""
-        labels, located = self.config.corruption.labels, list(work)
-        asked = [i for i, (item, said) in enumerate(zip(work, responses, strict=True))
-                 if said.token_ids and not labelled(item.case.regions, labels)]  # fmt: skip
-        if not asked:
-            return located
-        calls = [self._reloading([work[i] for i in share], self._view)
-                 for share in shares(asked, self.config.editor.replicas)]  # fmt: skip
-        views = [view.refs[1] for view in await asyncio.gather(*calls)]
-        answers = [responses[i].token_ids for i in asked]
-        await self._hand_over_to_learners()
-        told = await self.ranks.call("look", answers, *views)
-        await self._hand_over_to_generators()
-        for rank, boxes in enumerate(told):
-            for i, box in zip(asked[rank :: self.ranks.world], boxes, strict=True):
-                if box is not None:
-                    case, seen = work[i].case, Region(SALIENCY, box=box, source=SALIENCY)
-                    case = replace(case, regions=(*case.regions, seen))
-                    located[i] = replace(work[i], case=case)
-        return located
-
-    async def _view(self, work: Sequence[Work]) -> Answer:
-        questions, images = [item.case.question for item in work], [item.image for item in work]
-        return await self.editors.run(
-            lambda editor, _: editor.view.options(num_returns=2).remote(questions, *images)
-        )
-
-    async def _reloading(
-        self, work: Sequence[Work], call: Callable[[Sequence[Work]], Awaitable[T]]
-    ) -> T:
-        """What `call(work)` gives; images that a lost node held are read again."""
-        for _ in range(RELOADS):
-            try:
-                return await call(work)
-            except ObjectsLost:
-                work, gone = await self.load([(item.item_id, item.case) for item in work])
-                if gone:
-                    raise
-        return await call(work)
-
-    async def _ask(self, work: Sequence[Work], greedy: bool) -> Answer:
-        asked, images = requests(work, self.config.run.seed)
-
-        def submit(generator: Any, held: Update | None) -> ray.ObjectRef:
-            version = held.manifest.version if held is not None else 0
-            return generator.generate.remote(version, asked, greedy, *images)
-
-        return await self.generators.run(submit)
-
-    async def _edit(
-        self, work: Sequence[Work], responses: Sequence[Response], version: int, aim: Aim
-    ) -> list[Answer]:
-        both = list(zip(work, responses, strict=True))
-        parts = shares(both, self.config.editor.replicas)
-        calls = [self._edit_some(part, version, aim) for part in parts]
-        return list(await asyncio.gather(*calls))
-
-    async def _edit_some(
-        self, share: Sequence[tuple[Work, Response]], version: int, aim: Aim
-    ) -> Answer:
-        cases, said = [item.case for item, _ in share], [response for _, response in share]
-        images = [item.image for item, _ in share]
-        return await self.editors.run(
-            lambda editor, _: editor.edit.options(num_returns=2).remote(
-                version, cases, said, *images, aim=aim
-            )
-        )
 
     async def _take_over(self, generator: Any, update: Update) -> None:
         """One generator's weight update and the proof that it has the learner's weights.
@@ -391,10 +267,3 @@ class Fleet:
         """On a GPU of its own, or beside a rank."""
         options = self.placement.generator | (self.room.at(replica) if self.room.shared else {})
         return self.generator.options(**options).remote(self.config, replica)
-
-
-def _span(answers: Sequence[Answer]) -> float:
-    """Seconds from the beginning of the first to the end of the last."""
-    return max((a.ended for a in answers), default=0.0) - min(
-        (a.began for a in answers), default=0.0
-    )

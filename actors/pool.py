@@ -23,7 +23,7 @@ from typing import Any
 
 import ray
 
-from actors.calls import START_DEADLINE, ActorLost, answer
+from actors.calls import START_DEADLINE, ActorLost, answer, parts
 from actors.faults import Faults
 from medray.errors import MedrayError, RunFailed
 
@@ -33,14 +33,18 @@ STRAGGLER_LEAST = 5.0  # seconds: shorter jobs are not worth doing twice
 RECENT = 64  # jobs whose seconds are remembered
 BREAKS = 2  # replicas that one job may break
 
-# (handle, what the replica holds) → the call's reference(s)
-Submit = Callable[[Any, Any], ray.ObjectRef | Sequence[ray.ObjectRef]]
+# (handle, what the replica holds) → the call's reference(s), or what it yields
+Submit = Callable[[Any, Any], ray.ObjectRef | Sequence[ray.ObjectRef] | ray.ObjectRefGenerator]
+Came = Callable[[Any], None]
 TakeOver = Callable[[Any, Any], Awaitable[None]]  # (handle, the state offered)
 
 
 @dataclass(slots=True)
 class Answer:
-    """What a job's call returned: its (first) value, all references, and when (seconds)."""
+    """What a job's call returned: its (first) value, all references, and when (seconds).
+
+    Of a call that yields there is only when: `Pool.run` has handed over what came.
+    """
 
     value: Any
     refs: list[ray.ObjectRef]
@@ -51,6 +55,7 @@ class Answer:
 @dataclass(slots=True, eq=False)
 class _Job:
     submit: Submit
+    came: Came | None
     future: asyncio.Future[Answer]
     began: float = 0.0
     twice: bool = False
@@ -119,10 +124,14 @@ class Pool:
         """Replicas that answer."""
         return sum(replica.ready for replica in self._replicas)
 
-    async def run(self, submit: Submit) -> Answer:
-        """The answer to `submit` by whichever replica comes free."""
+    async def run(self, submit: Submit, came: Came | None = None) -> Answer:
+        """The answer to `submit` by whichever replica comes free.
+
+        `came` is handed each part of a call that yields, at once. Where the job is done again,
+        `submit` asks for what is missing, or `came` is told some of it twice.
+        """
         self._raise_if_failed()
-        job = _Job(submit, asyncio.get_running_loop().create_future())
+        job = _Job(submit, came, asyncio.get_running_loop().create_future())
         self._enqueue(job)
         return await job.future
 
@@ -224,8 +233,7 @@ class Pool:
             await self._take_over(replica)
             began = time.monotonic()
             job.began = job.began or began
-            refs = _refs(job.submit(replica.handle, replica.holds))
-            value = await answer(refs[0], self.faults.config.deadline, who)
+            value, refs = await self._result(job, replica, who)
         except ActorLost as lost:
             job.broke += lost.cause == "broken"
             if job.broke >= BREAKS:
@@ -243,6 +251,19 @@ class Pool:
             _settle(job, Answer(value, refs, began, ended))
         finally:
             self._running.discard(job)
+
+    async def _result(
+        self, job: _Job, replica: _Replica, who: str
+    ) -> tuple[Any, list[ray.ObjectRef]]:
+        """What the call returns, or nothing where it yields."""
+        called, deadline = job.submit(replica.handle, replica.holds), self.faults.config.deadline
+        if not isinstance(called, ray.ObjectRefGenerator):
+            refs = _refs(called)
+            return await answer(refs[0], deadline, who), refs
+        async for part in parts(called, deadline, who):
+            if job.came is not None:
+                job.came(part)
+        return None, []
 
     def _enqueue(self, job: _Job, *, first: bool = False) -> None:
         while self._idle:

@@ -4,7 +4,7 @@ so that sixty-four of them fit on a small machine."""
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medray.records import Request, Response
@@ -13,18 +13,22 @@ TOKENS = 32
 
 
 class Sleeper:
-    """Takes `seconds` for each call, whatever it is asked, and no time of the CPU."""
+    """Takes `seconds` for each call, whatever it is asked, and no time of the CPU.
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    Its answers come `part` at a time, as a generator's do.
+    """
+
+    def __init__(self, seconds: float, part: int) -> None:
+        self.seconds, self.part = seconds, part
 
     def generate(
         self, expected_version: int, requests: Sequence[Request], greedy: bool, *images: Any
-    ) -> list[Response]:
+    ) -> Iterator[list[Response]]:
         """Answers of the usual size."""
         time.sleep(self.seconds)
         ids, logps = tuple(range(TOKENS)), (-0.5,) * TOKENS
-        return [
-            Response(r.item_id, r.case_id, expected_version, "word " * TOKENS, ids, logps, True)
-            for r in requests
-        ]
+        for start in range(0, len(requests), self.part):
+            yield [
+                Response(r.item_id, r.case_id, expected_version, "word " * TOKENS, ids, logps, True)
+                for r in requests[start : start + self.part]
+            ]

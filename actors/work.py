@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ PIECES = 4  # calls per generator and step: what one takes more, another may tak
 PIECE_LEAST = 32  # answers, where there are enough: fewer leave an engine's batch too small
 
 T = TypeVar("T")
+Came = Callable[[list["Work"], list[Response]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,40 @@ class Golden:
     answers: list[list[int]]
     images: list[ray.ObjectRef]
     prompts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+class Waiting:
+    """Items that wait for their answers. Whoever answers an item first counts.
+
+    `came` is handed the new responses of each part, with their items, until `close`.
+    """
+
+    def __init__(self, work: Sequence[Work], came: Came | None = None) -> None:
+        self.came = came
+        self.order = [item.item_id for item in work]
+        self.items = {item.item_id: item for item in work}
+        self.said: dict[str, Response] = {}
+
+    @property
+    def left(self) -> list[Work]:
+        """What nobody has answered yet."""
+        return [self.items[i] for i in self.order if i not in self.said]
+
+    def renew(self, work: Sequence[Work]) -> None:
+        """The same items, with images that were read again."""
+        self.items |= {item.item_id: item for item in work}
+
+    def take(self, part: Sequence[Response]) -> None:
+        """Some answers, of which some may be known."""
+        new = [response for response in part if response.item_id not in self.said]
+        self.said |= {response.item_id: response for response in new}
+        if new and self.came is not None:
+            self.came([self.items[response.item_id] for response in new], new)
+
+    def close(self) -> list[Response]:
+        """All responses, in the order of the work; nobody is told of what comes later."""
+        self.came = None
+        return [self.said[i] for i in self.order if i in self.said]
 
 
 def pieces(work: Sequence[T], replicas: int) -> list[Sequence[T]]:

@@ -10,7 +10,7 @@ import numpy as np
 import ray
 import torch
 
-from actors.generator import Generator, Request
+from actors.generator import Generator
 from actors.resources import place
 from actors.weights import Manifest, Shard, pack, plan_shards
 from medray.config import Config, load_config
@@ -18,6 +18,7 @@ from medray.policy.chat import ChatCodec
 from medray.policy.export import export_items
 from medray.policy.loading import load_model, model_facts, resolve_model_path
 from medray.policy.tuning import prepare_policy
+from medray.records import Request
 from tests import plain
 from tests.running import ROOT
 
@@ -57,7 +58,18 @@ def host_class() -> type:
             self.generator = Generator(cfg, 0)
 
         def call(self, method, *arguments):
-            return getattr(self.generator, method)(*arguments)
+            """What the method returns; of one that yields, all parts."""
+            import inspect
+
+            told = getattr(self.generator, method)(*arguments)
+            return list(told) if inspect.isgenerator(told) else told
+
+        def listen(self, count, method, *arguments):
+            """The first `count` parts of what a method yields, and what vLLM still has to do."""
+            parts = getattr(self.generator, method)(*arguments)
+            heard = [next(parts) for _ in range(count)]
+            parts.close()
+            return heard, self.generator.llm.llm_engine.get_num_unfinished_requests()
 
         def pid(self) -> int:
             import os
@@ -83,6 +95,13 @@ def pictures_of(sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
 
 def requests(n: int) -> list[Request]:
     return [Request(f"i{i}", f"c{i}", QUESTION, i, i) for i in range(n)]
+
+
+def generate(host: Any, version: int, asked: Sequence[Request], greedy: bool, *images) -> list:
+    """Responses in the order of the requests."""
+    parts = call(host, "generate", version, asked, greedy, *images)
+    said = {response.item_id: response for part in parts for response in part}
+    return [said[request.item_id] for request in asked]
 
 
 def score(host: Any, version: int, answers, images) -> np.ndarray:
@@ -141,7 +160,7 @@ def move(policy, marks: tuple[str, ...], seed: int) -> None:
 def begin(host: Any, path, mode: str, pictures) -> tuple[Any, Config, Callable]:
     """A generator of a look-alike that agrees with transformers, and a way to ask it again."""
     policy, cfg = start(host, f"model.path={path}", "generator.max_new_tokens=8", *TUNING[mode])
-    said = call(host, "generate", 0, requests(len(pictures)), True, *pictures)
+    said = generate(host, 0, requests(len(pictures)), True, *pictures)
     placeholder = model_facts(cfg.model).image_token  # transformers would want a picture for it
     said = [(r, p) for r, p in zip(said, pictures, strict=True) if placeholder not in r.token_ids]
     told = np.concatenate([r.token_logps for r, _ in said])

@@ -3,10 +3,12 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
 from medray.errors import DataError
+from medray.records import Dropped, Response
 
 
 class Worker:
@@ -91,3 +93,44 @@ class Holder:
 
     def now(self):
         return time.monotonic()
+
+
+class Speaker:
+    """A generator that says one word at a time, and writes down what it was asked and when."""
+
+    def __init__(self, index, path, pause=0.0):
+        self.index, self.path, self.pause = index, Path(path), pause
+
+    def note(self, what):
+        with self.path.open("a") as file:
+            file.write(what + "\n")
+
+    def generate(self, version, requests, greedy, *images):
+        self.note("asked " + " ".join(request.item_id for request in requests))
+        for number, request in enumerate(requests):
+            time.sleep(self.pause)
+            if (self.path.parent / f"die-{self.index}-{number}").exists():
+                (self.path.parent / f"die-{self.index}-{number}").unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if (self.path.parent / f"hang-{self.index}-{number}").exists():
+                time.sleep(8.0)
+            yield [Response(request.item_id, request.case_id, version, "No", (1,), (0.0,), True)]
+        self.note("said")
+
+
+class Corrector:
+    """An editor that drops everything, and writes down what."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def load(self, cases):
+        images = [np.zeros((4, 4, 3), np.uint8) for _ in cases]
+        return ([""] * len(cases), *images)
+
+    def edit(self, version, cases, responses, *images, aim=None):
+        assert len(cases) == len(responses) == len(images)
+        assert all(c.case_id == r.case_id for c, r in zip(cases, responses, strict=True))
+        with self.path.open("a") as file:
+            file.write("edited " + " ".join(r.item_id for r in responses) + "\n")
+        return [Dropped(r.item_id, r.case_id, version, "as told") for r in responses], None

@@ -4,20 +4,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import ray
 import torch
 from tiny_qwen2_5_vl import build_tiny_qwen2_5_vl
 
 from medray.errors import RunFailed
 from medray.phantom.studies import study
 from medray.policy.tuning import prepare_policy
+from medray.records import Request
 from tests.generators import (
     GROUPS,
+    QUESTION,
     SIZES,
     TUNING,
     begin,
     call,
     config,
     expected,
+    generate,
     generator_cluster,
     move,
     pictures_of,
@@ -53,13 +57,13 @@ def pictures() -> list[np.ndarray]:
 def full(host, images):
     """A generator in mode full, its first greedy answers, and the policy it should equal."""
     policy, cfg = start(host, "model.lora=null", f"model.trainable={GROUPS}")
-    said = call(host, "generate", 0, requests(COUNT), True, *images)
+    said = generate(host, 0, requests(COUNT), True, *images)
     return host, [list(r.token_ids) for r in said], policy, cfg
 
 
 def test_generator_model_and_reported_logps_agree(full, images):
     host, answers, policy, cfg = full
-    told = call(host, "generate", 0, requests(COUNT), True, *images)
+    told = generate(host, 0, requests(COUNT), True, *images)
     sampled = np.concatenate([r.token_logps for r in told])
     ours = expected(policy, cfg, answers, images)
     assert [list(r.token_ids) for r in told] == answers
@@ -76,10 +80,33 @@ def test_swapping_the_image_changes_the_generator(full, images):
     assert np.abs(other - expected(policy, cfg, answers, swapped)).mean() < 0.05
 
 
+def test_answers_come_in_parts_each_to_its_own_request(full, images):
+    host, answers, *_ = full
+    asked = [Request(f"i{n}", f"c{n}", QUESTION, n % COUNT, n) for n in range(40)]
+    parts = call(host, "generate", 0, asked, True, *images)
+    assert [len(part) for part in parts] == [16, 16, 8]
+    said = {response.item_id: response for part in parts for response in part}
+    assert len(said) == len(asked)
+    for n, request in enumerate(asked):
+        assert said[request.item_id].case_id == request.case_id
+        assert list(said[request.item_id].token_ids) == answers[n % COUNT]
+
+
+def test_who_stops_listening_leaves_nothing_behind(full, images):
+    """The engine forgets what it was still to say, and answers the next as before."""
+    host, answers, *_ = full
+    asked = [Request(f"i{n}", f"c{n}", QUESTION, n % COUNT, n) for n in range(80)]
+    heard, left = ray.get(host.listen.remote(1, "generate", 0, asked, True, *images))
+    assert [len(part) for part in heard] == [16]
+    assert left == 0
+    said = generate(host, 0, requests(COUNT), True, *images)
+    assert [list(response.token_ids) for response in said] == answers
+
+
 def test_another_version_is_refused(full, images):
     host, *_ = full
     with pytest.raises(RunFailed, match="policy version 0"):
-        call(host, "generate", 3, requests(COUNT), True, *images)
+        generate(host, 3, requests(COUNT), True, *images)
 
 
 def test_new_vision_weights_reach_a_prompt_already_seen(full, images):
@@ -104,7 +131,7 @@ def test_caches_are_counted(full, images):
     long = [replace(r, question=r.question * 40) for r in requests(COUNT)]  # blocks of vLLM's
     told = []
     for _ in range(2):
-        call(host, "generate", version, long, True, *images)
+        generate(host, version, long, True, *images)
         told.append(call(host, "cache_stats"))
     first, second = told
     assert first["prefix_queries"] == second["prefix_queries"] > 0

@@ -15,6 +15,7 @@ from tests.generators import (
     SIZES,
     begin,
     call,
+    generate,
     generator_cluster,
     move,
     packed,
@@ -53,7 +54,7 @@ def full(host, tiny_llava, small_shards):
 
 
 def tokens(host, version):
-    said = call(host, "generate", version, requests(len(SIZES)), True, *PICTURES)
+    said = generate(host, version, requests(len(SIZES)), True, *PICTURES)
     return [response.token_ids for response in said]
 
 

@@ -36,7 +36,7 @@ def fleet_of(world: int, **corruption) -> Fleet:
         assert len(boxes) == len(fleet.asked)
         return [boxes[rank::world] for rank in range(world)]
 
-    fleet._view, fleet.ranks = view, SimpleNamespace(world=world, call=call)
+    fleet.rollouts._view, fleet.ranks = view, SimpleNamespace(world=world, call=call)
     return fleet
 
 
@@ -53,9 +53,11 @@ def said(*tokens: tuple[int, ...]) -> list[Response]:
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
 def test_every_case_without_a_region_gets_its_own_box(world):
     fleet = fleet_of(world)
-    assert fleet.looks
+    assert fleet.rollouts.looks
     work = work_of((), (LIVER,), (), (), (), (), ())
-    located = asyncio.run(fleet._locate(work, said((5,), (6,), (7,), (0,), (), (8,), (9,))))
+    located = asyncio.run(
+        fleet.rollouts._locate(work, said((5,), (6,), (7,), (0,), (), (8,), (9,)))
+    )
     assert fleet.asked == ["0", "2", "3", "5", "6"]  # not 1 with its region, nor 4, which is mute
     assert [item.item_id for item in located] == [item.item_id for item in work]
     boxes = [[(r.source, r.box) for r in item.case.regions] for item in located]
@@ -65,7 +67,7 @@ def test_every_case_without_a_region_gets_its_own_box(world):
 
 def test_a_region_under_another_label_is_none():
     fleet = fleet_of(1, labels=("Liver",))
-    located = asyncio.run(fleet._locate(work_of((LIVER,), (AORTA,)), said((5,), (6,))))
+    located = asyncio.run(fleet.rollouts._locate(work_of((LIVER,), (AORTA,)), said((5,), (6,))))
     assert fleet.asked == ["1"]
     assert [r.source for r in located[1].case.regions] == ["dataset", "saliency"]
 
@@ -73,6 +75,6 @@ def test_a_region_under_another_label_is_none():
 def test_nobody_is_asked_in_vain():
     fleet = fleet_of(1)
     work = work_of((LIVER,))
-    assert asyncio.run(fleet._locate(work, said((5,)))) == work
+    assert asyncio.run(fleet.rollouts._locate(work, said((5,)))) == work
     assert fleet.asked == []
-    assert not fleet_of(1, region="lesion").looks
+    assert not fleet_of(1, region="lesion").rollouts.looks
