@@ -95,6 +95,7 @@ def test_an_older_response_is_dropped(tmp_path):
     from actors.faults import Faults
     from actors.fleet import Fleet
     from actors.resources import place
+    from actors.rollouts import Rollouts
     from actors.telemetry import Telemetry
     from medray.config import load_config
     from medray.plan import make_plan
@@ -103,15 +104,19 @@ def test_an_older_response_is_dropped(tmp_path):
 
     injected: list[str] = []
 
-    class Late(Fleet):
-        async def _ask(self, work, greedy):
-            answer = await super()._ask(work, greedy)
-            first, *others = answer.value
-            if greedy or first.policy_version == 0:
-                return answer
-            injected.append(first.item_id)
-            answer.value = [replace(first, policy_version=first.policy_version - 1), *others]
-            return answer
+    class Late(Rollouts):
+        async def _ask(self, waiting, greedy):
+            take = waiting.take
+
+            def late(part):
+                first, *others = part
+                if not greedy and first.policy_version > 0:
+                    injected.append(first.item_id)
+                    first = replace(first, policy_version=first.policy_version - 1)
+                take([first, *others])
+
+            waiting.take = late
+            return await super()._ask(waiting, greedy)
 
     overrides = [f"run.output={tmp_path}", "loop.steps=3", "loop.batch=8", *SMALL]
     plan = make_plan(load_config(ROOT / "configs/quickstart.yaml", overrides))
@@ -121,7 +126,8 @@ def test_an_older_response_is_dropped(tmp_path):
     async def drive():
         telemetry, console = Telemetry("late", run.logs), RunConsole(3)
         faults = Faults(plan.config.faults, console.say)
-        async with Late(plan.config, place(plan.config), faults) as fleet:
+        async with Fleet(plan.config, place(plan.config), faults) as fleet:
+            fleet.rollouts = Late(plan.config, fleet.editors, fleet.generators, fleet.look)
             await fleet.start()
             await Driver(plan, fleet, run, telemetry, console).run(resume=False)
 
