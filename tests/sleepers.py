@@ -113,7 +113,7 @@ class Speaker:
                 (self.path.parent / f"die-{self.index}-{number}").unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
             if (self.path.parent / f"hang-{self.index}-{number}").exists():
-                time.sleep(8.0)
+                time.sleep(4.0)
             yield [Response(request.item_id, request.case_id, version, "No", (1,), (0.0,), True)]
         self.note("said")
 
