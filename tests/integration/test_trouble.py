@@ -87,6 +87,7 @@ def test_more_than_the_cluster_has_is_refused(tmp_path, override, complaint):
     assert not done.path.exists()
 
 
+@pytest.mark.chaos
 def test_an_older_response_is_dropped(tmp_path):
     """The driver itself, on a fleet whose generator hands back one answer of the last version."""
     import ray
