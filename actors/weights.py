@@ -8,7 +8,9 @@ the object store holds the only copy.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ from medray.policy.export import ExportItem, Mode, numel_bytes
 
 Shard = dict[str, np.ndarray]
 SHARD_BYTES = 256 * 2**20
+THREADED_BYTES = 32 * 2**20  # below that, starting threads is not worth it
+CHECKSUM_THREADS = 8  # memory is the limit soon
 VIEWS = {"bfloat16": torch.int16}
 
 
@@ -101,9 +105,10 @@ def to_tensor(array: np.ndarray, spec: TensorSpec) -> torch.Tensor:
 
 def describe(shard: Shard, dtypes: dict[str, torch.dtype]) -> tuple[TensorSpec, ...]:
     """The specs of one shard, checksums included."""
+    both = zip(shard.items(), checksums(list(shard.values())), strict=True)
     return tuple(
-        TensorSpec(name, tuple(array.shape), dtype_name(dtypes[name]), checksum(array))
-        for name, array in shard.items()
+        TensorSpec(name, tuple(array.shape), dtype_name(dtypes[name]), told)
+        for (name, array), told in both
     )
 
 
@@ -131,8 +136,18 @@ def verify(specs: Sequence[TensorSpec], shard: Shard) -> None:
         array = shard.get(spec.name)
         if array is None or tuple(array.shape) != spec.shape:
             raise RunFailed(f"weight update: {spec.name}", "missing or of another shape")
-        if checksum(array) != spec.checksum:
+    found = checksums([shard[spec.name] for spec in specs])
+    for spec, told in zip(specs, found, strict=True):
+        if told != spec.checksum:
             raise RunFailed(f"weight update: {spec.name}", "checksum differs")
+
+
+def checksums(arrays: Sequence[np.ndarray]) -> list[int]:
+    """Of each array; by several threads where there is much to read (xxhash lets go of the GIL)."""
+    if sum(array.nbytes for array in arrays) < THREADED_BYTES:
+        return [checksum(array) for array in arrays]
+    with ThreadPoolExecutor(min(CHECKSUM_THREADS, os.cpu_count() or 1)) as threads:
+        return list(threads.map(checksum, arrays))
 
 
 def checksum(array: np.ndarray) -> int:

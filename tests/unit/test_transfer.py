@@ -5,10 +5,11 @@ import threading
 import numpy as np
 import pytest
 import torch
+import xxhash
 
 from actors import transfer
 from actors.transfer import arriving
-from actors.weights import Manifest, describe, named
+from actors.weights import THREADED_BYTES, Manifest, describe, named, verify
 from medray.errors import RunFailed
 
 
@@ -57,6 +58,21 @@ def test_damage_is_told_after_the_shards_before_it():
     next(coming)
     with pytest.raises(RunFailed, match="w1: checksum differs"):
         next(coming)
+
+
+def test_a_large_shard_is_summed_by_several_threads_tensor_by_tensor():
+    """Each tensor its own sum, whoever was first; one flipped bit is found and named."""
+    rng = np.random.default_rng(0)
+    sizes = (2**23, 3, 2**20, 2**23, 1)  # int16: more than THREADED_BYTES together
+    shard = {f"w{i}": rng.integers(0, 999, n, dtype=np.int16) for i, n in enumerate(sizes)}
+    assert sum(array.nbytes for array in shard.values()) > THREADED_BYTES
+    specs = describe(shard, dict.fromkeys(shard, torch.bfloat16))
+    sums = [xxhash.xxh3_64_intdigest(array.tobytes()) for array in shard.values()]
+    assert [(spec.name, spec.checksum) for spec in specs] == list(zip(shard, sums, strict=True))
+    verify(specs, shard)
+    shard["w3"][4_000_000] ^= 1
+    with pytest.raises(RunFailed, match="w3: checksum differs"):
+        verify(specs, shard)
 
 
 @pytest.mark.parametrize("wrong", [[], [0, 1], [0, 1, 2, 2]])
