@@ -38,7 +38,7 @@ from medray.policy.tuning import prepare_policy
 
 QUESTION = "Describe the chest radiograph."
 ANSWER = list(range(40, 72))  # any tokens will do
-WARM_UPS = 2  # until the object store and the engines have touched all the memory they use
+WARM_UPS = 8  # until the store has handed out all its memory once: first touches take 0.5 s
 HEADROOM = 3  # object store, in updates: one in use, one being made, one to spare
 
 
