@@ -171,8 +171,8 @@ class Editor:
             self._require_fresh(call.version, response)
             return self._imitate(call, case, response, image)
         self._require_usable(call.version, response)
-        seed = case_seed(case.case_id, self.config.run.seed)
         if judged is None:
+            seed = case_seed(case.case_id, self.config.run.seed)
             edit = call.editor.edit(case.question, case.reference, response.text, seed=seed)
             judged = Judged(edit)
         judged = self._accept(response.text, judged)

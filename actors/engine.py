@@ -19,6 +19,7 @@ BACKEND = "ray_store"  # the name under which vLLM knows our way of updating wei
 
 
 def start_engine(config: Config, facts: ModelFacts) -> Any:
+    """vLLM's `LLM` for the run's model, in this process; its environment is set for good."""
     os.environ.update(
         VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_LOGGING_LEVEL="ERROR",
         HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_CPU_KVCACHE_SPACE="1",

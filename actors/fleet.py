@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import ray
@@ -26,22 +26,13 @@ from actors.resources import Placement
 from actors.rollouts import Rollouts
 from actors.room import Room
 from actors.weights import Manifest
-from actors.work import (
-    Edited,
-    Golden,
-    Update,
-    Work,
-    requests,
-)
+from actors.work import Edited, Golden, Update, Work, requests
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.policy.saliency import Box
 from medray.records import Case, Pair, StepReport
 
 SYNC_DEADLINE = 600.0  # seconds of one weight update of one generator
-RELOADS = 3  # of images that were lost with their node
-
-T = TypeVar("T")
 
 
 class Fleet:

@@ -15,17 +15,7 @@ import ray
 
 from actors.calls import ObjectsLost
 from actors.pool import Answer, Pool
-from actors.work import (
-    Came,
-    Edited,
-    Rollout,
-    Update,
-    Waiting,
-    Work,
-    pieces,
-    requests,
-    shares,
-)
+from actors.work import Came, Edited, Rollout, Update, Waiting, Work, pieces, requests, shares
 from medray.config import Config
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
@@ -47,7 +37,6 @@ class _Answered:
     responses: list[Response]
     said: Answer
     edits: list[Answer] = field(default_factory=list)
-    looked: float = 0.0  # seconds of finding out where the policy looks
 
 
 class Rollouts:
@@ -83,17 +72,17 @@ class Rollouts:
         begin = time.monotonic()
         work, unusable = await self.load(items)
         done = Rollout(unusable, load=time.monotonic() - begin)
-        asked = pieces(work, self.config.generator.replicas)
+        looked = 0.0
         if self.looks:
-            parts = await self._answer_look_and_edit(asked, version, aim)
+            parts, looked = await self._answer_look_and_edit(work, version, aim)
         else:
+            asked = pieces(work, self.config.generator.replicas)
             parts = await asyncio.gather(*[self._answer(p, version, aim) for p in asked])
         for part in parts:
             done.responses += part.responses
             done.edited += [Edited(edit.value, edit.refs[1]) for edit in part.edits]
         done.generate = busy([part.said for part in parts])
-        done.edit = busy([edit for part in parts for edit in part.edits])
-        done.edit += sum(part.looked for part in parts)
+        done.edit = looked + busy([edit for part in parts for edit in part.edits])
         return done
 
     async def _load_some(self, cases: Sequence[Case]) -> dict[str, tuple[str, ray.ObjectRef]]:
@@ -122,20 +111,22 @@ class Rollouts:
         return answered
 
     async def _answer_look_and_edit(
-        self, asked: Sequence[Sequence[Work]], version: int, aim: Aim
-    ) -> list[_Answered]:
-        """All answers, then where the policy looks, then all edits: learners, which look, may
-        share the generators' GPUs."""
+        self, work: Sequence[Work], version: int, aim: Aim
+    ) -> tuple[list[_Answered], float]:
+        """All answers, then where the policy looks (and its seconds), then all edits: learners,
+        which look, may share the generators' GPUs."""
+        replicas = self.config.generator.replicas
+        asked = pieces(work, replicas)
         parts = await asyncio.gather(*[self._say(piece, greedy=False) for piece in asked])
         begin = time.monotonic()
         responses = [response for part in parts for response in part.responses]
-        located = await self._locate([item for piece in asked for item in piece], responses)
+        located = await self._locate(work, responses)
         looked = time.monotonic() - begin
-        both = zip(pieces(located, self.config.generator.replicas), parts, strict=True)
+        both = zip(pieces(located, replicas), parts, strict=True)
         edits = [self._edit(piece, part.responses, version, aim) for piece, part in both]
         for part, made in zip(parts, await asyncio.gather(*edits), strict=True):
-            part.edits, part.looked = made, looked / len(parts)
-        return parts
+            part.edits = made
+        return parts, looked
 
     async def _say(
         self, work: Sequence[Work], came: Came | None = None, *, greedy: bool

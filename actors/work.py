@@ -98,14 +98,13 @@ class Waiting:
 
     def __init__(self, work: Sequence[Work], came: Came | None = None) -> None:
         self.came = came
-        self.order = [item.item_id for item in work]
         self.items = {item.item_id: item for item in work}
         self.said: dict[str, Response] = {}
 
     @property
     def left(self) -> list[Work]:
         """What nobody has answered yet."""
-        return [self.items[i] for i in self.order if i not in self.said]
+        return [item for i, item in self.items.items() if i not in self.said]
 
     def renew(self, work: Sequence[Work]) -> None:
         """The same items, with images that were read again."""
@@ -121,7 +120,7 @@ class Waiting:
     def close(self) -> list[Response]:
         """All responses, in the order of the work; nobody is told of what comes later."""
         self.came = None
-        return [self.said[i] for i in self.order if i in self.said]
+        return [self.said[i] for i in self.items if i in self.said]
 
 
 def pieces(work: Sequence[T], replicas: int) -> list[Sequence[T]]:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -78,14 +80,18 @@ def test_a_death_is_told_to_whoever_awaits_and_ends_the_turn():
     assert complaints == []
 
 
-def fleet_of(ranks: Ranks, ours: float) -> Fleet:
+@asynccontextmanager
+async def fleet_of(ranks: Ranks, ours: float) -> AsyncIterator[Fleet]:
     """A fleet with one generator that gives every golden token the log-probability `ours`."""
     config = Config.model_validate({"data": {"kind": "phantom"}})
     fleet = Fleet(config, Placement({}, {}, {}, {}, 0.0, 0.0), Faults(config.faults, print))
     holder = ray.remote(Holder)
     fleet.ranks, fleet.golden = ranks, Golden([], [], [], [])
     fleet.generators.spawn = lambda i: holder.options(num_cpus=0).remote(ours)
-    return fleet
+    async with fleet:
+        fleet.generators.start()
+        await fleet.generators.wait_ready()
+        yield fleet
 
 
 async def offered(fleet: Fleet, seconds: float) -> Update:
@@ -99,17 +105,12 @@ async def offered(fleet: Fleet, seconds: float) -> Update:
 @pytest.mark.parametrize(("ours", "gap"), [(-1.0, 0.0), (-1.25, 0.25)])
 def test_weights_count_as_taken_over_only_when_the_ranks_have_scored_them(ours, gap):
     async def scenario(ranks):
-        fleet = fleet_of(ranks, ours)
-        fleet.generators.start()
-        try:
-            await fleet.generators.wait_ready()
+        async with fleet_of(ranks, ours) as fleet:
             begin = time.monotonic()
             update = await offered(fleet, 0.5)
             answer = asyncio.create_task(fleet.generators.run(lambda g, _: g.now.remote()))
             await fleet.taken_over(update)
             return update.gap, (await answer).value - begin
-        finally:
-            await fleet.generators.close()
 
     (told, later), _ = run(scenario)
     assert told == pytest.approx(gap)
@@ -118,24 +119,16 @@ def test_weights_count_as_taken_over_only_when_the_ranks_have_scored_them(ours, 
 
 def test_weights_of_another_kind_end_the_run():
     async def scenario(ranks):
-        fleet = fleet_of(ranks, -9.0)
-        fleet.generators.start()
-        try:
-            await fleet.generators.wait_ready()
+        async with fleet_of(ranks, -9.0) as fleet:
             with pytest.raises(RunFailed, match="logp_gap = 8"):
                 await fleet.taken_over(await offered(fleet, 0.1))
-        finally:
-            await fleet.generators.close()
 
     run(scenario)
 
 
 def test_ranks_that_die_over_the_golden_set_leave_the_generators_well():
     async def scenario(ranks):
-        fleet = fleet_of(ranks, -1.0)
-        fleet.generators.start()
-        try:
-            await fleet.generators.wait_ready()
+        async with fleet_of(ranks, -1.0) as fleet:
             pids = await ranks.call("pid")
             update = await offered(fleet, 60.0)
             os.kill(pids[0], signal.SIGKILL)
@@ -143,8 +136,6 @@ def test_ranks_that_die_over_the_golden_set_leave_the_generators_well():
                 await fleet.taken_over(update)
             assert np.isfinite((await fleet.generators.run(lambda g, _: g.now.remote())).value)
             return fleet.generators.ready, fleet.faults.restarts
-        finally:
-            await fleet.generators.close()
 
     (ready, restarts), complaints = run(scenario)
     assert (ready, restarts) == (1, 0)
