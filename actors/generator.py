@@ -104,7 +104,7 @@ class Generator:
         or the shards. RunFailed with the cause where anything fails: the engine then holds a
         mixture, refuses every later call, and the caller must replace this actor.
         """
-        self._require_whole()
+        self._refuse_if_broken()
         self.wake()
         begin = time.perf_counter()
         self.updates += 1
@@ -149,11 +149,12 @@ class Generator:
 
         Level 1 of vLLM's two: an update brings only what trains, so the rest must not be lost.
         """
-        self._require_whole()
+        self._refuse_if_broken()
         if not self.llm.llm_engine.model_config.enable_sleep_mode:
             raise RunFailed(f"{self!r}", "does not share a GPU", "set generator.colocated to true")
-        self.llm.sleep(level=1)
-        self.asleep = True
+        if not self.asleep:
+            self.llm.sleep(level=1)
+            self.asleep = True
 
     def wake(self) -> None:
         """Take the GPU's memory again; every call that needs it does so. The caches are empty."""
@@ -163,18 +164,16 @@ class Generator:
             self._reset_caches()
 
     def _require(self, version: int) -> None:
-        self._require_whole()
+        self._refuse_if_broken()
         self.wake()
         if version != self.version:
             raise RunFailed(
                 f"{self!r} has policy version {self.version}", f"{version} was expected"
             )
 
-    def _require_whole(self) -> None:
+    def _refuse_if_broken(self) -> None:
         if self.refusal is not None:
             raise self.refusal
-        if self.asleep:
-            raise RunFailed(f"{self!r}", "is asleep", "wake it first")
 
     def _prompts(
         self,
