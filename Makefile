@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without compiled bytecode every actor compiles torch and vLLM again: twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
+# Threads that wait must sleep: see tests/conftest.py.
+export OMP_WAIT_POLICY ?= PASSIVE
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed-$(STACK)
 

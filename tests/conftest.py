@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Threads of OpenMP that wait must sleep, as in the actors: beside other work, spinning makes the
+# tests of torch several times slower. OpenMP reads this once, when torch loads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+assert "torch" not in sys.modules, "OMP_WAIT_POLICY comes too late"
 
 # The same examples everywhere: CI fails for what a commit changed. HYPOTHESIS_PROFILE=default
 # searches anew.
