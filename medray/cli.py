@@ -40,6 +40,7 @@ def launch(
     address: Annotated[str | None, typer.Option(help="A Ray cluster; default: its own.")] = None,
 ) -> None:
     """The run: plan, progress, before/after table, report."""
+    _require_actors()
     plan = _plan(config, overrides, resume=resume)
     from actors.launch import launch as run
 
@@ -68,6 +69,7 @@ def evaluate(
     """One checkpoint on the held-out part of one dataset; prints JSON."""
     import json
 
+    _require_actors()
     plan = _plan(config, overrides, resume=True)
     from actors.launch import evaluate_checkpoint
 
@@ -86,6 +88,7 @@ def export(
     adapter: Annotated[bool, typer.Option("--adapter", help="The LoRA adapter alone.")] = False,
 ) -> None:
     """The trained model as a Hugging Face checkpoint, merged, or its adapter."""
+    _require_actors()
     from actors.release import release
 
     path = release(Path(run), out, step=step, adapter=adapter)
@@ -325,6 +328,7 @@ def bench_loop(
 
     from medray.bench.loop import LoopTask, show_loop
 
+    _require_actors()
     if not all(part.strip().isdigit() for part in generators.split(",")):
         raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64")
     counts = tuple(int(part) for part in generators.split(","))
@@ -348,12 +352,34 @@ def bench_sync(
 
     from medray.bench.sync import SyncTask, show_sync
 
+    _require_actors()
     task = SyncTask(gigabytes, generators, repeats)
     from actors.bench_sync import run_sync
 
     quiet = as_json or not sys.stderr.isatty()
     result = run_sync(task, lambda text: None if quiet else typer.echo(text, err=True))
     typer.echo(json.dumps(result, indent=1)) if as_json else show_sync(result)
+
+
+def _require_actors() -> None:
+    """Refuse another project's package `actors` in the place of medray's, before it is run."""
+    from importlib.util import find_spec
+
+    own = Path(__file__).resolve().parents[1] / "actors"
+    init = own / "__init__.py"
+    if not init.exists() or "medray" not in init.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(
+            "the package `actors`", f"what is in {own} is not medray's",
+            "uninstall the project that put it there, then install medray again",
+        )  # fmt: skip
+    spec = find_spec("actors")
+    places = [spec.origin or "", *(spec.submodule_search_locations or [])] if spec else []
+    found = next(filter(None, places), "nothing")
+    if Path(found).resolve() not in (init, own):
+        raise UserError(
+            "the package `actors`", f"{found} is another project's, and hides medray's",
+            "start the command in another folder, or uninstall that project",
+        )  # fmt: skip
 
 
 def _plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
