@@ -54,7 +54,10 @@ LAYERS |= {
     "actors.checkpoint": WHOLE_METHOD | {"actors.weights"},
     "actors.release": WHOLE_METHOD | {"actors.checkpoint", "actors.weights"},
     "actors.transfer": WHOLE_METHOD | {"actors.weights"},
-    "actors.engine": WHOLE_METHOD | {"actors.weights", "actors.transfer"},
+    "actors.vllm_patches": WHOLE_METHOD | {"actors.weights"},
+    "actors.vllm_plugin": {"actors.vllm_patches"},
+    "actors.engine": WHOLE_METHOD
+    | {"actors.weights", "actors.transfer", "actors.vllm_patches", "actors.vllm_plugin"},
     "actors.generator": WHOLE_METHOD | {"actors.engine", "actors.weights", "actors.transfer"},
     "actors.editor": WHOLE_METHOD,
     "actors.learner_state": WHOLE_METHOD,
@@ -162,7 +165,10 @@ def test_the_table_has_no_cycle_and_no_part_that_is_gone():
 
 @pytest.mark.parametrize(
     ("engine", "allowed"),
-    [("vllm", {"actors.engine", "actors.generator"}), ("deepspeed", {"actors.learner"})],
+    [
+        ("vllm", {"actors.engine", "actors.vllm_patches", "actors.generator"}),
+        ("deepspeed", {"actors.learner"}),
+    ],
 )
 def test_engines_are_known_where_they_are_used(engine, allowed):
     users = {m for m, p in MODULES.items() if engine in {n.split(".")[0] for n in imports_of(p)}}
