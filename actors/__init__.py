@@ -1,1 +1,4 @@
 """medray on Ray. Plain classes, few verbs, no maths; `ray.remote` only where they are spawned."""
+
+# Set in the processes of engines that medray starts, for `vllm_plugin`; workers inherit it.
+ENGINE_MARK = "MEDRAY_ENGINE"

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import ray
 
-from actors.checkpoint import find_damage, read_weights
-from actors.driver import Driver, before_and_after, evaluate_policy
-from actors.faults import Faults
-from actors.fleet import Fleet
-from actors.resources import Placement, place, this_machine
-from actors.telemetry import Telemetry
-from actors.weights import Manifest, Shard
-from actors.work import Update
+from actors.fleet.fleet import Fleet
+from actors.fleet.placement import Placement, place, this_machine
+from actors.fleet.restarts import Faults
+from actors.fleet.work import Update
+from actors.loop.driver import Driver, before_and_after, evaluate_policy
+from actors.loop.telemetry import Telemetry
+from actors.weights.checkpoint import find_damage, read_weights
+from actors.weights.manifest import Manifest, Shard
 from medray.config import Config
 from medray.data.stream import of_studies
 from medray.errors import ResourceError, UserError

@@ -6,12 +6,12 @@ It imports nothing until then, so that other engines of the environment do not p
 
 import os
 
-ENGINE = "MEDRAY_ENGINE"  # set by `start_engine`; vLLM's worker processes inherit it
+from actors import ENGINE_MARK
 
 
 def load() -> None:
     """Patch vLLM if this process belongs to an engine of medray."""
-    if os.environ.get(ENGINE) == "1":
-        from actors.vllm_patches import mend_vllm
+    if os.environ.get(ENGINE_MARK) == "1":
+        from actors.generator.vllm_patches import mend_vllm
 
         mend_vllm()

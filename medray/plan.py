@@ -12,8 +12,8 @@ from medray.editing import EDITORS
 from medray.errors import ConfigError, DataError, ModelError
 from medray.imaging.regions import labelled
 from medray.objectives import Needs, find_objective, needs_of
-from medray.policy.loading import ModelFacts, model_facts, reference_facts
-from medray.policy.tuning import check_adapter
+from medray.policy.model.loading import ModelFacts, model_facts, reference_facts
+from medray.policy.model.tuning import check_adapter
 from medray.rundir import RunDirectory
 
 SHORTEST_PROMPT = 16  # tokens of the chat template and a few words

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.paths import shared_data as find_shared_data
+
 # Threads of OpenMP that wait must sleep, as in the actors: beside other work, spinning makes the
 # tests of torch several times slower. OpenMP reads this once, when torch loads it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -22,21 +24,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data: $MEDRAY_DATA, or shared/data inside or beside the checkout."""
-    root = Path(__file__).resolve().parents[1]
-    given = os.environ.get("MEDRAY_DATA")
-    places = [Path(given)] if given else [root / "shared/data", root.parent / "shared/data"]
-    for place in places:
-        if (place / "SOURCES.md").exists():
-            return place
-    tried = ", ".join(map(str, places))
-    raise FileNotFoundError(f"no real data in {tried}: set MEDRAY_DATA, or run -m 'not data'")
+    """The folder of real data."""
+    return find_shared_data()
 
 
 @pytest.fixture(scope="session")
 def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a random LLaVA look-alike with a Mistral decoder, as LLaVA-Med's."""
-    from tiny_llava import build_tiny_llava
+    from tests.support.models.tiny_llava import build_tiny_llava
 
     return build_tiny_llava(tmp_path_factory.mktemp("model") / "tiny-llava")
 
@@ -44,7 +39,7 @@ def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_llava_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of one with a Qwen2 decoder, as HuatuoGPT-Vision's."""
-    from tiny_llava import build_tiny_llava_qwen2
+    from tests.support.models.tiny_llava import build_tiny_llava_qwen2
 
     return build_tiny_llava_qwen2(tmp_path_factory.mktemp("model") / "tiny-llava-qwen2")
 
@@ -52,6 +47,6 @@ def tiny_llava_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_qwen2_5_vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a random Qwen2.5-VL look-alike."""
-    from tiny_qwen2_5_vl import build_tiny_qwen2_5_vl
+    from tests.support.models.tiny_qwen2_5_vl import build_tiny_qwen2_5_vl
 
     return build_tiny_qwen2_5_vl(tmp_path_factory.mktemp("model") / "tiny-qwen2-5-vl")

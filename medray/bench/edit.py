@@ -46,7 +46,7 @@ def run_edit(
     *, answers: Path | None = None, size: int = 512, feather: int = 0, repeats: int = 5
 ) -> dict[str, Any]:
     """Everything that is printed, as one tree of plain values."""
-    from medray.bench.turns import name_of
+    from medray.bench.learner.worker_protocol import name_of
 
     for name, value, least in (
         ("size", size, 32),
@@ -217,7 +217,7 @@ def show_edit(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from medray.bench.console import WIDTH
+    from medray.bench.learner.console import WIDTH
 
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:

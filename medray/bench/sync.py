@@ -19,9 +19,9 @@ import torch
 import medray
 from medray.config import LoraConfig, ModelConfig
 from medray.errors import UserError
-from medray.policy.export import export_items, numel_bytes
-from medray.policy.loading import resolve_model_path
-from medray.policy.tuning import prepare_policy
+from medray.policy.export.weight_update import export_items, numel_bytes
+from medray.policy.model.loading import resolve_model_path
+from medray.policy.model.tuning import prepare_policy
 
 BASE = "phantom/base"  # tokenizer, processor and vision tower are the shipped model's
 WIDTH, SMALL_WIDTH = 2048, 256  # of the language model; the small one where little moves
@@ -198,7 +198,7 @@ def show_sync(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from medray.bench.console import WIDTH as COLUMNS
+    from medray.bench.learner.console import WIDTH as COLUMNS
 
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:

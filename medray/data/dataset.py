@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from medray.config import DataConfig
-from medray.data.dicom_folder import read_dicom_folder
-from medray.data.jsonl import read_phantom, stream_jsonl
-from medray.data.mimic_cxr_jpg import read_mimic_cxr_jpg
-from medray.data.parquet import read_parquet
-from medray.data.pathvqa import read_pathvqa
-from medray.data.r2gen import read_iu_xray, read_mimic_cxr
-from medray.data.slake import read_slake, read_slake_zh
+from medray.data.readers.dicom_folder import read_dicom_folder
+from medray.data.readers.jsonl import read_phantom, stream_jsonl
+from medray.data.readers.mimic_cxr_jpg import read_mimic_cxr_jpg
+from medray.data.readers.parquet import read_parquet
+from medray.data.readers.pathvqa import read_pathvqa
+from medray.data.readers.r2gen import read_iu_xray, read_mimic_cxr
+from medray.data.readers.slake import read_slake, read_slake_zh
+from medray.data.readers.vgmed import read_vgmed
+from medray.data.readers.vqa_rad import read_vqa_rad
 from medray.data.splits import Row, image_key, leaks, shuffled, split_by_group
-from medray.data.vgmed import read_vgmed
-from medray.data.vqa_rad import read_vqa_rad
 from medray.errors import DataError
 from medray.records import Case
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from medray.editing.base import Replacement, apply, arrange, build_edit, edit_fraction
-from medray.editing.facts import Facts, facts
-from medray.editing.grammar import fix_articles
-from medray.editing.judge import Judgement, judge
-from medray.editing.lexicon import ontology
-from medray.editing.opposite import other_worlds
-from medray.editing.rewrite import candidates
+from medray.editing.language.grammar import fix_articles
+from medray.editing.ontology.lexicon import ontology
+from medray.editing.reading.facts import Facts, facts
+from medray.editing.reading.judge import Judgement, judge
+from medray.editing.rewriting.rewrite import candidates
+from medray.editing.rewriting.variants import other_worlds
 from medray.records import Edit, Span
 
 _SMALL = 0.5  # a variant that changes more than this share of the words is only a last resort

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from medray.editing.claims import Statement, claims, read, subject_of
-from medray.editing.facts import facts, proposition
-from medray.editing.judge import judge
-from medray.editing.lexicon import ontology, phrase_words
+from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.claims import Statement, claims, read, subject_of
+from medray.editing.reading.facts import facts, proposition
+from medray.editing.reading.judge import judge
 from medray.records import Case
 
 _YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from medray.errors import DataError
-from medray.phantom.studies import Study, study
+from medray.phantom.studies.study import Study, study
 from medray.policy.folders import is_taken, new_folder
 
 FORMAT_VERSION = 1

@@ -15,7 +15,7 @@ import numpy as np
 from medray.editing.alignment import edit_mask, encode_answer, token_offsets
 from medray.editing.relevance import normalise
 from medray.errors import ItemError
-from medray.policy.chat import ChatCodec
+from medray.policy.model.chat import ChatCodec
 from medray.records import Pair, Response, Span
 
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 from medray.config import Config
 from medray.report import figures, tables
 from medray.report.charts import number
-from medray.report.images import picture
+from medray.report.inline_images import picture
+from medray.report.pair_images import collect_pictures
 from medray.report.pairs import (
     PairPicture,
     choose_pairs,
@@ -25,7 +26,6 @@ from medray.report.pairs import (
     rows_of_step,
     segments,
 )
-from medray.report.pictures import collect_pictures
 from medray.rundir import METRIC_KEYS, RunDirectory, write_text
 
 _MOST_STEPS = 400  # rows of the table of steps; metrics.jsonl has them all

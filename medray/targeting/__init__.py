@@ -4,8 +4,8 @@ pairs of a step ──observe──▶ Tally ──aim──▶ Aim ──▶ ca
                                                     (`aimed_editor`), kind of v' (`Aim.corruption`)
 """
 
-from medray.targeting.aim import Aim, aimed_editor
-from medray.targeting.observe import Observation, case_types, observe
+from medray.targeting.classify_errors import Observation, case_types, observe
+from medray.targeting.error_targets import Aim, aimed_editor
 from medray.targeting.sampling import draw
 from medray.targeting.tally import Counts, Tally
 

@@ -8,8 +8,8 @@ from random import Random
 
 from medray.data.stream import take
 from medray.records import Case
-from medray.targeting.aim import Aim
-from medray.targeting.observe import case_types
+from medray.targeting.classify_errors import case_types
+from medray.targeting.error_targets import Aim
 
 
 def draw(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from medray.targeting.aim import Aim
-from medray.targeting.observe import Observation
+from medray.targeting.classify_errors import Observation
+from medray.targeting.error_targets import Aim
 
 # Answers of a type before its own rate outweighs the rate of all types.
 _DOUBT = 4.0

@@ -1,8 +1,9 @@
 """Ten training steps the naive way, written down: `python -m tests.golden.naive_training`.
 
 Nothing of medray's packing, scoring, objectives or learner is used: one unpadded forward pass
-per branch with all logits (tests/pairs.py), the formulas of the papers below, torch's AdamW.
-The losses in losses.txt are what the real learner must give (tests/integration/test_golden.py).
+per branch with all logits (tests/support/datasets/pairs.py), the formulas of the papers below,
+torch's AdamW. The losses in losses.txt are what the real learner must give
+(tests/integration/learner/test_golden.py).
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import torch.nn.functional as F
 
 from medray.config import LoraConfig, ModelConfig
 from medray.objectives import OBJECTIVES
-from medray.policy.loading import load_model, resolve_model_path
-from medray.policy.tuning import prepare_policy
-from tests.pairs import naive_scores, phantom_batch
+from medray.policy.model.loading import load_model, resolve_model_path
+from medray.policy.model.tuning import prepare_policy
+from tests.support.datasets.pairs import naive_scores, phantom_batch
 
 FILE = Path(__file__).with_name("losses.txt")
 STEPS, LR, CLIP, SEED = 10, 1e-3, 1.0, 0

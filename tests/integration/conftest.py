@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.running import Finished, launch
+from tests.support.processes.running import Finished, launch
 
 
 @pytest.fixture(scope="session")

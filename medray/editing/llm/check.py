@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Literal
 
 from medray.editing.base import Replacement, arrange, build_edit, edit_fraction
-from medray.editing.facts import facts
-from medray.editing.judge import judge
-from medray.editing.lexicon import ontology
 from medray.editing.llm.replies import Change
+from medray.editing.ontology.lexicon import ontology
+from medray.editing.reading.facts import facts
+from medray.editing.reading.judge import judge
 from medray.errors import ItemError
 from medray.records import Edit
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from medray.editing.lexicon import ontology
+from medray.editing.ontology.lexicon import ontology
 
 NAMES = ("edit", "verify", "relevance")
 # Opening characters of special tokens: <|im_end|>, </s>, <image>, [INST].

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from medray.editing.lexicon import ontology
+from medray.editing.ontology.lexicon import ontology
 from medray.errors import ItemError
 
 Text = Annotated[str, Field(max_length=4000)]

@@ -1,0 +1,1 @@
+"""Benchmarks that need real actors: `medray bench loop` and `medray bench sync`."""

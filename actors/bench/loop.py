@@ -1,0 +1,123 @@
+"""`medray bench loop`: what the driver costs, and what overlapping gains, on real actors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from actors.bench.simulated_generator import Sleeper
+from actors.fleet.fleet import Fleet
+from actors.fleet.placement import Placement, place
+from actors.fleet.restarts import Faults
+from actors.fleet.work import Work
+from actors.generator.actor import PART
+from actors.launch import cluster, launch
+from medray.bench.loop import LoopTask, summarise
+from medray.config import Config
+from medray.plan import make_plan
+from medray.records import Case
+from medray.rundir import RunDirectory
+
+PIECE = 32  # answers of one call
+ROUNDS = 8
+PAUSE = 1.0  # seconds of one simulated call
+WARM = 3  # steps that are left out of the medians
+
+Progress = Callable[[str], None]
+
+
+def run_loop(task: LoopTask, progress: Progress) -> dict[str, Any]:
+    """Both parts of the benchmark, as docs/benchmarks.md shows them."""
+    overhead, runs = {}, {}
+    with contextlib.redirect_stdout(sys.stderr):  # Ray's own remarks are not part of the result
+        with cluster(None):
+            for generators in task.generators:
+                progress(f"{generators} simulated generators")
+                overhead[generators] = asyncio.run(_overhead(generators))
+        with tempfile.TemporaryDirectory(prefix="medray-bench-") as folder:
+            for lag in task.lags:
+                progress(f"a real loop with max_lag {lag}")
+                runs[lag] = _real_loop(task, lag, Path(folder))
+    return summarise(task, overhead, runs)
+
+
+async def _overhead(generators: int) -> dict[str, float]:
+    """CPU time of the driver's process per answer that passes through it, beyond idling."""
+    config = _config(generators)
+    placement: Placement = place(config)
+    sleeper = ray.remote(Sleeper).options(num_cpus=0)
+    fleet = Fleet(config, placement, Faults(config.faults, lambda text: None), learners=False)
+    fleet.generators.spawn = lambda i: sleeper.remote(PAUSE, PART)
+    image = ray.put(np.zeros((8, 8, 3), np.uint8))
+    case = Case("c", "c.png", "00", "Is there a nodule in the left lung?", "No", "closed")
+    work = [Work(f"s000001-b0-{i:05d}", case, image) for i in range(generators * PIECE)]
+    fleet.generators.start()
+    try:
+        await fleet.generators.wait_ready()
+        await fleet.rollouts.generate(work, greedy=False)
+        idle = time.process_time()
+        await asyncio.sleep(ROUNDS * PAUSE)
+        idle = (time.process_time() - idle) / (ROUNDS * PAUSE)
+        cpu, wall = time.process_time(), time.perf_counter()
+        for _ in range(ROUNDS):
+            answers = await fleet.rollouts.generate(work, greedy=False)
+            assert len(answers) == len(work)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    finally:
+        await fleet.generators.close()
+    items = ROUNDS * len(work)
+    return {
+        "items": items,
+        "driver_us_per_item": (cpu - idle * wall) / items * 1e6,
+        "idle_ms_per_s": idle * 1e3,
+        "seconds": wall,
+        "busy": ROUNDS * PAUSE / wall,
+    }
+
+
+def _config(generators: int) -> Config:
+    given = {"data": {"kind": "phantom"}, "generator": {"replicas": generators}}
+    return Config.model_validate(given)
+
+
+def _real_loop(task: LoopTask, lag: int, folder: Path) -> dict[str, Any]:
+    """Medians of a run of the tiny model with real engines, and its last evaluation."""
+    config = Config.model_validate(
+        {
+            "run": {"name": f"lag-{lag}", "output": str(folder)},
+            "data": {"kind": "phantom", "limit": 960},
+            "generator": {"max_new_tokens": 48, "responses": task.responses},
+            "editor": {"max_edit_fraction": 0.7},
+            "learner": {"lr": 5.0e-4, "micro_batch": 32},
+            "loop": {
+                "steps": task.steps, "batch": task.batch, "max_lag": lag, "checkpoint_every": 0,
+            },
+            "eval": {"every": 0, "n": 256},
+        }
+    )  # fmt: skip
+    launch(make_plan(config), resume=False, address=None, quiet=True)
+    run = RunDirectory(config.run_dir)
+    rows = run.read_metrics()[WARM:]
+    return {
+        **{key: _median(rows, key) for key in ("t_generate", "t_edit", "t_learn", "t_sync")},
+        "t_step": _median(rows, "t_step"),
+        "efficiency": statistics.median(
+            max(row["t_generate"], row["t_edit"], row["t_learn"]) / row["t_step"] for row in rows
+        ),
+        "lag_max": max(row["lag_max"] for row in rows),
+        "report_exact": run.read_evals()[task.steps]["report_exact"],
+    }
+
+
+def _median(rows: Sequence[dict[str, Any]], key: str) -> float:
+    return statistics.median(row[key] for row in rows)

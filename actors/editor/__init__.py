@@ -1,0 +1,1 @@
+"""Responses in, pairs and a packed batch out: edits, relevance, corruption, packing."""

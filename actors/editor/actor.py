@@ -1,0 +1,278 @@
+"""Edits, relevance, visual contrast and packing: responses in, pairs and a batch out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from medray.config import Config, CorruptionConfig
+from medray.editing import EDITORS, edit_fraction
+from medray.editing import Editor as AnyEditor
+from medray.editing.llm import BatchEditor, Judged, Task
+from medray.editing.llm.check import SHORT_ANSWER
+from medray.editing.relevance import relevance
+from medray.errors import ItemError
+from medray.imaging.corruption import Corrupted, case_seed, corrupt
+from medray.imaging.load import load_image
+from medray.objectives import needs_of
+from medray.policy.model.chat import ChatCodec
+from medray.policy.model.loading import model_facts
+from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_reference
+from medray.policy.scoring.saliency import View
+from medray.records import Case, Dropped, Pair, Region, Response
+from medray.targeting import Aim, aimed_editor
+
+SHORT_ID = 4  # characters; a shorter patient id is a word or number of any text
+
+
+NO_AIM = Aim()
+
+
+@dataclass(slots=True)
+class _Call:
+    """What all items of one call share; what several answers to a case need is made once.
+
+    pixels: pictures of the pairs made, by the image's digest; prompts: (token ids, picture) by
+    case id; corrupted: v' by case id, regions and settings.
+    """
+
+    version: int
+    aim: Aim
+    editor: AnyEditor
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    prompts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    corrupted: dict[tuple[str, tuple[Region, ...], CorruptionConfig], Corrupted | None] = field(
+        default_factory=dict
+    )
+
+
+class Editor:
+    """Turns responses into pairs. Images come in as arrays; nothing else is kept between calls."""
+
+    def __init__(self, config: Config, replica: int) -> None:
+        self.config, self.replica = config, replica
+        self.facts = model_facts(config.model)
+        self.codec = ChatCodec(self.facts.path)
+        self.editor = EDITORS[config.editor.kind](config.editor)
+        self.needs = needs_of(config.objective)
+
+    def __repr__(self) -> str:
+        return f"Editor(replica={self.replica})"
+
+    def load(self, cases: Sequence[Case]) -> tuple[list[str], *tuple[np.ndarray | None, ...]]:
+        """(reason why a case cannot be used, or "", per case; then one image or None per case)."""
+        reasons: list[str] = []
+        images: list[np.ndarray | None] = []
+        for case in cases:
+            reason, image = "", None
+            try:
+                _check_text(case)
+                read = load_image(case.image)
+                self.codec.check_length(
+                    case.question, read, self.config.generator.max_new_tokens, self.facts.context
+                )
+                image = read
+            except ItemError as error:
+                reason = error.reason
+            reasons.append(reason)
+            images.append(image)
+        return (reasons, *images)
+
+    def encode(
+        self, questions: Sequence[str], *images: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(prompt ids [P], picture) of each question with its image."""
+        return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
+
+    def view(self, questions: Sequence[str], *images: np.ndarray) -> tuple[int, list[View]]:
+        """How many views, and the views themselves: apart, for they are for the learners only."""
+        encoded = self.encode(questions, *images)
+        views = [
+            View(prompt, picture, (image.shape[0], image.shape[1]), self.codec.pads)
+            for (prompt, picture), image in zip(encoded, images, strict=True)
+        ]
+        return len(views), views
+
+    def edit(
+        self,
+        version: int,
+        cases: Sequence[Case],
+        responses: Sequence[Response],
+        *images: np.ndarray,
+        aim: Aim = NO_AIM,
+    ) -> tuple[list[Pair | Dropped], PackedBatch]:
+        """One outcome per response, and the batch of those that became pairs.
+
+        cases and images stand position by position with responses. `version` is the
+        learner's: what an older policy said is dropped as stale. `aim` is what the policy's
+        errors so far ask for. Relevance is raw here: the window it is normalised over is the
+        step, and this call may be a part of it.
+        """
+        made: list[PackedPair] = []
+        outcomes: list[Pair | Dropped] = []
+        call = _Call(version, aim, aimed_editor(self.editor, aim))
+        judged = self._judge_ahead(version, cases, responses, images)
+        for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
+            try:
+                pair, packed = self._make(call, case, response, images[i], judged.get(i))
+            except ItemError as error:
+                outcomes.append(
+                    Dropped(response.item_id, case.case_id, response.policy_version, error.reason)
+                )
+            else:
+                made.append(packed)
+                outcomes.append(pair)
+        return outcomes, PackedBatch(tuple(made), call.pixels)
+
+    def _judge_ahead(
+        self, version: int, cases: Sequence[Case], responses: Sequence[Response],
+        images: Sequence[np.ndarray],
+    ) -> dict[int, Judged | ItemError]:  # fmt: skip
+        """By position, what an editor that works on many at once says of those it may see."""
+        editor = self.editor
+        if self.needs.chosen == "reference" or not isinstance(editor, BatchEditor):
+            return {}
+        tasks: dict[int, Task] = {}
+        outcomes: dict[int, Judged | ItemError] = {}
+        shown = self.config.editor.send_image
+        for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
+            try:
+                self._require_usable(version, response)
+                _require_anonymous(case, response)
+            except ItemError as error:
+                outcomes[i] = error
+            else:
+                tasks[i] = Task(
+                    case.question, case.reference, response.text,
+                    case_seed(case.case_id, self.config.run.seed), images[i] if shown else None,
+                )  # fmt: skip
+        made = editor.edit_many(list(tasks.values()))
+        return outcomes | dict(zip(tasks, made, strict=True))
+
+    def _require_fresh(self, version: int, response: Response) -> None:
+        if version - response.policy_version > self.config.loop.max_lag:
+            raise ItemError("stale")
+
+    def _require_usable(self, version: int, response: Response) -> None:
+        self._require_fresh(version, response)
+        if not response.text.strip():
+            raise ItemError("empty-answer")
+        if not response.finished:
+            raise ItemError("unfinished-answer")
+
+    def _make(
+        self, call: _Call, case: Case, response: Response, image: np.ndarray,
+        judged: Judged | ItemError | None,
+    ) -> tuple[Pair, PackedPair]:  # fmt: skip
+        if self.needs.chosen == "reference":
+            self._require_fresh(call.version, response)
+            return self._imitate(call, case, response, image)
+        self._require_usable(call.version, response)
+        if judged is None:
+            seed = case_seed(case.case_id, self.config.run.seed)
+            edit = call.editor.edit(case.question, case.reference, response.text, seed=seed)
+            judged = Judged(edit)
+        judged = self._accept(response.text, judged)
+        corrupted = self._corrupted(call, case, response.item_id, judged, image)
+        pair = _pair(case, response, judged, corrupted, call.editor)
+        prompt_ids, clean = self._prompt(call, case, image)
+        packed = pack_pair(
+            self.codec, pair, response, prompt_ids, case.image_sha256, pair.corrupted_sha256,
+            context=self.facts.context,
+        )  # fmt: skip
+        call.pixels.setdefault(case.image_sha256, clean)
+        if corrupted is not None and corrupted.sha256 not in call.pixels:
+            call.pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
+        return pair, packed
+
+    def _corrupted(
+        self, call: _Call, case: Case, item_id: str, judged: Judged, image: np.ndarray
+    ) -> Corrupted | None:
+        """v' of an item, where the objective reads one."""
+        if not self.needs.corrupt:
+            return None
+        how = call.aim.corruption(
+            self.config.corruption, judged.edit.answer_spans,
+            seed=case_seed(item_id, self.config.run.seed),
+        )  # fmt: skip
+        key = case.case_id, case.regions, how
+        if key not in call.corrupted:
+            seed = case_seed(case.case_id, self.config.run.seed)
+            call.corrupted[key] = corrupt(image, case.regions, how, seed=seed)
+        return call.corrupted[key]
+
+    def _prompt(self, call: _Call, case: Case, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids [P] of a case's prompt, and its picture."""
+        if case.case_id not in call.prompts:
+            call.prompts[case.case_id] = self.codec.encode(case.question, image)
+        return call.prompts[case.case_id]
+
+    def _imitate(
+        self, call: _Call, case: Case, response: Response, image: np.ndarray
+    ) -> tuple[Pair, PackedPair]:
+        """The reference answer as the chosen side, whatever the response was."""
+        pair = Pair(
+            pair_id=response.item_id, case_id=case.case_id,
+            policy_version=response.policy_version, chosen=case.reference, rejected=response.text,
+            chosen_spans=(), rejected_spans=(), response_was_correct=False, relevance=1.0,
+            editor="reference",
+        )  # fmt: skip
+        prompt_ids, clean = self._prompt(call, case, image)
+        packed = pack_reference(
+            self.codec, pair, response, prompt_ids, case.image_sha256, context=self.facts.context
+        )
+        call.pixels.setdefault(case.image_sha256, clean)
+        return pair, packed
+
+    def _accept(self, answer: str, judged: Judged | ItemError) -> Judged:
+        if isinstance(judged, ItemError):
+            raise judged
+        edit = judged.edit
+        if edit.verdict == "abstain":
+            raise ItemError("abstained:" + edit.reason if edit.reason else "abstained")
+        if edit.text == answer:
+            raise ItemError("edit-changes-nothing")
+        long = len(answer.split()) >= SHORT_ANSWER
+        if long and edit_fraction(answer, edit.answer_spans) > self.config.editor.max_edit_fraction:
+            raise ItemError("edit-too-large")
+        return judged
+
+
+def _pair(
+    case: Case, response: Response, judged: Judged, corrupted: Corrupted | None, editor: AnyEditor
+) -> Pair:
+    edit, score = judged.edit, judged.relevance
+    right = edit.verdict == "right"
+    chosen, rejected = (response.text, edit.text) if right else (edit.text, response.text)
+    spans = edit.answer_spans, edit.text_spans
+    return Pair(
+        pair_id=response.item_id, case_id=case.case_id,
+        policy_version=response.policy_version, chosen=chosen, rejected=rejected,
+        chosen_spans=spans[0 if right else 1], rejected_spans=spans[1 if right else 0],
+        response_was_correct=right, relevance=relevance(edit) if score is None else score,
+        editor=f"{editor.name}/{editor.version} {judged.note}".rstrip(),
+        corrupted_sha256=corrupted.sha256 if corrupted else "",
+        region_source=corrupted.region_source if corrupted else "",
+        corruption=corrupted.kind if corrupted else "",
+    )  # fmt: skip
+
+
+def _check_text(case: Case) -> None:
+    """What can be told of a case before its image is read."""
+    if not case.reference.strip():
+        raise ItemError("empty-reference")
+    if not case.question.strip():
+        raise ItemError("empty-question")
+
+
+def _require_anonymous(case: Case, response: Response) -> None:
+    """No text that names the case's patient leaves for an endpoint."""
+    patient = case.patient_id.strip()
+    if len(patient) < SHORT_ID:
+        return
+    text = "\n".join((case.question, case.reference, response.text))
+    if re.search(rf"(?<!\w){re.escape(patient)}(?!\w)", text, re.IGNORECASE):
+        raise ItemError("llm-identifier", "the texts hold the patient's id")

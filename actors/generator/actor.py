@@ -1,0 +1,266 @@
+"""The policy as a vLLM engine: answers, scores, and new weights."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.generator.engine import start_engine
+from actors.generator.receive import Part, arriving
+from actors.weights.manifest import Manifest, named
+from medray.config import Config
+from medray.errors import MedrayError, RunFailed
+from medray.policy.model.chat import ChatCodec
+from medray.policy.model.loading import model_facts
+from medray.records import Request, Response
+
+PART = 16  # responses that are handed on together, while the engine works on the others
+
+
+class Generator:
+    """Answers questions about images with the weights of exactly one policy version.
+
+    Every call names the version it expects; an engine that has another one refuses, so no
+    answer is ever stamped with a version that did not produce it. After an update that failed
+    the engine refuses everything.
+    """
+
+    def __init__(self, config: Config, replica: int) -> None:
+        self.config, self.replica, self.version = config, replica, 0
+        facts = model_facts(config.model)
+        self.codec = ChatCodec(facts.path)
+        self.adapter: Any = None
+        self.adapter_dir = Path(tempfile.mkdtemp(prefix="medray-adapter-"))
+        self.updates = 0
+        self.refusal: RunFailed | None = None  # what every call is answered, from a failure on
+        self.asleep = False
+        self.seen = {"prefix_queries": 0, "prefix_hits": 0}
+        self.llm = start_engine(config, facts)
+
+    def __repr__(self) -> str:
+        return f"Generator(replica={self.replica})"
+
+    def generate(
+        self, expected_version: int, requests: Sequence[Request], greedy: bool, *images: np.ndarray
+    ) -> Iterator[list[Response]]:
+        """One response per request, in parts, as they are finished.
+
+        images: uint8 [H, W, 3], indexed by the requests.
+        """
+        from vllm import SamplingParams
+
+        self._require(expected_version)
+        generator = self.config.generator
+        prompts = self._prompts(requests, images, [()] * len(requests))
+        sampling = [
+            SamplingParams(
+                temperature=0.0 if greedy else generator.temperature,
+                max_tokens=generator.max_new_tokens, seed=request.seed, logprobs=0,
+            )
+            for request in requests
+        ]  # fmt: skip
+        said: list[Response] = []
+        for number, output in self._finished(prompts, sampling):
+            self.seen["prefix_queries"] += len(output.prompt_token_ids)
+            self.seen["prefix_hits"] += output.num_cached_tokens or 0
+            said.append(self._response(requests[number], output))
+            if len(said) >= PART:
+                yield said
+                said = []
+        if said:
+            yield said
+
+    def score(
+        self,
+        expected_version: int,
+        requests: Sequence[Request],
+        answers: Sequence[Sequence[int]],
+        *images: np.ndarray,
+    ) -> list[np.ndarray]:
+        """Log-probabilities of given answers (token ids [T] each) → float32 [T] each."""
+        from vllm import SamplingParams
+
+        self._require(expected_version)
+        prompts = self._prompts(requests, images, answers)
+        sampling = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0)
+        outputs = self.llm.generate(prompts, sampling, use_tqdm=False, lora_request=self.adapter)
+        scored = []
+        for output, answer in zip(outputs, answers, strict=True):
+            steps = output.prompt_logprobs[-len(answer) :]
+            values = [step[token].logprob for step, token in zip(steps, answer, strict=True)]
+            scored.append(np.asarray(values, dtype=np.float32))
+        return scored
+
+    def update(self, manifest: Manifest, shards: Sequence[Part]) -> float:
+        """Take over the weights of `manifest.version`, newer or older; returns seconds.
+
+        `shards`: references to the manifest's shards (in a list: Ray leaves them alone there),
+        or the shards. RunFailed with the cause where anything fails: the engine then holds a
+        mixture, refuses every later call, and the caller must replace this actor.
+        """
+        self._refuse_if_broken()
+        self.wake()
+        begin = time.perf_counter()
+        self.updates += 1
+        try:
+            if manifest.mode == "adapter":
+                self._load_adapter(manifest, shards)
+            else:
+                self._load_weights(manifest, shards)
+            self._reset_caches()
+        except Exception as error:
+            cause = str(error) if isinstance(error, MedrayError) else f"{error!r}"
+            self.refusal = RunFailed(
+                f"{self!r} holds a mixture of versions {self.version} and {manifest.version}",
+                f"its update failed: {cause}", "replace this actor",
+            )  # fmt: skip
+            if isinstance(error, MedrayError):
+                raise
+            raise RunFailed(f"weight update of {self!r}", cause, "see the Ray logs") from error
+        self.version = manifest.version
+        return time.perf_counter() - begin
+
+    def policy_version(self) -> int:
+        return self.version
+
+    def cache_stats(self) -> dict[str, int]:
+        """Queries and hits since the last call, counted without vLLM's statistics.
+
+        prefix_*: tokens of prompts that `generate` gave (scoring reads no cached prefix);
+        image_*: pictures whose processed pixels were looked for. vLLM does not count how often
+        a picture's features were at hand.
+        """
+        pictures = self.llm.llm_engine.renderer.stat_mm_cache()
+        told = self.seen | {
+            "image_queries": pictures.queries if pictures else 0,
+            "image_hits": pictures.hits if pictures else 0,
+        }
+        self.seen = dict.fromkeys(self.seen, 0)
+        return told
+
+    def sleep(self) -> None:
+        """Give the GPU's memory back until `wake`: weights wait in host memory.
+
+        Level 1 of vLLM's two: an update brings only what trains, so the rest must not be lost.
+        """
+        self._refuse_if_broken()
+        if not self.llm.llm_engine.model_config.enable_sleep_mode:
+            raise RunFailed(f"{self!r}", "does not share a GPU", "set generator.colocated to true")
+        if not self.asleep:
+            self.llm.sleep(level=1)
+            self.asleep = True
+
+    def wake(self) -> None:
+        """Take the GPU's memory again; every call that needs it does so. The caches are empty."""
+        if self.asleep:
+            self.llm.wake_up()
+            self.asleep = False
+            self._reset_caches()
+
+    def _require(self, version: int) -> None:
+        self._refuse_if_broken()
+        self.wake()
+        if version != self.version:
+            raise RunFailed(
+                f"{self!r} has policy version {self.version}", f"{version} was expected"
+            )
+
+    def _refuse_if_broken(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    def _prompts(
+        self,
+        requests: Sequence[Request],
+        images: Sequence[np.ndarray],
+        answers: Sequence[Sequence[int]],
+    ) -> list[dict[str, Any]]:
+        """Token prompts (an answer appended where one is given) with their pictures."""
+        from PIL import Image
+
+        pictures = [Image.fromarray(image) for image in images]
+        return [
+            {
+                "prompt_token_ids": [*self.codec.prompt_ids(request.question), *answer],
+                "multi_modal_data": {"image": pictures[request.image]},
+            }
+            for request, answer in zip(requests, answers, strict=True)
+        ]
+
+    def _finished(
+        self, prompts: Sequence[dict[str, Any]], sampling: Sequence[Any]
+    ) -> Iterator[tuple[int, Any]]:
+        """(number of the prompt, its output), in the order in which they are finished."""
+        engine = self.llm.llm_engine
+        first = self.llm.request_counter.counter  # vLLM numbers requests, and outputs say which
+        asked = self.llm.enqueue(prompts, sampling, use_tqdm=False, lora_request=self.adapter)
+        try:
+            while engine.has_unfinished_requests():
+                for output in engine.step():
+                    if output.finished:
+                        yield int(output.request_id) - first, output
+        finally:
+            if engine.has_unfinished_requests():  # a failure, or nobody listens any more
+                engine.abort_request(asked, internal=True)
+
+    def _response(self, request: Request, output: Any) -> Response:
+        best = output.outputs[0]
+        ids = tuple(int(i) for i in best.token_ids)
+        logps = tuple(
+            float(step[token].logprob) for step, token in zip(best.logprobs, ids, strict=True)
+        )
+        text = self.codec.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        finished = bool(ids) and ids[-1] == self.codec.eos_id
+        return Response(request.item_id, request.case_id, self.version, text, ids, logps, finished)
+
+    def _load_weights(self, manifest: Manifest, shards: Sequence[Part]) -> None:
+        """Shard by shard through vLLM's own weight transfer, into every worker."""
+        self.llm.start_weight_update()
+        for specs, shard in arriving(manifest, shards):
+            self.llm.update_weights({"update_info": {"specs": specs, "shard": shard}})
+        self.llm.finish_weight_update(weight_version=str(manifest.version))
+
+    def _load_adapter(self, manifest: Manifest, shards: Sequence[Part]) -> None:
+        """A new name, id and path per update: they key vLLM's prefix cache.
+
+        Not per version: a run that goes back to a checkpoint comes to a version again.
+        """
+        import json
+
+        from safetensors.torch import save_file
+        from vllm.lora.request import LoRARequest
+
+        from medray.policy.export.weight_update import adapter_config
+
+        lora = self.config.model.lora
+        if lora is None:
+            raise RunFailed("weight update", "an adapter came, and model.lora is null")
+        directory = self.adapter_dir / str(self.updates)
+        directory.mkdir()
+        came = {n: t for part in arriving(manifest, shards) for n, t in named(*part)}
+        save_file(came, directory / "adapter_model.safetensors")
+        (directory / "adapter_config.json").write_text(
+            json.dumps(adapter_config(lora.rank, lora.alpha, lora.rank_stabilised))
+        )
+        old = self.adapter
+        self.adapter = LoRARequest(f"update-{self.updates}", self.updates, str(directory))
+        if not self.llm.llm_engine.add_lora(self.adapter):
+            raise RunFailed(f"{self!r}", f"vLLM refused the adapter of {manifest.version}")
+        if old is not None:
+            self.llm.llm_engine.remove_lora(old.lora_int_id)
+            shutil.rmtree(old.lora_path, ignore_errors=True)
+
+    def _reset_caches(self) -> None:
+        """Prefix, multi-modal and encoder cache hold values of the old weights."""
+        if not self.llm.reset_prefix_cache():
+            raise RunFailed(f"{self!r}", "vLLM could not reset its prefix cache")
+        self.llm.llm_engine.reset_mm_cache()
+        self.llm.llm_engine.reset_encoder_cache()

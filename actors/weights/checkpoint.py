@@ -1,0 +1,152 @@
+"""One directory per checkpoint: complete and proven by its manifest, or not there at all.
+
+checkpoints/step-000020/
+  learner/              master weights and optimiser state, of any number of ranks
+  weights.safetensors   what a generator needs (mode and version in its metadata)
+  state.json            step, policy version, data position
+  manifest.json         size and sha256 of each file above
+checkpoints/latest      the name of the newest one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from actors.weights.manifest import Manifest, Shard, describe, tensors, to_array
+from medray.errors import UserError
+from medray.rundir import write_text
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run stands. The ledger's position is the step: its files are one per step."""
+
+    step: int
+    policy_version: int
+    position: int  # cases taken from the training stream
+    tally: dict[str, Any] = field(
+        default_factory=dict
+    )  # the policy's errors, where they are counted
+
+
+def begin(folder: Path, state: State) -> Path:
+    """A new draft; the learner's files go to its folder `learner`, then `publish` ends it."""
+    for remains in (*folder.glob(".step-*.draft"), *folder.glob(".step-*.gone")):
+        shutil.rmtree(remains)
+    draft = folder / f".{_name(state)}.draft"
+    draft.mkdir(parents=True)
+    return draft
+
+
+def publish(draft: Path, state: State, manifest: Manifest, shards: Sequence[Shard]) -> Path:
+    """Complete, prove and publish a draft; then delete older checkpoints."""
+    folder, final = draft.parent, draft.parent / _name(state)
+    metadata = {"mode": manifest.mode, "version": str(manifest.version)}
+    save_file(dict(tensors(manifest, shards)), draft / "weights.safetensors", metadata=metadata)
+    write_text(draft / "state.json", json.dumps(asdict(state), indent=1))
+    write_text(draft / "manifest.json", json.dumps(_inventory(draft), indent=1))
+    for path in [draft, *draft.rglob("*")]:
+        _sync(path)
+    if final.exists():  # of an earlier life of the run: kept under a name that is listed as well
+        replaced = folder / f"{final.name}-replaced"
+        if replaced.exists():
+            _delete(replaced)
+        os.rename(final, replaced)
+    os.rename(draft, final)
+    _sync(folder)
+    write_text(folder / "latest", final.name + "\n")
+    for old in list_checkpoints(folder):
+        if old != final:
+            _delete(old)
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Published checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def newest(folder: Path) -> tuple[Path, State, list[str]] | None:
+    """The newest valid checkpoint, its state, and which newer ones were skipped and why."""
+    skipped: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        problem = find_damage(path)
+        if problem is None:
+            return path, read_state(path), skipped
+        skipped.append(f"{path.name}: {problem}")
+    if skipped:
+        raise UserError(str(folder), f"no valid checkpoint ({'; '.join(skipped)})", "restore one")
+    return None
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, held against its manifest; None where it is whole."""
+    try:
+        expected = json.loads((path / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        return f"manifest.json: {error}"
+    if not isinstance(expected, dict):
+        return "manifest.json: not an inventory"
+    found = _inventory(path)
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            return f"{name} differs from the manifest"
+    return None
+
+
+def read_state(path: Path) -> State:
+    """State of a checkpoint that `find_damage` found whole."""
+    return State(**json.loads((path / "state.json").read_text()))
+
+
+def read_weights(path: Path) -> tuple[Manifest, list[Shard]]:
+    """weights.safetensors of a whole checkpoint, as a weight update of one shard."""
+    with safe_open(path / "weights.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    shard = {name: to_array(tensor) for name, tensor in found.items()}
+    specs = describe(shard, {name: tensor.dtype for name, tensor in found.items()})
+    size = sum(array.nbytes for array in shard.values())
+    return Manifest(int(metadata["version"]), metadata["mode"], (specs,), size), [shard]
+
+
+def _delete(path: Path) -> None:
+    """Unlist, then delete: a checkpoint that is half gone must not be taken for one."""
+    gone = path.with_name(f".{path.name}.gone")
+    os.rename(path, gone)
+    shutil.rmtree(gone)
+
+
+def _name(state: State) -> str:
+    return f"step-{state.step:06d}"
+
+
+def _inventory(folder: Path) -> dict[str, dict[str, object]]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
+    return {
+        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": _digest(path)}
+        for path in files
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

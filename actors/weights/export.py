@@ -1,0 +1,48 @@
+"""The model out of a run, from its newest valid checkpoint or a named one, as files for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actors.weights import checkpoint
+from actors.weights.manifest import tensors
+from medray.errors import UserError
+from medray.policy.export.model_folder import write_adapter, write_merged
+from medray.rundir import RunDirectory
+
+
+def release(run: Path, out: Path, *, step: int | None = None, adapter: bool = False) -> Path:
+    """Write the policy of `run` to the new folder `out`; returns the checkpoint it came from.
+
+    UserError where there is no such checkpoint or it is damaged.
+    """
+    directory = RunDirectory.open(run)
+    config = directory.read_config()
+    path = _find(directory.checkpoints, step)
+    manifest, shards = checkpoint.read_weights(path)
+    state = checkpoint.read_state(path)
+    told = {
+        "run": config.run.name, "step": state.step, "policy_version": manifest.version,
+        "objective": config.objective.model_dump(), "base": Path(config.model.path).name,
+        "versions": directory.read_versions(),
+    }  # fmt: skip
+    trained = dict(tensors(manifest, shards))
+    if adapter:
+        write_adapter(config.model, manifest.mode, trained, out, told)
+    else:
+        write_merged(config.model, config.model.dtype, manifest.mode, trained, out, told)
+    return path
+
+
+def _find(folder: Path, step: int | None) -> Path:
+    if step is None:
+        found = checkpoint.newest(folder)
+        if found is None:
+            raise UserError(str(folder), "holds no checkpoint", "let the run reach its first one")
+        return found[0]
+    path = folder / f"step-{step:06d}"
+    problem = checkpoint.find_damage(path) if path.is_dir() else "no such checkpoint"
+    if problem:
+        known = ", ".join(p.name for p in checkpoint.list_checkpoints(folder)) or "none"
+        raise UserError(f"--step {step}", problem, f"there are: {known}")
+    return path

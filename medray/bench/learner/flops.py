@@ -1,0 +1,118 @@
+"""Floating-point operations of a step, counted from the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from medray.bench.learner.settings import Task
+from medray.objectives import Needs
+from medray.policy.architectures import Architecture
+from medray.policy.model.tuning import base_model
+from medray.policy.packing import PackedPair
+from medray.policy.scoring.forest import Layout, plant
+from medray.policy.scoring.last_layer import ROW_BY_ROW
+from medray.policy.scoring.score_pairs import Pixels, pair_branches
+
+DEFINITION = (
+    "model_flop_utilisation: operations per second over the peak of dense bf16 matrices. Counted "
+    "are the tokens that a side processes itself, padding left out. Language layers: 2 per weight "
+    "and token for the policy's forward pass, 2 for the reference's, 2 for the gradients of the "
+    "policy's activations (frozen weights have none of their own); adapters: 2 forward, 4 "
+    "backward; the head and the last layer's rows alike, at the positions they run at; vision: 2 "
+    "per weight and patch, each pass. Not counted: attention scores, norms, the softmax."
+)
+# Dense bf16, operations per second, by a part of the device's name.
+PEAKS = {"H200": 989e12, "H100 80GB HBM3": 989e12, "H100 SXM": 989e12, "H100 PCIe": 756e12}
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Parameters by use; `vision` runs per patch, `projector` per image token.
+
+    `last`: those of the language layers that run only where something is read (see
+    medray.policy.scoring.last_layer; the naive way reads everywhere); not in `language`.
+    """
+
+    language: int
+    last: int
+    adapters: int
+    head: int
+    vision: int
+    projector: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one step runs over; `pictures`: how often the vision tower sees one."""
+
+    tokens: int
+    head_positions: int
+    pictures: int
+    reference: bool
+
+
+def peak_of(device_name: str, dtype: str) -> float | None:
+    """Operations per second the device is built for, where that is known."""
+    if dtype != "bfloat16":
+        return None
+    return next((peak for part, peak in PEAKS.items() if part in device_name), None)
+
+
+def count_weights(policy: nn.Module, architecture: Architecture) -> Weights:
+    """Matrices only: tables are looked up, and vectors cost nothing beside them."""
+    sums = dict.fromkeys(("language", "last", "adapters", "head", "vision", "projector"), 0)
+    layers: Any = base_model(policy).get_submodule("model.language_model.layers")
+    ending = tuple(f"language_model.layers.{len(layers) - 1}.{name}." for name in ROW_BY_ROW)
+    marks = architecture.group_marks
+    for name, parameter in policy.named_parameters():
+        if parameter.dim() < 2 or "embed_tokens" in name or "position_embedding" in name:
+            continue
+        groups = [g for g in ("projector", "vision") if any(m in name for m in marks[g])]
+        kind = "adapters" if ".lora_" in name else "head" if "lm_head." in name else "language"
+        if kind == "language" and any(part in name for part in ending):
+            kind = "last"
+        sums[groups[0] if groups else kind] += parameter.numel()
+    return Weights(**sums)
+
+
+def operations(weights: Weights, work: Work, task: Task, patches: int) -> int:
+    """Of one forward and backward pass; `patches` of one picture."""
+    passes = 6 if work.reference else 4
+    return (
+        passes * weights.language * work.tokens
+        + passes * weights.last * work.head_positions
+        + 6 * weights.adapters * work.tokens
+        + passes * weights.head * work.head_positions
+        + 2 * work.pictures * (weights.vision * patches + weights.projector * task.image_tokens)
+    )
+
+
+def work_of_trees(
+    pairs: Sequence[PackedPair], pixels: Pixels, needs: Needs, layout: Layout
+) -> Work:
+    """What medray's scoring runs over: a frozen tower once per picture, policy and reference."""
+    branches = [branch for _, _, branch in pair_branches(pairs, needs)]
+    forest = plant(branches, {key: array.shape for key, array in pixels.items()}, layout)
+    return Work(forest.tokens, len(forest.readings.places), len(forest.pictures), needs.reference)
+
+
+def work_of_sequences(pairs: Sequence[PackedPair], needs: Needs) -> Work:
+    """What the naive way runs over: whole sequences, the head everywhere, the tower each time."""
+    lengths = [
+        len(branch.prompt_ids) + len(branch.ids) for _, _, branch in pair_branches(pairs, needs)
+    ]
+    passes = 2 if needs.reference else 1
+    return Work(sum(lengths), sum(lengths), passes * len(lengths), needs.reference)
+
+
+def patches_of(picture: Any) -> int:
+    """Patches of a picture: [3, h, w] pixels (14 a side), or a grid [t, h, w, patch]."""
+    from medray.bench.learner.models import PATCH
+
+    if len(picture.shape) == 4:
+        return int(picture.shape[0] * picture.shape[1] * picture.shape[2])
+    return int(picture.shape[1] // PATCH) * int(picture.shape[2] // PATCH)

@@ -1,0 +1,132 @@
+"""TRL's DPOTrainer on the same weights, images and tokens, one training step per turn."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from PIL import Image
+
+from medray.bench.learner.models import (
+    BOS,
+    DTYPES,
+    EOS,
+    IMAGE,
+    PAD,
+    PATCH,
+    SPECIAL,
+    VIDEO,
+    VISION_END,
+    VISION_START,
+    counts,
+    fill_adapters,
+    image_processor,
+    is_qwen,
+)
+from medray.bench.learner.settings import Task
+from medray.bench.learner.worker_protocol import Turns
+from medray.bench.learner.workload import Workload
+
+
+def train(policy: Any, task: Task, workload: Workload, turns: Turns) -> None:
+    """Answer turns from inside the training loop: it waits wherever a step ends.
+
+    Timed is `training_step`: forward passes of policy and reference, and the backward pass.
+    The batch is collated before, the optimiser (at a learning rate of 0) runs after it.
+    """
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import DPOTrainer
+
+    class Timed(DPOTrainer):
+        def training_step(self, *arguments: Any, **options: Any) -> Any:
+            turns.begin()
+            loss = super().training_step(*arguments, **options)
+            turns.end(loss, self.model)
+            return loss
+
+    class TakeTurns(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            turns.ready(**counts(trainer.model))
+            control.should_training_stop = not turns.next()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            turns.report()
+            control.should_training_stop = not turns.next()
+
+    # TRL makes the adapter itself: then its reference is the model without adapters, as ours.
+    lora = policy.peft_config["default"]
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Timed(
+            model=policy.unload(),
+            args=_arguments(task, turns, folder),
+            train_dataset=Dataset.from_list(dataset_rows(task, workload)),
+            processing_class=make_processor(task),
+            peft_config=lora,
+            callbacks=[TakeTurns()],
+        )
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:  # TRL leaves adapters in float32 and computes around them
+                parameter.data = parameter.data.to(DTYPES[task.dtype])
+        fill_adapters(trainer.model, task)
+        trainer.train()
+
+
+def _arguments(task: Task, turns: Turns, folder: str) -> Any:
+    from trl import DPOConfig
+
+    return DPOConfig(
+        output_dir=folder, per_device_train_batch_size=task.batch, max_steps=1_000_000,
+        learning_rate=0.0, max_grad_norm=0.0, beta=0.1, use_cpu=turns.device.type == "cpu",
+        bf16=False, fp16=False, gradient_checkpointing=False, disable_dropout=True,
+        max_length=None, report_to=[], save_strategy="no", logging_strategy="no",
+        disable_tqdm=True, dataloader_num_workers=0,
+    )  # fmt: skip
+
+
+def dataset_rows(task: Task, workload: Workload) -> list[dict[str, Any]]:
+    """One batch, which every step takes again. Words are named by their ids."""
+    image = SPECIAL[IMAGE]
+    if is_qwen(task):
+        image = f"{SPECIAL[VISION_START]}{image}{SPECIAL[VISION_END]}"
+    return [
+        {
+            "images": [Image.fromarray(workload.images[pair.image_key])],
+            "prompt": f"{image} {_text(pair.prompt_ids[-task.prompt :])} ",
+            "chosen": _text(pair.chosen.ids),
+            "rejected": _text(pair.rejected.ids),
+        }
+        for pair in workload.pairs
+    ]
+
+
+def _text(ids: Any) -> str:
+    return " ".join(f"w{token}" for token in ids)
+
+
+def make_processor(task: Task) -> Any:
+    """Image processor and a tokenizer whose vocabulary is `w8`, `w9`, … beside special tokens."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import (
+        LlavaProcessor,
+        PreTrainedTokenizerFast,
+        Qwen2_5_VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    names = [*SPECIAL, *(f"w{i}" for i in range(len(SPECIAL), task.vocabulary))]
+    words = models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=SPECIAL[0])
+    tokenizer = Tokenizer(words)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token=SPECIAL[0], bos_token=SPECIAL[BOS],
+        eos_token=SPECIAL[EOS], pad_token=SPECIAL[PAD],
+        additional_special_tokens=[SPECIAL[i] for i in (IMAGE, VISION_START, VISION_END, VIDEO)],
+    )  # fmt: skip
+    if is_qwen(task):
+        fast.image_token, fast.video_token = SPECIAL[IMAGE], SPECIAL[VIDEO]
+        return Qwen2_5_VLProcessor(image_processor(task), fast, Qwen2VLVideoProcessor())
+    return LlavaProcessor(
+        image_processor(task), fast, patch_size=PATCH, image_token=SPECIAL[IMAGE],
+        vision_feature_select_strategy="default", num_additional_image_tokens=1,
+    )  # fmt: skip

@@ -1,0 +1,153 @@
+"""Sides of a comparison, each in a process of its own, taking turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import medray
+from medray.bench.learner.settings import Task
+from medray.errors import RunFailed
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Measured:
+    """What one side told of itself, and of every repeat; `gradients`: of the last."""
+
+    gradients: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    repeats: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return float(median(repeat["seconds"] for repeat in self.repeats))
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(int(repeat["peak_bytes"]) for repeat in self.repeats)
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.repeats[-1]
+
+    def summary(self, pairs: int) -> dict[str, Any]:
+        """Its part of the result."""
+        seconds = [repeat["seconds"] for repeat in self.repeats]
+        summary: dict[str, Any] = {
+            "seconds": {"median": self.seconds, "min": min(seconds), "max": max(seconds)},
+            "pairs_per_second": pairs / self.seconds,
+            "peak_bytes": self.peak_bytes,
+            "baseline_bytes": self.facts["baseline_bytes"],
+            "loss": self.last["loss"],
+            "gradient_norm": self.last["gradient_norm"],
+        }
+        return summary | {k: self.facts[k] for k in ("tokens", "operations") if k in self.facts}
+
+
+def measure(
+    names: Sequence[str], task: Task, folder: Path, progress: Progress
+) -> dict[str, Measured]:
+    """All sides built, then a warm-up and `repeats` turns each; logs and gradients in `folder`.
+
+    On a GPU a turn is a warm-up and a timed step, after which the memory goes back: the others
+    find it free, and the timed step does not pay for that.
+    """
+    with ExitStack() as stack:
+        progress(f"building {' and '.join(names)} ({task.shape}, {task.objective})")
+        sides = [Side(name, task, stack.enter_context(_process(name, folder)), folder)
+                 for name in names]  # fmt: skip
+        for side in sides:
+            side.measured.facts = side.answer()
+        for side in sides:
+            progress(f"warming up {side.name}")
+            side.turn(release=True)
+        for number in range(task.repeats):
+            progress(f"repeat {number + 1} of {task.repeats}")
+            last = number == task.repeats - 1
+            for side in sides if number % 2 == 0 else reversed(sides):
+                if not side.measured.facts["on_cpu"]:
+                    side.turn()
+                side.measured.repeats.append(side.turn(release=True, gradients=last))
+        return {side.name: side.measured for side in sides}
+
+
+class Side:
+    """The parent's end of the conversation with `medray.bench.learner.worker_protocol`."""
+
+    def __init__(self, name: str, task: Task, process: Any, folder: Path) -> None:
+        self.name, self.process, self.log = name, process, _log(folder, name)
+        self.measured = Measured(folder / f"{name}.safetensors")
+        self._send({"side": name, "task": asdict(task)})
+
+    def turn(self, *, release: bool = False, gradients: bool = False) -> dict[str, Any]:
+        """One repeat; `release`: another side is next."""
+        path = str(self.measured.gradients) if gradients else None
+        self._send({"release": release, "gradients": path})
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line.strip() else {"error": ""}
+        if "error" in answer:
+            raise self._failed(answer["error"])
+        return answer
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            print(json.dumps(message), file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            raise self._failed("") from None
+
+    def _failed(self, error: str) -> RunFailed:
+        code = self.process.wait()
+        if not error and code == -9:
+            error = "it was killed, probably for its memory"
+        written = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        why = error or f"exit code {code}; {written[-1] if written else 'it wrote nothing'}"
+        todo = "ask for smaller sizes" if "memory" in why else ""
+        return RunFailed(f"the {self.name} side of the benchmark", why, todo)
+
+
+def _log(folder: Path, name: str) -> Path:
+    return folder / f"{name}.log"
+
+
+@contextmanager
+def _process(name: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with _log(folder, name).open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "medray.bench.learner.worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            env=_environment(folder),
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close() if pipe is not None else None
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """This checkout's medray, one GPU, nothing downloaded, no threads that spin while idle."""
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    return os.environ | {
+        "PYTHONPATH": str(Path(medray.__file__).parents[1]),
+        "CUDA_VISIBLE_DEVICES": gpus,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(folder / "hub"),
+    }

@@ -1,0 +1,118 @@
+"""One variant in a process of its own: `python -m medray.bench.learner.worker`, over its pipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medray.bench.learner import flops
+from medray.bench.learner.models import build_policy, counts
+from medray.bench.learner.naive import naive_scores
+from medray.bench.learner.settings import Task
+from medray.bench.learner.worker_protocol import Turns
+from medray.bench.learner.workload import Workload, make_workload
+from medray.objectives import Objective, find_objective
+from medray.policy.architectures import ARCHITECTURES, Architecture
+from medray.policy.model.tuning import base_model
+from medray.policy.scoring.score_pairs import AdaptersOff, score_pairs
+from medray.policy.scoring.scorer import Scorer
+
+Step = Callable[[], Tensor]  # the mean loss, after its backward pass
+
+
+def serve(turns: Turns) -> None:
+    """The first line names the side and the task; each further one asks for a repeat."""
+    turns.next()
+    side, task = turns.command["side"], Task(**turns.command["task"])
+    turns.device = find_device(task)
+    policy = build_policy(task, turns.device)
+    model = base_model(policy)
+    architecture = ARCHITECTURES[type(model).__name__]
+    workload = make_workload(task, architecture)
+    if side == "trl":
+        from medray.bench.learner.trl import train
+
+        train(policy, task, workload, turns)
+        return
+    objective = find_objective(task.objective)
+    if side == "ours":
+        scorer = Scorer(policy, architecture, int(model.config.image_token_id))
+        step = our_step(scorer, workload, objective)
+        work = flops.work_of_trees(
+            workload.pairs, workload.pixels, objective.needs, scorer.layout
+        )  # fmt: skip
+    else:
+        step = naive_step(policy, workload, objective)
+        work = flops.work_of_sequences(workload.pairs, objective.needs)
+    turns.ready(
+        tokens=work.tokens, operations=_operations(policy, architecture, work, task, workload),
+        **counts(policy),
+    )  # fmt: skip
+    while turns.next():
+        turns.begin()
+        policy.zero_grad(set_to_none=True)
+        turns.end(step(), policy)
+        turns.report()
+
+
+def find_device(task: Task) -> torch.device:
+    """As asked; `auto` is a GPU where there is one."""
+    available = torch.cuda.is_available()
+    kind = task.device if task.device != "auto" else "cuda" if available else "cpu"
+    return torch.device("cuda", 0) if kind == "cuda" else torch.device("cpu")
+
+
+def our_step(scorer: Scorer, workload: Workload, objective: Objective) -> Step:
+    """As the learner does it."""
+    needs = objective.needs
+    reference = AdaptersOff(scorer) if needs.reference else None
+
+    def scores() -> dict[str, Any]:
+        return score_pairs(
+            workload.pairs, workload.pixels, needs, policy=scorer, reference=reference
+        )
+
+    return _step(scores, objective)
+
+
+def naive_step(policy: Any, workload: Workload, objective: Objective) -> Step:
+    """Every branch a sequence of its own, full logits."""
+
+    def scores() -> dict[str, Any]:
+        return naive_scores(policy, workload.pairs, workload.pixels, objective.needs)
+
+    return _step(scores, objective)
+
+
+def _step(scores: Callable[[], dict[str, Any]], objective: Objective) -> Step:
+    def step() -> Tensor:
+        loss, _ = objective(scores())
+        mean = loss.mean()
+        mean.backward()
+        return mean.detach()
+
+    return step
+
+
+def _operations(
+    policy: Any, architecture: Architecture, work: flops.Work, task: Task, workload: Workload
+) -> int:
+    picture = next(iter(workload.pixels.values()))
+    weights = flops.count_weights(policy, architecture)
+    return flops.operations(weights, work, task, flops.patches_of(picture))
+
+
+def main() -> None:
+    turns = Turns.of_this_process()
+    try:
+        serve(turns)
+    except Exception as error:
+        turns.answer({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
+        raise
+
+
+if __name__ == "__main__":
+    main()

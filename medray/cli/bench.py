@@ -1,0 +1,116 @@
+"""`medray bench`: the project's own figures, as ratios against the usual ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medray.cli.common import AsJson, print_result, progress, require_actors
+from medray.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, help="Benchmarks, as ratios against the usual ways.")
+
+
+@app.command()
+def learner(
+    objective: Annotated[str, typer.Option(help="Name of the objective.")] = "fire",
+    shape: Annotated[
+        str, typer.Option(help="small, tiny, llava-med-7b, tiny-qwen2.5-vl or qwen2.5-vl-7b.")
+    ] = "small",
+    batch: Annotated[int, typer.Option(help="Number of pairs.")] = 4,
+    prompt: Annotated[int, typer.Option(help="Prompt tokens after the image.")] = 30,
+    common: Annotated[int, typer.Option(help="Tokens that both answers begin with.")] = 20,
+    tail: Annotated[int, typer.Option(help="Tokens after the common ones.")] = 40,
+    edited: Annotated[int, typer.Option(help="Tokens that differ, at the start of the tail.")] = 6,
+    vocab: Annotated[int | None, typer.Option(help="Vocabulary. Default: the shape's.")] = None,
+    image_tokens: Annotated[
+        int | None, typer.Option(help="Tokens per image. Default: the shape's.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Timed repeats after a warm-up.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also vary one size at a time.")] = False,
+    trl: Annotated[
+        bool, typer.Option("--trl/--no-trl", help="Also measure TRL, if it is installed.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Time one forward and backward pass on pairs: medray, the naive way, and TRL."""
+    from medray.bench.learner.settings import make_task
+
+    task = make_task(
+        shape, objective=objective, batch=batch, prompt=prompt, common=common, tail=tail,
+        edited=edited, vocabulary=vocab, image_tokens=image_tokens, repeats=repeats,
+        device=device, dtype=dtype,
+    )  # fmt: skip
+    from medray.bench.learner.console import show_learner
+    from medray.bench.learner.run import run_learner
+
+    result = run_learner(task, with_trl=trl, sweep=sweep, progress=progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_learner)
+
+
+@app.command()
+def edit(
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="F.jsonl", help="Answers to edit. Default: real or built-in ones."),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Width and height of the image in pixels.")] = 512,
+    feather: Annotated[int, typer.Option(help="Width of the soft edge in pixels.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Timed repeats after a warm-up.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Count corrupted images and edited answers per second and core."""
+    from medray.bench.edit import run_edit, show_edit
+
+    result = run_edit(answers=answers, size=size, feather=feather, repeats=repeats)
+    print_result(result, as_json=as_json, show=show_edit)
+
+
+@app.command()
+def loop(
+    generators: Annotated[
+        str, typer.Option(help="Numbers of simulated generators, separated by commas.")
+    ] = "1,4,16,64",
+    steps: Annotated[int, typer.Option(help="Steps of the real loop.")] = 20,
+    batch: Annotated[int, typer.Option(help="Cases per step of the real loop.")] = 16,
+    responses: Annotated[int, typer.Option(help="Answers per case.")] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the driver's cost per answer, and what overlapping the stages gains."""
+    from medray.bench.loop import LoopTask, show_loop
+
+    require_actors()
+    if not all(part.strip().isdigit() for part in generators.split(",")):
+        raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64")
+    counts = tuple(int(part) for part in generators.split(","))
+    task = LoopTask(generators=counts, steps=steps, batch=batch, responses=responses)
+    from actors.bench.loop import run_loop
+
+    result = run_loop(task, progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_loop)
+
+
+@app.command()
+def sync(
+    gigabytes: Annotated[
+        float, typer.Option(help="Size of the weights, at least, in units of 10^9 bytes.")
+    ] = 1.0,
+    generators: Annotated[
+        int, typer.Option(help="Generators updated at the same time, measured beside one.")
+    ] = 2,
+    repeats: Annotated[int, typer.Option(help="Timed updates after a warm-up.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Time a weight update from a learner to vLLM, beside a plain copy in memory."""
+    from medray.bench.sync import SyncTask, show_sync
+
+    require_actors()
+    task = SyncTask(gigabytes, generators, repeats)
+    from actors.bench.sync import run_sync
+
+    result = run_sync(task, progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_sync)

@@ -1,0 +1,70 @@
+"""What several groups of commands share: arguments, the checked plan, progress, results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medray.errors import UserError
+
+if TYPE_CHECKING:
+    from medray.plan import Plan
+
+ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change, e.g. loop.steps=5."),
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The directory of a run.")]
+Address = Annotated[
+    str | None, typer.Option(help="The Ray cluster to join. Default: start a local one.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def load_plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
+    """The checked plan; the YAML is refused before anything heavy is imported."""
+    from medray.config import load_config
+
+    parsed = load_config(config, overrides or [])
+    from medray.plan import make_plan
+
+    return make_plan(parsed, resume=resume)
+
+
+def require_actors() -> None:
+    """Refuse another project's package `actors` in the place of medray's, before it is run."""
+    own = Path(__file__).resolve().parents[2] / "actors"
+    init = own / "__init__.py"
+    if not init.exists() or "medray" not in init.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(
+            "the package `actors`", f"what is in {own} is not medray's",
+            "uninstall the project that put it there, then install medray again",
+        )  # fmt: skip
+    spec = find_spec("actors")
+    places = [spec.origin or "", *(spec.submodule_search_locations or [])] if spec else []
+    found = next(filter(None, places), "nothing")
+    if Path(found).resolve() not in (init, own):
+        raise UserError(
+            "the package `actors`", f"{found} is another project's, and hides medray's",
+            "start the command in another folder, or uninstall that project",
+        )  # fmt: skip
+
+
+def progress(*, quiet: bool) -> Callable[[str], None]:
+    """Prints a line on stderr if a person is watching it."""
+    silent = quiet or not sys.stderr.isatty()
+    return lambda text: None if silent else typer.echo(text, err=True)
+
+
+def print_result(
+    result: dict[str, Any], *, as_json: bool, show: Callable[[dict[str, Any]], None]
+) -> None:
+    """The result of a benchmark, for programs or for people."""
+    typer.echo(json.dumps(result, indent=1)) if as_json else show(result)

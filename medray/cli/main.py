@@ -1,0 +1,53 @@
+"""The commands put together, and their errors turned into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from medray import __version__
+from medray.cli import bench, data, method, phantom, run
+from medray.errors import MedrayError
+
+app = typer.Typer(
+    name="medray", no_args_is_help=True, pretty_exceptions_enable=False,
+    help="Align medical vision-language models by on-policy, token-level preference optimisation.",
+)  # fmt: skip
+app.add_typer(run.app)
+app.add_typer(method.app)
+app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
+app.add_typer(phantom.app, name="phantom")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medray {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> Any:
+    """Entry point: errors become one line on stderr and an exit code."""
+    # Telemetry and hub look-ups have no place beside sensitive data.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        return app(standalone_mode=True)
+    except MedrayError as error:
+        print(f"medray: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,104 @@
+"""Commands of a run, from its configuration to its model and its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medray.cli.common import Address, ConfigPath, Overrides, Run, load_plan, require_actors
+
+app = typer.Typer()
+
+
+@app.command()
+def launch(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option(help="Continue from the newest checkpoint.")] = False,
+    address: Address = None,
+) -> None:
+    """Run the loop: plan, progress, before/after table, report."""
+    require_actors()
+    plan = load_plan(config, overrides, resume=resume)
+    from actors.launch import launch as run
+
+    run(plan, resume=resume, address=address)
+
+
+@app.command()
+def check(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Check everything that can be known before spending a GPU."""
+    plan = load_plan(config, overrides, resume=True)
+    from medray.report.console import RunConsole
+
+    RunConsole(plan.config.loop.steps).plan(plan.lines())
+
+
+@app.command("eval")
+def evaluate(
+    config: ConfigPath,
+    checkpoint: Annotated[Path, typer.Option(metavar="DIR", help="checkpoints/step-NNNNNN")],
+    overrides: Overrides = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Also write the answers, one JSON object per line.")
+    ] = None,
+    address: Address = None,
+) -> None:
+    """Evaluate a checkpoint on the held-out cases; prints JSON."""
+    require_actors()
+    plan = load_plan(config, overrides, resume=True)
+    from actors.launch import evaluate_checkpoint
+
+    result, texts = evaluate_checkpoint(plan, checkpoint, address=address)
+    if answers is not None:
+        lines = [json.dumps({"case_id": case, "answer": text}) for case, text in texts.items()]
+        answers.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    typer.echo(json.dumps(result, indent=1))
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
+    step: Annotated[int | None, typer.Option(help="Checkpoint step. Default: the newest.")] = None,
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="Write the LoRA adapter only.")
+    ] = False,
+) -> None:
+    """Write the trained model as a Hugging Face checkpoint, merged, or its adapter."""
+    require_actors()
+    from actors.weights.export import release
+
+    path = release(Path(run), out, step=step, adapter=adapter)
+    typer.echo(f"{out}: {'adapter' if adapter else 'merged model'} of {path.name}")
+
+
+@app.command()
+def pairs(
+    run: Run,
+    step: Annotated[int | None, typer.Option(help="Show only this step.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page instead of printing.")] = None,
+) -> None:
+    """Show the pairs that were trained on."""
+    from rich.console import Console
+
+    from medray.ledger import read_ledger
+    from medray.report import pairs_text, write_pairs_page
+    from medray.rundir import RunDirectory
+
+    path = RunDirectory.open(run).path
+    if html is not None:
+        typer.echo(write_pairs_page(path, html, step=step))
+        return
+    Console().print(pairs_text(read_ledger(path), step))
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write report.html again."""
+    from medray.report import write_report
+
+    typer.echo(write_report(Path(run)))

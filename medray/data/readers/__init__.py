@@ -1,0 +1,1 @@
+"""One reader per dataset, as its authors distribute it."""

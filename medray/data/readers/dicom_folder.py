@@ -1,0 +1,108 @@
+"""DICOM: one file, or a folder of them, with questions in records.jsonl or none.
+
+Beside a records.jsonl, the rows are those of `medray.data.readers.jsonl`. Without one, every DICOM
+file of the folder and the folders below gives a case that asks for a report and has no
+reference: for looking at and for answering, not for training. A file of several frames gives
+one for each frame, "dicom-000007-3" of "….dcm#3"; a split keeps them together.
+
+Patient and study of a row that does not name them are taken from the header, for splitting.
+Nothing else of the header is read here, and case ids are numbers, as folders of DICOM files
+are often named after patients.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from medray.data.readers.jsonl import FILE_NAME, stream_jsonl
+from medray.data.rows import existing_folder
+from medray.data.splits import Row
+from medray.errors import DataError
+from medray.imaging.dicom import frame_count, looks_like_dicom
+from medray.imaging.load import HEAD_BYTES, file_sha256
+from medray.imaging.reference import frame_reference, parse_reference
+from medray.records import Case
+
+QUESTION = "Describe the findings of this image."
+SOURCE = "dicom"
+
+
+def read_dicom_folder(path: str | None) -> Iterator[Row]:
+    """The rows of records.jsonl, or a case for every frame of every DICOM file, by the order of
+    their paths."""
+    given = existing_folder(path, SOURCE)
+    if given.suffix == ".jsonl" or (given / FILE_NAME).is_file():
+        for row in stream_jsonl(str(given)):
+            yield _with_header(row)
+        return
+    files = [given] if given.is_file() else sorted(f for f in given.rglob("*") if f.is_file())
+    number = 0
+    for file in files:
+        if _is_dicom(file):
+            number += 1
+            yield from _frames(file, f"{SOURCE}-{number:06d}")
+    if not number:
+        raise DataError(str(given), "holds no DICOM file", "give a DICOM file or a folder of them")
+
+
+def _frames(file: Path, case_id: str) -> Iterator[Row]:
+    """A row for each frame; one for a file that has a single one, or cannot be read."""
+    patient, study, frames = _header(file)
+    for frame in range(1, frames + 1):
+        image = str(file) if frames == 1 else frame_reference(file, frame)
+        case = Case(
+            case_id=case_id if frames == 1 else f"{case_id}-{frame}",
+            image=image,
+            image_sha256=file_sha256(image),
+            question=QUESTION,
+            reference="",
+            answer_type="report",
+            patient_id=patient,
+            source=SOURCE,
+        )
+        yield Row(case, study_id=study)
+
+
+def _is_dicom(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return looks_like_dicom(file, head)
+
+
+def _with_header(row: Row) -> Row:
+    if row.case.patient_id and row.study_id:
+        return row
+    patient, study, _ = _header(Path(parse_reference(row.case.image).file))
+    case = replace(row.case, patient_id=row.case.patient_id or patient)
+    return replace(row, case=case, study_id=row.study_id or study)
+
+
+def _header(file: Path) -> tuple[str, str, int]:
+    """(patient, study, frames) of the header; "" and 1 where it does not say.
+
+    A file that states more frames than it has bytes is damaged, and has one.
+    """
+    import pydicom
+    from pydicom.config import disable_value_validation
+
+    logging.getLogger("pydicom").propagate = False  # its remarks quote header values
+    tags = ["PatientID", "StudyInstanceUID", "NumberOfFrames"]
+    try:
+        with warnings.catch_warnings(), disable_value_validation():
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(
+                file, stop_before_pixels=True, force=True, specific_tags=[*tags]
+            )
+            frames = frame_count(header)
+            if frames > file.stat().st_size:
+                frames = 1
+            return str(header.get(tags[0]) or ""), str(header.get(tags[1]) or ""), frames
+    except Exception:  # the case is dropped with its reason when its image is read
+        return "", "", 1

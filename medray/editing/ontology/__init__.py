@@ -1,0 +1,1 @@
+"""What the editor knows of medicine: YAML files, and `lexicon`, which reads them."""

@@ -1,0 +1,273 @@
+"""From free text to statements about findings and the heart, and from those to claims.
+
+A text is read sentence by sentence; a sentence with several findings is cut between them, so
+that each keeps its own attributes and its own negation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from medray.editing.language.negation import negate
+from medray.editing.language.segments import Segment, cut
+from medray.editing.language.text import Mention, Word, mentions, sentences
+from medray.editing.ontology.lexicon import Ontology, ontology
+
+_REACH = 4  # words from a number to what it counts: "two small left lung nodules"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one clause says of one subject.
+
+    `subject`: "lesion" or "heart". `head` names the finding (attribute "kind"), None where the
+    clause only has attributes ("On the left."). A lesion statement with `polarity` False denies
+    its head. The heart's `head` has attribute "heart" and value normal or enlarged, negation
+    already worked in. `details` are the attributes. Characters: the clause [start, end) and its
+    `sentence`; `core` is the sentence's text, "" where the statement was not read from text.
+    """
+
+    subject: str
+    polarity: bool
+    head: Mention | None
+    details: tuple[Mention, ...] = ()
+    start: int = 0
+    end: int = 0
+    sentence: tuple[int, int] = (0, 0)
+    core: str = ""
+
+    def values(self, attribute: str, *, negated: bool = False) -> frozenset[str]:
+        """The values given for an attribute; "left" and "right" together are "both"."""
+        found = {m.value for m in self.details if m.attribute == attribute and m.negated == negated}
+        two_sided = attribute == "side" and ("both" in found or {"left", "right"} <= found)
+        return frozenset({"both"} if two_sided else found)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text as read: its leading yes or no, its statements, and what it says of the study.
+
+    `tail` is what follows a yes or no in the same sentence, [0, 0) for nothing; `body` runs
+    from the first word to the last. `uncertain` are the statements under a hedge ("possible",
+    "cannot be excluded"): held apart, since they neither assert nor deny. `hedged`: the text has
+    a hedge at all.
+    """
+
+    text: str
+    word: bool | None
+    word_span: tuple[int, int]
+    tail: tuple[int, int]
+    body: tuple[int, int]
+    statements: tuple[Statement, ...]
+    study: tuple[Mention, ...]
+    n_words: int
+    uncertain: tuple[Statement, ...] = ()
+    hedged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One asserted or denied attribute, and the characters that say so.
+
+    >>> [(c.attribute, c.value, c.polarity) for c in claims("No left nodule.")]
+    [('presence', 'nodule', False)]
+    """
+
+    subject: str
+    attribute: str
+    value: str
+    polarity: bool
+    start: int
+    end: int
+
+
+def claims(text: str, question: str = "") -> tuple[Claim, ...]:
+    """All claims of a text; the question tells what a short answer is about."""
+    reading = read(text, subject=subject_of(question))
+    found = [
+        Claim("study", m.attribute, m.value, not m.negated, m.start, m.end) for m in reading.study
+    ]
+    for s in reading.statements:
+        name = s.head.value if s.head and s.subject == "lesion" else s.subject
+        if s.head:
+            attribute = "presence" if s.subject == "lesion" else "heart"
+            found.append(Claim(name, attribute, s.head.value, s.polarity, s.head.start, s.head.end))
+        for m in s.details if s.polarity else ():
+            found.append(Claim(name, m.attribute, m.value, not m.negated, m.start, m.end))
+    return tuple(sorted(found, key=lambda claim: (claim.start, claim.end)))
+
+
+def subject_of(question: str) -> str:
+    """What an answer without a subject is about: "heart" or "lesion"."""
+    onto = ontology()
+    heart = finding = False
+    for words in sentences(question):
+        for m in mentions(question, words, onto):
+            heart = heart or m.attribute in ("heart-subject", "heart-finding")
+            finding = finding or m.attribute == "kind"
+    return "heart" if heart and not finding else "lesion"
+
+
+def read(text: str, subject: str = "lesion") -> Reading:
+    """Read a text. Never raises: what is not understood is left out."""
+    onto = ontology()
+    parts = sentences(text)
+    word, word_span, tail = None, (0, 0), (0, 0)
+    body = (parts[0][0].start, parts[-1][-1].end) if parts else (0, 0)
+    if parts and (spoken := _answer_word(first := _past_lead(parts[0], onto), onto)) is not None:
+        word, word_span = spoken, (first[0].start, first[0].end)
+        tail = (first[1].start, first[-1].end) if first[1:] else (0, 0)
+        parts = [p for p in (first[1:], *parts[1:]) if p]
+    statements: list[Statement] = []
+    uncertain: list[Statement] = []
+    study: list[Mention] = []
+    hedged = False
+    alone = _alone(text, parts, subject, onto)
+    for words in parts if alone is None else ():
+        segments = cut(words, negate(words, mentions(text, words, onto), onto), onto)
+        for segment in segments:
+            made = _statement(text, words, segment, subject, onto)
+            cues = [m for m in segment.mentions if m.attribute == "open"]
+            hedged = hedged or bool(cues)
+            under = made and any(_hedges(words, cue, made[0].head, onto) for cue in cues)
+            (uncertain if under else statements).extend(made)
+            study += _study(segment, made, onto)
+    said = (alone,) if alone else tuple(statements)
+    n_words = sum(map(len, parts))
+    return Reading(
+        text, word, word_span, tail, body, said, tuple(study), n_words, tuple(uncertain), hedged
+    )
+
+
+def _hedges(words: Sequence[Word], cue: Mention, head: Mention | None, onto: Ontology) -> bool:
+    """Whether a hedge reaches the finding: not past "but", nor back over a comma."""
+    if head is None:
+        return True
+    backwards = head.last < cue.first
+    between = (
+        words[head.last + 1 : cue.first + 1] if backwards else words[cue.last + 1 : head.first]
+    )
+    return not any(
+        word.text in onto.language["breaks"] or (backwards and word.after_comma) for word in between
+    )
+
+
+def _past_lead(words: tuple[Word, ...], onto: Ontology) -> tuple[Word, ...]:
+    """A sentence without "The answer is", where more follows."""
+    said = [word.text for word in words]
+    for lead in onto.language["answer_leads"]:
+        length = len(lead.split())
+        if said[:length] == lead.split() and words[length:]:
+            return words[length:]
+    return words
+
+
+def _answer_word(words: Sequence[Word], onto: Ontology) -> bool | None:
+    """Whether a text begins by saying yes or no ("No nodule" does not: it denies a nodule)."""
+    first, answers = words[0].text, onto.language["answer_words"]
+    if first in answers["yes"]:
+        return True
+    if first not in answers["no"]:
+        return None
+    rest = words[1:]
+    if not rest or rest[0].after_comma:
+        return False if first != "not" else None
+    fresh = rest[0].text in (*onto.language["fresh_start"], *answers["no"], *answers["yes"])
+    return False if fresh and first != "not" else None
+
+
+def _alone(
+    text: str, parts: Sequence[Sequence[Word]], subject: str, onto: Ontology
+) -> Statement | None:
+    """A phrase like "Normal" or "None" that is read as a statement where it is everything."""
+    if len(parts) != 1:
+        return None
+    words = parts[0]
+    said = tuple(word.text for word in words)
+    for polarity, table in ((False, "nothing_found_alone"), (True, "something_found_alone")):
+        for kind, phrases in onto.language[table].items():
+            if said in {tuple(phrase.split()) for phrase in phrases} and subject != "heart":
+                span = (words[0].start, words[-1].end)
+                surface = text[slice(*span)]
+                head = Mention("kind", kind, "alone", *span, 0, len(words) - 1, surface)
+                return Statement("lesion", polarity, head, (), *span, span, surface)
+    return None
+
+
+def _statement(
+    text: str, words: Sequence[Word], segment: Segment, subject: str, onto: Ontology
+) -> list[Statement]:
+    """The statement a segment makes, if it makes one."""
+    found = segment.mentions
+    sentence = (words[0].start, words[-1].end)
+    place = (words[segment.first].start, words[segment.last].end, sentence, text[slice(*sentence)])
+    details = tuple(
+        m for m in found
+        if m.attribute in onto.attributes and onto.attributes[m.attribute].about == "lesion"
+    )  # fmt: skip
+    head = next((m for m in segment.heads if m.attribute == "kind"), None)
+    specific = (m for m in segment.heads if m.attribute == "kind")
+    head = next((m for m in specific if not onto.findings[m.value].generic), head)
+    details = tuple(m for m in details if _belongs(m, head))
+    if head is not None:
+        if head.negated and _narrow(words, segment, head, onto):
+            return []
+        return [Statement("lesion", not head.negated, head, details, *place)]
+    clear = next((m for m in segment.heads if m.attribute == "clear"), None)
+    if clear is not None:
+        polarity = clear.negated != (clear.form == "not")
+        sides = tuple(m for m in details if m.attribute == "side")
+        return [Statement("lesion", polarity, replace(clear, attribute="kind"), sides, *place)]
+    state = _heart_state(segment, subject)
+    if state is not None:
+        return [Statement("heart", True, state, (), *place)]
+    if details and subject == "lesion" and not segment.heads:
+        return [Statement("lesion", True, None, details, *place)]
+    return []
+
+
+def _belongs(mention: Mention, head: Mention | None) -> bool:
+    """Numbers count what they stand before, and an organ is a site where a finding is named."""
+    if mention.attribute == "number":
+        return head is not None and 0 < head.first - mention.last <= _REACH
+    if mention.attribute == "site":
+        return head is not None and not head.first <= mention.first <= head.last
+    return True
+
+
+def _narrow(words: Sequence[Word], segment: Segment, head: Mention, onto: Ontology) -> bool:
+    """Whether a denial in general words is about something narrower ("no bony abnormality")."""
+    if not onto.findings[head.value].generic:
+        return False
+    cues = [m.last for m in segment.mentions if m.attribute == "negation" and m.last < head.first]
+    known = {i for m in segment.mentions for i in range(m.first, m.last + 1)}
+    before = range(max(cues, default=segment.first - 1) + 1, head.first)
+    modifiers = set(onto.language["general_modifiers"])
+    organs = set(onto.language["general_organs"])
+    return any(i not in known and words[i].text not in modifiers for i in before) or any(
+        m.attribute == "organ" and m.value not in organs for m in segment.mentions
+    )
+
+
+def _study(segment: Segment, made: Sequence[Statement], onto: Ontology) -> list[Mention]:
+    """What a segment says of the study; the heart that it makes a statement on is no organ."""
+    heart = any(statement.subject == "heart" for statement in made)
+    return [
+        m for m in segment.mentions
+        if m.attribute in onto.attributes and onto.attributes[m.attribute].about == "study"
+        and not (heart and m.attribute == "organ" and m.value == "heart")
+    ]  # fmt: skip
+
+
+def _heart_state(segment: Segment, subject: str) -> Mention | None:
+    """The state of the heart with negation worked in, where the clause is about the heart."""
+    about_heart = any(m.attribute.startswith("heart-") for m in segment.heads)
+    if not about_heart and (subject != "heart" or segment.heads):
+        return None
+    for role, value in (("finding", "enlarged"), ("enlarged", "enlarged"), ("normal", "normal")):
+        for m in segment.mentions:
+            if m.attribute == "heart-" + role:
+                other = "normal" if value == "enlarged" else "enlarged"
+                return replace(m, attribute="heart", form=role, value=other if m.negated else value)
+    return None

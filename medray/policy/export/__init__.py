@@ -1,0 +1,1 @@
+"""The trained policy for others: tensors for a generator, folders for people."""

@@ -1,0 +1,104 @@
+"""Which tensors a generator must receive so that it is the learner's policy.
+
+`adapter`: the LoRA tensors under PEFT's names. `full`: every weight that training can change,
+LoRA merged in, under transformers' names; with it the frozen neighbours in the same block,
+because generators fuse projections of one block (q, k, v; gate, up) and reload them whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from medray.policy.model.tuning import ADAPTER
+
+Mode = Literal["full", "adapter"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportItem:
+    """One tensor to send. `sources` must be gathered (ZeRO-3) while `build` runs.
+
+    What `build` gives may be the parameter's own memory: it holds until the next step.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    sources: tuple[nn.Parameter, ...]
+    build: Callable[[], Tensor]
+
+
+def export_items(policy: nn.Module, mode: Mode) -> list[ExportItem]:
+    """The tensors of one weight update, in a fixed order."""
+    return list(_adapter_items(policy) if mode == "adapter" else _full_items(policy))
+
+
+def full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """The shape of the whole parameter, also where ZeRO-3 has taken its data away."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def _adapter_items(policy: nn.Module) -> Iterator[ExportItem]:
+    for name, parameter in policy.named_parameters():
+        if ".lora_" in name and f".{ADAPTER}." in name:
+            key = name.replace(f".{ADAPTER}.", ".")
+            yield ExportItem(key, full_shape(parameter), (parameter,), _as_it_is(parameter))
+
+
+def _full_items(policy: nn.Module) -> Iterator[ExportItem]:
+    modules = dict(policy.named_modules())
+    parameters = list(policy.named_parameters())
+    touched = {_block(name) for name, parameter in parameters if parameter.requires_grad}
+    for name, parameter in parameters:
+        if ".lora_" in name or _block(name) not in touched:
+            continue
+        layer = modules[name.rpartition(".")[0].removesuffix(".base_layer")]
+        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        if name.endswith(".base_layer.weight"):
+            a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+            scale = float(layer.scaling[ADAPTER])
+            merged = _merge(parameter, a, b, scale)
+            yield ExportItem(plain, full_shape(parameter), (parameter, a, b), merged)
+        else:
+            yield ExportItem(plain, full_shape(parameter), (parameter,), _as_it_is(parameter))
+
+
+def _block(name: str) -> str:
+    """`….layers.3.self_attn.q_proj.weight` → `….layers.3.self_attn`."""
+    for part in (".base_layer", f".lora_A.{ADAPTER}", f".lora_B.{ADAPTER}"):
+        name = name.replace(part, "")
+    return name.rsplit(".", 2)[0] if name.count(".") >= 2 else name
+
+
+def _as_it_is(parameter: nn.Parameter) -> Callable[[], Tensor]:
+    """On a CPU without a copy, unless ZeRO-3 only lends the parameter's data."""
+    lent = hasattr(parameter, "ds_shape")
+    return lambda: parameter.detach().to("cpu", copy=lent)
+
+
+def _merge(weight: nn.Parameter, a: Tensor, b: Tensor, scale: float) -> Callable[[], Tensor]:
+    """W + s·B·A, summed in float32 and rounded once."""
+
+    def build() -> Tensor:
+        a32, b32 = a.detach().float(), b.detach().float()
+        return torch.addmm(weight.detach().float(), b32, a32, alpha=scale).to(weight.dtype).cpu()
+
+    return build
+
+
+def adapter_config(rank: int, alpha: float, rank_stabilised: bool) -> dict[str, object]:
+    """What a reader of the adapter's tensors must know (PEFT's adapter_config.json)."""
+    return {
+        "peft_type": "LORA", "task_type": None, "r": rank, "lora_alpha": alpha,
+        "use_rslora": rank_stabilised, "bias": "none", "target_modules": "all-linear",
+    }  # fmt: skip
+
+
+def numel_bytes(items: list[ExportItem], dtype: torch.dtype) -> list[int]:
+    """Bytes of each item in `dtype`."""
+    width = torch.empty((), dtype=dtype).element_size()
+    return [int(torch.Size(item.shape).numel()) * width for item in items]

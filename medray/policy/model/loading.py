@@ -1,0 +1,159 @@
+"""Models from disk: where they are, what they can hold, and which weights train."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from medray.config import ModelConfig
+from medray.errors import ModelError
+from medray.policy.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    forest_obstacle,
+    text_config,
+)
+
+SHIPPED = Path(__file__).parents[2]  # "phantom/base" is a directory of the package
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+NEEDED = {
+    "tokenizer": ("tokenizer.json", "tokenizer.model"),
+    "image processor": ("processor_config.json", "preprocessor_config.json"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a run must know of a model before it starts."""
+
+    path: Path
+    architecture: Architecture
+    context: int  # tokens, image tokens included
+    image_tokens: int  # of one ordinary image; 0 where it depends on the image's size
+    image_token: int  # id of the placeholder
+    vocabulary: int  # rows of the head
+    forest_obstacle: str  # why pairs are not scored as trees; "" where they are
+
+
+def resolve_model_path(path: str) -> Path:
+    """A directory with a config.json: as given, or among those shipped with medray."""
+    for candidate in (Path(path), SHIPPED / path):
+        if (candidate / "config.json").is_file():
+            return candidate.resolve()
+    raise ModelError(
+        f"model.path = {path}",
+        "no directory with a config.json",
+        "give a Hugging Face model directory, or phantom/base for the shipped tiny model",
+    )
+
+
+def model_facts(config: ModelConfig) -> ModelFacts:
+    """Read from config.json alone; ModelError where the architecture is not supported."""
+    path = resolve_model_path(config.path)
+    tree = _read_config(path)
+    if not any(path.glob("*.safetensors")):
+        raise ModelError(str(path), "holds no *.safetensors", "medray does not unpickle models")
+    for what, names in NEEDED.items():
+        if not any((path / name).is_file() for name in names):
+            raise ModelError(str(path), f"holds no {what} ({' or '.join(names)})", "add the files")
+    if not _has_chat_template(path):
+        raise ModelError(str(path), "has no chat template", "add chat_template.jinja")
+    architecture = find_architecture(path, tree)
+    context, vocabulary, image_tokens, image_token = _sizes(path, tree, architecture)
+    if config.max_length is not None:
+        if config.max_length > context:
+            raise ModelError(
+                f"model.max_length = {config.max_length}",
+                f"the model holds {context} tokens",
+                "lower it",
+            )
+        context = config.max_length
+    obstacle = forest_obstacle(tree, context)
+    return ModelFacts(path, architecture, context, image_tokens, image_token, vocabulary, obstacle)
+
+
+def reference_facts(config: ModelConfig) -> ModelFacts | None:
+    """Of the reference where it is named; ModelError where it does not read the same tokens."""
+    if config.reference is None:
+        return None
+    own = model_facts(config)
+    other = model_facts(config.model_copy(update={"path": config.reference}))
+    where = f"model.reference = {config.reference}"
+    remedy = "give a model with the policy's architecture, vocabulary and tokenizer"
+    for what in ("vocabulary", "image_token"):
+        mine, theirs = getattr(own, what), getattr(other, what)
+        if mine != theirs:
+            why = f"its {what.replace('_', ' ')} is {theirs}, the policy's is {mine}"
+            raise ModelError(where, why, remedy)
+    if own.architecture is not other.architecture:
+        raise ModelError(where, f"is a {other.architecture.name}", remedy)
+    return other
+
+
+def find_architecture(path: Path, tree: Mapping[str, Any]) -> Architecture:
+    """By the class named in config.json; ModelError with those there are."""
+    name = (tree.get("architectures") or ["unknown"])[0]
+    if name not in ARCHITECTURES:
+        raise ModelError(
+            f"model.path = {path}",
+            f"architecture {name} is not supported",
+            f"use one in the transformers layout: {', '.join(ARCHITECTURES)}",
+        )
+    return ARCHITECTURES[name]
+
+
+def read_architecture(path: Path) -> Architecture:
+    """That of a model directory."""
+    return find_architecture(path, _read_config(path))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(str(path / "config.json"), f"unreadable ({error})", "mend it") from None
+    if not isinstance(tree, dict) or not isinstance(tree.get("architectures") or [], list):
+        raise ModelError(str(path / "config.json"), "not the configuration of a model", "mend it")
+    return tree
+
+
+def _has_chat_template(path: Path) -> bool:
+    """In a file of its own, or as a key of the tokenizer's or the processor's configuration."""
+    if any((path / f"chat_template.{kind}").is_file() for kind in ("jinja", "json")):
+        return True
+    files = [path / f"{part}_config.json" for part in ("tokenizer", "processor")]
+    return any('"chat_template"' in f.read_text(encoding="utf-8") for f in files if f.is_file())
+
+
+def _sizes(
+    path: Path, tree: dict[str, Any], architecture: Architecture
+) -> tuple[int, int, int, int]:
+    """Tokens the model holds, tokens it knows, those of one image, the image placeholder's id."""
+    try:
+        token: Any = tree.get("image_token_id", tree.get("image_token_index"))
+        text = text_config(tree)
+        context = int(text.get("max_position_embeddings", 2048))
+        return context, int(text["vocab_size"]), architecture.image_tokens(tree), int(token)
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        why = f"its text_config or vision_config is wrong ({error})"
+        raise ModelError(str(path / "config.json"), why, "mend it") from None
+
+
+def load_model(path: Path, dtype: str) -> nn.Module:
+    """The bare pretrained model in `dtype`, every weight accounted for (else ModelError)."""
+    from transformers import AutoModelForImageTextToText
+
+    model, info = AutoModelForImageTextToText.from_pretrained(
+        path, dtype=DTYPES[dtype], local_files_only=True, output_loading_info=True
+    )
+    lost = sorted(info["missing_keys"]) + sorted(info["unexpected_keys"])
+    if lost or info["mismatched_keys"]:
+        raise ModelError(str(path), f"weights do not fit: {lost[:3]}", "check the checkpoint")
+    return model

@@ -1,0 +1,110 @@
+"""A cluster started by hand, a submitted job, the dashboard's view of it, and its metrics."""
+
+import json
+import time
+
+import pytest
+
+from tests.support.processes.clusters import BIN, Cluster
+
+pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+
+NAMES = {"Generator", "Editor", "Learner"}
+SHOWN = {"Generator(replica=0)", "Generator(replica=1)", "Editor(replica=0)", "Learner(rank=0)"}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """`ray start --head`, beside any cluster that is already there."""
+    started = Cluster(cpus=2)
+    yield started
+    started.stop()
+
+
+def submit(cluster, *arguments: str):
+    """Once more where Ray's own agent is not up yet: the dashboard answers before it."""
+    deadline = time.monotonic() + 90
+    while True:
+        done = cluster.ray(*arguments)
+        waiting = "No available agent" in done.stderr and time.monotonic() < deadline
+        if not waiting:
+            return done
+        time.sleep(2)
+
+
+def actors(cluster, state: str) -> list[dict]:
+    listed = cluster.ray(
+        "list", "actors", "--detail", "--format=json", "--limit=1000", f"--filter=state={state}"
+    )
+    assert listed.returncode == 0, listed.stderr
+    found = [] if "No resource" in listed.stdout else json.loads(listed.stdout)
+    return [actor for actor in found if actor["class_name"] != "JobSupervisor"]  # Ray's own
+
+
+def job_status(cluster) -> str:
+    return json.loads(cluster.read(f"{cluster.dashboard}/api/jobs/quickstart"))["status"]
+
+
+def exported(cluster) -> str:
+    """All samples of all metrics endpoints of the cluster, as Prometheus would read them."""
+    discovery = cluster.folder / "session_latest" / "prom_metrics_service_discovery.json"
+    services = json.loads(discovery.read_text())
+    targets = [target for service in services for target in service["targets"]]
+    return "\n".join(cluster.read(f"http://{target}/metrics") for target in targets)
+
+
+@pytest.fixture(scope="module")
+def job(cluster, tmp_path_factory):
+    """The submitted job while and after it runs: (log, actors seen alive, metrics read back)."""
+    output = tmp_path_factory.mktemp("job")
+    submitted = submit(
+        cluster,
+        "job", "submit", "--no-wait", "--submission-id=quickstart", "--working-dir", ".", "--",
+        str(BIN / "medray"), "launch", "configs/quickstart.yaml", f"run.output={output}",
+        "loop.steps=20", "eval.n=64", "eval.every=0", "model.lora={rank: 16, alpha: 32}",
+        "learner.lr=1e-3", "generator.replicas=2",
+    )  # fmt: skip
+    assert submitted.returncode == 0, submitted.stderr
+    alive: list[dict] = []
+    samples = ""
+    deadline = time.monotonic() + 300
+    while job_status(cluster) in ("PENDING", "RUNNING") and time.monotonic() < deadline:
+        page = exported(cluster)
+        samples = page if "ray_medray_logp_gap{" in page else samples
+        if not {actor["repr_name"] for actor in alive} >= SHOWN:
+            alive = actors(cluster, "ALIVE")
+        time.sleep(0.5)
+    logs = cluster.ray("job", "logs", "quickstart")
+    return job_status(cluster), logs.stdout + logs.stderr, alive, samples, output / "quickstart"
+
+
+def test_the_job_succeeds(job):
+    status, log, *_ = job
+    assert status == "SUCCEEDED", log
+    assert "step 20/20" in log
+
+
+def test_actors_show_under_the_names_of_the_design(job):
+    alive = job[2]
+    assert {actor["class_name"] for actor in alive} == NAMES
+    assert {actor["repr_name"] for actor in alive} >= SHOWN
+
+
+def test_no_actor_outlives_the_run(job, cluster):
+    assert not actors(cluster, "ALIVE")
+    assert {actor["class_name"] for actor in actors(cluster, "DEAD")} == NAMES
+
+
+def test_metrics_are_read_back_from_rays_endpoint(job):
+    samples, path = job[3], job[4]
+    values: dict[str, list[float]] = {}
+    for line in samples.splitlines():
+        if line.startswith("ray_medray_") and 'run="quickstart"' in line:
+            values.setdefault(line.split("{")[0], []).append(float(line.rsplit(" ", 1)[1]))
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").open()]
+    for key in ("loss", "reward_margin", "logp_gap"):
+        (exported_value,) = values[f"ray_medray_{key}"]
+        assert any(exported_value == pytest.approx(row[key], rel=1e-6) for row in rows), key
+    for key in ("pairs_per_second", "tokens_per_second"):
+        assert values[f"ray_medray_{key}"][0] > 0
+    assert values["ray_medray_pairs_trained_total"][0] > 0

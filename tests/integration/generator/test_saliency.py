@@ -1,0 +1,168 @@
+"""Where the policy looks: asked of learners, who learn on as if nothing had been; and a run."""
+
+import json
+
+import numpy as np
+import pytest
+import ray
+import torch
+from PIL import Image
+
+from medray.config import ModelConfig
+from medray.phantom.studies.study import study
+from medray.policy.model.chat import ChatCodec
+from medray.policy.model.loading import load_model, model_facts
+from medray.policy.scoring.saliency import View, hottest_box, saliency
+from medray.policy.scoring.scorer import Scorer
+from tests.support.datasets.pairs import phantom_batch
+from tests.support.processes.learners import (
+    call,
+    config,
+    exported,
+    learner_cluster,
+    loss_of,
+    start,
+    step,
+)
+from tests.support.processes.running import launch
+
+pytestmark = [pytest.mark.ray, pytest.mark.deepspeed]
+
+SHARE = 0.1
+DROPOUT = "model.lora={rank: 4, alpha: 8, dropout: 0.3}"
+FULL = ("model.lora=null", "model.trainable=[language, projector, vision]")
+BF16 = "model.dtype=bfloat16"
+
+
+def data_without_regions(folder, studies: int = 6):
+    """Phantom pictures and questions as a jsonl folder that knows nothing of their lesions."""
+    folder.mkdir()
+    rows = []
+    for i in range(studies):
+        shown = study(0, "train", i)
+        Image.fromarray(shown.image).save(folder / f"{i}.png")
+        for j, asked in enumerate(shown.exchanges):
+            rows.append({
+                "id": f"{i}-{j}", "image": f"{i}.png", "question": asked.question,
+                "answer": asked.answer, "split": "heldout" if i == 0 else "train",
+            })  # fmt: skip
+    (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize(
+    "overrides",
+    [(), pytest.param(("loop.max_lag=1", "learner.world_size=2"), marks=pytest.mark.chaos)],
+    ids=str,
+)
+def test_a_run_on_data_without_regions_corrupts_what_the_policy_looked_at(tmp_path, overrides):
+    done = launch(
+        tmp_path, "configs/quickstart.yaml", "data.kind=jsonl",
+        f"data.path={data_without_regions(tmp_path / 'data')}", "data.limit=null",
+        "corruption.region=lesion-or-saliency", "loop.steps=3", "loop.batch=8",
+        "loop.checkpoint_every=0", "eval.every=0", "eval.n=4", *overrides,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    rows, metrics = done.ledger(), done.metrics()
+    trained = [row for row in rows if row["status"] == "trained"]
+    assert [row["step"] for row in metrics] == [1, 2, 3]
+    assert {row["region_source"] for row in trained} == {"saliency"}
+    assert all(row["corrupted_sha256"] for row in trained)
+    assert all(row["pairs_issued"] == row["pairs_trained"] + row["pairs_dropped"]
+               for row in metrics)  # fmt: skip
+    assert len(trained) == sum(row["pairs_trained"] for row in metrics) >= 3
+    assert len(rows) == sum(row["pairs_issued"] for row in metrics) == 24
+    # A learner that was disturbed by the question would be another policy than the generators'.
+    assert all(row["logp_gap"] < 0.05 for row in metrics)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with learner_cluster():
+        yield
+
+
+def phantom_views(items: int = 5) -> tuple[list[tuple[int, ...]], list[View]]:
+    """Answers, and views of images of several sizes; five: two ranks have unequal shares."""
+    batch = phantom_batch(pairs=items)
+    sizes = [(48, 48), (60, 80), (90, 50)]
+    views = [View(pair.prompt_ids, batch.pixels[pair.image_key], sizes[i % 3], i % 2 == 1)
+             for i, pair in enumerate(batch.pairs)]  # fmt: skip
+    return [tuple(pair.chosen.ids.tolist()) for pair in batch.pairs], views
+
+
+def look(hosts: list, answers: list, views: list) -> list:
+    """All boxes in order; the views come in two parts, as from two editors."""
+    told = call(hosts, "look", answers, views[:2], views[2:])
+    boxes: list = [None] * len(views)
+    for rank, own in enumerate(told):
+        boxes[rank :: len(hosts)] = own
+    return boxes
+
+
+def expected(path, answers: list, views: list) -> list:
+    """One view after the other through the model as it was loaded."""
+    facts = model_facts(ModelConfig(path=str(path)))
+    policy = Scorer(
+        load_model(facts.path, "float32"), facts.architecture, facts.image_token
+    ).eval()  # fmt: skip
+    heats = [saliency(policy, view, np.array(ids), np.ones(len(ids), bool))
+             for ids, view in zip(answers, views, strict=True)]  # fmt: skip
+    return [hottest_box(heat, SHARE) for heat in heats]
+
+
+@pytest.mark.parametrize(("world", "stage"), [(1, 2), (2, 3)])
+def test_every_item_has_its_box_however_many_ranks(cluster, world, stage):
+    answers, views = phantom_views()
+    wanted = expected("phantom/base", answers, views)
+    assert None not in wanted
+    assert len(set(wanted)) > 1
+    cfg = config(f"learner.world_size={world}", f"learner.zero_stage={stage}")
+    hosts = start(cfg)
+    assert look(hosts, answers, views) == wanted
+    assert look(hosts, answers[:1], views[:1]) == wanted[:1]
+
+
+def test_pictures_of_several_sizes(cluster, tiny_qwen2_5_vl):
+    codec, rng = ChatCodec(tiny_qwen2_5_vl), np.random.default_rng(0)
+    sizes = [(24, 40), (56, 24), (24, 24)]
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    views = [View(*codec.encode("Where?", image), image.shape[:2]) for image in images]
+    answers = [tuple(range(10, 14 + i)) for i in range(3)]
+    cfg = config(
+        f"model.path={tiny_qwen2_5_vl}", "learner.world_size=2", "learner.zero_stage=3"
+    )  # fmt: skip
+    assert look(start(cfg), answers, views) == expected(tiny_qwen2_5_vl, answers, views)
+
+
+WAYS = [(1, 2, (BF16, *FULL)), (2, 2, (DROPOUT,))]
+MORE = [
+    *((world, stage, (DROPOUT,)) for world, stage in ((1, 0), (1, 2), (1, 3), (2, 0), (2, 3))),
+    *((world, stage, (BF16, *FULL)) for world, stage in ((1, 3), (2, 2), (2, 3))),
+    (2, 3, (BF16, DROPOUT, "learner.gradient_checkpointing=true")),
+    (1, 2, (BF16, DROPOUT, "learner.offload=optimizer")),
+]
+WAYS += [pytest.param(*way, marks=pytest.mark.chaos) for way in MORE]
+
+
+@pytest.mark.parametrize(("world", "stage", "overrides"), WAYS, ids=str)
+def test_learning_goes_on_as_if_nobody_had_asked(cluster, world, stage, overrides):
+    cfg = config(f"learner.world_size={world}", f"learner.zero_stage={stage}", *overrides)
+    straight = learn(start(cfg), asked=False)
+    hosts = start(cfg)
+    losses, weights = learn(hosts, asked=True)
+    assert losses == straight[0]
+    assert [n for n, w in weights.items() if not torch.equal(w, straight[1][n])] == []
+
+
+def learn(hosts: list, *, asked: bool) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Losses of three steps and the weights after them, with questions before and between."""
+    losses, (answers, views) = [], phantom_views()
+    for version in range(3):
+        if asked:
+            held = ray.get([host.gradients.remote() for host in hosts])
+            look(hosts, answers, views)
+            assert ray.get([host.gradients.remote() for host in hosts]) == held
+        losses.append(loss_of(step(hosts, version, phantom_batch(seed=version))))
+    return losses, exported(hosts)

@@ -1,0 +1,27 @@
+"""`medray bench sync` from end to end, on a model so small that its figures mean nothing."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import ROOT
+
+pytestmark = [pytest.mark.ray, pytest.mark.vllm]
+
+
+def test_the_bench_runs_and_its_weights_arrive():
+    options = ["--gigabytes", "0.004", "--generators", "1", "--repeats", "2", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "medray.cli", "bench", "sync", *options],
+        cwd=ROOT, capture_output=True, text=True, timeout=500, check=False,
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["full_bytes"] > 4e6 > told["adapter_bytes"] > 0
+    assert told["seconds"] >= told["generators"]["1"]["load"]["min"] > 0
+    assert told["full_rate_vs_memcpy"] > 0
+    assert told["logp_gap"] < 0.05  # the last update is what the generator computes with

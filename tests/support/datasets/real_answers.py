@@ -1,0 +1,154 @@
+"""The findings editor on real answers of models: what it finds, leaves alone and changes.
+
+``python -m tests.support.datasets.real_answers [DATA]`` prints the figures; DATA is the folder of
+real data.
+"Comparable" is told without the verdict: the reference, read as an answer to the question, and
+the answer both make a claim of a type that the ontology knows: a yes or no, a finding, a side.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medray.editing import FindingsEditor, edit_fraction
+from medray.editing.language.text import Mention
+from medray.editing.reading.claims import Statement, read, subject_of
+from medray.editing.reading.facts import facts
+from medray.records import Edit
+from tests.support.paths import shared_data
+
+Triple = tuple[str, str, str]  # question, reference, answer
+_YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+
+
+@dataclass
+class Figures:
+    """Counts over one set of answers; `shares` are edited shares of answers of ≥ 8 words."""
+
+    answers: int = 0
+    comparable: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    unsound: list[Triple] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+
+    def share(self, *verdicts: str) -> float:
+        """The share of the comparable answers with one of the verdicts."""
+        return sum(self.comparable[v] for v in verdicts) / max(1, self.comparable.total())
+
+    def line(self) -> str:
+        median = statistics.median(self.shares) if self.shares else 0.0
+        return (
+            f"{self.answers} answers, {self.comparable.total()} comparable: "
+            f"wrong {self.share('wrong'):.1%}, right {self.share('right'):.1%}, "
+            f"found but not edited {self.share('found'):.1%}, "
+            f"abstained {self.share('abstain'):.1%}; of all: {dict(self.verdicts)}; "
+            f"{dict(self.reasons)}; unsound {len(self.unsound)}; "
+            f"median edited share {median:.1%} of {len(self.shares)} corrected answers of 8 words"
+        )
+
+
+def labelled(data: Path, *, correct: bool) -> list[Triple]:
+    """Answers of the labelled set with that label."""
+    text = (data / "model_answers/qwen2vl2b_vqa_rad.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [
+        (str(r["question"]), str(r["gold"]), str(r["model_answer"]))
+        for r in rows
+        if r["label_correct"] is correct
+    ]
+
+
+def rejected(data: Path, name: str) -> list[Triple]:
+    """The rejected sides of MMedPO's pairs; most, not all of them are wrong."""
+    rows = json.loads((data / f"mmedpo/{name}_dpo_weighted.json").read_text(encoding="utf-8"))
+    return [
+        (
+            row["conversations"][0]["value"].removeprefix("<image>\n"),
+            row["conversations"][1]["value"].strip(),
+            row["rejected_conversations"][1]["value"].strip(),
+        )
+        for row in rows
+    ]
+
+
+def is_comparable(question: str, reference: str, answer: str) -> bool:
+    known, told = facts(question, reference), read(answer, subject=subject_of(question))
+    return bool(
+        _types(known.word, known.statements, known.study)
+        & _types(told.word, told.statements, told.study)
+    )
+
+
+def _types(
+    word: bool | None, statements: Iterable[Statement], study: Iterable[Mention]
+) -> set[str]:
+    """The kinds of claim that are made: an answer word, a finding, a side, a modality, …"""
+    found = {"word"} if word is not None else set()
+    for statement in statements:
+        found |= {statement.subject} if statement.head else set()
+        found |= {m.attribute for m in statement.details}
+    return found | {m.attribute for m in study}
+
+
+def measure(triples: Iterable[Triple]) -> Figures:
+    editor, figures = FindingsEditor(), Figures()
+    for question, reference, answer in triples:
+        made = editor.edit(question, reference, answer, seed=0)
+        verdict = {"no-variant": "right", "cannot-rewrite": "found"}.get(made.reason, made.verdict)
+        figures.answers += 1
+        figures.verdicts[verdict] += 1
+        if made.verdict == "abstain":
+            figures.reasons[made.reason] += 1
+        if is_comparable(question, reference, answer):
+            figures.comparable[verdict] += 1
+        if made.verdict != "wrong":
+            continue
+        again = editor.edit(question, reference, made.text, seed=0)
+        held = again.verdict == "right" or again.reason == "no-variant"
+        wanted, said = _YES_NO.match(reference), _YES_NO.match(made.text)
+        if wanted and said:
+            held = held and wanted.group(1).lower() == said.group(1).lower()
+        if not held or not _identical_outside(answer, made):
+            figures.unsound.append((question, reference, answer))
+        if len(answer.split()) >= 8:
+            figures.shares.append(edit_fraction(answer, made.answer_spans))
+    return figures
+
+
+def _identical_outside(answer: str, made: Edit) -> bool:
+    parts, position = [], 0
+    for here, there in zip(made.answer_spans, made.text_spans, strict=True):
+        parts += [answer[position : here.start], made.text[there.start : there.end]]
+        position = here.end
+    return "".join([*parts, answer[position:]]) == made.text
+
+
+def rate(triples: list[Triple]) -> float:
+    """Answers edited per second of CPU, caches warm."""
+    editor = FindingsEditor()
+    started = time.process_time()
+    for question, reference, answer in triples:
+        editor.edit(question, reference, answer, seed=0)
+    return len(triples) / (time.process_time() - started)
+
+
+if __name__ == "__main__":
+    data = Path(sys.argv[1]) if len(sys.argv) > 1 else shared_data()
+    sets = {
+        "labelled wrong": labelled(data, correct=False),
+        "labelled right": labelled(data, correct=True),
+        "mmedpo vqa-rad": rejected(data, "vqa-rad"),
+        "mmedpo slake": rejected(data, "slake"),
+    }
+    for name, triples in sets.items():
+        print(f"{name}: {measure(triples).line()}")
+        print(f"  {rate(triples):.0f} answers/s")

@@ -1,0 +1,23 @@
+"""A trained adapter on disk, for tests that continue one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from medray.config import LoraConfig, ModelConfig
+from medray.policy.model.loading import load_model, resolve_model_path
+from medray.policy.model.tuning import prepare_policy
+
+
+def save_adapter(path: Path, dtype: str, lora: LoraConfig, scale: float) -> Path:
+    """One of the shipped model, moved by random numbers: it says something else than the model."""
+    base = load_model(resolve_model_path("phantom/base"), dtype)
+    policy = prepare_policy(base, ModelConfig(lora=lora))
+    rng = torch.Generator().manual_seed(3)
+    for name, p in policy.named_parameters():
+        if ".lora_B." in name:
+            p.data += scale * torch.randn(p.shape, generator=rng)
+    policy.save_pretrained(path)
+    return path

@@ -1,0 +1,194 @@
+"""The edit actor as a plain class: which responses become pairs, and why the others do not."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from actors.editor import actor as editor_module
+from actors.editor.actor import Editor
+from medray.config import ObjectiveConfig
+from medray.imaging.corruption import case_seed, corrupt
+from medray.imaging.load import load_image
+from medray.records import Case, Dropped, Pair, Response
+from tests.support.datasets.phantoms import lesion_report, small_phantoms
+
+VERSION = 3
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return small_phantoms(tmp_path_factory.mktemp("data") / "phantoms")
+
+
+@pytest.fixture(scope="module")
+def editor(config) -> Editor:
+    return Editor(config, 0)
+
+
+@pytest.fixture(scope="module")
+def case(config) -> Case:
+    return lesion_report(
+        config, "There is a small nodule in the left upper zone. The heart is enlarged."
+    )
+
+
+def respond(editor: Editor, case: Case, text: str, **fields) -> Response:
+    ids = (*editor.codec.tokenizer.encode(text, add_special_tokens=False), editor.codec.eos_id)
+    given = Response("item", case.case_id, VERSION, text, ids, (0.0,) * len(ids), finished=True)
+    return replace(given, **fields)
+
+
+def outcome(editor: Editor, case: Case, response: Response):
+    image = load_image(case.image)
+    outcomes, batch = editor.edit(VERSION, [case], [response], image)
+    return outcomes[0], batch, image
+
+
+def test_a_view_is_the_prompt_the_picture_and_the_size(editor, case):
+    image = load_image(case.image)
+    wide = np.zeros((48, 80, 3), np.uint8)
+    count, (one, two) = editor.view([case.question, "Where?"], image, wide)
+    assert count == 2
+    for view, question, shown in ((one, case.question, image), (two, "Where?", wide)):
+        prompt, picture = editor.codec.encode(question, shown)
+        assert np.array_equal(view.prompt_ids, prompt)
+        assert np.array_equal(view.picture, picture)
+        assert view.size == shown.shape[:2]
+        assert not view.padded
+
+
+WRONG = "There is a small nodule in the right upper zone. The heart is enlarged."
+
+
+def test_a_wrong_response_is_rejected_and_its_correction_chosen(editor, case, config):
+    pair, batch, image = outcome(editor, case, respond(editor, case, WRONG))
+    assert isinstance(pair, Pair)
+    assert pair.rejected == WRONG
+    assert pair.chosen == WRONG.replace("right", "left")
+    assert not pair.response_was_correct
+    assert [pair.chosen[s.start : s.end] for s in pair.chosen_spans] == ["left"]
+    assert [pair.rejected[s.start : s.end] for s in pair.rejected_spans] == ["right"]
+    packed = batch.pairs[0]
+    tokens = packed.rejected.ids[packed.rejected.edited]
+    assert editor.codec.tokenizer.decode(tokens).strip() == "right"
+    expected = corrupt(image, case.regions, config.corruption, seed=case_seed(case.case_id, 0))
+    assert pair.corrupted_sha256 == expected.sha256 == packed.corrupted_key
+    assert np.array_equal(batch.pixels[packed.corrupted_key], editor.codec.pixels(expected.image))
+    assert not np.array_equal(batch.pixels[packed.corrupted_key], batch.pixels[packed.image_key])
+
+
+def test_a_right_response_is_chosen_over_its_smallest_wrong_variant(editor, case):
+    pair, *_ = outcome(editor, case, respond(editor, case, case.reference))
+    assert isinstance(pair, Pair)
+    assert pair.response_was_correct
+    assert pair.chosen == case.reference
+    assert pair.rejected != case.reference
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "reason"),
+    [
+        (WRONG, {"policy_version": VERSION - 1}, "stale"),
+        ("", {}, "empty-answer"),
+        ("  \n", {}, "empty-answer"),
+        (WRONG, {"finished": False}, "unfinished-answer"),
+        ("No focal lesion is seen. Nothing else.", {}, "edit-too-large"),
+        ("Xyzzy plugh \U0001fac1 frobnicate.", {}, "abstained:not-comparable"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_dropped_with_its_reason(editor, case, text, fields, reason):
+    dropped, batch, _ = outcome(editor, case, respond(editor, case, text, **fields))
+    assert isinstance(dropped, Dropped)
+    assert dropped.reason == reason
+    assert not batch.pairs
+
+
+def test_tokens_that_do_not_spell_the_text_are_dropped(editor, case):
+    ids = tuple(editor.codec.tokenizer.encode("Something else."))
+    response = respond(editor, case, WRONG, token_ids=ids, token_logps=(0.0,) * len(ids))
+    dropped, *_ = outcome(editor, case, response)
+    assert isinstance(dropped, Dropped)
+    assert dropped.reason == "alignment-failed"
+
+
+@pytest.mark.parametrize("text", [WRONG, "Xyzzy plugh frobnicate."])
+def test_an_objective_that_imitates_gets_the_reference_answer(config, case, text):
+    """sft: y+ is the reference, whether the response could be edited or not."""
+    imitating = config.model_copy(update={"objective": ObjectiveConfig(name="sft")})
+    editor = Editor(imitating, 0)
+    pair, batch, _ = outcome(editor, case, respond(editor, case, text))
+    assert isinstance(pair, Pair)
+    assert (pair.chosen, pair.rejected, pair.editor) == (case.reference, text, "reference")
+    ids = batch.pairs[0].chosen.ids
+    assert editor.codec.tokenizer.decode(ids[:-1]) == case.reference
+    assert ids[-1] == editor.codec.eos_id
+    assert set(batch.pixels) == {case.image_sha256}
+
+
+def test_an_image_shared_by_several_pairs_travels_once(editor, case):
+    responses = [respond(editor, case, WRONG, item_id=f"i{i}") for i in range(3)]
+    image = load_image(case.image)
+    outcomes, batch = editor.edit(VERSION, [case] * 3, responses, image, image, image)
+    assert len(batch.pairs) == len(outcomes) == 3
+    assert len(batch.pixels) == 2  # clean and corrupted
+
+
+def test_what_answers_to_a_case_share_is_made_once(editor, case, monkeypatch):
+    """And the pairs are those that each answer gives alone."""
+    texts = [WRONG, case.reference, WRONG.replace("small", "large"), ""]
+    responses = [respond(editor, case, text, item_id=f"i{i}") for i, text in enumerate(texts)]
+    other = replace(case, case_id="other", question="Is there a nodule?")
+    responses.append(respond(editor, other, WRONG, item_id="other"))
+    cases, image = [*[case] * 4, other], load_image(case.image)
+    alone = [editor.edit(VERSION, [c], [r], image) for c, r in zip(cases, responses, strict=True)]
+    calls = []
+    encode, disturb = editor.codec.encode, editor_module.corrupt
+    monkeypatch.setattr(editor.codec, "encode", lambda *a: calls.append("encode") or encode(*a))
+    monkeypatch.setattr(
+        editor_module, "corrupt", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
+    )
+    outcomes, batch = editor.edit(VERSION, cases, responses, *[image] * 5)
+    assert outcomes == [outcome for (outcome,), _ in alone]
+    assert Counter(calls) == {"encode": 2, "corrupt": 2}  # of both cases
+    parts = [pair for _, one in alone for pair in one.pairs]
+    assert len(batch.pairs) == len(parts) == 4
+    for one, other_way in zip(batch.pairs, parts, strict=True):
+        assert one.pair_id == other_way.pair_id
+        assert np.array_equal(one.prompt_ids, other_way.prompt_ids)
+        assert (one.image_key, one.corrupted_key) == (other_way.image_key, other_way.corrupted_key)
+    pixels = {key: array for _, one in alone for key, array in one.pixels.items()}
+    assert batch.pixels.keys() == pixels.keys()
+    assert all(np.array_equal(array, pixels[key]) for key, array in batch.pixels.items())
+
+
+def test_relevance_is_that_of_the_edit_however_calls_are_split(editor, case):
+    """The window it is normalised over is the step, which an editor does not see."""
+    smaller = case.reference.replace("small", "large")
+    responses = [
+        respond(editor, case, text, item_id=f"i{i}") for i, text in enumerate((WRONG, smaller))
+    ]
+    image = load_image(case.image)
+    together, batch = editor.edit(VERSION, [case] * 2, responses, image, image)
+    apart = [editor.edit(VERSION, [case], [response], image) for response in responses]
+    worst = [max(s.severity for s in pair.rejected_spans) for pair in together]
+    assert worst[0] != worst[1]
+    assert [pair.relevance for pair in together] == worst
+    assert [packed.relevance for packed in batch.pairs] == worst
+    assert [outcomes[0].relevance for outcomes, _ in apart] == worst
+    assert [one.pairs[0].relevance for _, one in apart] == worst
+
+
+def test_unusable_cases_are_named_before_anyone_works_on_them(editor, case, tmp_path):
+    (tmp_path / "zero.png").write_bytes(b"")
+    cases = [
+        case,
+        replace(case, image=str(tmp_path / "none.png")),
+        replace(case, image=str(tmp_path / "zero.png")),
+        replace(case, reference=" "),
+        replace(case, question="Why? " * 2000),
+    ]
+    reasons, *images = editor.load(cases)
+    assert reasons == ["", "image-missing", "image-empty", "empty-reference", "prompt-too-long"]
+    assert [image is None for image in images] == [False, True, True, True, True]

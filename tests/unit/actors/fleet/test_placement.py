@@ -1,0 +1,94 @@
+"""What a run asks of a cluster, on clusters made of numbers."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from actors.fleet.placement import place
+from medray.config import Config, DataConfig
+from medray.errors import ResourceError
+
+
+def config(learners=1, replicas=1, editors=1, tensor_parallel=1):
+    return Config.model_validate(
+        {
+            "data": DataConfig(kind="phantom"),
+            "learner": {"world_size": learners},
+            "generator": {"replicas": replicas, "tensor_parallel": tensor_parallel},
+            "editor": {"replicas": editors},
+        }
+    )
+
+
+def shares(options):
+    return options.get("num_gpus", 0), options["num_cpus"]
+
+
+def test_without_a_gpu_only_learners_take_cpus():
+    found = place(config(learners=2, replicas=3, editors=4), {"CPU": 2.0})
+    assert [shares(o) for o in (found.learner, found.generator, found.editor)] == [
+        (0, 1), (0, 0), (0, 0),
+    ]  # fmt: skip
+    assert (found.gpus, found.cpus) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("learners", "cpus", "threads"),
+    [(2, 8.0, ["4", "8", "8"]), (2, 2.0, ["1", "2", "2"]), (3, 4.0, ["1", "4", "4"])],
+)
+def test_waiting_threads_sleep_on_a_cpu_node(learners, cpus, threads):
+    """Learners work at the same time and share the CPUs; the others take turns."""
+    found = place(config(learners=learners), {"CPU": cpus})
+    told = [o["runtime_env"]["env_vars"] for o in (found.learner, found.generator, found.editor)]
+    assert [v["OMP_WAIT_POLICY"] for v in told] == ["PASSIVE"] * 3
+    assert [v["OMP_NUM_THREADS"] for v in told] == threads
+
+
+def test_with_gpus_each_kind_takes_its_own():
+    asked = config(learners=2, replicas=3, editors=4, tensor_parallel=2)
+    found = place(asked, {"CPU": 64.0, "GPU": 8.0})
+    assert [shares(o) for o in (found.learner, found.generator, found.editor)] == [
+        (1, 1), (2, 1), (0, 1),
+    ]  # fmt: skip
+    assert (found.gpus, found.cpus) == (2 + 3 * 2, 2 + 3 + 4)
+
+
+@pytest.mark.parametrize("has", [{"CPU": 8.0}, {"CPU": 8.0, "GPU": 8.0}])
+def test_nothing_restarts_or_retries_blindly(has):
+    found = place(config(), has)
+    for options in (found.learner, found.generator, found.editor):
+        assert (options["max_restarts"], options["max_task_retries"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "said"),
+    [
+        ({"learners": 3}, {"CPU": 2.0}, "needs 3 CPUs, the cluster has 2"),
+        ({}, {}, "needs 1 CPUs, the cluster has 0"),
+        ({}, {"CPU": 16.0, "GPU": 1.0}, "needs 2 GPUs, the cluster has 1"),
+        ({"tensor_parallel": 4}, {"CPU": 16.0, "GPU": 4.0}, "needs 5 GPUs, the cluster has 4"),
+        ({"editors": 8}, {"CPU": 9.0, "GPU": 2.0}, "needs 10 CPUs, the cluster has 9"),
+        ({"tensor_parallel": 2}, {"CPU": 16.0}, "the cluster has no GPU"),
+        ({"tensor_parallel": 2}, {"CPU": 16.0, "GPU": 0.0}, "the cluster has no GPU"),
+    ],
+)
+def test_too_small_a_cluster_is_refused_in_one_line(asked, has, said):
+    with pytest.raises(ResourceError, match=re.escape(said)) as caught:
+        place(config(**asked), has)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "has"),
+    [
+        ({"learners": 2}, {"CPU": 2.0}),
+        ({}, {"CPU": 3.0, "GPU": 2.0}),
+        ({"tensor_parallel": 4}, {"CPU": 3.0, "GPU": 5.0}),
+    ],
+)
+def test_just_enough_is_enough(asked, has):
+    found = place(config(**asked), has)
+    assert (found.cpus, found.gpus) == (has["CPU"], has.get("GPU", 0))

@@ -1,0 +1,249 @@
+"""The pool on real Ray actors that only sleep: kills, hangs, stragglers, newcomers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import ray
+
+from actors.fleet import pool as pool_module
+from actors.fleet.calls import ActorLost
+from actors.fleet.pool import Pool
+from actors.fleet.restarts import Faults
+from medray.config import FaultsConfig
+from medray.errors import DataError, RunFailed
+from tests.support.processes.sleepers import Worker
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(
+        num_cpus=2, resources={"seat": 1}, include_dashboard=False, log_to_driver=False
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+def run(scenario, size=2, broken=False, take_over=None, seats=0, **limits):
+    """Let `scenario(pool)` play on a fresh pool; its result and what was said."""
+    said: list[str] = []
+    worker = ray.remote(Worker)
+
+    async def main():
+        faults = Faults(FaultsConfig(**limits), said.append)
+        pool = Pool(
+            "generator", "Generator", size,
+            lambda i: worker.options(
+                num_cpus=0, max_restarts=0, resources={"seat": 1} if seats else {}
+            ).remote(i, broken),
+            faults, take_over,
+        )  # fmt: skip
+        pool.start()
+        try:
+            async with asyncio.timeout(90):
+                await pool.wait_ready()
+                return await scenario(pool)
+        finally:
+            await pool.close()
+
+    return asyncio.run(main()), said
+
+
+async def many(pool, count, seconds):
+    return await asyncio.gather(
+        *[pool.run(lambda a, _, i=i: a.work.remote(i, seconds)) for i in range(count)]
+    )
+
+
+def test_work_goes_to_whoever_is_free():
+    """One replica is ten times slower, so it gets a fraction of the work."""
+
+    async def scenario(pool):
+        calls = [
+            pool.run(lambda a, _, i=i: a.slow_where.remote(i, 0, 0.5)) for i in range(40)
+        ]  # fmt: skip
+        return [answer.value for answer in await asyncio.gather(*calls)]
+
+    values, said = run(scenario)
+    assert [item for item, *_ in values] == list(range(40))
+    assert 1 <= sum(index == 0 for _, index, _ in values) <= 10
+    assert said == []
+
+
+def test_a_killed_replica_comes_back_and_no_job_is_lost_or_answered_twice(tmp_path):
+    async def scenario(pool):
+        path = str(tmp_path / "calls")
+        jobs = asyncio.create_task(many(pool, 10, 0.05))
+        died = await pool.run(lambda a, _: a.die.remote(path, 2))
+        answers = await jobs
+        await pool.wait_ready()
+        return died.value, [a.value[0] for a in answers], pool.ready
+
+    (calls, items, ready), said = run(scenario)
+    assert calls == 3
+    assert items == list(range(10))
+    assert ready == 2
+    assert len(said) == 2
+    assert all("died: its process ended unexpectedly" in line for line in said)
+    assert [line.split("; ")[-1] for line in said] == ["restart 1 of 8", "restart 2 of 8"]
+
+
+def test_without_budget_the_others_go_on(tmp_path):
+    async def scenario(pool):
+        died = await pool.run(lambda a, _: a.die.remote(str(tmp_path / "calls"), 1))
+        answers = await many(pool, 6, 0.0)
+        return died.value, {a.value[1] for a in answers}, pool.ready
+
+    (calls, used, ready), said = run(scenario, generator=0)
+    assert (calls, len(used), ready) == (2, 1, 1)
+    assert "not restarted, faults.generator = 0" in said[0]
+
+
+def test_when_nobody_is_left_everyone_is_told(tmp_path):
+    async def scenario(pool):
+        jobs = [pool.run(lambda a, _: a.die.remote(str(tmp_path / "calls"), 99)) for _ in range(3)]
+        return await asyncio.gather(*jobs, return_exceptions=True), pool
+
+    (told, _), _ = run(scenario, generator=1)
+    assert all(isinstance(error, RunFailed) for error in told)
+    assert "no Generator is left" in str(told[0])
+
+
+def test_a_stuck_replica_is_replaced():
+    async def scenario(pool):
+        first = [True]
+
+        def submit(actor, _):
+            seconds, first[0] = (60.0 if first[0] else 0.0), False
+            return actor.work.remote("x", seconds)
+
+        return (await pool.run(submit)).value[0]
+
+    item, said = run(scenario, deadline=1.0)
+    assert item == "x"
+    assert len(said) == 1
+    assert "stuck: no answer within 1 s" in said[0]
+
+
+def test_a_job_that_breaks_two_replicas_is_given_up():
+    async def scenario(pool):
+        with pytest.raises(ActorLost, match="CUDA error"):
+            await pool.run(lambda a, _: a.crash.remote())
+        return (await pool.run(lambda a, _: a.work.remote(1))).value[0]
+
+    item, said = run(scenario)
+    assert item == 1
+    assert len(said) == 2
+
+
+def test_what_the_method_says_of_its_input_is_passed_on():
+    async def scenario(pool):
+        with pytest.raises(DataError, match="item 7"):
+            await pool.run(lambda a, _: a.refuse.remote())
+        return pool.ready
+
+    assert run(scenario) == (2, [])
+
+
+def test_an_actor_that_cannot_start_ends_the_run_at_once():
+    async def scenario(pool):
+        raise AssertionError("it never became ready")
+
+    with pytest.raises(RunFailed, match="ValueError: no such model"):
+        run(scenario, broken=True)
+
+
+def test_a_straggler_is_done_by_another_and_counted_once(monkeypatch):
+    monkeypatch.setattr(pool_module, "STRAGGLER_LEAST", 0.5)
+
+    async def scenario(pool):
+        await many(pool, 6, 0.0)
+        calls = [pool.run(lambda a, _, i=i: a.slow_where.remote(i, 0, 20.0)) for i in range(4)]
+        begin = time.monotonic()
+        answers = await asyncio.gather(*calls)
+        return [a.value for a in answers], time.monotonic() - begin, pool.repeated
+
+    (values, seconds, repeated), said = run(scenario)
+    assert [item for item, *_ in values] == [0, 1, 2, 3]
+    assert {index for _, index, _ in values} == {1}
+    assert seconds < 15
+    assert repeated == 1
+    assert said == []
+
+
+def test_no_job_runs_on_an_older_state(tmp_path):
+    """Offers come while jobs run, and a replica is killed: it takes over before it works."""
+    taken = []
+
+    async def take_over(actor, state):
+        await actor.take.remote(state)
+        taken.append(state)
+
+    async def scenario(pool):
+        held = []
+        for version in range(1, 6):
+            running = asyncio.create_task(many(pool, 4, 0.05))
+            await asyncio.sleep(0.02)
+            pool.offer(version)
+            if version == 3:
+                path = str(tmp_path / "calls")
+                await pool.run(lambda a, _, path=path: a.die.remote(path, 1))
+            await pool.taken_over(version)
+            answers = await many(pool, 4, 0.0)
+            held.append({a.value[2] for a in answers})
+            await running
+        return held
+
+    held, said = run(scenario, take_over=take_over)
+    assert held == [{1}, {2}, {3}, {4}, {5}]
+    assert len(said) == 1
+    assert taken.count(3) >= 2
+
+
+def test_a_job_is_told_what_its_replica_holds():
+    async def take_over(actor, state):
+        await actor.take.remote(state)
+
+    async def scenario(pool):
+        before = await pool.run(lambda a, held: a.work.remote(held))
+        pool.offer("v1")
+        after = await pool.run(lambda a, held: a.work.remote(held))
+        return before.value[0], after.value[0]
+
+    assert run(scenario, take_over=take_over)[0] == (None, "v1")
+
+
+def test_a_cancelled_job_is_not_begun():
+    async def scenario(pool):
+        busy = asyncio.create_task(many(pool, 2, 1.0))
+        await asyncio.sleep(0.2)
+        late = asyncio.create_task(many(pool, 20, 1.0))
+        await asyncio.sleep(0.1)
+        late.cancel()
+        await asyncio.gather(late, return_exceptions=True)
+        begin = time.monotonic()
+        await busy
+        await many(pool, 2, 0.0)
+        return time.monotonic() - begin
+
+    seconds, _ = run(scenario)
+    assert seconds < 5
+
+
+def test_a_replica_without_room_joins_when_another_leaves(monkeypatch, tmp_path):
+    """Two replicas, one seat: the run begins with one, and goes on with the other."""
+    monkeypatch.setattr(pool_module, "JOIN_LATER", 1.0)
+
+    async def scenario(pool):
+        first = (await pool.run(lambda a, _: a.work.remote(0))).value[1]
+        assert pool.ready == 1
+        await pool.run(lambda a, _: a.die.remote(str(tmp_path / "calls"), 1))
+        second = (await pool.run(lambda a, _: a.work.remote(0))).value[1]
+        return {first, second}, pool.ready
+
+    (used, ready), _ = run(scenario, seats=1, generator=0)
+    assert (used, ready) == ({0, 1}, 1)

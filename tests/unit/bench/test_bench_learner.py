@@ -1,0 +1,72 @@
+"""`medray bench learner`: the same numbers on every side, and the keys it promises."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from medray.bench.learner.models import build_policy
+from medray.bench.learner.run import gradient_difference
+from medray.bench.learner.settings import make_task
+from medray.bench.learner.worker import naive_step, our_step
+from medray.bench.learner.worker_protocol import write_gradients
+from medray.bench.learner.workload import make_workload
+from medray.objectives import find_objective
+from medray.policy.architectures import ARCHITECTURES
+from medray.policy.model.tuning import base_model
+from medray.policy.scoring.scorer import Scorer
+from tests.support.processes.running import medray
+
+KEYS = {
+    "bench", "command", "device", "threads", "versions", "shape", "objective", "dtype", "sizes",
+    "repeats", "parameters", "trainable_parameters", "sides", "speedup_vs_naive",
+    "memory_vs_naive", "loss_difference", "gradient_difference", "gradient_norm_difference",
+    "notes", "definitions",
+}  # fmt: skip
+SIDE = {
+    "seconds", "pairs_per_second", "peak_bytes", "baseline_bytes", "loss", "gradient_norm",
+    "tokens", "operations",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["fire", "dpo", "mdpo", "tdpo2", "simpo"])
+@pytest.mark.parametrize("shape", ["tiny", "tiny-qwen2.5-vl"])
+def test_both_ways_give_the_same_loss_and_gradients(shape, name, tmp_path):
+    task = make_task(shape, objective=name, batch=2)
+    policy = build_policy(task, torch.device("cpu"))
+    architecture = ARCHITECTURES[type(base_model(policy)).__name__]
+    work, objective = make_workload(task, architecture), find_objective(name)
+    scorer = Scorer(policy, architecture, base_model(policy).config.image_token_id)
+    steps = {
+        "ours": our_step(scorer, work, objective), "naive": naive_step(policy, work, objective),
+    }  # fmt: skip
+    losses, paths = {}, {}
+    for side, step in steps.items():
+        policy.zero_grad(set_to_none=True)
+        losses[side] = float(step())
+        paths[side] = tmp_path / f"{side}.safetensors"
+        assert write_gradients(policy, paths[side]) > 1e-3
+    assert losses["ours"] == pytest.approx(losses["naive"], abs=1e-5)
+    gap, where = gradient_difference(paths["ours"], paths["naive"])
+    assert gap < 1e-5, where
+
+
+def test_the_command_prints_what_it_promises():
+    done = medray("bench", "learner", "--shape", "tiny", "--repeats", "1", "--json", "--no-trl")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result.keys() >= KEYS
+    assert result["sizes"]["vocab"] == 512
+    assert result["versions"].keys() >= {"torch", "transformers", "peft", "medray"}
+    assert result["command"] == "medray bench learner --shape tiny --repeats 1 --no-trl"
+    assert result["loss_difference"] < 1e-5
+    assert result["gradient_difference"] < 1e-5
+    assert set(result["sides"]) == {"ours", "naive"}
+    for side in result["sides"].values():
+        assert side.keys() >= SIDE
+        assert 0 < side["seconds"]["min"] <= side["seconds"]["median"] <= side["seconds"]["max"]
+        assert side["peak_bytes"] >= side["baseline_bytes"] > 0
+        assert side["gradient_norm"] > 0
+    assert not any("trl" in key for key in result)

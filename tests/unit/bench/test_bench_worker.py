@@ -1,0 +1,299 @@
+"""Sizes and pairs of the benchmark, what it counts, and how it compares."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from medray.bench.learner import flops
+from medray.bench.learner import run as learner
+from medray.bench.learner.console import show_learner
+from medray.bench.learner.models import IMAGE, build_model, build_policy
+from medray.bench.learner.run import Comparison, gradient_difference
+from medray.bench.learner.settings import Task, make_task, sweep_points
+from medray.bench.learner.variants import Measured, Side
+from medray.bench.learner.workload import Workload, make_workload
+from medray.errors import ConfigError, RunFailed
+from medray.objectives import find_objective
+from medray.policy.architectures import ARCHITECTURES
+from medray.policy.model.tuning import base_model
+from medray.policy.scoring.scorer import Scorer
+from tests.support.paths import ROOT
+
+FAMILIES = ("tiny", "tiny-qwen2.5-vl")
+CPU = torch.device("cpu")
+
+
+def world(shape: str, **sizes: int) -> tuple[Task, object, object, Workload]:
+    task = make_task(shape, **sizes)
+    policy = build_policy(task, CPU)
+    architecture = ARCHITECTURES[type(base_model(policy)).__name__]
+    return task, policy, architecture, make_workload(task, architecture)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch": 0}, "--batch 0: less than 1"),
+        ({"common": -1}, "--common -1: less than 0"),
+        ({"edited": 41}, "--edited 41: the tail has 40 tokens"),
+        ({"edited": 0}, "--edited 0: less than 1"),
+        ({"tail": 0, "edited": 0}, "--tail 0"),
+        ({"prompt": 0}, "--prompt 0"),
+        ({"repeats": 0}, "--repeats 0"),
+        ({"vocabulary": 0}, "--vocab 0: less than 64"),
+        ({"image_tokens": 250}, "--image-tokens 250: .* not a square number — try 256"),
+        ({"image_tokens": 0}, "--image-tokens 0"),
+        ({"tail": 40_000}, "tokens in a sequence: the models hold 32768"),
+        ({"shape": "huge"}, "--shape huge: unknown — one of small, "),
+        ({"device": "tpu"}, "--device tpu"),
+        ({"dtype": "float16"}, "--dtype float16"),
+    ],
+)
+def test_sizes_that_make_no_pairs_are_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
+        make_task(**given)
+
+
+def test_the_command_refuses_before_torch_is_imported():
+    code = (
+        "import sys; from medray import cli\n"
+        "sys.argv = 'medray bench learner --common 5 --edited 41'.split()\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as end:\n    print(end.code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["2", "False"]
+    line = "medray: --edited 41: the tail has 40 tokens — lower it, or raise --tail\n"
+    assert done.stderr == line
+
+
+def test_the_command_repeats_the_task():
+    task = make_task("tiny", vocabulary=128, batch=2, objective="dpo")
+    assert task.command("--no-trl") == (
+        "medray bench learner --shape tiny --vocab 128 --objective dpo --batch 2 --no-trl"
+    )
+
+
+def test_a_sweep_moves_one_size_at_a_time():
+    task = make_task()
+    points = list(sweep_points(task))
+    values: dict[str, list[int]] = {}
+    for name, point in points:
+        point.check()
+        changed = {k for k, v in point.sizes.items() if v != task.sizes[k]}
+        assert changed <= {name}
+        values.setdefault(name, []).append(point.sizes[name])
+    assert values == {
+        "tail": [20, 40, 80, 160], "common": [0, 20, 40, 80],
+        "vocab": [8_000, 16_000, 32_000, 64_000], "image_tokens": [64, 256, 576, 1024],
+        "batch": [1, 2, 4, 8],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", FAMILIES)
+def test_pairs_have_the_sizes_asked_for(shape):
+    task, policy, _, work = world(
+        shape, batch=2, image_tokens=9, prompt=5, common=3, tail=7, edited=2
+    )
+    assert len(work.pairs) == 2
+    assert len({pair.image_key for pair in work.pairs}) == 2
+    for pair in work.pairs:
+        assert (pair.prompt_ids == IMAGE).sum() == 9
+        assert len(pair.prompt_ids) == 9 + 5 + (2 if "qwen" in shape else 0)
+        a, b = pair.chosen, pair.rejected
+        assert np.nonzero(a.ids != b.ids)[0].tolist() == [3, 4]
+        assert len(a.ids) == len(b.ids) == 10
+        assert np.nonzero(a.edited)[0].tolist() == np.nonzero(b.edited)[0].tolist() == [3, 4]
+        clean, corrupted = work.pixels[pair.image_key], work.pixels[pair.corrupted_key]
+        assert clean.shape == corrupted.shape
+        assert not np.array_equal(clean, corrupted)
+    again = make_workload(task, ARCHITECTURES[type(base_model(policy)).__name__])
+    assert np.array_equal(again.pairs[1].chosen.ids, work.pairs[1].chosen.ids)
+
+
+@pytest.mark.parametrize("shape", FAMILIES)
+def test_trl_is_given_the_same_tokens_and_pixels(shape):
+    from medray.bench.learner.trl import dataset_rows, make_processor
+
+    task, _, architecture, work = world(shape, batch=2, common=3, tail=7)
+    processor = make_processor(task)
+    for pair, row in zip(work.pairs, dataset_rows(task, work), strict=True):
+        out = processor(images=row["images"], text=[row["prompt"]], return_tensors="np")
+        assert out["input_ids"][0].tolist() == pair.prompt_ids.tolist()
+        assert np.array_equal(architecture.picture(out), work.pixels[pair.image_key])
+        for name in ("chosen", "rejected"):
+            tokens = processor.tokenizer(row[name])["input_ids"]
+            assert tokens == pair.side(name).ids.tolist()
+
+
+@pytest.mark.parametrize("shape", FAMILIES)
+def test_the_same_weights_are_built_every_time_and_only_adapters_train(shape):
+    task = make_task(shape)
+    first, second = (dict(build_policy(task, CPU).named_parameters()) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    trained = {name for name, p in first.items() if p.requires_grad}
+    assert trained == {name for name in first if ".lora_" in name}
+    assert all(first[name].abs().max() > 0 for name in trained)
+
+
+def test_operations_are_those_of_the_weights():
+    """tiny: 2 layers of q, o 64×64, k, v 64×32, MLP 3×64×128; head 512×64; adapters of rank 4."""
+    task, policy, architecture, work = world("tiny", batch=2)
+    weights = flops.count_weights(policy, architecture)
+    layer = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128
+    adapter = 2 * 4 * (64 + 64) + 2 * 4 * (64 + 32) + 3 * 4 * (64 + 128)
+    assert weights.last == 2 * 64 * 64 + 3 * 64 * 128  # all but keys and values
+    assert weights.language == 2 * layer - weights.last
+    assert weights.adapters == 2 * adapter
+    assert weights.head == 512 * 64
+    assert weights.projector == 32 * 64 + 64 * 64
+    # CLIP of width 32: patches 3×14×14, class and position tables left aside, two layers.
+    assert weights.vision == 32 * 3 * 14 * 14 + 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    needs = find_objective("fire").needs
+    scorer = Scorer(policy, architecture, IMAGE)
+    trees = flops.work_of_trees(work.pairs, work.pixels, needs, scorer.layout)
+    # Two pairs on two images each: 4 + 30 + 20 shared, and 5 of either tail lead to the sixth.
+    assert trees == flops.Work(4 * (54 + 10), 4 * 11, 4, True)
+    assert flops.work_of_sequences(work.pairs, needs) == flops.Work(8 * 94, 8 * 94, 16, True)
+    small = flops.Weights(language=10, last=4, adapters=3, head=7, vision=5, projector=2)
+    doing = flops.Work(tokens=100, head_positions=20, pictures=4, reference=True)
+    expected = 6 * 10 * 100 + 6 * 4 * 20 + 6 * 3 * 100 + 6 * 7 * 20 + 2 * 4 * (5 * 16 + 2 * 4)
+    assert flops.operations(small, doing, task, patches=16) == expected
+
+
+def test_the_peak_is_known_for_bf16_on_named_chips_only():
+    assert flops.peak_of("NVIDIA H100 80GB HBM3", "bfloat16") == 989e12
+    assert flops.peak_of("NVIDIA H200", "bfloat16") == 989e12
+    assert flops.peak_of("NVIDIA H200", "float32") is None
+    assert flops.peak_of("AMD EPYC", "bfloat16") is None
+
+
+def test_the_worst_tensor_decides_how_far_gradients_are_apart(tmp_path):
+    ours, other, fewer = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
+    save_file({"x": torch.tensor([1.0, 2.0]), "y": torch.tensor([0.5])}, ours)
+    save_file({"x": torch.tensor([1.0, 4.0]), "y": torch.tensor([-0.5])}, other)
+    save_file({"x": torch.tensor([1.0, 2.0])}, fewer)
+    assert gradient_difference(ours, other) == (2.0, "y")
+    assert gradient_difference(ours, ours) == (0.0, "")
+    assert gradient_difference(ours, fewer) == (float("inf"), "y")
+
+
+def measured(seconds: list[float], peak: int, loss: float, norm: float) -> Measured:
+    facts = {"baseline_bytes": 10, "tokens": 5, "operations": 50, "device": "x", "on_cpu": True}
+    told = {"peak_bytes": peak, "loss": loss, "gradient_norm": norm}
+    return Measured(Path("g"), facts, [{"seconds": s} | told for s in seconds])
+
+
+def test_ratios_are_of_medians_and_of_peaks():
+    beside = Comparison(
+        measured([1.0, 3.0, 2.0], 30, 0.5, 1.0), measured([8.0, 9.0, 7.0], 60, 0.75, 2.0), 0.1, "x"
+    )
+    figures = beside.figures("naive")
+    assert figures == {
+        "speedup_vs_naive": 4.0, "memory_vs_naive": 0.5, "loss_difference": 0.25,
+        "gradient_difference": 0.1, "gradient_difference_at": "x", "gradient_norm_difference": 0.5,
+    }  # fmt: skip
+    assert beside.figures("trl").keys() == {
+        "speedup_vs_trl", "memory_vs_trl", "loss_difference_vs_trl", "gradient_difference_vs_trl",
+        "gradient_difference_at_vs_trl", "gradient_norm_difference_vs_trl",
+    }  # fmt: skip
+    assert beside.ours.summary(4)["pairs_per_second"] == 2.0
+
+
+def test_people_are_shown_the_ratios_and_the_command(capsys):
+    beside = Comparison(measured([1.0], 30, 0.5, 1.0), measured([8.0], 60, 0.5, 1.0), 1e-6, "x")
+    row = {"size": "tail", "value": 20} | beside.figures("naive")
+    seconds = {f"seconds_{s}": {"median": 1.0} for s in ("ours", "naive")}
+    show_learner(
+        {
+            "command": "medray bench learner", "device": "x", "threads": 2, "shape": "small",
+            "objective": "fire", "dtype": "float32", "sizes": {"batch": 4}, "notes": ["a note"],
+            "versions": {"torch": "2"}, **beside.figures("naive"),
+            "sides": {"ours": beside.ours.summary(4), "naive": beside.other.summary(4)},
+            "sweep": [row | seconds, {"size": "tail", "value": 40, "error": "no memory"}],
+        }
+    )  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "8.00 × as fast with 0.50 × the memory" in shown
+    assert "medray bench learner  # x, 2 threads; torch 2" in shown
+    assert "a note" in shown
+    assert "failed" in shown
+
+
+@pytest.mark.parametrize(
+    ("shape", "low", "high"),
+    [
+        ("small", 61e6, 63e6), ("llava-med-7b", 7.5e9, 7.7e9), ("qwen2.5-vl-7b", 8.2e9, 8.4e9),
+    ],
+)  # fmt: skip
+def test_shapes_have_the_sizes_of_their_models(shape, low, high):
+    """Counted without memory for the weights."""
+    model = build_model(make_task(shape), torch.device("meta"))
+    assert low < sum(p.numel() for p in model.parameters()) < high
+
+
+def told(device: str, dtype: str = "bfloat16") -> Comparison:
+    sides = [measured([s], 30, 0.5, 1.0) for s in (1.0, 2.0)]
+    for side in sides:
+        side.facts |= {
+            "device": device, "on_cpu": False, "threads": 1, "parameters": 1,
+            "trainable_parameters": 1, "operations": 989e12 / 4,
+        }  # fmt: skip
+    return Comparison(*sides, 0.0, "")
+
+
+def test_without_trl_its_keys_are_absent_and_a_line_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(learner, "compare", lambda task, other, progress: told("NVIDIA H200"))
+    monkeypatch.setattr(learner.importlib.util, "find_spec", lambda name: None)
+    result = learner.run_learner(make_task("tiny", dtype="bfloat16"), progress=lambda _: None)
+    assert result["notes"] == [learner.NO_TRL]
+    assert "make install-bench" in learner.NO_TRL
+    assert "trl" not in result["versions"]
+    assert not any(key.endswith("_trl") for key in result)
+    assert result["model_flop_utilisation"] == 0.25
+    assert result["sides"]["naive"]["model_flop_utilisation"] == 0.125
+
+
+def test_a_point_of_a_sweep_that_does_not_fit_says_so(monkeypatch):
+    def compare(task, other, progress):
+        if task.batch == 8:
+            raise RunFailed("the naive side of the benchmark", "out of memory")
+        return told("AMD EPYC")
+
+    monkeypatch.setattr(learner, "compare", compare)
+    result = learner.run_learner(
+        make_task("tiny"), with_trl=False, sweep=True, progress=lambda _: None
+    )
+    rows = {(row["size"], row["value"]): row for row in result["sweep"]}
+    assert "out of memory" in rows["batch", 8]["error"]
+    assert rows["batch", 4]["speedup_vs_naive"] == rows["tail", 160]["speedup_vs_naive"] == 2.0
+    assert result["command"].endswith("--sweep --no-trl")
+    assert "model_flop_utilisation" not in result
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "message"),
+    [
+        ('{"error": "ValueError: what went wrong"}\n', 1, "ValueError: what went wrong"),
+        ('{"error": "OutOfMemoryError: CUDA out of memory"}\n', 1, "ask for smaller sizes"),
+        ("", -9, "killed, probably for its memory — ask for smaller sizes"),
+        ("", 1, "exit code 1; last line of its log"),
+    ],
+)
+def test_a_side_that_ends_says_why(answers, code, message, tmp_path):
+    (tmp_path / "naive.log").write_text("first\nlast line of its log\n")
+    process = SimpleNamespace(
+        stdin=io.StringIO(), stdout=io.StringIO(answers), wait=lambda: code
+    )  # fmt: skip
+    side = Side("naive", make_task("tiny"), process, tmp_path)
+    with pytest.raises(RunFailed, match=message):
+        side.turn()

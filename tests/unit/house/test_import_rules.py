@@ -1,0 +1,195 @@
+"""Imports run one way, between rooms and within them, and few files know ray, vllm, deepspeed.
+
+A room is a folder of `medray/` or `actors/`, or a file that stands beside them.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("medray", "actors")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+ENGINES = {"ray", "vllm", "deepspeed"}
+
+# From the ground up: a room imports what stands on the floors below it, and nothing beside it.
+FLOORS = (
+    *("medray.errors medray.records", "medray.config", "medray.rundir"),
+    "medray.ledger medray.objectives medray.editing medray.imaging",
+    *("medray.data", "medray.policy medray.targeting"),
+    *("medray.evaluation medray.phantom", "medray.report medray.bench medray.plan", "medray.cli"),
+    "actors.weights",
+    *("actors.generator actors.editor actors.learner", "actors.vllm_plugin"),
+    *("actors.fleet", "actors.loop", "actors.launch", "actors.bench"),
+)
+LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor.split()}
+# The command line is the only door from the method to the actors.
+DOORS = {"actors.launch", "actors.weights", "actors.bench"}
+
+
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Every module named in an import statement, at the top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
+def room_of(name: str) -> str:
+    """`medray.data.jsonl` → `medray.data`; "" for the packages themselves and for others."""
+    parts = name.split(".")
+    return ".".join(parts[:2]) if parts[0] in ("medray", "actors") and len(parts) > 1 else ""
+
+
+def upward(modules: Mapping[str, Iterable[str]]) -> list[str]:
+    """Imports between rooms that do not run downwards, of modules and what they import."""
+    found = []
+    for module, names in modules.items():
+        own = room_of(module)
+        for room in {room_of(name) for name in names} & LEVEL.keys() - {own, ""}:
+            door = own == "medray.cli" and room in DOORS
+            if own and not door and LEVEL[room] >= LEVEL[own]:
+                found.append(f"{module} imports {room}")
+    return found
+
+
+def circles(modules: Mapping[str, Iterable[str]]) -> list[str]:
+    """Folders whose children, files and rooms, import each other in a circle.
+
+    A folder's `__init__` is its face: others import through it, and it counts as the folder.
+    """
+    edges: dict[str, dict[str, set[str]]] = {}  # folder → child → children it imports
+    known = set(modules)
+    for module, names in modules.items():
+        for name in names:
+            target = name if name in known else name.rpartition(".")[0]
+            if target not in known:
+                continue
+            here, there = module.split("."), target.split(".")
+            depth = next(
+                (i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), 0
+            )
+            if depth:
+                folder = edges.setdefault(".".join(here[:depth]), {})
+                folder.setdefault(here[depth], set()).add(there[depth])
+    found = []
+    for folder, children in edges.items():
+        left = {child: {n for n in names if n in children} for child, names in children.items()}
+        while left:
+            free = {child for child, names in left.items() if not names & left.keys()}
+            if not free:
+                found.append(f"{folder}: {', '.join(sorted(left))}")
+                break
+            left = {child: names for child, names in left.items() if child not in free}
+    return found
+
+
+def all_imports() -> dict[str, frozenset[str]]:
+    return {module: imports_of(path) for module, path in MODULES.items()}
+
+
+def users_of(engine: str) -> set[str]:
+    return {m for m, names in all_imports().items() if engine in {n.split(".")[0] for n in names}}
+
+
+def test_the_reader_of_imports_reads_them(tmp_path):
+    file = tmp_path / "m.py"
+    file.write_text("import a.b\ndef f():\n    from c import d\n")
+    assert imports_of(file) == {"a.b", "c", "c.d"}
+
+
+def test_wrong_imports_would_be_found():
+    assert upward({"medray.records": ["medray.config.Config"]}) != []
+    assert upward({"medray.data.x": ["actors.launch"]}) != []
+    assert upward({"actors.editor.actor": ["actors.learner"]}) != []
+    assert upward({"medray.config": ["medray.errors"], "medray.cli": ["actors.launch"]}) == []
+    ring = {"a.b.x": ["a.b.y.f"], "a.b.y": ["a.b.z"], "a.b.z": ["a.b.x"], "a.c": ["a.b.x"]}
+    assert circles(ring) == ["a.b: x, y, z"]
+    assert circles({"a.b.x": ["a.c"], "a.c": ["a.b.z"], "a.b.z": []}) == ["a: b, c"]
+    assert circles({"a.b.x": ["a.b.y"], "a.b.y": [], "a.c": ["a.b.x"]}) == []
+
+
+def test_every_room_has_its_floor():
+    rooms = {room_of(module) for module in MODULES} - {""}
+    assert rooms == set(LEVEL), "say in FLOORS where the room stands"
+
+
+def test_imports_run_one_way():
+    assert upward(all_imports()) == []
+
+
+def test_no_circles():
+    assert circles(all_imports()) == []
+
+
+def test_engines_are_known_where_they_are_used():
+    generator = {"actors.generator.engine", "actors.generator.vllm_patches"}
+    assert users_of("vllm") == generator | {"actors.generator.actor"}
+    assert users_of("deepspeed") == {"actors.learner.actor"}
+    assert {module.split(".")[0] for module in users_of("ray")} == {"actors"}
+    plain = {f"actors.{kind}.actor" for kind in ("generator", "editor", "learner")}
+    assert not users_of("ray") & plain, "actors are plain classes"
+
+
+def test_actors_never_import_each_other():
+    kinds = {"actors.generator", "actors.editor", "actors.learner"}
+    importers = {
+        room_of(m) for m, names in all_imports().items() if {room_of(n) for n in names} & kinds
+    }
+    assert importers - kinds == {"actors.fleet", "actors.bench", "actors.vllm_plugin"}
+
+
+def test_only_the_command_line_looks_up_from_the_method():
+    lookers = {
+        room_of(module)
+        for module, names in all_imports().items()
+        if module.startswith("medray") and any(n.split(".")[0] == "actors" for n in names)
+    }
+    assert lookers == {"medray.cli"}
+
+
+def test_every_folder_is_a_package():
+    """A folder without __init__.py is left out of a wheel."""
+    folders = {path.parent for path in MODULES.values()}
+    assert [str(f) for f in sorted(folders) if not (f / "__init__.py").exists()] == []
+
+
+def test_importing_the_method_imports_no_engine():
+    names = sorted(m for m in MODULES if m.startswith("medray"))
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    found = {ENGINES!r} & set(sys.modules)\n"
+        "    assert not found, (name, found)\n"
+        "print(len([m for m in sys.modules if m.startswith('medray')]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= len(names)
+
+
+def test_the_command_line_starts_light():
+    code = (
+        "import sys, medray.cli; print([m for m in ('torch','transformers') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,188 @@
+"""Pairs as arrays, made from real edits of phantom-like answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medray.editing import FindingsEditor
+from medray.editing.alignment import decode, token_offsets
+from medray.errors import ItemError
+from medray.policy.model.chat import ChatCodec
+from medray.policy.packing import pack_pair, pack_reference, sampled_side, written_side
+from medray.records import Pair, Response, Span
+
+REPORT = "Describe the chest radiograph."
+LESION = "There is a small nodule in the left upper zone. The heart size is normal."
+# question, reference, answer, verdict
+EDITS = [
+    (REPORT, LESION, "There is a large nodule in the right upper zone. Enlarged heart.", "wrong"),
+    (REPORT, LESION, "Both lungs are clear. Heart size is within normal limits.", "wrong"),
+    (REPORT, LESION, "Small left pleural effusion. Normal heart size.", "wrong"),
+    (REPORT, LESION, "Small left upper zone nodule. Normal heart size.", "right"),
+    (REPORT, LESION, LESION, "right"),
+    ("Is there a nodule?", "No", "Yes", "wrong"),
+    ("Is there a nodule?", "Yes", "yes", "right"),
+    ("Is the trachea midline?", "no", "Yes, the trachea is midline.", "wrong"),
+    ("Which side is the lesion on?", "Left", "The lesion is on the right side.", "wrong"),
+]
+PROMPT = np.arange(20)
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_llava):
+    return ChatCodec(tiny_llava)
+
+
+def sampled(codec, text, *, finished=True):
+    """Tokens as they might be sampled: byte by byte, not as the tokenizer would merge them."""
+    ids = [i for c in text for i in codec.tokenizer.encode(c, add_special_tokens=False)]
+    ids += [codec.eos_id] if finished else []
+    return Response("i", "c", 0, text, tuple(ids), (0.0,) * len(ids), finished)
+
+
+def make_pair(question, reference, answer):
+    """The pair an edit gives: the answer on one side, the editor's text on the other."""
+    edit = FindingsEditor().edit(question, reference, answer, seed=0)
+    right = edit.verdict == "right"
+    sides = (answer, edit.answer_spans), (edit.text, edit.text_spans)
+    chosen, rejected = sides if right else sides[::-1]
+    pair = Pair(
+        pair_id="i", case_id="c", policy_version=0, chosen=chosen[0], rejected=rejected[0],
+        chosen_spans=chosen[1], rejected_spans=rejected[1], response_was_correct=right,
+        relevance=1.1, editor="findings/1",
+    )  # fmt: skip
+    return pair, edit.verdict
+
+
+def pack(codec, pair, response, context=500):
+    return pack_pair(codec, pair, response, PROMPT, "image", "corrupted", context=context)
+
+
+@pytest.mark.parametrize(("question", "reference", "answer", "verdict"), EDITS)
+@pytest.mark.parametrize("finished", [True, False])
+def test_real_edits(codec, question, reference, answer, verdict, finished):
+    pair, found = make_pair(question, reference, answer)
+    assert found == verdict
+    response = sampled(codec, answer, finished=finished)
+    packed = pack(codec, pair, response)
+    own = packed.side("chosen" if verdict == "right" else "rejected")
+    assert own.ids.tolist() == list(response.token_ids)
+    for side, text, spans in (
+        (packed.chosen, pair.chosen, pair.chosen_spans),
+        (packed.rejected, pair.rejected, pair.rejected_spans),
+    ):
+        assert decode(codec.tokenizer, side.ids) == text
+        assert (side.ids[-1] == codec.eos_id) == finished
+        assert (side.ids == codec.eos_id).sum() == finished
+        assert (side.ids.dtype, side.edited.dtype) == (np.int64, np.bool_)
+        assert side.edited.tolist() == naive_mask(codec, side.ids, text, spans)
+        assert side.edited.any()
+    assert (packed.pair_id, packed.relevance) == ("i", 1.1)
+    assert (packed.image_key, packed.corrupted_key) == ("image", "corrupted")
+    assert packed.prompt_ids is PROMPT
+
+
+def test_the_reference_answer_as_the_chosen_side(codec):
+    """For objectives that imitate: no edit needed, its turn ended, the response beside it."""
+    pair = Pair("i", "c", 0, LESION, "Clear.", (), (), False, 1.0, "reference")
+    packed = pack_reference(codec, pair, sampled(codec, "Clear."), PROMPT, "image", context=500)
+    assert decode(codec.tokenizer, packed.chosen.ids) == LESION
+    assert packed.chosen.ids[-1] == codec.eos_id
+    assert decode(codec.tokenizer, packed.rejected.ids) == "Clear."
+    assert not packed.chosen.edited.any()
+    assert packed.corrupted_key == ""
+    with pytest.raises(ItemError, match="pair-too-long"):
+        pack_reference(codec, pair, sampled(codec, "Clear."), PROMPT, "image", context=30)
+
+
+def naive_mask(codec, ids, text, spans):
+    """Byte by byte: a token is edited when it has a byte of an edited character.
+
+    Where a span is empty (the other side inserted something), the edited token is the one
+    that holds the next byte, or the end of turn.
+    """
+    starts = np.cumsum([0, *(len(c.encode()) for c in text)])
+    edited, joints = set(), set()
+    for span in spans:
+        if span.start == span.end:
+            joints.add(int(starts[span.start]))
+        edited |= set(range(int(starts[span.start]), int(starts[span.end])))
+    mask, done = [], 0
+    for token in ids:
+        size = 0
+        if token != codec.eos_id:
+            size = len(codec.tokenizer.convert_ids_to_tokens(int(token)))  # one sign per byte
+        end = done + size
+        at_joint = any(done <= j < end or (size == 0 and j == done) for j in joints)
+        mask.append(bool(edited & set(range(done, end))) or at_joint)
+        done = end
+    assert done == starts[-1]
+    return mask
+
+
+@pytest.mark.parametrize(("question", "reference", "answer", "verdict"), EDITS)
+def test_masks_cover_the_edited_characters_and_little_else(
+    codec, question, reference, answer, verdict
+):
+    pair, _ = make_pair(question, reference, answer)
+    packed = pack(codec, pair, sampled(codec, answer))
+    for side, text, spans in (
+        (packed.chosen, pair.chosen, pair.chosen_spans),
+        (packed.rejected, pair.rejected, pair.rejected_spans),
+    ):
+        offsets = token_offsets(codec.tokenizer, side.ids.tolist(), text)
+        covered = {
+            c for (a, b), e in zip(offsets, side.edited, strict=True) if e for c in range(a, b)
+        }
+        wanted = {c for s in spans for c in range(s.start, s.end)}
+        assert wanted <= covered
+    # The sampled side has one character per token here: nothing but the spans is covered.
+    own = packed.side("chosen" if verdict == "right" else "rejected")
+    spans = pair.chosen_spans if verdict == "right" else pair.rejected_spans
+    wanted = sum(s.end - s.start for s in spans)
+    empty = len({s.start for s in spans if s.start == s.end})
+    assert int(own.edited.sum()) == wanted + empty
+
+
+def test_characters_of_several_bytes(codec):
+    """A span inside multi-byte text marks every byte token of its characters."""
+    side = sampled_side(codec, sampled(codec, "Läsion µ 左"), [Span(9, 10, "side", 1.0, "")])
+    offsets = token_offsets(codec.tokenizer, side.ids.tolist(), "Läsion µ 左")
+    assert [o for o, e in zip(offsets, side.edited, strict=True) if e] == [(9, 10)] * 3
+
+
+def test_a_deletion_at_the_end_marks_the_end_of_turn(codec):
+    side = written_side(codec, "Yes", [Span(3, 3, "x", 1.0, "")], finished=True)
+    assert side.edited.tolist() == [False] * (len(side.ids) - 1) + [True]
+    with pytest.raises(ItemError) as caught:
+        written_side(codec, "Yes", [Span(3, 3, "x", 1.0, "")], finished=False)
+    assert caught.value.reason == "edit-mask-empty"
+
+
+def test_pair_too_long(codec):
+    pair, _ = make_pair(*EDITS[0][:3])
+    response = sampled(codec, EDITS[0][2])
+    longest = max(len(pack(codec, pair, response).side(s).ids) for s in ("chosen", "rejected"))
+    pack(codec, pair, response, context=len(PROMPT) + longest)
+    with pytest.raises(ItemError) as caught:
+        pack(codec, pair, response, context=len(PROMPT) + longest - 1)
+    assert caught.value.reason == "pair-too-long"
+
+
+@pytest.mark.parametrize("side", ["chosen_spans", "rejected_spans"])
+def test_a_side_without_spans_has_an_empty_mask(codec, side):
+    pair, _ = make_pair(*EDITS[0][:3])
+    with pytest.raises(ItemError) as caught:
+        pack(codec, replace(pair, **{side: ()}), sampled(codec, EDITS[0][2]))
+    assert caught.value.reason == "edit-mask-empty"
+
+
+def test_tokens_that_are_not_the_text_fail_the_alignment(codec):
+    pair, _ = make_pair(*EDITS[0][:3])
+    response = replace(sampled(codec, EDITS[0][2]), token_ids=(41, 42, codec.eos_id))
+    with pytest.raises(ItemError) as caught:
+        pack(codec, pair, response)
+    assert caught.value.reason == "alignment-failed"

@@ -1,0 +1,73 @@
+"""What a step makes of its batches, and what a pair keeps of how its answer was sampled."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medray.editing.findings import FindingsEditor
+from medray.errors import ItemError
+from medray.policy.model.chat import ChatCodec
+from medray.policy.model.loading import resolve_model_path
+from medray.policy.packing import PackedBatch, one_window, pack_pair, pack_reference
+from medray.records import Pair, Response
+from tests.support.datasets.pairs import phantom_batch
+
+QUESTION, ANSWER = "Is there a nodule?", "Yes."
+
+
+def test_pairs_come_by_id_with_relevance_over_all_of_them():
+    """0, 0.5, 0.5, 1: mean 1/2, spread √1/8, so 1 ± √0.1·√2 → held at 0.75 and 1.25; 1, 1."""
+    drawn, raw = phantom_batch(pairs=4).pairs, (0, 0.5, 0.5, 1)
+    given = [replace(pair, relevance=r) for pair, r in zip(drawn, raw, strict=True)]
+    batches = [
+        PackedBatch(tuple(own), {}) for own in ([given[3], given[0]], [], [given[2], given[1]])
+    ]
+    window = one_window(batches)
+    assert [pair.pair_id for pair in window] == ["p0", "p1", "p2", "p3"]
+    assert [pair.relevance for pair in window] == pytest.approx([0.75, 1.0, 1.0, 1.25])
+    assert [p.relevance for p in given] == [0, 0.5, 0.5, 1]
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return ChatCodec(resolve_model_path("phantom/base"))
+
+
+def answer(codec, logps: int | None = None) -> Response:
+    ids = (*codec.tokenizer.encode(ANSWER, add_special_tokens=False), codec.eos_id)
+    told = tuple(-0.25 * n for n in range(len(ids) if logps is None else logps))
+    return Response("i", "c", 0, ANSWER, ids, told, finished=True)
+
+
+def packed(codec, reference: str, response: Response):
+    edit = FindingsEditor().edit(QUESTION, reference, ANSWER, seed=0)
+    right = edit.verdict == "right"
+    sides = (ANSWER, edit.answer_spans), (edit.text, edit.text_spans)
+    chosen, rejected = sides if right else sides[::-1]
+    pair = Pair("i", "c", 0, chosen[0], rejected[0], chosen[1], rejected[1], right, 1.0, "e")
+    return pack_pair(codec, pair, response, np.arange(5), "x", "", context=500)
+
+
+@pytest.mark.parametrize(("reference", "own"), [("Yes", "chosen"), ("No", "rejected")])
+def test_the_sampled_side_keeps_the_log_probabilities_it_came_with(codec, reference, own):
+    response = answer(codec)
+    made = packed(codec, reference, response)
+    side, other = made.side(own), made.side({"chosen": "rejected", "rejected": "chosen"}[own])
+    assert side.ids.tolist() == list(response.token_ids)
+    assert side.behaviour.dtype == np.float32
+    assert side.behaviour.tolist() == list(response.token_logps)
+    assert other.behaviour is None
+
+
+def test_log_probabilities_that_are_not_of_these_tokens_are_refused(codec):
+    with pytest.raises(ItemError) as caught:
+        packed(codec, "No", answer(codec, logps=1))
+    assert caught.value.reason == "alignment-failed"
+
+
+def test_an_imitated_reference_was_sampled_by_nobody(codec):
+    pair = Pair("i", "c", 0, "No.", ANSWER, (), (), False, 1.0, "reference")
+    made = pack_reference(codec, pair, answer(codec), np.arange(5), "x", context=500)
+    assert made.chosen.behaviour is None
+    assert made.rejected.behaviour is None

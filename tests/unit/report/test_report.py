@@ -1,0 +1,371 @@
+"""The report of a synthetic run: complete, self-contained, and deaf to what is said in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+import io
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console
+
+from medray.config import Config, CorruptionConfig, DataConfig, LoopConfig, RunConfig
+from medray.data.dataset import open_dataset
+from medray.errors import UserError
+from medray.imaging.corruption import case_seed, corrupt
+from medray.imaging.load import load_image
+from medray.ledger import Ledger, read_ledger
+from medray.records import Case, Dropped, Pair, PairScore, Response, Span
+from medray.report import (
+    PairPicture,
+    build_report,
+    choose_pairs,
+    collect_pictures,
+    pairs_text,
+    write_pairs_page,
+    write_report,
+)
+from medray.report.charts import chart, nice_ticks
+from medray.report.inline_images import outline, picture
+from medray.report.pairs import error_types, segments
+from medray.report.tables import change, evaluation_changes
+from medray.rundir import RunDirectory
+
+EVIL = "<script>alert('x')</script> \"quoted\" <img src=https://evil.example/p.png onerror=a()>"
+KINDS = ("side", "size", "zone")
+
+
+def write_dataset(folder: Path, cases: int) -> Path:
+    """A JSON-lines dataset of 48-pixel images, each with one box."""
+    folder.mkdir(parents=True)
+    lines = []
+    for i in range(cases):
+        pixels = np.random.default_rng(i).integers(0, 255, (48, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        lines.append(
+            f'{{"id": "case-{i}", "image": "{i}.png", "question": "Describe the radiograph.",'
+            f' "answer": "There is a nodule in the left apex.",'
+            f' "regions": [{{"label": "nodule", "box": [10, 12, 22, 26]}}],'
+            f' "split": "{"heldout" if i % 4 == 3 else "train"}"}}\n'
+        )
+    path = folder / "cases.jsonl"
+    path.write_text("".join(lines))
+    return path
+
+
+def make_run(folder: Path, *, steps: int = 6, evil: bool = False) -> RunDirectory:
+    """A finished run of `steps` steps of eight answers each, its ledger kept by the Ledger."""
+    data = write_dataset(folder / "data", 16)
+    config = Config(
+        run=RunConfig(name="synthetic", output=str(folder)),
+        data=DataConfig(kind="jsonl", path=str(data)),
+        loop=LoopConfig(steps=steps),
+    )
+    run = RunDirectory(config.run_dir)
+    run.create(config)
+    cases = open_dataset(config.data, seed=config.run.seed).train
+    ledger, rng = Ledger(run.path), random.Random(0)
+    for step in range(1, steps + 1):
+        counts = fill_step(ledger, step, cases, config, rng, evil=evil)
+        run.append_metrics(metrics_of(step, counts.trained, counts.dropped, rng))
+    for step in (0, steps // 2, steps):
+        run.write_eval(step, evaluation_of(step / steps, step))
+    return run
+
+
+def fill_step(
+    ledger: Ledger, step: int, cases: tuple[Case, ...], config: Config, rng, *, evil: bool
+):
+    for i in range(8):
+        case = cases[rng.randrange(len(cases))]
+        if evil:
+            case = dataclasses.replace(case, question=EVIL)
+        item, version = f"s{step}-{i}", step - 1
+        ledger.issue([(item, case)])
+        said = EVIL if evil else f"There is a small nodule in the right apex. {i}"
+        ledger.response(Response(item, case.case_id, version, said, (1, 2), (-0.1, -0.2), True))
+        if i == 7:
+            reason = "<script>evil()</script>" if evil else "edit-too-large"
+            ledger.drop(Dropped(item, case.case_id, version, reason))
+        else:
+            pair = pair_of(item, case, version, said, KINDS[i % 3], config.corruption)
+            ledger.trained(pair, PairScore(item, rng.random(), -3.0, -4.0, -3.2, -3.9))
+    return ledger.close_step(step)
+
+
+def pair_of(
+    item: str, case: Case, version: int, said: str, kind: str, corruption: CorruptionConfig
+) -> Pair:
+    start = said.find("right")
+    start = start if start >= 0 else 8
+    chosen = said[:start] + "left" + said[start + 5 :]
+    made = corrupt(
+        load_image(case.image), case.regions, corruption, seed=case_seed(case.case_id, 0)
+    )
+    assert made is not None
+    why = 'the reference says "left"'
+    return Pair(
+        pair_id=item,
+        case_id=case.case_id,
+        policy_version=version,
+        chosen=chosen,
+        rejected=said,
+        chosen_spans=(Span(start, start + 4, kind, 1.0, why),),
+        rejected_spans=(Span(start, start + 5, kind, 1.0, why),),
+        response_was_correct=False,
+        relevance=0.8,
+        editor="findings",
+        corrupted_sha256=made.sha256,
+        region_source=made.region_source,
+        corruption=made.kind,
+    )
+
+
+def metrics_of(step: int, trained: int, dropped: int, rng: random.Random) -> dict:
+    decay = 0.69 / (1 + 0.1 * step)
+    return {
+        "step": step, "policy_version": step, "loss": decay + rng.uniform(-0.02, 0.02),
+        "loss_rank": decay * 0.9, "loss_visual": decay * 0.3, "loss_kl": 0.01 * step**0.5,
+        "reward_margin": 0.05 * step + rng.uniform(-0.1, 0.1), "grad_norm": 1 / step,
+        "reward_accuracy": min(1.0, 0.5 + 0.02 * step), "lr": 3e-4, "pairs_issued": 8,
+        "pairs_trained": trained, "pairs_dropped": dropped, "lag_max": 0,
+        "tokens_generated": 410, "t_generate": 1.0, "t_edit": 0.1, "t_learn": 1.4,
+        "t_sync": 0.2, "t_step": 2.8, "sync_bytes": 3_400_000, "logp_gap": 0.003 * rng.random(),
+    }  # fmt: skip
+
+
+def evaluation_of(progress: float, step: int) -> dict:
+    return {
+        "n": 512,
+        "report_exact": 0.31 + 0.4 * progress,
+        "closed_accuracy": 0.74 + 0.1 * progress,
+        "open_recall": 0.52 - 0.01 * progress,
+        "finding_f1": 0.6 + 0.2 * progress,
+        "hallucination_rate": 0.35 - 0.2 * progress,
+        "by_error_type": {"side": 0.2 - 0.15 * progress, "size": 0.1, "zone": 0.09},
+        "policy_version": step,
+        "seconds": 12.0,
+    }
+
+
+class Loads(html.parser.HTMLParser):
+    """Every tag name, and every attribute through which a page could load something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.targets: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in {"src", "href", "srcset", "data", "poster", "xlink:href", "action"}:
+                self.targets.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+def assert_self_contained(page: str) -> None:
+    loads = Loads()
+    loads.feed(page)
+    assert all(target.startswith(("data:image/", "#")) for target in loads.targets)
+    assert not loads.handlers
+    assert not {"script", "iframe", "link", "object", "embed", "form"} & set(loads.tags)
+    style = re.search(r"<style>(.*?)</style>", page, re.S)
+    assert style is not None
+    assert "@import" not in style[1]
+    assert "url(" not in page.replace("&", "")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+def test_report_holds_what_happened(run: RunDirectory) -> None:
+    page = write_report(run.path).read_text(encoding="utf-8")
+    assert_self_contained(page)
+    for expected in (
+        "Of 48 answers, 42 became trained pairs and 6 were dropped.",
+        "On 512 held-out studies, reports right in every attribute rose from 31.0 % to 71.0 %",
+        "hallucination rate fell from 35.0 % to 15.0 %",
+        "edit-too-large",
+        "Reward margin",
+        "Hallucination rate",
+        "gaussian sigma=45",
+        "max_edit_fraction: 0.5",  # the resolved configuration
+        "torch",  # versions
+    ):
+        assert expected in page
+    assert page.count('<article class="pair"') == 12
+    assert page.count('src="data:image/png;base64,') == 24  # image and corrupted image of each
+    assert page.count('class="over"') == 24  # the region outlined on both
+    assert (
+        '<mark title="side: the reference says &#34;left&#34;">right<sup>side</sup></mark>' in page
+    )
+
+
+def test_untrusted_text_is_escaped_everywhere(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=2, evil=True)
+    quoted = "'" + EVIL.replace("'", "''") + "'"
+    text = run.config_file.read_text().replace("path: phantom/base", f"path: {quoted}")
+    run.config_file.write_text(text)
+    for page in (
+        write_report(run.path).read_text(),
+        write_pairs_page(run.path, tmp_path / "pairs.html").read_text(),
+    ):
+        assert_self_contained(page)
+        assert "&lt;script&gt;" in page
+        assert "evil.example" in page  # shown, not lost
+    assert "evil()" in run.report_file.read_text()
+
+
+def test_report_of_a_run_that_has_only_begun(tmp_path: Path) -> None:
+    config = Config(data=DataConfig(kind="phantom"), run=RunConfig(output=str(tmp_path)))
+    RunDirectory(config.run_dir).create(config)
+    page = write_report(config.run_dir).read_text()
+    assert "No step has been finished yet." in page
+    assert "has not been evaluated" in page
+
+
+def test_report_survives_the_loss_of_its_dataset(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=1)
+    (tmp_path / "data" / "cases.jsonl").unlink()
+    page = write_report(run.path).read_text()
+    assert "The dataset could not be read" in page
+    assert "small nodule" in page
+
+
+def test_report_of_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run directory"):
+        write_report(tmp_path)
+
+
+def test_pictures_are_shown_only_if_they_are_the_ones_trained_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=1)
+    row = choose_pairs(read_ledger(run.path), 1)[0]
+    (good,) = collect_pictures(run.path, [row])
+    assert good.image is not None
+    assert good.corrupted is not None
+    assert good.region is not None
+    assert good.region.sum() == 12 * 14
+    assert np.array_equal(good.image[~good.region], good.corrupted[~good.region])
+    (other,) = collect_pictures(run.path, [{**row, "corrupted_sha256": "0" * 64}])
+    assert other.image is not None
+    assert other.corrupted is None
+    assert "could not be made again" in other.note
+    (changed,) = collect_pictures(run.path, [{**row, "image_sha256": "0" * 64}])
+    assert changed.image is None
+    assert "has changed" in changed.note
+
+
+def test_chosen_pairs_are_spread_and_always_the_same(run: RunDirectory) -> None:
+    table = read_ledger(run.path)
+    rows = choose_pairs(table, 12)
+    assert rows == choose_pairs(table, 12)
+    assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+    assert {row["step"] for row in rows} == {1, 2, 3, 4, 5, 6}
+    kinds = [kind for row in rows for kind in error_types(row)]
+    assert {kind: kinds.count(kind) for kind in KINDS} == dict.fromkeys(KINDS, 4)
+    assert all(row["status"] == "trained" for row in rows)
+    assert len(choose_pairs(table, 1000)) == 42
+
+
+def span(start: int, end: int) -> dict:
+    return {"start": start, "end": end, "error_type": "side", "severity": 1.0, "reason": ""}
+
+
+def test_segments_cut_clip_and_mark_insertions() -> None:
+    pieces = segments("a left apex", [span(2, 6), span(7, 7), span(8, 99)])
+    assert [(p.text, p.edited) for p in pieces] == [
+        ("a ", False), ("left", True), (" ", False), ("", True), ("a", False), ("pex", True),
+    ]  # fmt: skip
+    overlapping = segments("abcdef", [span(0, 4), span(2, 6)])
+    assert "".join(p.text for p in overlapping) == "abcdef"
+
+
+@given(st.text(), st.lists(st.tuples(st.integers(-2, 30), st.integers(-2, 30)), max_size=4))
+def test_segments_never_lose_text(text: str, ranges: list[tuple[int, int]]) -> None:
+    pieces = segments(text, [span(a, b) for a, b in ranges])
+    assert "".join(piece.text for piece in pieces) == text
+
+
+def test_terminal_text_marks_spans_and_takes_nothing_for_markup(run: RunDirectory) -> None:
+    table = read_ledger(run.path)
+    shown = pairs_text(table, 2)
+    assert "Step 2, 7 pairs" in shown.plain
+    assert "There is a small nodule in the right apex. 0" in shown.plain
+    marked = {shown.plain[s.start : s.end] for s in shown.spans if "underline" in str(s.style)}
+    assert marked == {"left", "right"}
+    assert pairs_text(table) == pairs_text(table, 6)  # the last step
+    assert pairs_text(table, 99).plain == "No pairs in step 99."
+    said = "[bold]no tag[/] :smile: \\[x] \x1b[31m"
+    rows = [{**row, "rejected": said, "rejected_spans": []} for row in table.to_pylist()]
+    evil = pairs_text(pa.Table.from_pylist(rows, schema=table.schema), 2)
+    console = Console(file=io.StringIO(), width=300)
+    console.print(evil)
+    assert "[bold]no tag[/] :smile: \\[x] ␛[31m" in console.file.getvalue()
+
+
+def test_outline_follows_pixel_edges() -> None:
+    region = np.zeros((4, 5), bool)
+    region[1:3, 2:5] = True
+    assert set(re.findall(r"M[^M]+", outline(region))) == {
+        "M2 1H5", "M2 3H5", "M2 1V3", "M5 1V3",
+    }  # fmt: skip
+    assert outline(np.zeros((4, 5), bool)) == ""
+
+
+def test_pictures_are_enlarged_or_reduced() -> None:
+    small = picture(np.zeros((48, 48, 3), np.uint8))
+    assert (small.width, small.pixelated, small.shown_width) == (48, True, 192)
+    large = picture(np.zeros((1024, 2048, 3), np.uint8), np.ones((1024, 2048), bool))
+    assert (large.width, large.height, large.pixelated) == (512, 256, False)
+    assert "H512" in large.outline
+
+
+def test_charts_leave_gaps_and_average_long_runs() -> None:
+    drawn = chart("Loss", {"loss": [(1, 1.0), (2, None), (3, 0.5), (4, 0.4)], "empty": [(1, None)]})
+    assert drawn is not None
+    assert [line.label for line in drawn.lines] == ["loss"]
+    assert [part[0] for part in re.findall(r"[ML]", drawn.lines[0].path)] == ["M", "M", "L"]
+    long = chart("Loss", {"loss": [(i, float(i % 2)) for i in range(2400)]})
+    assert long is not None
+    assert (long.averaged, len(long.lines[0].markers)) == (10, 240)
+    assert long.lines[0].last == "0.5"
+    assert chart("Nothing", {"loss": [(1, None)]}) is None
+
+
+@example(0.0, 5e-324)
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
+def test_ticks_enclose_what_they_measure(low: float, width: float) -> None:
+    ticks = nice_ticks(low, low + width, 5)
+    slack = 1e-6 * max(1.0, abs(low) + width)
+    assert 2 <= len(ticks) <= 12
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= low + width - slack
+
+
+def test_changes_know_which_way_is_better() -> None:
+    rows = evaluation_changes({0: evaluation_of(0.0, 0), 9: evaluation_of(1.0, 9)})
+    seen = {row.label: (row.before, row.after, row.delta, row.verdict) for row in rows}
+    assert seen["Hallucination rate"] == ("35.0 %", "15.0 %", "−20.0 points", "better")
+    assert seen["Open answers: recall of the reference"][2:] == ("−1.0 points", "worse")
+    assert change("x", 0.5, 0.50004, more_is_better=True).verdict == "same"
+    assert change("x", 0.5, None).delta == ""
+
+
+def test_pair_without_pictures_needs_no_image(tmp_path: Path, run: RunDirectory) -> None:
+    row = choose_pairs(read_ledger(run.path), 1)[0]
+    page = build_report(run.path, pairs=[PairPicture(row)], out=tmp_path / "one.html").read_text()
+    assert page.count('<article class="pair"') == 1
+    assert "<img" not in page
