@@ -25,8 +25,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from medray.errors import RunFailed, UserError
+from medray.files import replacing
 from medray.records import Case, Dropped, Pair, PairScore, Response, Span
-from medray.rundir import RunDirectory, replacing, step_files, step_of
+from medray.rundir import RunDirectory, step_files, step_of
 
 _SPANS = pa.list_(
     pa.struct(
@@ -184,8 +185,8 @@ class Ledger:
         self._check_identity()
         table = pa.Table.from_pylist([{**row, "step": step} for row in self._rows], schema=SCHEMA)
         totals = json.dumps(asdict(self._totals)).encode()
-        with replacing(self.folder / f"step-{step:06d}.parquet") as file:
-            pq.write_table(table.replace_schema_metadata({_TOTALS: totals}), file)
+        with replacing(self.folder / f"step-{step:06d}.parquet") as temporary:
+            pq.write_table(table.replace_schema_metadata({_TOTALS: totals}), temporary)
         now, before = self._totals, self._before
         self._rows, self._before, self._last_step = [], now, step
         return StepCounts(

@@ -12,14 +12,14 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from medray.config import Config, load_config
 from medray.errors import ConfigError, RunFailed, UserError
+from medray.files import write_text
 
 METRIC_KEYS = (
     *("step", "policy_version", "loss", "loss_rank", "loss_visual", "loss_kl"),
@@ -195,32 +195,6 @@ def installed_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the name `path` only once its bytes are on the disk."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)  # the new name itself must reach the disk too
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 atomically; what UTF-8 cannot hold (lone surrogates) becomes '?'."""
-    with replacing(path) as file:
-        file.write(text.encode("utf-8", "replace"))
 
 
 def step_files(folder: Path, suffix: str) -> list[Path]:

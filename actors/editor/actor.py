@@ -15,7 +15,7 @@ from medray.editing.llm import BatchEditor, Judged, Task
 from medray.editing.llm.check import SHORT_ANSWER
 from medray.editing.relevance import relevance
 from medray.errors import ItemError
-from medray.imaging.corruption import Corrupted, case_seed, corrupt
+from medray.imaging.corruption import Corrupted, corrupt
 from medray.imaging.load import load_image
 from medray.objectives import needs_of
 from medray.policy.model.chat import ChatCodec
@@ -23,6 +23,7 @@ from medray.policy.model.loading import model_facts
 from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_reference
 from medray.policy.scoring.saliency import View
 from medray.records import Case, Dropped, Pair, Region, Response
+from medray.seeds import item_seed
 from medray.targeting import Aim, aimed_editor
 
 SHORT_ID = 4  # characters; a shorter patient id is a word or number of any text
@@ -147,7 +148,7 @@ class Editor:
             else:
                 tasks[i] = Task(
                     case.question, case.reference, response.text,
-                    case_seed(case.case_id, self.config.run.seed), images[i] if shown else None,
+                    item_seed(self.config.run.seed, case.case_id), images[i] if shown else None,
                 )  # fmt: skip
         made = editor.edit_many(list(tasks.values()))
         return outcomes | dict(zip(tasks, made, strict=True))
@@ -172,7 +173,7 @@ class Editor:
             return self._imitate(call, case, response, image)
         self._require_usable(call.version, response)
         if judged is None:
-            seed = case_seed(case.case_id, self.config.run.seed)
+            seed = item_seed(self.config.run.seed, case.case_id)
             edit = call.editor.edit(case.question, case.reference, response.text, seed=seed)
             judged = Judged(edit)
         judged = self._accept(response.text, judged)
@@ -196,11 +197,11 @@ class Editor:
             return None
         how = call.aim.corruption(
             self.config.corruption, judged.edit.answer_spans,
-            seed=case_seed(item_id, self.config.run.seed),
+            seed=item_seed(self.config.run.seed, item_id),
         )  # fmt: skip
         key = case.case_id, case.regions, how
         if key not in call.corrupted:
-            seed = case_seed(case.case_id, self.config.run.seed)
+            seed = item_seed(self.config.run.seed, case.case_id)
             call.corrupted[key] = corrupt(image, case.regions, how, seed=seed)
         return call.corrupted[key]
 

@@ -12,8 +12,8 @@ import numpy as np
 import ray
 
 from actors.weights.manifest import Manifest
-from medray.imaging.corruption import case_seed
 from medray.records import Case, Dropped, Pair, Request, Response
+from medray.seeds import item_seed
 
 CHUNK = 256  # cases of one call, at most
 PIECES = 4  # calls per generator and step: what one takes more, another may take less
@@ -147,6 +147,6 @@ def requests(work: Sequence[Work], seed: int) -> tuple[list[Request], list[ray.O
         if case.case_id not in index:
             index[case.case_id] = len(images)
             images.append(item.image)
-        own = case_seed(item.item_id, seed)
+        own = item_seed(seed, item.item_id)
         made.append(Request(item.item_id, case.case_id, case.question, index[case.case_id], own))
     return made, images

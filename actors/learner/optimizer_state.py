@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from medray.errors import RunFailed
 from medray.policy.export.weight_update import full_shape
+from medray.seeds import rank_seed
 
 FORMAT = 1
 DESCRIPTION = "state.json"
@@ -294,5 +295,4 @@ def _restore_random_state(folder: Path, told: _Description, place: Place) -> Non
         if "cuda" in saved:
             torch.cuda.set_rng_state(saved["cuda"])
         return
-    mixed = np.random.SeedSequence([place.seed, told.version, place.rank])
-    torch.manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
+    torch.manual_seed(rank_seed(place.seed, told.version, place.rank))

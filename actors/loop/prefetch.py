@@ -18,6 +18,7 @@ from medray.errors import RunFailed
 from medray.ledger import Ledger
 from medray.plan import Plan
 from medray.records import Case
+from medray.seeds import refill_seed
 from medray.targeting import Aim, Tally, draw
 
 FRUITLESS_ROUNDS = 10  # batches in a row without a single pair: something is wrong
@@ -101,5 +102,5 @@ class Ahead:
         the steps behind it, which may be under way already, keep theirs."""
         return take(
             self.plan.dataset.train, position=batch * self.config.loop.batch,
-            count=self.config.loop.batch, seed=self.config.run.seed + 1_000_003 * step,
+            count=self.config.loop.batch, seed=refill_seed(self.config.run.seed, step),
         )  # fmt: skip

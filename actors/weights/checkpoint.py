@@ -10,7 +10,6 @@ checkpoints/latest      the name of the newest one
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from safetensors.torch import save_file
 
 from actors.weights.manifest import Manifest, Shard, describe, tensors, to_array
 from medray.errors import UserError
-from medray.rundir import write_text
+from medray.files import sha256_of, sync, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +55,14 @@ def publish(draft: Path, state: State, manifest: Manifest, shards: Sequence[Shar
     write_text(draft / "state.json", json.dumps(asdict(state), indent=1))
     write_text(draft / "manifest.json", json.dumps(_inventory(draft), indent=1))
     for path in [draft, *draft.rglob("*")]:
-        _sync(path)
+        sync(path)
     if final.exists():  # of an earlier life of the run: kept under a name that is listed as well
         replaced = folder / f"{final.name}-replaced"
         if replaced.exists():
             _delete(replaced)
         os.rename(final, replaced)
     os.rename(draft, final)
-    _sync(folder)
+    sync(folder)
     write_text(folder / "latest", final.name + "\n")
     for old in list_checkpoints(folder):
         if old != final:
@@ -134,19 +133,6 @@ def _name(state: State) -> str:
 def _inventory(folder: Path) -> dict[str, dict[str, object]]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
     return {
-        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": _digest(path)}
+        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256_of(path)}
         for path in files
     }
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from medray.data.dataset import READERS
-from medray.data.files import whole_file
 from medray.data.pairs.base import Place, PreferencePair, ReadPair
 from medray.data.pairs.fire_mpo import read_fire_mpo
 from medray.data.pairs.llama_factory import llama_factory_row, read_llama_factory
@@ -19,6 +18,7 @@ from medray.data.rows import mapping, told
 from medray.data.sources import rows_of
 from medray.data.tables import read_pairs, write_cases, write_pairs
 from medray.errors import DataError
+from medray.files import output_file
 from medray.imaging.load import file_sha256
 from medray.imaging.reference import Reference, parse_reference
 
@@ -79,7 +79,7 @@ def export_pairs(source: Path, layout: str, out: Path) -> str:
     before, between, after = ("", "\n", "\n") if as_lines else ("[\n", ",\n", "\n]\n")
     count = 0
     pairs = read_pairs(source)
-    with whole_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with output_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for pair in pairs:
             _check_files(pair)
             file.write(between if count else before)

@@ -7,7 +7,6 @@ image are one group.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +14,7 @@ from typing import Literal
 from medray.errors import DataError
 from medray.imaging.reference import parse_reference
 from medray.records import Case
+from medray.seeds import sort_key
 
 GroupBy = Literal["image", "patient", "study"]
 
@@ -44,7 +44,7 @@ def split_by_group(
     have no patient or study to group by.
     """
     keys = _group_keys(rows, by)
-    order = sorted(set(keys), key=lambda key: seeded_hash(seed, f"{by}:{key}"))
+    order = sorted(set(keys), key=lambda key: sort_key(seed, f"{by}:{key}"))
     count = min(max(round(share * len(order)), 1), len(order) - 1)
     chosen = set(order[:count])
     train = tuple(row.case for row, key in zip(rows, keys, strict=True) if key not in chosen)
@@ -66,7 +66,7 @@ def leaks(train: Iterable[Case], heldout: Iterable[Case]) -> list[str]:
 
 def shuffled(cases: Iterable[Case], seed: int) -> tuple[Case, ...]:
     """The same order for the same seed, whatever order the cases come in."""
-    return tuple(sorted(cases, key=lambda case: seeded_hash(seed, f"order:{case.case_id}")))
+    return tuple(sorted(cases, key=lambda case: sort_key(seed, f"order:{case.case_id}")))
 
 
 def image_key(case: Case) -> str:
@@ -78,11 +78,6 @@ def whole_image(case: Case) -> str:
     """Where the image is; for a frame, where all frames of its file are."""
     reference = parse_reference(case.image)
     return f"{reference.file}#{reference.column}:{reference.row}"
-
-
-def seeded_hash(seed: int, text: str) -> str:
-    """Hexadecimal digest by which things are put into a seeded order."""
-    return hashlib.sha256(f"{seed}:{text}".encode()).hexdigest()
 
 
 def _group_keys(rows: Sequence[Row], by: GroupBy) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from medray.records import Case
+from medray.seeds import stream
 
 
 def take(cases: Sequence[Case], *, position: int, count: int, seed: int) -> list[Case]:
@@ -23,7 +23,7 @@ def take(cases: Sequence[Case], *, position: int, count: int, seed: int) -> list
 
 def _epoch_order(size: int, epoch: int, seed: int) -> list[int]:
     order = list(range(size))
-    random.Random(f"{seed}/{epoch}").shuffle(order)
+    stream(seed, str(epoch)).shuffle(order)
     return order
 
 

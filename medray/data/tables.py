@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from medray.data.files import whole_file
 from medray.data.pairs.base import PreferencePair
 from medray.data.rows import existing_folder
 from medray.data.sources import parquet_rows
 from medray.data.splits import Row
 from medray.errors import DataError
+from medray.files import output_file
 from medray.records import Case, Region
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _write(path: Path, kind: Kind, rows: Iterator[dict[str, Any]]) -> int:
     import pyarrow.parquet as pq
 
     columns, count = schema(kind), 0
-    with whole_file(path) as temporary:
+    with output_file(path) as temporary:
         with pq.ParquetWriter(temporary, columns, compression="zstd") as writer:
             while group := list(itertools.islice(rows, GROUP)):
                 writer.write_table(_table(group, columns))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from medray.editing.base import Editor
 from medray.editing.findings import FindingsEditor
 from medray.errors import DataError
+from medray.files import output_file
 from medray.records import Edit
 
 _KEYS = ("question", "gold", "model_answer")
@@ -39,7 +38,8 @@ def edit_file(inp: Path, out: Path, *, seed: int = 0, editor: Editor | None = No
         made = editor.edit(question, gold, answer, seed=seed)
         counts[made.verdict] += 1
         rows.append(json.dumps({**row, **_columns(answer, made)}, ensure_ascii=True))
-    _write(out, rows)
+    with output_file(out) as temporary:
+        temporary.write_text("".join(row + "\n" for row in rows), encoding="ascii")
     return counts
 
 
@@ -91,24 +91,3 @@ def _text(row: dict[str, Any], key: str, place: str) -> str:
         why = "is missing" if key not in row else f"is {type(value).__name__}, not a text"
         raise DataError(f"{place}: {key}", why, f"every line needs {', '.join(_KEYS)}")
     return value
-
-
-def _write(out: Path, rows: list[str]) -> None:
-    """All rows under a temporary name, synced, then renamed."""
-    name = ""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=out.parent, prefix=f".{out.name}.", delete=False
-        ) as stream:
-            name = stream.name
-            stream.writelines(row + "\n" for row in rows)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, out)
-    except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
-        raise DataError(str(out), f"cannot be written ({error})", "choose another path") from None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from random import Random
 
 from medray.editing.base import Replacement, apply, arrange, build_edit, edit_fraction
 from medray.editing.language.grammar import fix_articles
@@ -14,6 +12,7 @@ from medray.editing.reading.judge import Judgement, judge
 from medray.editing.rewriting.rewrite import candidates
 from medray.editing.rewriting.variants import other_worlds
 from medray.records import Edit, Span
+from medray.seeds import text_stream
 
 _SMALL = 0.5  # a variant that changes more than this share of the words is only a last resort
 
@@ -52,7 +51,7 @@ class FindingsEditor:
             if corrected is None:
                 return Edit("abstain", reason="cannot-rewrite")
             return build_edit("wrong", answer, corrected, severity, _why(corrected))
-        rng = _rng(seed, question, reference, answer)
+        rng = text_stream(seed, question, reference, answer)
         variant = _variant(answer, other_worlds(judgement, known, rng, self.prefer), known)
         if variant is None:
             return Edit("abstain", reason="no-variant")
@@ -102,9 +101,3 @@ def _spans(changes: Sequence[Replacement]) -> list[Span]:
 
 def _why(changes: Sequence[Replacement]) -> str:
     return "; ".join(dict.fromkeys(change.reason for change in changes))
-
-
-def _rng(seed: int, *texts: str) -> Random:
-    """A stream of its own for every case, equal on every machine."""
-    key = "\0".join((str(seed), *texts)).encode("utf-8", "surrogatepass")
-    return Random(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))

@@ -6,7 +6,6 @@ gives the same bytes. What is done inside is in `medray.imaging.kinds`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -103,9 +102,3 @@ def corrupt_inside(
         box[patch.inside] = rounded
     words = [config.kind, detail, f"feather={feather}" if feather else ""]
     return Corrupted(result, " ".join(filter(None, words)), source, pixels_sha256(result))
-
-
-def case_seed(case_id: str, seed: int) -> int:
-    """The run's seed made particular to a case, in [0, 2⁶³): the same in every process."""
-    digest = hashlib.sha256(f"{seed}:{case_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

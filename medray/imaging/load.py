@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from medray.errors import ItemError
+from medray.files import sha256_of
 from medray.imaging.dicom import looks_like_dicom, read_dicom
 from medray.imaging.reference import Reference, parse_reference
 from medray.imaging.scale import MAX_PIXELS, by_range
@@ -62,7 +63,7 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         if reference.column:
             whole = hashlib.sha256(row_bytes(reference)).hexdigest()
         elif reference.part is None:
-            return _digest(reference.file)
+            return sha256_of(reference.file)
         else:
             about = os.stat(reference.file)
             whole = _known_digest(reference.file, about.st_mtime_ns, about.st_size)
@@ -73,15 +74,10 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     return hashlib.sha256(f"{whole}#{reference.part}".encode()).hexdigest()
 
 
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @lru_cache(maxsize=16)
 def _known_digest(path: str, *changed: int) -> str:
     """A file is asked for as often as it has frames. `changed`: last change and size."""
-    return _digest(path)
+    return sha256_of(path)
 
 
 def pixels_sha256(array: np.ndarray) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image
 
 from medray.errors import DataError
+from medray.files import is_taken, new_folder
 from medray.phantom.studies.study import Study, study
-from medray.policy.folders import is_taken, new_folder
 
 FORMAT_VERSION = 1
 SOURCE, LICENCE = "phantom", "CC0-1.0"

@@ -15,6 +15,7 @@ import jinja2
 import pyarrow as pa
 
 from medray.config import Config
+from medray.files import write_text
 from medray.report import figures, tables
 from medray.report.charts import number
 from medray.report.inline_images import picture
@@ -26,7 +27,7 @@ from medray.report.pairs import (
     rows_of_step,
     segments,
 )
-from medray.rundir import METRIC_KEYS, RunDirectory, write_text
+from medray.rundir import METRIC_KEYS, RunDirectory
 
 _MOST_STEPS = 400  # rows of the table of steps; metrics.jsonl has them all
 

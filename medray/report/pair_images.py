@@ -60,11 +60,12 @@ def _corrupted(
     row: dict[str, Any], case: Case, image: np.ndarray, config: Config
 ) -> tuple[np.ndarray | None, str]:
     """The corrupted image uint8 [H, W, 3] if it is the one trained on, and a note if it is not."""
-    from medray.imaging.corruption import case_seed, corrupt
+    from medray.imaging.corruption import corrupt
+    from medray.seeds import item_seed
 
     if not row["corrupted_sha256"]:
         return None, ""
-    seed = case_seed(case.case_id, config.run.seed)
+    seed = item_seed(config.run.seed, case.case_id)
     made = corrupt(image, case.regions, config.corruption, seed=seed)
     if made is None or made.sha256 != row["corrupted_sha256"]:
         return None, "The corrupted image could not be made again as it was; it is not shown."

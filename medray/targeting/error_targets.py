@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from random import Random
 
 from medray.config import CorruptionConfig
 from medray.editing import Editor, FindingsEditor
 from medray.records import Span
+from medray.seeds import stream
 
 _NO_IMAGE = {"kind": "black", "region": "whole"}
 
@@ -40,7 +40,7 @@ class Aim:
         second is the share of a language prior in such errors. A run without v' keeps none.
         """
         share = max((self.prior.get(span.error_type, 0.0) for span in spans), default=0.0)
-        if config.region == "none" or Random(f"{seed}/corruption").random() >= share:
+        if config.region == "none" or stream(seed, "corruption").random() >= share:
             return config
         return config.model_copy(update=_NO_IMAGE)
 

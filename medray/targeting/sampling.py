@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from random import Random
 
 from medray.data.stream import take
 from medray.records import Case
+from medray.seeds import stream
 from medray.targeting.classify_errors import case_types
 from medray.targeting.error_targets import Aim
 
@@ -26,7 +26,7 @@ def draw(
         return take(cases, position=position, count=count, seed=seed), position + count
     pool_size = max(count, min(candidates * count, len(cases)))
     pool = take(cases, position=position, count=pool_size, seed=seed)
-    chance = Random(f"{seed}/targeting/{position}")
+    chance = stream(seed, f"targeting/{position}")
     # Who waits shortest is drawn: exponential times of these rates come in just that order.
     times = [-math.log(1.0 - chance.random()) / aim.weight(case_types(case)) for case in pool]
     chosen = sorted(sorted(range(pool_size), key=times.__getitem__)[:count])

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from medray.errors import ConfigError
+from medray.files import replacing
 
 _log = logging.getLogger(__name__)
 
@@ -49,19 +48,13 @@ class Cache:
         return reply if isinstance(reply, str) else None
 
     def put(self, key: str, reply: str) -> None:
-        """Written under a name of its own, then renamed: the last of several writers wins."""
-        file, name = self._file(key), ""
+        """Whole under its name; the last of several writers wins."""
+        file = self._file(key)
         try:
             file.parent.mkdir(exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=file.parent, prefix=".", suffix=".tmp", delete=False
-            ) as stream:
-                name = stream.name
-                json.dump({"key": key, "reply": reply}, stream)
-            os.replace(name, file)
+            with replacing(file, several_writers=True) as temporary:
+                temporary.write_text(json.dumps({"key": key, "reply": reply}), encoding="ascii")
         except OSError as error:
-            if name:
-                Path(name).unlink(missing_ok=True)
             if not self._warned:
                 self._warned = True
                 _log.warning("editor.cache cannot be written: %s", error.strerror)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+
+from medray.seeds import array_stream
 
 KINDS = ("nodule", "opacity", "effusion", "cavity", "none")
 SIDES = ("left", "right")
@@ -45,8 +46,7 @@ def stream(seed: int, split: str, index: int, purpose: str) -> np.random.Generat
 
     Streams of different splits share nothing, so train, held-out and base studies never overlap.
     """
-    name = f"medray-phantom/{seed}/{split}/{index}/{purpose}"
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))
+    return array_stream(f"medray-phantom/{seed}/{split}/{index}/{purpose}")
 
 
 def pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from medray.config import ModelConfig
 from medray.errors import ModelError
+from medray.files import is_taken, new_folder
 from medray.policy.conversion.families import (
     Family,
     build_config,
@@ -22,7 +23,6 @@ from medray.policy.conversion.families import (
 from medray.policy.conversion.tokens import Tokens, build_tokenizer, check_prompt
 from medray.policy.conversion.tower import Tower, find_tower, image_processor
 from medray.policy.conversion.weights import Tensor, check_complete, read_names, write_weights
-from medray.policy.folders import is_taken, new_folder
 from medray.policy.model.loading import model_facts
 
 EMBEDDING = "model.embed_tokens.weight"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from medray.config import LoraConfig, ModelConfig
 from medray.errors import ModelError, UserError
+from medray.files import is_taken, new_folder
 from medray.policy.export.weight_update import Mode, export_items
-from medray.policy.folders import is_taken, new_folder
 from medray.policy.model.loading import load_model, model_facts
 from medray.policy.model.tuning import ADAPTER, prepare_policy
 

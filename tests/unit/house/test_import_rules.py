@@ -23,7 +23,7 @@ ENGINES = {"ray", "vllm", "deepspeed"}
 
 # From the ground up: a room imports what stands on the floors below it, and nothing beside it.
 FLOORS = (
-    *("medray.errors medray.records", "medray.config", "medray.rundir"),
+    *("medray.errors medray.records medray.seeds", "medray.config medray.files", "medray.rundir"),
     "medray.ledger medray.objectives medray.editing medray.imaging",
     *("medray.data", "medray.policy medray.targeting"),
     *("medray.evaluation medray.phantom", "medray.report medray.bench medray.plan", "medray.cli"),

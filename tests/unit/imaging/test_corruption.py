@@ -13,10 +13,11 @@ from scipy.ndimage import distance_transform_edt
 from medray.config import CorruptionConfig
 from medray.data.readers.jsonl import read_jsonl
 from medray.errors import ItemError
-from medray.imaging.corruption import KINDS, WHOLE_ONLY, case_seed, corrupt, corrupt_inside
+from medray.imaging.corruption import KINDS, WHOLE_ONLY, corrupt, corrupt_inside
 from medray.imaging.load import encode_png, load_image, pixels_sha256
 from medray.imaging.regions import region_mask
 from medray.records import Region
+from medray.seeds import item_seed
 
 INSIDE = sorted(set(KINDS) - WHOLE_ONLY)  # kinds that change the region alone
 CHANCE = {"gaussian", "diffusion", "replacement", "crop"}
@@ -219,14 +220,6 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
         assert caught.value.reason == "mask-size"
 
 
-def test_case_seed_depends_on_both_and_is_stable():
-    assert case_seed("a", 0) == case_seed("a", 0)
-    assert len({case_seed(case, seed) for case in ("a", "b", "1:a") for seed in (0, 1, 11)}) == 9
-    assert 0 <= case_seed("a", -1) < 2**63
-    # `printf 0:a | sha256sum` begins so; a run can be repeated on another machine
-    assert case_seed("a", 0) == 0x9DF3C5FAB8EF8FE7 // 2
-
-
 @pytest.fixture(scope="module")
 def lesions(shared_data):
     """(image, mask, regions, seed) of the 40 real images."""
@@ -237,7 +230,7 @@ def lesions(shared_data):
     for case in cases.values():
         image = load_image(case.image)
         mask = region_mask(case.regions, *image.shape[:2])
-        read.append((image, mask, case.regions, case_seed(case.case_id, 0)))
+        read.append((image, mask, case.regions, item_seed(0, case.case_id)))
     return read
 
 

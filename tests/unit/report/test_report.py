@@ -20,7 +20,7 @@ from rich.console import Console
 from medray.config import Config, CorruptionConfig, DataConfig, LoopConfig, RunConfig
 from medray.data.dataset import open_dataset
 from medray.errors import UserError
-from medray.imaging.corruption import case_seed, corrupt
+from medray.imaging.corruption import corrupt
 from medray.imaging.load import load_image
 from medray.ledger import Ledger, read_ledger
 from medray.records import Case, Dropped, Pair, PairScore, Response, Span
@@ -38,6 +38,7 @@ from medray.report.inline_images import outline, picture
 from medray.report.pairs import error_types, segments
 from medray.report.tables import change, evaluation_changes
 from medray.rundir import RunDirectory
+from medray.seeds import item_seed
 
 EVIL = "<script>alert('x')</script> \"quoted\" <img src=https://evil.example/p.png onerror=a()>"
 KINDS = ("side", "size", "zone")
@@ -108,7 +109,7 @@ def pair_of(
     start = start if start >= 0 else 8
     chosen = said[:start] + "left" + said[start + 5 :]
     made = corrupt(
-        load_image(case.image), case.regions, corruption, seed=case_seed(case.case_id, 0)
+        load_image(case.image), case.regions, corruption, seed=item_seed(0, case.case_id)
     )
     assert made is not None
     why = 'the reference says "left"'

@@ -11,7 +11,7 @@ import pytest
 
 from medray.config import Config, CorruptionConfig, DataConfig, LoopConfig, RunConfig
 from medray.errors import ConfigError, RunFailed, UserError
-from medray.rundir import METRIC_KEYS, RunDirectory, replacing
+from medray.rundir import METRIC_KEYS, RunDirectory
 
 
 def config(output: Path, **sections: object) -> Config:
@@ -121,18 +121,3 @@ def test_paths_that_are_not_runs(run: RunDirectory, tmp_path: Path) -> None:
             RunDirectory.open(path)
         assert caught.value.exit_code == 2
     assert RunDirectory.open(run.path).read_metrics() == []
-
-
-def test_replacing_leaves_the_old_file_when_writing_fails(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    path.write_text("old")
-
-    def write_half() -> None:
-        with replacing(path) as file:
-            file.write(b"new, but")
-            raise RuntimeError("half-way")
-
-    with pytest.raises(RuntimeError, match="half-way"):
-        write_half()
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

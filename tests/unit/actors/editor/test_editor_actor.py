@@ -9,9 +9,10 @@ import pytest
 from actors.editor import actor as editor_module
 from actors.editor.actor import Editor
 from medray.config import ObjectiveConfig
-from medray.imaging.corruption import case_seed, corrupt
+from medray.imaging.corruption import corrupt
 from medray.imaging.load import load_image
 from medray.records import Case, Dropped, Pair, Response
+from medray.seeds import item_seed
 from tests.support.datasets.phantoms import lesion_report, small_phantoms
 
 VERSION = 3
@@ -73,7 +74,7 @@ def test_a_wrong_response_is_rejected_and_its_correction_chosen(editor, case, co
     packed = batch.pairs[0]
     tokens = packed.rejected.ids[packed.rejected.edited]
     assert editor.codec.tokenizer.decode(tokens).strip() == "right"
-    expected = corrupt(image, case.regions, config.corruption, seed=case_seed(case.case_id, 0))
+    expected = corrupt(image, case.regions, config.corruption, seed=item_seed(0, case.case_id))
     assert pair.corrupted_sha256 == expected.sha256 == packed.corrupted_key
     assert np.array_equal(batch.pixels[packed.corrupted_key], editor.codec.pixels(expected.image))
     assert not np.array_equal(batch.pixels[packed.corrupted_key], batch.pixels[packed.image_key])

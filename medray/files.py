@@ -1,0 +1,94 @@
+"""Files and folders that are complete under their name, or not there at all; and digests.
+
+Whatever is written takes its name only once its bytes are on the disk, so that a kill or a full
+disk leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from medray.errors import DataError
+
+
+@contextmanager
+def replacing(path: Path, *, several_writers: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path`, which it becomes when the block ends without an error.
+
+    `several_writers`: processes may write `path` at the same time, and the last one wins; else a
+    killed writer's remains are overwritten by the next one. Raises OSError.
+    """
+    mark = f".{secrets.token_hex(4)}" if several_writers else ""
+    temporary = path.with_name(f".{path.name}{mark}.tmp")
+    temporary.unlink(missing_ok=True)  # never write through a link that somebody left there
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)  # the new name itself must reach the disk too
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[Path]:
+    """`replacing` for a file that the user named. Raises DataError if it cannot be written."""
+    if path.is_dir():
+        raise DataError(str(path), "is a folder", "give the path of a file")
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        why = f"cannot be written ({error.strerror or error})"
+        raise DataError(str(path), why, "choose another path") from None
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A draft beside `out`, renamed to it at the end; nothing is left after an error.
+
+    Raises OSError if it cannot be written.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        draft.chmod(0o755)
+        yield draft
+        os.replace(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def is_taken(out: Path) -> bool:
+    """Whether something is there that must not be overwritten."""
+    return out.exists() and (not out.is_dir() or any(out.iterdir()))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 atomically; what UTF-8 cannot hold (lone surrogates) becomes '?'."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "replace"))
+
+
+def sync(path: Path) -> None:
+    """Return once the file's bytes, or the folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal digest of a file's bytes. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
