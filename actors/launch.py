@@ -22,7 +22,7 @@ from actors.loop.telemetry import Telemetry
 from actors.weights.checkpoint import find_damage, read_weights
 from actors.weights.manifest import Manifest, Shard
 from medray.config import Config
-from medray.data.stream import of_studies
+from medray.data.stream import first_studies
 from medray.errors import ResourceError, UserError
 from medray.plan import Plan
 from medray.report import write_report
@@ -88,7 +88,7 @@ async def _evaluate(
     async with Fleet(config, place(config), faults, learners=False) as fleet:
         await fleet.start()
         fleet.offer(Update(manifest, [ray.put(shard) for shard in shards]))
-        cases = of_studies(plan.dataset.heldout, config.eval.n)
+        cases = first_studies(plan.dataset.heldout, config.eval.n)
         return await evaluate_policy(fleet, cases, manifest.version)
 
 

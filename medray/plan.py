@@ -118,14 +118,14 @@ def _require_what_is_read(config: Config, needs: Needs, dataset: Dataset) -> Non
     region = config.corruption.region
     labels = config.corruption.labels
     known = region != "lesion" or any(labelled(case.regions, labels) for case in dataset.train)
-    if needs.corrupt and not needs.stand_in and (region == "none" or not known):
+    if needs.corrupt and not needs.clean_fallback and (region == "none" or not known):
         why = "corruption.region is none" if region == "none" else "no training case has a region"
         raise ConfigError(
             where, f"reads a corrupted image of every pair, and {why}",
             "set corruption.region=lesion-or-saliency, lesion-or-whole or whole, or choose an "
             "objective without v' (for fire: objective.gamma=0)",
         )  # fmt: skip
-    if needs.mismatched and config.loop.batch * config.generator.responses < 2:
+    if needs.kto_baseline and config.loop.batch * config.generator.responses < 2:
         raise ConfigError(where, "needs more than one pair per step", "raise loop.batch")
 
 

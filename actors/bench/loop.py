@@ -22,7 +22,7 @@ from actors.fleet.restarts import Faults
 from actors.fleet.work import Work
 from actors.generator.actor import PART
 from actors.launch import cluster, launch
-from medray.bench.loop import LoopTask, summarise
+from medray.bench.loop import LoopSettings, summarise
 from medray.config import Config
 from medray.plan import make_plan
 from medray.records import Case
@@ -36,7 +36,7 @@ WARM = 3  # steps that are left out of the medians
 Progress = Callable[[str], None]
 
 
-def run_loop(task: LoopTask, progress: Progress) -> dict[str, Any]:
+def run_loop(task: LoopSettings, progress: Progress) -> dict[str, Any]:
     """Both parts of the benchmark, as docs/benchmarks.md shows them."""
     overhead, runs = {}, {}
     with contextlib.redirect_stdout(sys.stderr):  # Ray's own remarks are not part of the result
@@ -90,7 +90,7 @@ def _config(generators: int) -> Config:
     return Config.model_validate(given)
 
 
-def _real_loop(task: LoopTask, lag: int, folder: Path) -> dict[str, Any]:
+def _real_loop(task: LoopSettings, lag: int, folder: Path) -> dict[str, Any]:
     """Medians of a run of the tiny model with real engines, and its last evaluation."""
     config = Config.model_validate(
         {

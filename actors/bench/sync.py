@@ -23,7 +23,7 @@ from actors.weights.manifest import Manifest, Shard, pack, plan_shards, verify
 from medray.bench.learner.worker_protocol import name_of
 from medray.bench.sync import (
     PlainCopies,
-    SyncTask,
+    SyncSettings,
     adapter_bytes,
     summarise,
     write_lookalike,
@@ -143,7 +143,7 @@ class Round:
         return max(float(np.abs(each[0] - ours).mean()) for each in theirs)
 
 
-def run_sync(task: SyncTask, progress: Callable[[str], None] = print) -> dict[str, Any]:
+def run_sync(task: SyncSettings, progress: Callable[[str], None] = print) -> dict[str, Any]:
     """Everything that is printed, as one tree of plain values."""
     with (
         tempfile.TemporaryDirectory(prefix="medray-sync-") as folder,
@@ -163,7 +163,7 @@ def run_sync(task: SyncTask, progress: Callable[[str], None] = print) -> dict[st
 
 
 def _measure(
-    task: SyncTask, folder: Path, shape: dict[str, int], progress: Callable[[str], None]
+    task: SyncSettings, folder: Path, shape: dict[str, int], progress: Callable[[str], None]
 ) -> dict[str, Any]:
     config = _config(folder, task)
     placement = place(config)
@@ -195,7 +195,7 @@ def _measure(
     return summarise(task, facts, rounds)
 
 
-def _config(folder: Path, task: SyncTask) -> Config:
+def _config(folder: Path, task: SyncSettings) -> Config:
     """A run with full fine-tuning of the language model."""
     model = {"path": str(folder), "lora": None, "trainable": ("language",)}
     return Config.model_validate(

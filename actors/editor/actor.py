@@ -24,12 +24,12 @@ from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_refer
 from medray.policy.scoring.saliency import View
 from medray.records import Case, Dropped, Pair, Region, Response
 from medray.seeds import item_seed
-from medray.targeting import Aim, aimed_editor
+from medray.targeting import ErrorTargets, targeted_editor
 
 SHORT_ID = 4  # characters; a shorter patient id is a word or number of any text
 
 
-NO_AIM = Aim()
+NO_TARGETS = ErrorTargets()
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class _Call:
     """
 
     version: int
-    aim: Aim
+    targets: ErrorTargets
     editor: AnyEditor
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
     prompts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -103,18 +103,18 @@ class Editor:
         cases: Sequence[Case],
         responses: Sequence[Response],
         *images: np.ndarray,
-        aim: Aim = NO_AIM,
+        targets: ErrorTargets = NO_TARGETS,
     ) -> tuple[list[Pair | Dropped], PackedBatch]:
         """One outcome per response, and the batch of those that became pairs.
 
         cases and images stand position by position with responses. `version` is the
-        learner's: what an older policy said is dropped as stale. `aim` is what the policy's
+        learner's: what an older policy said is dropped as stale. `targets` is what the policy's
         errors so far ask for. Relevance is raw here: the window it is normalised over is the
         step, and this call may be a part of it.
         """
         made: list[PackedPair] = []
         outcomes: list[Pair | Dropped] = []
-        call = _Call(version, aim, aimed_editor(self.editor, aim))
+        call = _Call(version, targets, targeted_editor(self.editor, targets))
         judged = self._judge_ahead(version, cases, responses, images)
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
@@ -195,7 +195,7 @@ class Editor:
         """v' of an item, where the objective reads one."""
         if not self.needs.corrupt:
             return None
-        how = call.aim.corruption(
+        how = call.targets.corruption(
             self.config.corruption, judged.edit.answer_spans,
             seed=item_seed(self.config.run.seed, item_id),
         )  # fmt: skip

@@ -22,7 +22,7 @@ from medray.imaging.regions import labelled
 from medray.objectives import needs_of
 from medray.policy.scoring.saliency import Box
 from medray.records import Case, Region, Response
-from medray.targeting import Aim
+from medray.targeting import ErrorTargets
 
 RELOADS = 3  # of images that were lost with their node
 
@@ -67,17 +67,19 @@ class Rollouts:
         answers = await asyncio.gather(*[self._say(piece, greedy=greedy) for piece in asked])
         return [response for answer in answers for response in answer.responses]
 
-    async def make(self, items: Sequence[tuple[str, Case]], version: int, aim: Aim) -> Rollout:
+    async def make(
+        self, items: Sequence[tuple[str, Case]], version: int, targets: ErrorTargets
+    ) -> Rollout:
         """Answers and pairs of the items, edited as they come; they will train `version`."""
         begin = time.monotonic()
         work, unusable = await self.load(items)
         done = Rollout(unusable, load=time.monotonic() - begin)
         looked = 0.0
         if self.looks:
-            parts, looked = await self._answer_look_and_edit(work, version, aim)
+            parts, looked = await self._answer_look_and_edit(work, version, targets)
         else:
             asked = pieces(work, self.config.generator.replicas)
-            parts = await asyncio.gather(*[self._answer(p, version, aim) for p in asked])
+            parts = await asyncio.gather(*[self._answer(p, version, targets) for p in asked])
         for part in parts:
             done.responses += part.responses
             done.edited += [Edited(edit.value, edit.refs[1]) for edit in part.edits]
@@ -93,12 +95,12 @@ class Rollouts:
         told = zip(cases, loaded.value, loaded.refs[1:], strict=True)
         return {case.case_id: (reason, ref) for case, reason, ref in told}
 
-    async def _answer(self, work: Sequence[Work], version: int, aim: Aim) -> _Answered:
+    async def _answer(self, work: Sequence[Work], version: int, targets: ErrorTargets) -> _Answered:
         """Answers of one piece, and their edits, made while the rest is still being said."""
         edits: list[asyncio.Task[list[Answer]]] = []
 
         def came(items: Sequence[Work], said: Sequence[Response]) -> None:
-            edits.append(asyncio.create_task(self._edit(items, said, version, aim)))
+            edits.append(asyncio.create_task(self._edit(items, said, version, targets)))
 
         try:
             answered = await self._say(work, came, greedy=False)
@@ -111,7 +113,7 @@ class Rollouts:
         return answered
 
     async def _answer_look_and_edit(
-        self, work: Sequence[Work], version: int, aim: Aim
+        self, work: Sequence[Work], version: int, targets: ErrorTargets
     ) -> tuple[list[_Answered], float]:
         """All answers, then where the policy looks (and its seconds), then all edits: learners,
         which look, may share the generators' GPUs."""
@@ -123,7 +125,7 @@ class Rollouts:
         located = await self._locate(work, responses)
         looked = time.monotonic() - begin
         both = zip(pieces(located, replicas), parts, strict=True)
-        edits = [self._edit(piece, part.responses, version, aim) for piece, part in both]
+        edits = [self._edit(piece, part.responses, version, targets) for piece, part in both]
         for part, made in zip(parts, await asyncio.gather(*edits), strict=True):
             part.edits = made
         return parts, looked
@@ -156,28 +158,36 @@ class Rollouts:
         return await self.generators.run(submit, waiting.take)
 
     async def _edit(
-        self, work: Sequence[Work], responses: Sequence[Response], version: int, aim: Aim
+        self,
+        work: Sequence[Work],
+        responses: Sequence[Response],
+        version: int,
+        targets: ErrorTargets,
     ) -> list[Answer]:
         return await self._reloading(
-            work, lambda some: self._edit_all(some, responses, version, aim)
+            work, lambda some: self._edit_all(some, responses, version, targets)
         )
 
     async def _edit_all(
-        self, work: Sequence[Work], responses: Sequence[Response], version: int, aim: Aim
+        self,
+        work: Sequence[Work],
+        responses: Sequence[Response],
+        version: int,
+        targets: ErrorTargets,
     ) -> list[Answer]:
         both = list(zip(work, responses, strict=True))
         parts = shares(both, self.config.editor.replicas)
-        calls = [self._edit_some(part, version, aim) for part in parts]
+        calls = [self._edit_some(part, version, targets) for part in parts]
         return list(await asyncio.gather(*calls))
 
     async def _edit_some(
-        self, share: Sequence[tuple[Work, Response]], version: int, aim: Aim
+        self, share: Sequence[tuple[Work, Response]], version: int, targets: ErrorTargets
     ) -> Answer:
         cases, said = [item.case for item, _ in share], [response for _, response in share]
         images = [item.image for item, _ in share]
         return await self.editors.run(
             lambda editor, _: editor.edit.options(num_returns=2).remote(
-                version, cases, said, *images, aim=aim
+                version, cases, said, *images, targets=targets
             )
         )
 

@@ -29,7 +29,7 @@ from medray.policy.model.loading import (
 )
 from medray.policy.model.schedule import learning_rate
 from medray.policy.model.tuning import frozen_copy, prepare_policy
-from medray.policy.packing import PackedBatch, PackedPair, one_window
+from medray.policy.packing import PackedBatch, PackedPair, merge_batches
 from medray.policy.scoring.importance import importance_weights
 from medray.policy.scoring.kto_baseline import log_ratios, mismatches
 from medray.policy.scoring.ledger_scores import pair_scores
@@ -90,7 +90,7 @@ class Learner:
         """One optimiser step on all pairs of `batches`; `policy_version` is the current one."""
         if policy_version != self.version:
             raise RunFailed(f"learner at version {self.version}", f"asked for {policy_version}")
-        pairs = one_window(batches)
+        pairs = merge_batches(batches)
         pixels = {key: array for batch in batches for key, array in batch.pixels.items()}
         lr = learning_rate(self.config.learner, self.version + 1, self.config.loop.steps)
         for group in self.engine.optimizer.param_groups:
@@ -265,7 +265,7 @@ class Learner:
         self, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]
     ) -> dict[str, Tensor]:
         """z0 of the whole batch, on all ranks alike, where the objective reads it."""
-        matches = mismatches(pairs) if self.needs.mismatched else []
+        matches = mismatches(pairs) if self.needs.kto_baseline else []
         if not matches:
             return {}
         rounds = math.ceil(len(matches) / (self.world * self.config.learner.micro_batch))

@@ -26,7 +26,7 @@ from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
 from actors.weights import checkpoint
 from actors.weights.checkpoint import State
-from medray.data.stream import of_studies, spread
+from medray.data.stream import evenly_spaced, first_studies
 from medray.errors import MedrayError, RunFailed, StoppedOnRequest
 from medray.evaluation.metrics import compare_table, evaluate
 from medray.ledger import Ledger
@@ -34,7 +34,7 @@ from medray.plan import Plan
 from medray.records import Case, StepReport
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
-from medray.targeting import Tally, observe
+from medray.targeting import Tally, classify_errors
 
 GOLDEN_PROMPTS = 8
 SKIPPED_IN_A_ROW = 5
@@ -80,7 +80,7 @@ class Driver:
 
     async def _begin(self, resume: bool) -> None:
         """Step 0 with its evaluation, or the state of the newest valid checkpoint."""
-        await self.fleet.choose_golden(spread(self.plan.dataset.heldout, GOLDEN_PROMPTS))
+        await self.fleet.choose_golden(evenly_spaced(self.plan.dataset.heldout, GOLDEN_PROMPTS))
         try:
             if resume and await self._restore():
                 return
@@ -210,7 +210,7 @@ class Driver:
         cases = dict(prepared.items)
         scores = {score.pair_id: score for score in report.scores}
         seen = [
-            observe(cases[pair.pair_id], pair, scores[pair.pair_id], config.prior_below)
+            classify_errors(cases[pair.pair_id], pair, scores[pair.pair_id], config.prior_below)
             for pair in prepared.rollout.pairs
         ]
         return tally.after(seen, config.decay)
@@ -229,7 +229,7 @@ class Driver:
         if self.state.step in self.run_dir.read_evals():
             return
         self.console.status(f"evaluating step {self.state.step}")
-        cases = of_studies(self.plan.dataset.heldout, self.config.eval.n)
+        cases = first_studies(self.plan.dataset.heldout, self.config.eval.n)
         result, _ = await evaluate_policy(self.fleet, cases, self.state.policy_version)
         self.run_dir.write_eval(self.state.step, result)
         self.telemetry.evaluation(self.state.step, result)

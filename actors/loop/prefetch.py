@@ -19,7 +19,7 @@ from medray.ledger import Ledger
 from medray.plan import Plan
 from medray.records import Case
 from medray.seeds import refill_seed
-from medray.targeting import Aim, Tally, draw
+from medray.targeting import ErrorTargets, Tally, draw
 
 FRUITLESS_ROUNDS = 10  # batches in a row without a single pair: something is wrong
 
@@ -48,14 +48,14 @@ class Ahead:
         last = min(done.step + 1 + config.loop.max_lag, config.loop.steps)
         while self.started < last:
             self.started += 1
-            aim = Tally.from_dict(done.tally).aim(config.targeting.strength)
+            targets = Tally.from_dict(done.tally).targets(config.targeting.strength)
             cases, self.position = draw(
                 self.plan.dataset.train, position=self.position, count=config.loop.batch,
-                seed=config.run.seed, aim=aim, candidates=config.targeting.candidates,
+                seed=config.run.seed, targets=targets, candidates=config.targeting.candidates,
             )  # fmt: skip
             version = done.policy_version + self.started - 1 - done.step
             prepared = Prepared(self.started, self.position)
-            work = self._prepare(prepared, cases, version, aim)
+            work = self._prepare(prepared, cases, version, targets)
             self.tasks[self.started] = asyncio.create_task(work)
 
     async def take(self, step: int) -> Prepared:
@@ -73,14 +73,14 @@ class Ahead:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _prepare(
-        self, prepared: Prepared, cases: Sequence[Case], version: int, aim: Aim
+        self, prepared: Prepared, cases: Sequence[Case], version: int, targets: ErrorTargets
     ) -> Prepared:
         """Answer and edit `cases`; more of them until at least one pair stands."""
         step = prepared.step
         for batch in range(FRUITLESS_ROUNDS):
             items = self._issue(step, batch, cases)
             prepared.items += items
-            prepared.rollout.add(await self.fleet.rollouts.make(items, version, aim))
+            prepared.rollout.add(await self.fleet.rollouts.make(items, version, targets))
             if prepared.rollout.pairs:
                 return prepared
             cases = self._more(step, batch)

@@ -25,7 +25,7 @@ DEFINITIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class LoopTask:
+class LoopSettings:
     """Counts of simulated generators, and the real loop's size.
 
     By default generating and learning take about as long: four answers to an image are learnt on
@@ -47,7 +47,7 @@ class LoopTask:
 
 
 def summarise(
-    task: LoopTask, overhead: Mapping[int, Mapping[str, float]],
+    task: LoopSettings, overhead: Mapping[int, Mapping[str, float]],
     runs: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """Both parts as one JSON-able dict, ratios included."""

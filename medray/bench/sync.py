@@ -58,7 +58,7 @@ DEFINITIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class SyncTask:
+class SyncSettings:
     """What is measured. `gigabytes`: 10^9 bytes of weights, at least."""
 
     gigabytes: float = 1.0
@@ -149,7 +149,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def summarise(
-    task: SyncTask, facts: dict[str, Any], rounds: dict[int, list[dict[str, float]]]
+    task: SyncSettings, facts: dict[str, Any], rounds: dict[int, list[dict[str, float]]]
 ) -> dict[str, Any]:
     """Everything that is printed, as one tree of plain values.
 

@@ -38,9 +38,9 @@ def learner(
     as_json: AsJson = False,
 ) -> None:
     """Time one forward and backward pass on pairs: medray, the naive way, and TRL."""
-    from medray.bench.learner.settings import make_task
+    from medray.bench.learner.settings import make_settings
 
-    task = make_task(
+    task = make_settings(
         shape, objective=objective, batch=batch, prompt=prompt, common=common, tail=tail,
         edited=edited, vocabulary=vocab, image_tokens=image_tokens, repeats=repeats,
         device=device, dtype=dtype,
@@ -81,13 +81,13 @@ def loop(
     as_json: AsJson = False,
 ) -> None:
     """Measure the driver's cost per answer, and what overlapping the stages gains."""
-    from medray.bench.loop import LoopTask, show_loop
+    from medray.bench.loop import LoopSettings, show_loop
 
     require_actors()
     if not all(part.strip().isdigit() for part in generators.split(",")):
         raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64")
     counts = tuple(int(part) for part in generators.split(","))
-    task = LoopTask(generators=counts, steps=steps, batch=batch, responses=responses)
+    task = LoopSettings(generators=counts, steps=steps, batch=batch, responses=responses)
     from actors.bench.loop import run_loop
 
     result = run_loop(task, progress(quiet=as_json))
@@ -106,10 +106,10 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Time a weight update from a learner to vLLM, beside a plain copy in memory."""
-    from medray.bench.sync import SyncTask, show_sync
+    from medray.bench.sync import SyncSettings, show_sync
 
     require_actors()
-    task = SyncTask(gigabytes, generators, repeats)
+    task = SyncSettings(gigabytes, generators, repeats)
     from actors.bench.sync import run_sync
 
     result = run_sync(task, progress(quiet=as_json))

@@ -14,7 +14,7 @@ from medray.data.pairs.fire_mpo import read_fire_mpo
 from medray.data.pairs.llama_factory import llama_factory_row, read_llama_factory
 from medray.data.pairs.mmedpo import read_mmedpo
 from medray.data.pairs.trl import read_trl, trl_row
-from medray.data.rows import mapping, told
+from medray.data.rows import locate_errors, mapping
 from medray.data.sources import rows_of
 from medray.data.tables import read_pairs, write_cases, write_pairs
 from medray.errors import DataError
@@ -63,7 +63,7 @@ def import_pairs(
     place = Place(images or file.parent, functools.cache(file_sha256), licence)
     for number, (where, value) in enumerate(rows_of(file)):
         row = mapping(value, where)
-        with told(where):
+        with locate_errors(where):
             pair = PAIRS[kind](row, number, place)
         yield pair
 

@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from medray.data.rows import Bad
+from medray.data.rows import FieldError
 from medray.records import Region
 
 
 def read_regions(item: dict[str, Any], folder: Path) -> tuple[Region, ...]:
-    """`regions` of a row, or else its `mask` paths, or else its `boxes`. Raises Bad.
+    """`regions` of a row, or else its `mask` paths, or else its `boxes`. Raises FieldError.
 
     A mask goes before the boxes of the same row: those may be no more than its hull.
     """
@@ -34,10 +34,10 @@ def read_regions(item: dict[str, Any], folder: Path) -> tuple[Region, ...]:
 def _region(entry: Any, folder: Path, index: int) -> Region:
     field = f"regions[{index}]"
     if not isinstance(entry, dict):
-        raise Bad(field, "is not a mapping")
+        raise FieldError(field, "is not a mapping")
     has_box, has_mask = entry.get("box") is not None, entry.get("mask") is not None
     if has_box == has_mask:
-        raise Bad(field, "needs a box or a mask, and not both")
+        raise FieldError(field, "needs a box or a mask, and not both")
     if has_box:
         return _boxed(entry, "box", field)
     mask = _mask(entry["mask"], folder, f"{field}.mask")
@@ -46,7 +46,7 @@ def _region(entry: Any, folder: Path, index: int) -> Region:
 
 def _boxed(entry: Any, key: str, field: str) -> Region:
     if not isinstance(entry, dict) or key not in entry:
-        raise Bad(field, f"has no {key}")
+        raise FieldError(field, f"has no {key}")
     return Region(
         _label(entry.get("label")), box=_box(entry[key], f"{field}.{key}"), source=_source(entry)
     )
@@ -55,19 +55,19 @@ def _boxed(entry: Any, key: str, field: str) -> Region:
 def _box(value: Any, field: str) -> tuple[int, int, int, int]:
     """Whole pixels around [x0, y0, x1, y1]."""
     if not _four_numbers(value):
-        raise Bad(field, "is not [x0, y0, x1, y1] in pixels")
+        raise FieldError(field, "is not [x0, y0, x1, y1] in pixels")
     x0, y0, x1, y1 = value
     if not (x0 < x1 and y0 < y1):
-        raise Bad(field, "is empty: x0 < x1 and y0 < y1 are needed")
+        raise FieldError(field, "is empty: x0 < x1 and y0 < y1 are needed")
     if x1 <= 0 or y1 <= 0:
-        raise Bad(field, "lies outside the image")
+        raise FieldError(field, "lies outside the image")
     return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
 
 
 def box_xywh(value: Any, field: str) -> tuple[int, int, int, int]:
-    """Whole pixels around [x, y, width, height]. Raises Bad."""
+    """Whole pixels around [x, y, width, height]. Raises FieldError."""
     if not _four_numbers(value):
-        raise Bad(field, "is not [x, y, width, height] in pixels")
+        raise FieldError(field, "is not [x, y, width, height] in pixels")
     x, y, width, height = value
     return _box([x, y, x + width, y + height], field)
 
@@ -79,13 +79,13 @@ def _four_numbers(value: Any) -> bool:
 
 def _mask(value: Any, folder: Path, field: str) -> str:
     if not isinstance(value, str) or not value:
-        raise Bad(field, "is not the path of a mask")
+        raise FieldError(field, "is not the path of a mask")
     return str(folder / value)
 
 
 def _list(value: Any, field: str) -> list[Any]:
     if not isinstance(value, list):
-        raise Bad(field, "is not a list")
+        raise FieldError(field, "is not a list")
     return value
 
 

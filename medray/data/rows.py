@@ -17,8 +17,8 @@ Digest = Callable[[str], str]  # path of an image → sha256 of its bytes, "" wh
 YES_NO = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
 
 
-class Bad(Exception):
-    """A field of a row is wrong; `told` adds where the row stands."""
+class FieldError(Exception):
+    """A field of a row is wrong; `locate_errors` adds where the row stands."""
 
     def __init__(self, field: str, why: str) -> None:
         super().__init__(field, why)
@@ -26,11 +26,11 @@ class Bad(Exception):
 
 
 @contextmanager
-def told(where: str) -> Iterator[None]:
-    """Turn Bad into DataError naming `where`."""
+def locate_errors(where: str) -> Iterator[None]:
+    """Turn FieldError into DataError naming `where`."""
     try:
         yield
-    except Bad as bad:
+    except FieldError as bad:
         raise DataError(f"{where}: {bad.field}", bad.why, "correct the row") from None
 
 
@@ -42,29 +42,29 @@ def mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def required(row: dict[str, Any], key: str) -> str:
-    """The words of a field that has to be there and to hold some. Raises Bad."""
+    """The words of a field that has to be there and to hold some. Raises FieldError."""
     if key not in row:
-        raise Bad(key, "is missing")
+        raise FieldError(key, "is missing")
     found = optional(row, key)
     if not found:
-        raise Bad(key, "is empty")
+        raise FieldError(key, "is empty")
     return found
 
 
 def optional(row: dict[str, Any], key: str) -> str:
-    """The words of a field, "" where it is missing. Raises Bad where it is a list or mapping."""
+    """The words of a field, "" if it is missing. Raises FieldError if it is a list or mapping."""
     if not is_scalar(row.get(key)):
-        raise Bad(key, "is not a text or number")
+        raise FieldError(key, "is not a text or number")
     return words(row.get(key))
 
 
 def path_text(row: dict[str, Any], key: str) -> str:
-    """A field that names a file, untouched. Raises Bad."""
+    """A field that names a file, untouched. Raises FieldError."""
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise Bad(key, "is missing" if value is None else "is not a text, or empty")
+        raise FieldError(key, "is missing" if value is None else "is not a text, or empty")
     if "\0" in value:
-        raise Bad(key, "holds a NUL")
+        raise FieldError(key, "holds a NUL")
     return value
 
 

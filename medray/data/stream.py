@@ -27,13 +27,13 @@ def _epoch_order(size: int, epoch: int, seed: int) -> list[int]:
     return order
 
 
-def spread(cases: Sequence[Case], count: int) -> list[Case]:
+def evenly_spaced(cases: Sequence[Case], count: int) -> list[Case]:
     """`count` cases evenly spread over `cases` (fewer where there are fewer)."""
     count = min(count, len(cases))
     return [cases[i * len(cases) // count] for i in range(count)]
 
 
-def of_studies(cases: Sequence[Case], studies: int) -> list[Case]:
+def first_studies(cases: Sequence[Case], studies: int) -> list[Case]:
     """All cases of the first `studies` distinct images, in order."""
     images: dict[str, None] = {}
     for case in cases:

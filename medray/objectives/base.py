@@ -27,9 +27,9 @@ class Needs:
 
     `positions`: the tokens whose log-probabilities are read, on every branch.
     `kl`: per branch, which of kl_fwd / kl_rev are read, at `kl_positions`.
-    `stand_in`: a pair without v' is scored on its clean image where the corrupted one is read.
+    `clean_fallback`: a pair without v' is scored on its clean image instead of a corrupted one.
     `chosen`: "edit" where y+ is the corrected answer, "reference" where it is the reference's.
-    `mismatched`: reads scores["z0"], the baseline over mismatched pairs (see `kto`).
+    `kto_baseline`: reads scores["z0"], the baseline over mismatched pairs (see `kto`).
     `masks`: masks read on every branch beside those of `positions` and `kl_positions`.
     """
 
@@ -38,9 +38,9 @@ class Needs:
     reference: bool = True
     kl: Mapping[Branch, tuple[str, ...]] = field(default_factory=dict)
     kl_positions: Positions = "edited"
-    stand_in: bool = False
+    clean_fallback: bool = False
     chosen: Literal["edit", "reference"] = "edit"
-    mismatched: bool = False
+    kto_baseline: bool = False
     masks: tuple[str, ...] = ()
 
     @property
@@ -145,7 +145,7 @@ def check(name: str, scores: Scores, needs: Needs) -> None:
             if tensor not in scores[branch]:
                 raise _missing(f"scores[{branch!r}][{tensor!r}]", name)
     for branch in needs.branches:
-        if needs.stand_in or branch.startswith("clean/"):  # else a pair may lack the branch
+        if needs.clean_fallback or branch.startswith("clean/"):  # else a pair may lack the branch
             read = scores[branch][MASK_OF[needs.positions]].bool().any(-1)
             if not bool(read.all()):
                 row = int(read.logical_not().nonzero()[0])

@@ -37,7 +37,7 @@ def kto(scores: Scores, *, beta: float, lambda_d: float, lambda_u: float) -> tup
     return rank, preference_metrics(chosen, rejected, loss_rank=rank)
 
 
-NEEDS = Needs(branches=("clean/chosen", "clean/rejected"), positions="response", mismatched=True)
+NEEDS = Needs(branches=("clean/chosen", "clean/rejected"), positions="response", kto_baseline=True)
 
 KTO = Objective(
     "kto",

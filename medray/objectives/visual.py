@@ -63,7 +63,7 @@ NEEDS_OF_MDPO = Needs(
     branches=("clean/chosen", "clean/rejected", "corrupt/chosen"), positions="response"
 )
 NEEDS_OF_MMEDPO = Needs(
-    branches=("clean/chosen", "corrupt/rejected"), positions="response", stand_in=True
+    branches=("clean/chosen", "corrupt/rejected"), positions="response", clean_fallback=True
 )
 
 COPO = Objective("copo", copo, {"beta": BETA}, lambda _: NEEDS_OF_COPO)

@@ -36,7 +36,7 @@ class Side:
 class PackedPair:
     """One pair ready for scoring; `corrupted_key` is "" where it has no v'.
 
-    `relevance` is raw from the editor, and normalised over the step's pairs by `one_window`.
+    `relevance` is raw from the editor, and normalised over the step's pairs by `merge_batches`.
     """
 
     pair_id: str
@@ -59,7 +59,7 @@ class PackedBatch:
     pixels: dict[str, np.ndarray]
 
 
-def one_window(batches: Sequence[PackedBatch]) -> list[PackedPair]:
+def merge_batches(batches: Sequence[PackedBatch]) -> list[PackedPair]:
     """All pairs by their id, relevance normalised over them, however they came in batches."""
     pairs = sorted((p for batch in batches for p in batch.pairs), key=lambda p: p.pair_id)
     weights = normalise([pair.relevance for pair in pairs], "window")

@@ -1,21 +1,21 @@
 """Training aimed at the errors that the policy makes: counted, then followed. Off by default.
 
-pairs of a step ──observe──▶ Tally ──aim──▶ Aim ──▶ cases asked (`draw`), kind of variant
-                                                    (`aimed_editor`), kind of v' (`Aim.corruption`)
+pairs of a step ──classify_errors──▶ Tally ──targets──▶ ErrorTargets
+which decide the cases (`draw`), the wrong variant (`targeted_editor`) and v' (`corruption`)
 """
 
-from medray.targeting.classify_errors import Observation, case_types, observe
-from medray.targeting.error_targets import Aim, aimed_editor
+from medray.targeting.classify_errors import ErrorObservation, case_types, classify_errors
+from medray.targeting.error_targets import ErrorTargets, targeted_editor
 from medray.targeting.sampling import draw
 from medray.targeting.tally import Counts, Tally
 
 __all__ = [
-    "Aim",
     "Counts",
-    "Observation",
+    "ErrorObservation",
+    "ErrorTargets",
     "Tally",
-    "aimed_editor",
     "case_types",
+    "classify_errors",
     "draw",
-    "observe",
+    "targeted_editor",
 ]

@@ -18,7 +18,7 @@ _NOTHING_LEFT = ("black", "replacement")
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class ErrorObservation:
     """Error types in alphabetical order: those an answer erred in, those it could have and did
     not, and where it can be told, the one that is a misreading or a language prior."""
 
@@ -28,7 +28,9 @@ class Observation:
     prior: tuple[str, ...] = ()
 
 
-def observe(case: Case, pair: Pair, score: PairScore, prior_below: float) -> Observation:
+def classify_errors(
+    case: Case, pair: Pair, score: PairScore, prior_below: float
+) -> ErrorObservation:
     """What a pair tells of the answer in it. Each type counts once per answer.
 
     The errors are those that the editor marked and those that the rules find; what was right is
@@ -41,7 +43,7 @@ def observe(case: Case, pair: Pair, score: PairScore, prior_below: float) -> Obs
         wrong |= {span.error_type for span in pair.rejected_spans}
     right = _types(o for o in outcomes if o.agrees) - wrong
     misread, prior = _cause(tuple(wrong), pair, score.visual_contrast, prior_below)
-    return Observation(tuple(sorted(wrong)), tuple(sorted(right)), misread, prior)
+    return ErrorObservation(tuple(sorted(wrong)), tuple(sorted(right)), misread, prior)
 
 
 def case_types(case: Case) -> frozenset[str]:

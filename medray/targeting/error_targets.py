@@ -14,9 +14,9 @@ _NO_IMAGE = {"kind": "black", "region": "whole"}
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class ErrorTargets:
     """Per error type: how much to prefer it (1: as it comes), and which share of its errors a
-    language prior makes. Without types everything is done as if there were no aim."""
+    language prior makes. Without types everything is done as if there were no targets."""
 
     weights: Mapping[str, float] = field(default_factory=dict)
     prior: Mapping[str, float] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Aim:
     def weight(self, types: Iterable[str]) -> float:
         """Of a case: as promising as the type that goes wrong most; 1.0 where none is known.
 
-        >>> Aim({"side": 3.0, "zone": 0.5}).weight(["side", "zone"])
+        >>> ErrorTargets({"side": 3.0, "zone": 0.5}).weight(["side", "zone"])
         3.0
         """
         return max((self.weights.get(kind, 1.0) for kind in types), default=1.0)
@@ -45,9 +45,9 @@ class Aim:
         return config.model_copy(update=_NO_IMAGE)
 
 
-def aimed_editor(editor: Editor, aim: Aim) -> Editor:
-    """The editor that prefers variants by the aim's weights, where it is the findings editor;
+def targeted_editor(editor: Editor, targets: ErrorTargets) -> Editor:
+    """The editor that prefers variants by the targets's weights, where it is the findings editor;
     other kinds choose their variants themselves and are returned as they are."""
-    if not aim.weights or not isinstance(editor, FindingsEditor):
+    if not targets.weights or not isinstance(editor, FindingsEditor):
         return editor
-    return FindingsEditor(aim.weights)
+    return FindingsEditor(targets.weights)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from medray.targeting.classify_errors import Observation
-from medray.targeting.error_targets import Aim
+from medray.targeting.classify_errors import ErrorObservation
+from medray.targeting.error_targets import ErrorTargets
 
 # Answers of a type before its own rate outweighs the rate of all types.
 _DOUBT = 4.0
@@ -50,7 +50,7 @@ class Tally:
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
 
-    def after(self, observations: Iterable[Observation], decay: float) -> Tally:
+    def after(self, observations: Iterable[ErrorObservation], decay: float) -> Tally:
         """The tally once these answers are counted and the older ones have faded."""
         new = {
             kind: {name: decay * value for name, value in asdict(counts).items()}
@@ -69,7 +69,7 @@ class Tally:
         counts = self.counts.get(kind, Counts())
         return (counts.wrong + _DOUBT * self._mean()) / (counts.answers + _DOUBT)
 
-    def aim(self, strength: float) -> Aim:
+    def targets(self, strength: float) -> ErrorTargets:
         """What follows from the counts; nothing at strength 0, or before the first error.
 
         The weight of a type is (1 − strength) + strength · rate / (rate of all types): 1 for what
@@ -77,11 +77,11 @@ class Tally:
         """
         mean = self._mean()
         if not strength or not mean:
-            return Aim()
+            return ErrorTargets()
         weights = {
             kind: (1.0 - strength) + strength * self.rate(kind) / mean for kind in self.counts
         }
-        return Aim(weights, {kind: row.prior_share for kind, row in self.counts.items()})
+        return ErrorTargets(weights, {kind: row.prior_share for kind, row in self.counts.items()})
 
     def metrics(self) -> dict[str, float]:
         """For metrics.jsonl: `targeting_TYPE`, the rate of each type met so far, and

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from medray.bench.learner.settings import Task
+from medray.bench.learner.settings import Settings
 from medray.objectives import Needs
 from medray.policy.architectures import Architecture
 from medray.policy.model.tuning import base_model
 from medray.policy.packing import PackedPair
-from medray.policy.scoring.forest import Layout, plant
+from medray.policy.scoring.forest import Layout, build_forest
 from medray.policy.scoring.last_layer import ROW_BY_ROW
 from medray.policy.scoring.score_pairs import Pixels, pair_branches
 
@@ -79,7 +79,7 @@ def count_weights(policy: nn.Module, architecture: Architecture) -> Weights:
     return Weights(**sums)
 
 
-def operations(weights: Weights, work: Work, task: Task, patches: int) -> int:
+def operations(weights: Weights, work: Work, task: Settings, patches: int) -> int:
     """Of one forward and backward pass; `patches` of one picture."""
     passes = 6 if work.reference else 4
     return (
@@ -96,7 +96,7 @@ def work_of_trees(
 ) -> Work:
     """What medray's scoring runs over: a frozen tower once per picture, policy and reference."""
     branches = [branch for _, _, branch in pair_branches(pairs, needs)]
-    forest = plant(branches, {key: array.shape for key, array in pixels.items()}, layout)
+    forest = build_forest(branches, {key: array.shape for key, array in pixels.items()}, layout)
     return Work(forest.tokens, len(forest.readings.places), len(forest.pictures), needs.reference)
 
 

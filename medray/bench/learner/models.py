@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from medray.bench.learner.settings import CONTEXT, SHAPES, Task
+from medray.bench.learner.settings import CONTEXT, SHAPES, Settings
 from medray.config import LoraConfig, ModelConfig
 from medray.policy.model.tuning import prepare_policy
 
@@ -69,11 +69,11 @@ VISION: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def is_qwen(task: Task) -> bool:
+def is_qwen(task: Settings) -> bool:
     return "qwen" in task.shape
 
 
-def build_model(task: Task, device: torch.device) -> nn.Module:
+def build_model(task: Settings, device: torch.device) -> nn.Module:
     """The bare model on `device`; the same task, the same weights (on the same kind of device)."""
     torch.manual_seed(task.seed)
     before = torch.get_default_dtype()
@@ -85,7 +85,7 @@ def build_model(task: Task, device: torch.device) -> nn.Module:
         torch.set_default_dtype(before)
 
 
-def build_policy(task: Task, device: torch.device) -> Any:
+def build_policy(task: Settings, device: torch.device) -> Any:
     """The model under LoRA on the language layers, its adapters away from zero."""
     shape = SHAPES[task.shape]
     lora = LoraConfig(rank=shape.lora_rank, alpha=shape.lora_alpha)
@@ -94,7 +94,7 @@ def build_policy(task: Task, device: torch.device) -> Any:
     return policy.train()
 
 
-def fill_adapters(policy: nn.Module, task: Task) -> None:
+def fill_adapters(policy: nn.Module, task: Settings) -> None:
     """Random adapters, the same whoever created them: A as PEFT draws it, B from N(0, .02)."""
     adapters = [(n, p) for n, p in policy.named_parameters() if ".lora_" in n and p.requires_grad]
     for number, (name, parameter) in enumerate(sorted(adapters)):
@@ -117,7 +117,7 @@ def counts(policy: Any) -> dict[str, int]:
     return {"parameters": every, "trainable_parameters": trained, "threads": threads}
 
 
-def image_processor(task: Task) -> Any:
+def image_processor(task: Settings) -> Any:
     """The model family's own, told to leave the size of the image alone."""
     from transformers import CLIPImageProcessor, Qwen2VLImageProcessor
 
@@ -129,12 +129,12 @@ def image_processor(task: Task) -> Any:
     return CLIPImageProcessor(do_resize=False, do_center_crop=False)
 
 
-def image_pixels(task: Task) -> int:
+def image_pixels(task: Settings) -> int:
     """Pixels along one side of the image."""
     return task.image_side * PATCH * (MERGE if is_qwen(task) else 1)
 
 
-def _llava(task: Task) -> nn.Module:
+def _llava(task: Settings) -> nn.Module:
     from transformers import (
         CLIPVisionConfig,
         LlavaConfig,
@@ -156,7 +156,7 @@ def _llava(task: Task) -> nn.Module:
     return LlavaForConditionalGeneration(config)
 
 
-def _qwen(task: Task) -> nn.Module:
+def _qwen(task: Settings) -> nn.Module:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     text = {

@@ -32,9 +32,9 @@ def naive_scores(
     """The `scores` an objective reads: {branch: {name: [B, T]}}, relevance and has_corrupt [B].
 
     `reference` None: `model` with its adapters off. Every answer token gets its values, whatever
-    positions are read; a pair without v' has zeros there, or its clean image's values where
-    `needs.stand_in`. `one_by_one`: a forward pass per sequence, nothing padded; else one for the
-    clean and one for the corrupted images.
+    positions are read; a pair without v' has zeros there, or its clean image's values if
+    `needs.clean_fallback`. `one_by_one`: a forward pass per sequence, nothing padded; else one for
+    the clean and one for the corrupted images.
     """
     device = next(model.parameters()).device
     found: dict[Row, Values] = {}
@@ -44,7 +44,7 @@ def naive_scores(
             for branch in needs.branches
             for b, pair in enumerate(pairs)
             if branch.startswith(f"{image}/")
-            and (image == "clean" or pair.corrupted_key or needs.stand_in)
+            and (image == "clean" or pair.corrupted_key or needs.clean_fallback)
         ]
         groups = [[row] for row in rows] if one_by_one else [rows]
         for group in filter(None, groups):

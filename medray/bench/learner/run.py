@@ -12,7 +12,7 @@ from typing import Any
 
 import medray
 from medray.bench.learner.flops import DEFINITION, peak_of
-from medray.bench.learner.settings import Task, sweep_points
+from medray.bench.learner.settings import Settings, sweep_points
 from medray.bench.learner.variants import Measured, Progress, measure
 from medray.errors import ResourceError, RunFailed
 from medray.objectives import find_objective
@@ -36,7 +36,7 @@ DEFINITIONS = {
 
 
 def run_learner(
-    task: Task, *, with_trl: bool = True, sweep: bool = False, progress: Progress = print
+    task: Settings, *, with_trl: bool = True, sweep: bool = False, progress: Progress = print
 ) -> dict[str, Any]:
     """Everything that is printed, as one tree of plain values."""
     needs = find_objective(task.objective).needs
@@ -56,12 +56,12 @@ def run_learner(
         result["sides"]["trl"] = beside.other.summary(task.batch)
     if sweep:
         result["sweep"] = sweep_figures(task, result, progress)
-    result["notes"] = [NO_BASELINE] * needs.mismatched + [NO_TRL] * (with_trl and not trl)
+    result["notes"] = [NO_BASELINE] * needs.kto_baseline + [NO_TRL] * (with_trl and not trl)
     return result | {"definitions": DEFINITIONS}
 
 
 def describe(
-    task: Task, beside: Comparison, *, with_trl: bool, trl: bool, sweep: bool
+    task: Settings, beside: Comparison, *, with_trl: bool, trl: bool, sweep: bool
 ) -> dict[str, Any]:
     """What was measured, on what, with what, and how to do it again.
 
@@ -102,7 +102,9 @@ def add_utilisation(result: dict[str, Any], device: str) -> None:
     result["model_flop_utilisation"] = result["sides"]["ours"]["model_flop_utilisation"]
 
 
-def sweep_figures(task: Task, result: dict[str, Any], progress: Progress) -> list[dict[str, Any]]:
+def sweep_figures(
+    task: Settings, result: dict[str, Any], progress: Progress
+) -> list[dict[str, Any]]:
     """The ratios with one size changed at a time; a point that does not fit says so."""
     keys = ("speedup_vs_naive", "memory_vs_naive", "loss_difference", "gradient_difference")
     rows = []
@@ -126,7 +128,7 @@ def sweep_figures(task: Task, result: dict[str, Any], progress: Progress) -> lis
     return rows
 
 
-def require_device(task: Task) -> None:
+def require_device(task: Settings) -> None:
     """ResourceError where a GPU is asked for and there is none."""
     import torch
 
@@ -160,7 +162,7 @@ class Comparison:
         return {k if k.endswith(name) else f"{k}_vs_{name}": v for k, v in figures.items()}
 
 
-def compare(task: Task, other: str, progress: Progress) -> Comparison:
+def compare(task: Settings, other: str, progress: Progress) -> Comparison:
     """Ours and `other` in turns; gradients and logs are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="medray-bench-") as folder:
         sides = measure(("ours", other), task, Path(folder), progress)

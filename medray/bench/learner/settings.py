@@ -43,7 +43,7 @@ SHAPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Settings:
     """`batch` pairs on one image each: `prompt` tokens behind the image, `common` tokens that
     both answers begin with, `tail` tokens of which the first `edited` differ."""
 
@@ -97,7 +97,7 @@ class Task:
 
     def command(self, *flags: str) -> str:
         """The command line that measures this again, without what is the default anyway."""
-        plain = asdict(make_task(self.shape))
+        plain = asdict(make_settings(self.shape))
         words = ["medray", "bench", "learner", "--shape", self.shape]
         for name, value in asdict(self).items():
             if value != plain[name]:
@@ -105,14 +105,14 @@ class Task:
         return shlex.join([*words, *flags])
 
 
-def make_task(
+def make_settings(
     shape: str = "small", *, vocabulary: int | None = None, image_tokens: int | None = None,
     dtype: str | None = None, **others: Any,
-) -> Task:  # fmt: skip
+) -> Settings:  # fmt: skip
     """A task, completed from the shape and checked."""
     _one_of("--shape", shape, tuple(SHAPES))
     usual = SHAPES[shape]
-    task = Task(
+    task = Settings(
         shape=shape,
         vocabulary=usual.vocabulary if vocabulary is None else vocabulary,
         image_tokens=usual.image_tokens if image_tokens is None else image_tokens,
@@ -130,7 +130,7 @@ LEAST = {
 }  # fmt: skip
 
 
-def sweep_points(task: Task) -> Iterator[tuple[str, Task]]:
+def sweep_points(task: Settings) -> Iterator[tuple[str, Settings]]:
     """(option, task): each size at about four values around the task's, the others as they are."""
     side = task.image_side
     values = {
@@ -149,7 +149,7 @@ def sweep_points(task: Task) -> Iterator[tuple[str, Task]]:
                 yield _option(name)[2:].replace("-", "_"), point
 
 
-def _with(task: Task, name: str, value: int) -> Task:
+def _with(task: Settings, name: str, value: int) -> Settings:
     changes: dict[str, Any] = {name: value}
     return replace(task, **changes)
 

@@ -23,12 +23,12 @@ from medray.bench.learner.models import (
     image_processor,
     is_qwen,
 )
-from medray.bench.learner.settings import Task
-from medray.bench.learner.worker_protocol import Turns
+from medray.bench.learner.settings import Settings
+from medray.bench.learner.worker_protocol import WorkerProtocol
 from medray.bench.learner.workload import Workload
 
 
-def train(policy: Any, task: Task, workload: Workload, turns: Turns) -> None:
+def train(policy: Any, task: Settings, workload: Workload, turns: WorkerProtocol) -> None:
     """Answer turns from inside the training loop: it waits wherever a step ends.
 
     Timed is `training_step`: forward passes of policy and reference, and the backward pass.
@@ -72,7 +72,7 @@ def train(policy: Any, task: Task, workload: Workload, turns: Turns) -> None:
         trainer.train()
 
 
-def _arguments(task: Task, turns: Turns, folder: str) -> Any:
+def _arguments(task: Settings, turns: WorkerProtocol, folder: str) -> Any:
     from trl import DPOConfig
 
     return DPOConfig(
@@ -84,7 +84,7 @@ def _arguments(task: Task, turns: Turns, folder: str) -> Any:
     )  # fmt: skip
 
 
-def dataset_rows(task: Task, workload: Workload) -> list[dict[str, Any]]:
+def dataset_rows(task: Settings, workload: Workload) -> list[dict[str, Any]]:
     """One batch, which every step takes again. Words are named by their ids."""
     image = SPECIAL[IMAGE]
     if is_qwen(task):
@@ -104,7 +104,7 @@ def _text(ids: Any) -> str:
     return " ".join(f"w{token}" for token in ids)
 
 
-def make_processor(task: Task) -> Any:
+def make_processor(task: Settings) -> Any:
     """Image processor and a tokenizer whose vocabulary is `w8`, `w9`, … beside special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import (

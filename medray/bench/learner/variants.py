@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 import medray
-from medray.bench.learner.settings import Task
+from medray.bench.learner.settings import Settings
 from medray.errors import RunFailed
 
 Progress = Callable[[str], None]
@@ -55,7 +55,7 @@ class Measured:
 
 
 def measure(
-    names: Sequence[str], task: Task, folder: Path, progress: Progress
+    names: Sequence[str], task: Settings, folder: Path, progress: Progress
 ) -> dict[str, Measured]:
     """All sides built, then a warm-up and `repeats` turns each; logs and gradients in `folder`.
 
@@ -64,7 +64,7 @@ def measure(
     """
     with ExitStack() as stack:
         progress(f"building {' and '.join(names)} ({task.shape}, {task.objective})")
-        sides = [Side(name, task, stack.enter_context(_process(name, folder)), folder)
+        sides = [Variant(name, task, stack.enter_context(_process(name, folder)), folder)
                  for name in names]  # fmt: skip
         for side in sides:
             side.measured.facts = side.answer()
@@ -81,10 +81,10 @@ def measure(
         return {side.name: side.measured for side in sides}
 
 
-class Side:
+class Variant:
     """The parent's end of the conversation with `medray.bench.learner.worker_protocol`."""
 
-    def __init__(self, name: str, task: Task, process: Any, folder: Path) -> None:
+    def __init__(self, name: str, task: Settings, process: Any, folder: Path) -> None:
         self.name, self.process, self.log = name, process, _log(folder, name)
         self.measured = Measured(folder / f"{name}.safetensors")
         self._send({"side": name, "task": asdict(task)})

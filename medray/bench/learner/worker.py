@@ -11,8 +11,8 @@ from torch import Tensor
 from medray.bench.learner import flops
 from medray.bench.learner.models import build_policy, counts
 from medray.bench.learner.naive import naive_scores
-from medray.bench.learner.settings import Task
-from medray.bench.learner.worker_protocol import Turns
+from medray.bench.learner.settings import Settings
+from medray.bench.learner.worker_protocol import WorkerProtocol
 from medray.bench.learner.workload import Workload, make_workload
 from medray.objectives import Objective, find_objective
 from medray.policy.architectures import ARCHITECTURES, Architecture
@@ -23,10 +23,10 @@ from medray.policy.scoring.scorer import Scorer
 Step = Callable[[], Tensor]  # the mean loss, after its backward pass
 
 
-def serve(turns: Turns) -> None:
+def serve(turns: WorkerProtocol) -> None:
     """The first line names the side and the task; each further one asks for a repeat."""
     turns.next()
-    side, task = turns.command["side"], Task(**turns.command["task"])
+    side, task = turns.command["side"], Settings(**turns.command["task"])
     turns.device = find_device(task)
     policy = build_policy(task, turns.device)
     model = base_model(policy)
@@ -58,7 +58,7 @@ def serve(turns: Turns) -> None:
         turns.report()
 
 
-def find_device(task: Task) -> torch.device:
+def find_device(task: Settings) -> torch.device:
     """As asked; `auto` is a GPU where there is one."""
     available = torch.cuda.is_available()
     kind = task.device if task.device != "auto" else "cuda" if available else "cpu"
@@ -98,7 +98,7 @@ def _step(scores: Callable[[], dict[str, Any]], objective: Objective) -> Step:
 
 
 def _operations(
-    policy: Any, architecture: Architecture, work: flops.Work, task: Task, workload: Workload
+    policy: Any, architecture: Architecture, work: flops.Work, task: Settings, workload: Workload
 ) -> int:
     picture = next(iter(workload.pixels.values()))
     weights = flops.count_weights(policy, architecture)
@@ -106,7 +106,7 @@ def _operations(
 
 
 def main() -> None:
-    turns = Turns.of_this_process()
+    turns = WorkerProtocol.of_this_process()
     try:
         serve(turns)
     except Exception as error:

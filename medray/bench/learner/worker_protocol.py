@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Turns:
+class WorkerProtocol:
     """The worker's end of the conversation with `medray.bench.learner.variants`."""
 
     def __init__(self, commands: TextIO, answers: TextIO) -> None:
@@ -27,7 +27,7 @@ class Turns:
         self.begun = 0.0
 
     @classmethod
-    def of_this_process(cls) -> Turns:
+    def of_this_process(cls) -> WorkerProtocol:
         """Over stdin and stdout; whatever else writes to stdout writes to stderr from now on."""
         answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)

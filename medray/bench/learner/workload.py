@@ -15,7 +15,7 @@ from medray.bench.learner.models import (
     image_processor,
     is_qwen,
 )
-from medray.bench.learner.settings import FIRST_WORD, Task
+from medray.bench.learner.settings import FIRST_WORD, Settings
 from medray.policy.architectures import Architecture
 from medray.policy.packing import PackedPair, Side
 
@@ -29,7 +29,7 @@ class Workload:
     images: dict[str, np.ndarray]
 
 
-def make_workload(task: Task, architecture: Architecture) -> Workload:
+def make_workload(task: Settings, architecture: Architecture) -> Workload:
     """The same task, the same pairs."""
     rng = np.random.default_rng(task.seed + 1)
     processor = image_processor(task)
@@ -54,7 +54,7 @@ def make_workload(task: Task, architecture: Architecture) -> Workload:
     return Workload(tuple(pairs), pixels, images)
 
 
-def _prompt(task: Task, rng: np.random.Generator) -> np.ndarray:
+def _prompt(task: Settings, rng: np.random.Generator) -> np.ndarray:
     """The image's placeholders as the family writes them, then words."""
     image = [IMAGE] * task.image_tokens
     if is_qwen(task):
@@ -62,7 +62,7 @@ def _prompt(task: Task, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([np.asarray(image, dtype=np.int64), _words(task, rng, task.prompt)])
 
 
-def _sides(task: Task, rng: np.random.Generator) -> tuple[Side, Side]:
+def _sides(task: Settings, rng: np.random.Generator) -> tuple[Side, Side]:
     """Both begin alike, differ in every edited token, and end alike."""
     words = task.vocabulary - FIRST_WORD
     begin, end = _words(task, rng, task.common), _words(task, rng, task.tail - task.edited)
@@ -76,5 +76,5 @@ def _sides(task: Task, rng: np.random.Generator) -> tuple[Side, Side]:
     return chosen, rejected
 
 
-def _words(task: Task, rng: np.random.Generator, count: int) -> np.ndarray:
+def _words(task: Settings, rng: np.random.Generator, count: int) -> np.ndarray:
     return rng.integers(FIRST_WORD, task.vocabulary, count, dtype=np.int64)

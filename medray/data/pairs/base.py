@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medray.data.rows import Bad, Digest, path_text, words
+from medray.data.rows import Digest, FieldError, path_text, words
 
 IMAGE_MARK = "<image>"
 Spans = tuple[tuple[int, int], ...]
@@ -50,62 +50,62 @@ class Place:
     licence: str = ""
 
     def image(self, value: Any, field: str) -> tuple[str, str]:
-        """(path, sha256) of an image a row names. Raises Bad."""
+        """(path, sha256) of an image a row names. Raises FieldError."""
         path = str(self.images / path_text({field: value}, field))
         return path, self.digest(path)
 
 
-# (row, its number, where images are) → pair; raises Bad
+# (row, its number, where images are) → pair; raises FieldError
 ReadPair = Callable[[dict[str, Any], int, Place], PreferencePair]
 
 
 def question_words(text: Any, field: str) -> str:
-    """A question without its mark for the image, at the start or at the end. Raises Bad.
+    """A question without its mark for the image, at the start or at the end. Raises FieldError.
 
     >>> question_words("<image>\\nIs it?", "prompt"), question_words("Is it?\\n<image>", "prompt")
     ('Is it?', 'Is it?')
     """
     if not isinstance(text, str):
-        raise Bad(field, "is not a text")
+        raise FieldError(field, "is not a text")
     text = text.strip()
     if text.startswith(IMAGE_MARK):
         text = text.removeprefix(IMAGE_MARK)
     elif text.endswith(IMAGE_MARK):
         text = text.removesuffix(IMAGE_MARK)
     if IMAGE_MARK in text:
-        raise Bad(field, f"has {IMAGE_MARK} inside the text, or more than once")
+        raise FieldError(field, f"has {IMAGE_MARK} inside the text, or more than once")
     found = words(text)
     if not found:
-        raise Bad(field, "is empty")
+        raise FieldError(field, "is empty")
     return found
 
 
 def answer_text(value: Any, field: str) -> str:
-    """An answer as it stands, but for white space around it. Raises Bad."""
+    """An answer as it stands, but for white space around it. Raises FieldError."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise Bad(field, "is missing" if value is None else "is not a text")
+        raise FieldError(field, "is missing" if value is None else "is not a text")
     return str(value).strip()
 
 
 def score_of(value: Any, field: str) -> float | None:
-    """A finite number, or None where there is none. Raises Bad."""
+    """A finite number, or None where there is none. Raises FieldError."""
     if value is None:
         return None
     number = not isinstance(value, bool) and isinstance(value, int | float)
     if not number or not math.isfinite(value):
-        raise Bad(field, "is not a finite number")
+        raise FieldError(field, "is not a finite number")
     return float(value)
 
 
 def one_image(row: dict[str, Any]) -> Any:
-    """The only image of a row with `images` (or `image`). Raises Bad."""
+    """The only image of a row with `images` (or `image`). Raises FieldError."""
     value = row["images"] if row.get("images") is not None else row.get("image")
     if isinstance(value, list):
         if len(value) != 1:
-            raise Bad("images", f"holds {len(value)} images; a pair has one")
+            raise FieldError("images", f"holds {len(value)} images; a pair has one")
         value = value[0]
     if isinstance(value, dict):  # as Hugging Face keeps pictures: {"bytes", "path"}
         if not value.get("path"):
-            raise Bad("images", "holds the bytes of a picture; give the path of a file")
+            raise FieldError("images", "holds the bytes of a picture; give the path of a file")
         value = value["path"]
     return value

@@ -10,18 +10,18 @@ import re
 from typing import Any
 
 from medray.data.pairs.base import Place, PreferencePair, Spans, answer_text, question_words
-from medray.data.rows import Bad, optional
+from medray.data.rows import FieldError, optional
 
 MARK = re.compile(r"</?mask>")
 
 
 def read_fire_mpo(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
-    """A row of a FiRe-MPO file. Raises Bad."""
+    """A row of a FiRe-MPO file. Raises FieldError."""
     chosen, chosen_spans = unmask(answer_text(row.get("chosen"), "chosen"), "chosen")
     rejected, rejected_spans = unmask(answer_text(row.get("rejected"), "rejected"), "rejected")
     correct = row.get("was_correct")
     if correct is not None and not isinstance(correct, bool):
-        raise Bad("was_correct", "is not true or false")
+        raise FieldError("was_correct", "is not true or false")
     image, digest = place.image(row.get("image_path"), "image_path")
     other = row.get("rejected_image_path")
     return PreferencePair(
@@ -41,7 +41,7 @@ def read_fire_mpo(row: dict[str, Any], number: int, place: Place) -> PreferenceP
 
 
 def unmask(text: str, field: str) -> tuple[str, Spans]:
-    """The text without its marks, and where the marked phrases then are. Raises Bad.
+    """The text without its marks, and where the marked phrases then are. Raises FieldError.
 
     >>> unmask("The <mask>left</mask> lung.", "chosen")
     ('The left lung.', ((4, 8),))
@@ -52,10 +52,10 @@ def unmask(text: str, field: str) -> tuple[str, Spans]:
         position = mark.end()
         opens = mark.group() == "<mask>"
         if opens == (start >= 0):
-            raise Bad(field, "has <mask> and </mask> out of turn")
+            raise FieldError(field, "has <mask> and </mask> out of turn")
         if not opens:
             spans.append((start, len(plain)))
         start = len(plain) if opens else -1
     if start >= 0:
-        raise Bad(field, "has a <mask> that is not closed")
+        raise FieldError(field, "has a <mask> that is not closed")
     return plain + text[position:], tuple(spans)

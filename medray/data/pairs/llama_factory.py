@@ -16,16 +16,18 @@ from medray.data.pairs.base import (
     one_image,
     question_words,
 )
-from medray.data.rows import Bad, optional
+from medray.data.rows import FieldError, optional
 
 
 def read_llama_factory(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
-    """A row of a LLaMA-Factory preference file. Raises Bad."""
+    """A row of a LLaMA-Factory preference file. Raises FieldError."""
     turns = row.get("conversations")
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise Bad("conversations", "is missing" if turns is None else "is not a list of turns")
+        raise FieldError(
+            "conversations", "is missing" if turns is None else "is not a list of turns"
+        )
     if [turn.get("from") for turn in turns] != ["human"]:
-        raise Bad("conversations", "is not one turn of human")
+        raise FieldError("conversations", "is not one turn of human")
     image, digest = place.image(one_image(row), "images")
     return PreferencePair(
         pair_id=optional(row, "id") or str(number),
@@ -52,5 +54,5 @@ def llama_factory_row(pair: PreferencePair) -> dict[str, Any]:
 def _answer(row: dict[str, Any], key: str) -> str:
     turn = row.get(key)
     if not isinstance(turn, dict) or turn.get("from") != "gpt":
-        raise Bad(key, "is missing" if turn is None else "is not a turn of gpt")
+        raise FieldError(key, "is missing" if turn is None else "is not a turn of gpt")
     return answer_text(turn.get("value"), f"{key}.value")

@@ -16,15 +16,15 @@ from medray.data.pairs.base import (
     question_words,
     score_of,
 )
-from medray.data.rows import Bad, optional
+from medray.data.rows import FieldError, optional
 
 
 def read_mmedpo(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
-    """A row of an MMedPO file. Raises Bad."""
+    """A row of an MMedPO file. Raises FieldError."""
     question, chosen = _exchange(row, "conversations")
     asked, rejected = _exchange(row, "rejected_conversations")
     if asked != question:
-        raise Bad("rejected_conversations", "asks another question than conversations")
+        raise FieldError("rejected_conversations", "asks another question than conversations")
     image, digest = place.image(row.get("image"), "image")
     other = row.get("rejected_image")
     return PreferencePair(
@@ -45,8 +45,8 @@ def _exchange(row: dict[str, Any], key: str) -> tuple[str, str]:
     """(question, answer) of a conversation of two turns."""
     turns = row.get(key)
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise Bad(key, "is missing" if turns is None else "is not a list of turns")
+        raise FieldError(key, "is missing" if turns is None else "is not a list of turns")
     if [turn.get("from") for turn in turns] != ["human", "gpt"]:
-        raise Bad(key, "is not one turn of human and one of gpt")
+        raise FieldError(key, "is not one turn of human and one of gpt")
     question = question_words(turns[0].get("value"), f"{key}[0].value")
     return question, answer_text(turns[1].get("value"), f"{key}[1].value")

@@ -15,17 +15,19 @@ from medray.data.pairs.base import (
     one_image,
     question_words,
 )
-from medray.data.rows import Bad, optional
+from medray.data.rows import FieldError, optional
 
 
 def read_trl(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
-    """A row of a preference dataset for TRL. Raises Bad."""
+    """A row of a preference dataset for TRL. Raises FieldError."""
     prompt = row.get("prompt")
     asked, chosen = _side(row.get("chosen"), "chosen")
     asked_again, rejected = _side(row.get("rejected"), "rejected")
     if prompt is None:
         if asked is None or asked_again != asked:
-            raise Bad("prompt", "is missing, and the sides do not begin with the same question")
+            raise FieldError(
+                "prompt", "is missing, and the sides do not begin with the same question"
+            )
         prompt = asked
     elif isinstance(prompt, list):
         prompt = _turns(prompt, "prompt", ("user",))[0]
@@ -70,9 +72,9 @@ def _side(value: Any, field: str) -> tuple[str | None, str]:
 def _turns(value: list[Any], field: str, roles: tuple[str, ...]) -> list[str]:
     """The texts of exactly these turns."""
     if not all(isinstance(turn, dict) for turn in value):
-        raise Bad(field, "is not a list of turns")
+        raise FieldError(field, "is not a list of turns")
     if tuple(turn.get("role") for turn in value) != roles:
-        raise Bad(field, f"is not {' and '.join(f'one turn of {role}' for role in roles)}")
+        raise FieldError(field, f"is not {' and '.join(f'one turn of {role}' for role in roles)}")
     return [_content(turn.get("content"), field) for turn in value]
 
 
@@ -80,5 +82,5 @@ def _content(value: Any, field: str) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
-        raise Bad(field, "has a turn without content")
+        raise FieldError(field, "has a turn without content")
     return " ".join(str(part["text"]) for part in value if part.get("text"))

@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 from medray.data.regions import read_regions
 from medray.data.rows import (
-    Bad,
+    FieldError,
     existing_folder,
     infer_answer_type,
     is_scalar,
@@ -81,23 +81,23 @@ def _read(item: Any, file: Path, number: int, digest: Callable[[str], str]) -> R
         raise DataError(where, "is not a JSON object", "write one object per line")
     try:
         return read_row(item, file.parent, f"{file.absolute().parent.name}-{number}", digest)
-    except Bad as bad:
+    except FieldError as bad:
         raise DataError(f"{where}: {bad.field}", bad.why, "correct the line") from None
 
 
 def read_row(
     item: dict[str, Any], folder: Path, default_id: str, digest: Callable[[str], str]
 ) -> Row:
-    """A row whose paths are relative to `folder`, and its id where it has none. Raises Bad."""
+    """A row whose paths are relative to `folder`; without an id, `default_id`. Raises FieldError."""
     for key in ("image", "question", "answer"):
         if key not in item:
-            raise Bad(key, "is missing")
+            raise FieldError(key, "is missing")
     path_text(item, "image")
     if not isinstance(item["question"], str) or not item["question"].strip():
-        raise Bad("question", "is not a text, or empty")
+        raise FieldError("question", "is not a text, or empty")
     for key in (*TEXTS, "answer"):
         if not is_scalar(item.get(key)):
-            raise Bad(key, "is not a text or number")
+            raise FieldError(key, "is not a text or number")
     image = str(folder / item["image"])
     answer = words(item["answer"])
     case = Case(
@@ -115,7 +115,7 @@ def read_row(
     )
     split = words(item.get("split"))
     if split and split not in SPLITS:
-        raise Bad("split", f"{split!r} is not one of {', '.join(SPLITS)}")
+        raise FieldError("split", f"{split!r} is not one of {', '.join(SPLITS)}")
     return Row(case, split=SPLITS.get(split, ""), study_id=words(item.get("study_id")))
 
 
@@ -125,15 +125,15 @@ def _answer_type(given: str, answer: str) -> AnswerType:
     for known in get_args(AnswerType):
         if given.lower() == known:
             return known
-    raise Bad("answer_type", f"{given!r} is not one of {', '.join(get_args(AnswerType))}")
+    raise FieldError("answer_type", f"{given!r} is not one of {', '.join(get_args(AnswerType))}")
 
 
 def _truth(value: Any) -> tuple[tuple[str, str], ...]:
     if value is None:
         return ()
     if not isinstance(value, dict):
-        raise Bad("truth", "is not a mapping of attributes")
+        raise FieldError("truth", "is not a mapping of attributes")
     for name, each in value.items():
         if not is_scalar(each):
-            raise Bad(f"truth.{name}", "is not a text or number")
+            raise FieldError(f"truth.{name}", "is not a text or number")
     return tuple((str(name), words(each)) for name, each in value.items())

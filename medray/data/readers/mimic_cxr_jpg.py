@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medray.data.readers.r2gen import MIMIC_LICENCE, REPORT_QUESTION
-from medray.data.rows import Bad, existing_folder, required, told, words
+from medray.data.rows import FieldError, existing_folder, locate_errors, required, words
 from medray.data.sources import csv_rows
 from medray.data.splits import Row
 from medray.errors import DataError
@@ -70,12 +70,12 @@ def read_mimic_cxr_jpg(path: str | None) -> Iterator[Row]:
         )
     digest = functools.cache(file_sha256)
     for where, row in csv_rows(splits, ("dicom_id", "study_id", "subject_id", "split")):
-        with told(where):
+        with locate_errors(where):
             image = Image(
                 *(required(row, k) for k in ("dicom_id", "subject_id", "study_id", "split"))
             )
             if image.split not in SPLITS:
-                raise Bad("split", f"{image.split!r} is not one of {', '.join(SPLITS)}")
+                raise FieldError("split", f"{image.split!r} is not one of {', '.join(SPLITS)}")
         if frontal is None or image.dicom in frontal:
             for name, question, answer in _exchanges(image, report, labels):
                 file = str(folder / image.study_path / f"{image.dicom}.jpg")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.data.readers.jsonl import read_row
-from medray.data.rows import Bad, existing_folder, told
+from medray.data.rows import FieldError, existing_folder, locate_errors
 from medray.data.sources import parquet_rows
 from medray.data.splits import Row
 from medray.data.tables import read_cases, written_by_medray
@@ -53,10 +53,10 @@ def read_parquet(path: str | None) -> Iterator[Row]:
         split = _split_of(file)
         for where, item in parquet_rows(file):
             number += 1
-            with told(where):
+            with locate_errors(where):
                 row = read_row(_exchange(item, split), file.parent, f"{name}-{number}", digest)
                 if row.case.case_id in seen:
-                    raise Bad("id", f"{row.case.case_id!r} occurs twice")
+                    raise FieldError("id", f"{row.case.case_id!r} occurs twice")
             seen.add(row.case.case_id)
             yield row
 

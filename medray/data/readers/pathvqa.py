@@ -18,11 +18,11 @@ from medray.data.rows import (
     Digest,
     existing_folder,
     infer_answer_type,
+    locate_errors,
     mapping,
     optional,
     path_text,
     required,
-    told,
 )
 from medray.data.sources import rows_of
 from medray.data.splits import Row
@@ -52,7 +52,7 @@ def read_pathvqa(path: str | None) -> Iterator[Row]:
         if file is not None:
             for number, (where, value) in enumerate(_items(file)):
                 item = mapping(value, where)
-                with told(where):
+                with locate_errors(where):
                     case = _case(item, folder, split, number, digest)
                 yield Row(case, split=SPLITS[split])
 

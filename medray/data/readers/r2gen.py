@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from medray.data.rows import (
-    Bad,
+    FieldError,
     existing_file,
     existing_folder,
+    locate_errors,
     mapping,
     optional,
     path_text,
     required,
-    told,
 )
 from medray.data.sources import json_items
 from medray.data.splits import Row
@@ -37,7 +37,7 @@ MIMIC_LICENCE = "PhysioNet Credentialed Health Data License 1.5.0"
 def read_iu_xray(path: str | None) -> Iterator[Row]:
     """All studies, split by split. The collection has one study of each patient."""
     for split, item, where, case in _studies(path, "iu-xray", ""):
-        with told(where):
+        with locate_errors(where):
             study = required(item, "id").split("_")[0]
         yield _row(case, split, patient=study, study=study)
 
@@ -45,7 +45,7 @@ def read_iu_xray(path: str | None) -> Iterator[Row]:
 def read_mimic_cxr(path: str | None) -> Iterator[Row]:
     """All studies, split by split."""
     for split, item, where, case in _studies(path, "mimic-cxr", MIMIC_LICENCE):
-        with told(where):
+        with locate_errors(where):
             patient, study = required(item, "subject_id"), required(item, "study_id")
         yield _row(case, split, patient=patient, study=study)
 
@@ -64,10 +64,10 @@ def _studies(
                 f"{where}: {split!r}", "is not train, val or test", "give the file as distributed"
             )
         item = mapping(value, where)
-        with told(where):
+        with locate_errors(where):
             case_id = f"{kind}-{required(item, 'id')}"
             if case_id in seen:
-                raise Bad("id", "occurs twice")
+                raise FieldError("id", "occurs twice")
             seen.add(case_id)
             image = str(images / _first_image(item.get("image_path")))
             case = Case(
@@ -86,7 +86,7 @@ def _studies(
 def _first_image(value: Any) -> Path:
     paths = [value] if isinstance(value, str) else value
     if not isinstance(paths, list) or not paths or not all(isinstance(p, str) for p in paths):
-        raise Bad("image_path", "is not a list of paths")
+        raise FieldError("image_path", "is not a list of paths")
     return Path(path_text({"image_path": paths[0]}, "image_path"))
 
 

@@ -19,17 +19,17 @@ from typing import Any
 
 from medray.data.regions import box_xywh
 from medray.data.rows import (
-    Bad,
     Digest,
+    FieldError,
     existing_file,
     existing_folder,
+    locate_errors,
     mapping,
     optional,
     parse_json,
     path_text,
     read_text,
     required,
-    told,
     words,
 )
 from medray.data.sources import json_items, json_lines
@@ -69,7 +69,7 @@ def _folder(folder: Path, language: str) -> Iterator[Row]:
             continue
         for number, (_, where, value) in enumerate(json_items(file)):
             item = mapping(value, where)
-            with told(where):
+            with locate_errors(where):
                 if required(item, "q_lang") != language:
                     continue
                 name = path_text(item, "img_name")
@@ -82,7 +82,7 @@ def _text_only(file: Path) -> Iterator[Row]:
     digest = functools.cache(file_sha256)
     for number, (where, value) in enumerate(json_lines(file)):
         row = mapping(value, where)
-        with told(where):
+        with locate_errors(where):
             image = str(file.parent / path_text(row, "image"))
             regions = tuple(
                 Region(words(box.get("label")), box=box_xywh(box.get("xywh"), f"boxes[{i}].xywh"))
@@ -98,7 +98,7 @@ def _case(
 ) -> Case:
     answer_type = required(item, "answer_type").upper()
     if answer_type not in ANSWER_TYPES:
-        raise Bad("answer_type", f"{answer_type!r} is not CLOSED or OPEN")
+        raise FieldError("answer_type", f"{answer_type!r} is not CLOSED or OPEN")
     question, answer = required(item, "question"), optional(item, "answer")
     return Case(
         case_id=case_id,
@@ -140,7 +140,7 @@ def _regions(folder: Path, name: str) -> tuple[Region, ...]:
         return masks
     found = parse_json(read_text(file), str(file))
     masked = {_thing(region.label) for region in masks}
-    with told(str(file)):
+    with locate_errors(str(file)):
         return masks + tuple(box for box in _boxes(found) if _thing(box.label) not in masked)
 
 
@@ -152,10 +152,10 @@ def _thing(label: str) -> tuple[str, ...]:
 def _boxes(found: Any) -> Iterator[Region]:
     """The regions of [{"Liver": [x, y, width, height]}, …]."""
     if not isinstance(found, list):
-        raise Bad("the file", "is not a list")
+        raise FieldError("the file", "is not a list")
     for number, entry in enumerate(found):
         if not isinstance(entry, dict):
-            raise Bad(f"entry {number}", "is not a mapping")
+            raise FieldError(f"entry {number}", "is not a mapping")
         for label, box in entry.items():
             yield Region(words(label), box=box_xywh(box, f"entry {number}: {label}"))
 
@@ -196,5 +196,5 @@ def mask_labels(file: Path) -> dict[int, str]:
 def _mappings(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = row.get(key)
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise Bad(key, "is not a list of mappings")
+        raise FieldError(key, "is not a list of mappings")
     return value

@@ -12,15 +12,15 @@ from typing import Any
 
 from medray.data.regions import box_xywh
 from medray.data.rows import (
-    Bad,
     Digest,
+    FieldError,
     existing_folder,
     infer_answer_type,
+    locate_errors,
     mapping,
     optional,
     path_text,
     required,
-    told,
 )
 from medray.data.sources import rows_of
 from medray.data.splits import Row
@@ -38,7 +38,7 @@ def read_vgmed(path: str | None) -> Iterator[Row]:
     digest = functools.cache(file_sha256)
     for number, (where, value) in enumerate(rows_of(file)):
         item = mapping(value, where)
-        with told(where):
+        with locate_errors(where):
             case = _case(item, file.parent, number, digest)
         yield Row(case)
 
@@ -78,7 +78,7 @@ def _boxes(value: Any) -> Iterator[tuple[int, int, int, int]]:
     if value is None:
         return
     if not isinstance(value, list):
-        raise Bad("bbox", "is not a list of boxes")
+        raise FieldError("bbox", "is not a list of boxes")
     one = bool(value) and not isinstance(value[0], list)
     for index, box in enumerate([value] if one else value):
         yield box_xywh(box, f"bbox[{index}]")

@@ -94,7 +94,7 @@ class Forest:
         return int(self.used.sum())
 
 
-def plant(
+def build_forest(
     branches: Sequence[Branch], shapes: Mapping[str, tuple[int, ...]], layout: Layout
 ) -> Forest:
     """The forest of `branches`; `shapes` are those of the pictures they name."""

@@ -8,7 +8,7 @@ from math import isqrt
 import numpy as np
 import torch
 
-from medray.policy.scoring.forest import Branch, plant
+from medray.policy.scoring.forest import Branch, build_forest
 from medray.policy.scoring.scorer import Scorer, to_device
 
 SMOOTHING = 1 / 24  # of the longer side: gradients of single pixels are mostly noise
@@ -40,7 +40,7 @@ def saliency(policy: Scorer, view: View, answer_ids: np.ndarray, read: np.ndarra
     """
     parameter = next(policy.parameters())
     branch = Branch(view.prompt_ids, "picture", answer_ids, read, np.zeros_like(read))
-    forest = plant([branch], {"picture": view.picture.shape}, policy.layout)
+    forest = build_forest([branch], {"picture": view.picture.shape}, policy.layout)
     x = torch.from_numpy(view.picture).to(parameter.device, parameter.dtype).requires_grad_()
     planted = to_device(forest, policy.layout, parameter.device)
     with torch.enable_grad():

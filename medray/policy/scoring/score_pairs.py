@@ -13,9 +13,9 @@ from medray.objectives import Needs
 from medray.objectives.base import Branch as BranchName
 from medray.policy.model.tuning import base_model, starting_weights
 from medray.policy.packing import PackedPair
-from medray.policy.scoring.forest import Branch, Layout, Readings, count_tokens, plant
+from medray.policy.scoring.forest import Branch, Layout, Readings, build_forest, count_tokens
 from medray.policy.scoring.rows import balance
-from medray.policy.scoring.scorer import Planted, Scorer, to_device
+from medray.policy.scoring.scorer import DeviceForest, Scorer, to_device
 
 Call = Callable[..., Any]  # a Scorer, or the engine that wraps one
 Pixels = Mapping[str, np.ndarray]
@@ -25,7 +25,7 @@ class Reference(Protocol):
     """The policy that the learner must stay close to."""
 
     def read(
-        self, planted: Planted, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
+        self, planted: DeviceForest, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
     ) -> tuple[nn.Linear | None, Tensor]:
         """Its output layer (None: the policy's own) and its hidden states [U, D]."""
         ...
@@ -38,7 +38,7 @@ class AdaptersOff:
         self.scorer, self.call = scorer, call or scorer
 
     def read(
-        self, planted: Planted, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
+        self, planted: DeviceForest, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
     ) -> tuple[None, Tensor]:
         with starting_weights(self.scorer.policy):
             return None, self.call(planted, pictures, features, what="hidden")
@@ -55,7 +55,7 @@ class FrozenModel:
         self.scorer, self.same_vision = scorer, same_vision
 
     def read(
-        self, planted: Planted, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
+        self, planted: DeviceForest, pictures: Sequence[Tensor], features: Sequence[Tensor] | None
     ) -> tuple[nn.Linear, Tensor]:
         shared = features if self.same_vision else None
         model: Any = base_model(self.scorer.policy)
@@ -69,7 +69,7 @@ def score_pairs(
     """The `scores` an objective reads: {branch: {name: [B, T]}}, has_corrupt [B], relevance [B].
 
     `call` is what runs the policy's forward pass where an engine wraps it. The corrupted
-    branches of a pair without v' are zeros, or its clean image's where `needs.stand_in`.
+    branches of a pair without v' are zeros, or its clean image's where `needs.clean_fallback`.
     """
     named = pair_branches(pairs, needs)
     device = next(policy.parameters()).device
@@ -94,7 +94,9 @@ def read_branches(
     """
     call = call or policy
     parameter = next(policy.parameters())
-    forest = plant(branches, {key: array.shape for key, array in pixels.items()}, policy.layout)
+    forest = build_forest(
+        branches, {key: array.shape for key, array in pixels.items()}, policy.layout
+    )
     planted = to_device(forest, policy.layout, parameter.device)
     pictures = [
         torch.from_numpy(pixels[key]).to(parameter.device, parameter.dtype)
@@ -120,7 +122,7 @@ def pair_branches(
         image, side_name = name.split("/")
         for b, pair in enumerate(pairs):
             picture = pair.image_key if image == "clean" else pair.corrupted_key
-            if not picture and not needs.stand_in:
+            if not picture and not needs.clean_fallback:
                 continue
             side = pair.side(side_name)
             kl = tuple(needs.kl.get(name, ()))

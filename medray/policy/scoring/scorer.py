@@ -46,7 +46,7 @@ class Scorer(nn.Module):
         )  # fmt: skip
 
     def forward(
-        self, planted: Planted | None = None, pictures: Sequence[Tensor] | None = None,
+        self, planted: DeviceForest | None = None, pictures: Sequence[Tensor] | None = None,
         features: Sequence[Tensor] | None = None, what: str = "values",
         reference: tuple[nn.Linear | None, Tensor] | None = None,
     ) -> Any:  # fmt: skip
@@ -70,7 +70,7 @@ class Scorer(nn.Module):
             return hidden
         return self.head(model.lm_head, hidden, planted.reads, reference)
 
-    def _hidden(self, model: Any, planted: Planted, features: Sequence[Tensor]) -> Tensor:
+    def _hidden(self, model: Any, planted: DeviceForest, features: Sequence[Tensor]) -> Tensor:
         embedded = model.get_input_embeddings()(planted.ids)
         images = torch.cat([features[number] for number in planted.order]).to(embedded.dtype)
         flat = embedded.reshape(-1, embedded.shape[-1])
@@ -85,7 +85,7 @@ class Scorer(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
+class DeviceForest:
     """A forest as tensors on a device.
 
     ids int64 [R, L]; mask bool [R, 1, L, L] (trees) or int64 [R, L] (separate sequences);
@@ -101,7 +101,7 @@ class Planted:
     reads: Reads
 
 
-def to_device(forest: Forest, layout: Layout, device: torch.device) -> Planted:
+def to_device(forest: Forest, layout: Layout, device: torch.device) -> DeviceForest:
     """The tensors of one forward pass."""
 
     def tensor(array: Any) -> Tensor:
@@ -109,7 +109,7 @@ def to_device(forest: Forest, layout: Layout, device: torch.device) -> Planted:
 
     positions, readings = tensor(forest.positions), forest.readings
     mask = tree_mask(tensor(forest.end)) if layout.trees else tensor(forest.used).long()
-    return Planted(
+    return DeviceForest(
         ids=tensor(forest.ids), mask=mask,
         positions=positions[0] if len(positions) == 1 else positions,
         image_places=tensor(forest.image_places), places=tensor(readings.places),

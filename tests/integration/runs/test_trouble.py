@@ -1,4 +1,4 @@
-"""Bad items, bad requests, old responses, a stop and a resume: nothing hangs, nothing is lost."""
+"""FieldError items, bad requests, old responses, a stop and a resume: nothing hangs, nothing is lost."""
 
 import asyncio
 import json

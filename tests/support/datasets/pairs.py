@@ -115,7 +115,7 @@ def naive_scores(
         for pair in pairs:
             side = pair.side(which)
             key = pair.image_key if image == "clean" else pair.corrupted_key
-            if not key and needs.stand_in:
+            if not key and needs.clean_fallback:
                 key = pair.image_key
             rows.append(_row(policy, reference, pair.prompt_ids, side, pixels.get(key), width))
         scores[name] = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}

@@ -128,7 +128,7 @@ class Corrector:
         images = [np.zeros((4, 4, 3), np.uint8) for _ in cases]
         return ([""] * len(cases), *images)
 
-    def edit(self, version, cases, responses, *images, aim=None):
+    def edit(self, version, cases, responses, *images, targets=None):
         assert len(cases) == len(responses) == len(images)
         assert all(c.case_id == r.case_id for c, r in zip(cases, responses, strict=True))
         with self.path.open("a") as file:

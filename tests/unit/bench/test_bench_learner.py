@@ -9,7 +9,7 @@ import torch
 
 from medray.bench.learner.models import build_policy
 from medray.bench.learner.run import gradient_difference
-from medray.bench.learner.settings import make_task
+from medray.bench.learner.settings import make_settings
 from medray.bench.learner.worker import naive_step, our_step
 from medray.bench.learner.worker_protocol import write_gradients
 from medray.bench.learner.workload import make_workload
@@ -34,7 +34,7 @@ SIDE = {
 @pytest.mark.parametrize("name", ["fire", "dpo", "mdpo", "tdpo2", "simpo"])
 @pytest.mark.parametrize("shape", ["tiny", "tiny-qwen2.5-vl"])
 def test_both_ways_give_the_same_loss_and_gradients(shape, name, tmp_path):
-    task = make_task(shape, objective=name, batch=2)
+    task = make_settings(shape, objective=name, batch=2)
     policy = build_policy(task, torch.device("cpu"))
     architecture = ARCHITECTURES[type(base_model(policy)).__name__]
     work, objective = make_workload(task, architecture), find_objective(name)

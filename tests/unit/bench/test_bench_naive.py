@@ -14,7 +14,7 @@ from torch import nn
 
 from medray.bench.learner.models import build_policy
 from medray.bench.learner.naive import naive_scores
-from medray.bench.learner.settings import make_task
+from medray.bench.learner.settings import make_settings
 from medray.bench.learner.workload import make_workload
 from medray.objectives import Needs
 from medray.policy.architectures import ARCHITECTURES
@@ -122,15 +122,15 @@ def test_a_pair_without_a_corrupted_image(one_by_one):
     """Zeros there, or its clean image's values where they stand in; the others keep their place."""
     pairs = [pair(""), pair()]
     bare = naive_scores(Bigrams(), pairs, PIXELS, EVERYTHING, one_by_one=one_by_one)
-    stand_in = naive_scores(
-        Bigrams(), pairs, PIXELS, replace(EVERYTHING, stand_in=True), one_by_one=one_by_one
+    clean_fallback = naive_scores(
+        Bigrams(), pairs, PIXELS, replace(EVERYTHING, clean_fallback=True), one_by_one=one_by_one
     )
-    assert bare["has_corrupt"].tolist() == stand_in["has_corrupt"].tolist() == [False, True]
+    assert bare["has_corrupt"].tolist() == clean_fallback["has_corrupt"].tolist() == [False, True]
     for name in ("policy_logp", "ref_logp", *BOTH):
         corrupt, clean = bare["corrupt/chosen"][name], bare["clean/chosen"][name]
         assert corrupt[0].tolist() == [0, 0, 0]
-        assert torch.equal(stand_in["corrupt/chosen"][name][0], clean[0])
-        assert torch.equal(stand_in["corrupt/chosen"][name][1], corrupt[1])
+        assert torch.equal(clean_fallback["corrupt/chosen"][name][0], clean[0])
+        assert torch.equal(clean_fallback["corrupt/chosen"][name][1], corrupt[1])
 
 
 def test_nothing_is_computed_that_is_not_asked_for():
@@ -165,7 +165,7 @@ def test_a_reference_of_its_own_is_asked_instead_and_gets_no_gradient():
 @pytest.mark.parametrize("shape", ["tiny", "tiny-qwen2.5-vl"])
 def test_padding_changes_nothing(shape):
     """Real architectures, prompts and answers of several lengths."""
-    task = make_task(shape, batch=3, tail=9, edited=2, common=3, prompt=7)
+    task = make_settings(shape, batch=3, tail=9, edited=2, common=3, prompt=7)
     policy = build_policy(task, torch.device("cpu"))
     architecture = ARCHITECTURES[type(base_model(policy)).__name__]
     work = make_workload(task, architecture)

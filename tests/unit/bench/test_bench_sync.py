@@ -6,7 +6,7 @@ import pytest
 from medray.bench.sync import (
     TRANSFER,
     PlainCopies,
-    SyncTask,
+    SyncSettings,
     adapter_bytes,
     layers_for,
     show_sync,
@@ -57,7 +57,7 @@ def test_an_adapter_is_counted_by_hand(lookalike):
 @pytest.mark.parametrize("wrong", [{"gigabytes": 0.0}, {"generators": 0}, {"repeats": 0}])
 def test_sizes_are_checked(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
-        SyncTask(**wrong)
+        SyncSettings(**wrong)
 
 
 def turns(*seconds):
@@ -71,7 +71,7 @@ def test_ratios_are_those_of_medians(capsys):
         "adapter_bytes": 10**6, "shards": 3, "first_seconds": 3.0,
         "logp_gap": 0.0,
     }  # fmt: skip
-    told = summarise(SyncTask(repeats=3), facts, {1: turns(1.0, 2.0, 4.0), 2: turns(5.0)})
+    told = summarise(SyncSettings(repeats=3), facts, {1: turns(1.0, 2.0, 4.0), 2: turns(5.0)})
     assert told["seconds"] == 2.0
     assert told["gigabytes_per_second"] == 1.0
     assert told["full_rate_vs_memcpy"] == 0.25

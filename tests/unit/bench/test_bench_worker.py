@@ -18,8 +18,8 @@ from medray.bench.learner import run as learner
 from medray.bench.learner.console import show_learner
 from medray.bench.learner.models import IMAGE, build_model, build_policy
 from medray.bench.learner.run import Comparison, gradient_difference
-from medray.bench.learner.settings import Task, make_task, sweep_points
-from medray.bench.learner.variants import Measured, Side
+from medray.bench.learner.settings import Settings, make_settings, sweep_points
+from medray.bench.learner.variants import Measured, Variant
 from medray.bench.learner.workload import Workload, make_workload
 from medray.errors import ConfigError, RunFailed
 from medray.objectives import find_objective
@@ -32,8 +32,8 @@ FAMILIES = ("tiny", "tiny-qwen2.5-vl")
 CPU = torch.device("cpu")
 
 
-def world(shape: str, **sizes: int) -> tuple[Task, object, object, Workload]:
-    task = make_task(shape, **sizes)
+def world(shape: str, **sizes: int) -> tuple[Settings, object, object, Workload]:
+    task = make_settings(shape, **sizes)
     policy = build_policy(task, CPU)
     architecture = ARCHITECTURES[type(base_model(policy)).__name__]
     return task, policy, architecture, make_workload(task, architecture)
@@ -60,7 +60,7 @@ def world(shape: str, **sizes: int) -> tuple[Task, object, object, Workload]:
 )
 def test_sizes_that_make_no_pairs_are_refused(given, message):
     with pytest.raises(ConfigError, match=message):
-        make_task(**given)
+        make_settings(**given)
 
 
 def test_the_command_refuses_before_torch_is_imported():
@@ -77,14 +77,14 @@ def test_the_command_refuses_before_torch_is_imported():
 
 
 def test_the_command_repeats_the_task():
-    task = make_task("tiny", vocabulary=128, batch=2, objective="dpo")
+    task = make_settings("tiny", vocabulary=128, batch=2, objective="dpo")
     assert task.command("--no-trl") == (
         "medray bench learner --shape tiny --vocab 128 --objective dpo --batch 2 --no-trl"
     )
 
 
 def test_a_sweep_moves_one_size_at_a_time():
-    task = make_task()
+    task = make_settings()
     points = list(sweep_points(task))
     values: dict[str, list[int]] = {}
     for name, point in points:
@@ -137,7 +137,7 @@ def test_trl_is_given_the_same_tokens_and_pixels(shape):
 
 @pytest.mark.parametrize("shape", FAMILIES)
 def test_the_same_weights_are_built_every_time_and_only_adapters_train(shape):
-    task = make_task(shape)
+    task = make_settings(shape)
     first, second = (dict(build_policy(task, CPU).named_parameters()) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     trained = {name for name, p in first.items() if p.requires_grad}
@@ -237,7 +237,7 @@ def test_people_are_shown_the_ratios_and_the_command(capsys):
 )  # fmt: skip
 def test_shapes_have_the_sizes_of_their_models(shape, low, high):
     """Counted without memory for the weights."""
-    model = build_model(make_task(shape), torch.device("meta"))
+    model = build_model(make_settings(shape), torch.device("meta"))
     assert low < sum(p.numel() for p in model.parameters()) < high
 
 
@@ -254,7 +254,7 @@ def told(device: str, dtype: str = "bfloat16") -> Comparison:
 def test_without_trl_its_keys_are_absent_and_a_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(learner, "compare", lambda task, other, progress: told("NVIDIA H200"))
     monkeypatch.setattr(learner.importlib.util, "find_spec", lambda name: None)
-    result = learner.run_learner(make_task("tiny", dtype="bfloat16"), progress=lambda _: None)
+    result = learner.run_learner(make_settings("tiny", dtype="bfloat16"), progress=lambda _: None)
     assert result["notes"] == [learner.NO_TRL]
     assert "make install-bench" in learner.NO_TRL
     assert "trl" not in result["versions"]
@@ -271,7 +271,7 @@ def test_a_point_of_a_sweep_that_does_not_fit_says_so(monkeypatch):
 
     monkeypatch.setattr(learner, "compare", compare)
     result = learner.run_learner(
-        make_task("tiny"), with_trl=False, sweep=True, progress=lambda _: None
+        make_settings("tiny"), with_trl=False, sweep=True, progress=lambda _: None
     )
     rows = {(row["size"], row["value"]): row for row in result["sweep"]}
     assert "out of memory" in rows["batch", 8]["error"]
@@ -294,6 +294,6 @@ def test_a_side_that_ends_says_why(answers, code, message, tmp_path):
     process = SimpleNamespace(
         stdin=io.StringIO(), stdout=io.StringIO(answers), wait=lambda: code
     )  # fmt: skip
-    side = Side("naive", make_task("tiny"), process, tmp_path)
+    side = Variant("naive", make_settings("tiny"), process, tmp_path)
     with pytest.raises(RunFailed, match=message):
         side.turn()

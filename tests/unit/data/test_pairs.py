@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from medray.data.exchange import PAIRS, export_pairs, import_data, import_pairs
 from medray.data.pairs.base import Place, question_words
 from medray.data.pairs.fire_mpo import unmask
-from medray.data.rows import Bad
+from medray.data.rows import FieldError
 from medray.data.tables import read_pairs
 from medray.errors import DataError
 from medray.imaging.load import file_sha256
@@ -237,7 +237,7 @@ def test_no_value_of_a_field_breaks_a_reader(kind, data):
     row[data.draw(st.sampled_from([*row, "prompt", "image", "rejected_image"]))] = data.draw(JSON)
     try:
         pair = PAIRS[kind](row, 0, Place(Path("images"), lambda path: ""))
-    except Bad:
+    except FieldError:
         return
     texts = (pair.pair_id, pair.image, pair.question, pair.chosen, pair.rejected, pair.licence)
     assert all(isinstance(text, str) for text in texts)
@@ -245,7 +245,7 @@ def test_no_value_of_a_field_breaks_a_reader(kind, data):
 
 @pytest.mark.parametrize("text", ["<image>", " ", "a <image> b"])
 def test_questions_that_are_none(text):
-    with pytest.raises(Bad, match="prompt"):
+    with pytest.raises(FieldError, match="prompt"):
         question_words(text, "prompt")
 
 

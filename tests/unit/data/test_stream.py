@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medray.data.stream import of_studies, spread, take
+from medray.data.stream import evenly_spaced, first_studies, take
 from medray.records import Case
 
 
@@ -79,15 +79,15 @@ def test_the_order_does_not_depend_on_the_machine():
     ],
 )
 def test_spread_by_hand(n, count, expected):
-    assert spread(cases(n), count) == [cases(n)[i] for i in expected]
+    assert evenly_spaced(cases(n), count) == [cases(n)[i] for i in expected]
 
 
 def test_of_studies_takes_all_cases_of_the_first_images():
     a1, a2 = case(0, "a.png", "A"), case(1, "copy-of-a.png", "A")
     b, unread1, unread2 = case(2, "b.png", "B"), case(3, "x.png", ""), case(4, "y.png", "")
     everything = [a1, b, a2, unread1, unread2]
-    assert of_studies(everything, 0) == []
-    assert of_studies(everything, 1) == [a1, a2]
-    assert of_studies(everything, 2) == [a1, b, a2]
-    assert of_studies(everything, 3) == [a1, b, a2, unread1]  # unreadable ones by their path
-    assert of_studies(everything, 9) == everything
+    assert first_studies(everything, 0) == []
+    assert first_studies(everything, 1) == [a1, a2]
+    assert first_studies(everything, 2) == [a1, b, a2]
+    assert first_studies(everything, 3) == [a1, b, a2, unread1]  # unreadable ones by their path
+    assert first_studies(everything, 9) == everything

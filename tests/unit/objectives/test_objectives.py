@@ -32,7 +32,7 @@ NEEDS_OF_DEFAULTS = {
     "sft": Needs(("clean/chosen",), "response", reference=False, chosen="reference"),
     "simpo": Needs(PAIR, "response", reference=False),
     "orpo": Needs(PAIR, "response", reference=False),
-    "kto": Needs(PAIR, "response", mismatched=True),
+    "kto": Needs(PAIR, "response", kto_baseline=True),
     "tdpo1": Needs(PAIR, "response", kl=dict.fromkeys(PAIR, ("kl_fwd",)), kl_positions="response"),
     "tdpo2": Needs(PAIR, "response", kl=dict.fromkeys(PAIR, ("kl_fwd",)), kl_positions="response"),
     "ddpo": Needs(PAIR, "response", masks=("edit_mask",)),
@@ -40,7 +40,7 @@ NEEDS_OF_DEFAULTS = {
     "rrpo": Needs(PAIR, "edited", kl={"clean/chosen": ("kl_fwd",)}, kl_positions="response"),
     "copo": Needs(("clean/chosen", "corrupt/chosen"), "response"),
     "mdpo": Needs((*PAIR, "corrupt/chosen"), "response"),
-    "mmedpo": Needs(("clean/chosen", "corrupt/rejected"), "response", stand_in=True),
+    "mmedpo": Needs(("clean/chosen", "corrupt/rejected"), "response", clean_fallback=True),
 }
 
 
@@ -124,8 +124,8 @@ def test_needs_declare_exactly_what_is_read(name, hyper):
     needs, seen = needs_of(name, hyper), set()
     OBJECTIVES[name](Watched(random_scores(), seen), **hyper)
     assert {path for path in seen if len(path) == 2} == declared(needs)
-    numbers = {"relevance"} | ({"z0"} if needs.mismatched else set())
-    numbers |= {"has_corrupt"} if needs.corrupt and not needs.stand_in else set()
+    numbers = {"relevance"} | ({"z0"} if needs.kto_baseline else set())
+    numbers |= {"has_corrupt"} if needs.corrupt and not needs.clean_fallback else set()
     assert {path[0] for path in seen if len(path) == 1} == numbers
     assert set(needs.kl) <= set(needs.branches)
     assert needs.corrupt == any(where.startswith("corrupt/") for where, _ in declared(needs))
@@ -187,7 +187,7 @@ def test_a_pair_with_no_token_to_read_is_named(name, hyper):
         scores = random_scores()
         scores["has_corrupt"] = torch.tensor([True, True, True, False, True])
         scores[where][MASK_OF[needs.positions]][3] = False
-        if where.startswith("corrupt/") and not needs.stand_in:
+        if where.startswith("corrupt/") and not needs.clean_fallback:
             assert torch.isfinite(OBJECTIVES[name](scores, **hyper)[0]).all()
             continue
         with pytest.raises(DataError) as caught:

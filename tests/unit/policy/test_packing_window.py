@@ -9,7 +9,7 @@ from medray.editing.findings import FindingsEditor
 from medray.errors import ItemError
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import resolve_model_path
-from medray.policy.packing import PackedBatch, one_window, pack_pair, pack_reference
+from medray.policy.packing import PackedBatch, merge_batches, pack_pair, pack_reference
 from medray.records import Pair, Response
 from tests.support.datasets.pairs import phantom_batch
 
@@ -23,7 +23,7 @@ def test_pairs_come_by_id_with_relevance_over_all_of_them():
     batches = [
         PackedBatch(tuple(own), {}) for own in ([given[3], given[0]], [], [given[2], given[1]])
     ]
-    window = one_window(batches)
+    window = merge_batches(batches)
     assert [pair.pair_id for pair in window] == ["p0", "p1", "p2", "p3"]
     assert [pair.relevance for pair in window] == pytest.approx([0.75, 1.0, 1.0, 1.25])
     assert [p.relevance for p in given] == [0, 0.5, 0.5, 1]

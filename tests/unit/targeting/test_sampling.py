@@ -15,7 +15,7 @@ from medray.data.stream import take
 from medray.editing import FindingsEditor
 from medray.phantom.studies.study import exchanges, study_truth
 from medray.records import Case, Edit, Pair, PairScore
-from medray.targeting import Aim, Tally, aimed_editor, case_types, draw, observe
+from medray.targeting import ErrorTargets, Tally, case_types, classify_errors, draw, targeted_editor
 
 ASKED = {
     "side": ("Which side is the lesion on?", "Left"),
@@ -42,14 +42,16 @@ WEIGHTS = st.dictionaries(st.sampled_from(["side", "size"]), st.floats(0.01, 20.
 def test_what_is_drawn_are_candidates_in_their_order(
     cases: list[Case], position: int, count: int, k: int, seed: int, weights: dict[str, float]
 ) -> None:
-    aim = Aim(weights)
-    drawn, end = draw(cases, position=position, count=count, seed=seed, aim=aim, candidates=k)
+    targets = ErrorTargets(weights)
+    drawn, end = draw(
+        cases, position=position, count=count, seed=seed, targets=targets, candidates=k
+    )
     pool = take(cases, position=position, count=end - position, seed=seed)
     assert len(drawn) == count
     assert count <= len(pool) <= max(count, k * count)
     rest = iter(pool)
     assert all(any(one is other for other in rest) for one in drawn)  # a subsequence: no repeats
-    again = draw(cases, position=position, count=count, seed=seed, aim=aim, candidates=k)
+    again = draw(cases, position=position, count=count, seed=seed, targets=targets, candidates=k)
     assert again == (drawn, end)
 
 
@@ -58,15 +60,17 @@ def test_what_is_drawn_are_candidates_in_their_order(
 def test_without_weights_it_is_the_plain_stream(
     cases: list[Case], position: int, count: int, k: int
 ) -> None:
-    drawn = draw(cases, position=position, count=count, seed=3, aim=Aim(), candidates=k)
+    drawn = draw(
+        cases, position=position, count=count, seed=3, targets=ErrorTargets(), candidates=k
+    )
     assert drawn == (take(cases, position=position, count=count, seed=3), position + count)
 
 
 def test_a_small_dataset_is_not_taken_twice_over() -> None:
     """Twelve candidates of five cases would hold each of them twice."""
     cases = [case(i, "side") for i in range(5)]
-    aim = Aim({"side": 2.0})
-    drawn, end = draw(cases, position=5, count=3, seed=0, aim=aim, candidates=4)
+    targets = ErrorTargets({"side": 2.0})
+    drawn, end = draw(cases, position=5, count=3, seed=0, targets=targets, candidates=4)
     assert end == 10
     assert len({c.case_id for c in drawn}) == 3
 
@@ -74,9 +78,9 @@ def test_a_small_dataset_is_not_taken_twice_over() -> None:
 @pytest.mark.parametrize(("weight", "share"), [(3.0, 0.75), (1.0, 0.5), (0.25, 0.2)])
 def test_the_chance_is_in_proportion_to_the_weight(weight: float, share: float) -> None:
     """One of two, weights w and 1: w / (w + 1); a case that tells no type weighs 1."""
-    cases, aim = [case(0, "side"), case(1, "none")], Aim({"side": weight})
+    cases, targets = [case(0, "side"), case(1, "none")], ErrorTargets({"side": weight})
     drawn = Counter(
-        draw(cases, position=2 * i, count=1, seed=0, aim=aim, candidates=2)[0][0].case_id
+        draw(cases, position=2 * i, count=1, seed=0, targets=targets, candidates=2)[0][0].case_id
         for i in range(4000)
     )
     assert drawn["c0"] / 4000 == pytest.approx(share, abs=0.025)
@@ -165,11 +169,11 @@ def simulate(
     cases, tally, position, chance = phantoms(160), Tally(), 0, random.Random(0)
     asked, made = [], []
     for errs in policy:
-        aim = tally.aim(strength)
+        targets = tally.targets(strength)
         drawn, position = draw(
-            cases, position=position, count=32, seed=0, aim=aim, candidates=4
+            cases, position=position, count=32, seed=0, targets=targets, candidates=4
         )  # fmt: skip
-        editor, told, types = aimed_editor(FindingsEditor(), aim), [], []
+        editor, told, types = targeted_editor(FindingsEditor(), targets), [], []
         for one in drawn:
             answer = say(one, errs, chance)
             edit = editor.edit(one.question, one.reference, answer, seed=position)
@@ -184,7 +188,7 @@ def simulate(
                 right, 1.0, "findings",
             )  # fmt: skip
             score = PairScore(one.case_id, 0.0, 0.0, 0.0, 0.0, 0.0)
-            told.append(observe(one, pair, score, 0.25))
+            told.append(classify_errors(one, pair, score, 0.25))
         tally = tally.after(told, 0.9)
         asked.append(sum(bool(case_types(one) & about) for one in drawn) / len(drawn))
         made.append(sum(bool(kinds & about) for kinds in types) / max(1, len(types)))

@@ -13,7 +13,15 @@ from pydantic import ValidationError
 from medray.config import CorruptionConfig, TargetingConfig
 from medray.editing import FindingsEditor
 from medray.records import Case, Edit, Pair, PairScore, Span
-from medray.targeting import Aim, Counts, Observation, Tally, aimed_editor, case_types, observe
+from medray.targeting import (
+    Counts,
+    ErrorObservation,
+    ErrorTargets,
+    Tally,
+    case_types,
+    classify_errors,
+    targeted_editor,
+)
 
 REPORT = "Describe the chest radiograph."
 LESION = "There is a small nodule in the left upper zone. The heart size is normal."
@@ -26,7 +34,7 @@ def case(question: str, reference: str) -> Case:
 def seen(
     asked: Case, answer: str, *, contrast: float = math.nan, corruption: str = "gaussian sigma=45",
     region: str = "phantom",
-) -> Observation:  # fmt: skip
+) -> ErrorObservation:  # fmt: skip
     """What the findings editor's pair of this answer tells."""
     edit = FindingsEditor().edit(asked.question, asked.reference, answer, seed=0)
     right = edit.verdict == "right"
@@ -36,21 +44,23 @@ def seen(
         edit.text_spans if right else edit.answer_spans,
         right, 1.0, "findings/2", region_source=region, corruption=corruption,
     )  # fmt: skip
-    return observe(asked, pair, PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0, contrast), 0.25)
+    return classify_errors(asked, pair, PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0, contrast), 0.25)
 
 
 def test_an_answer_tells_each_type_once() -> None:
     told = seen(case(REPORT, LESION), "There is a large nodule in the right upper zone.")
-    assert told == Observation(wrong=("side", "size"), right=("kind", "presence", "zone"))
+    assert told == ErrorObservation(wrong=("side", "size"), right=("kind", "presence", "zone"))
 
 
 def test_a_right_answer_tells_what_it_could_have_got_wrong() -> None:
     told = seen(case(REPORT, LESION), "Left nodule. Normal heart size.")
-    assert told == Observation(right=("attribute", "kind", "presence", "side"))
+    assert told == ErrorObservation(right=("attribute", "kind", "presence", "side"))
 
 
 def test_a_missed_lesion_is_an_error_of_presence() -> None:
-    assert seen(case(REPORT, LESION), "The lungs are clear.") == Observation(wrong=("presence",))
+    assert seen(case(REPORT, LESION), "The lungs are clear.") == ErrorObservation(
+        wrong=("presence",)
+    )
 
 
 def test_a_yes_or_no_is_about_what_was_asked() -> None:
@@ -62,7 +72,7 @@ def test_a_yes_or_no_is_about_what_was_asked() -> None:
 def test_errors_that_only_the_editor_sees_count() -> None:
     pair = Pair("p", "c", 0, "a b", "a c", (), (Span(2, 3, "count", 0.4, ""),), False, 1.0, "llm/1")
     score = PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0)
-    assert observe(case("?", "b"), pair, score, 0.25) == Observation(wrong=("count",))
+    assert classify_errors(case("?", "b"), pair, score, 0.25) == ErrorObservation(wrong=("count",))
 
 
 @pytest.mark.parametrize(
@@ -113,10 +123,10 @@ def test_what_answers_to_a_case_can_be_wrong_about(
 
 
 def test_counts_fade_by_the_step() -> None:
-    wrong, right = Observation(wrong=("side",)), Observation(right=("side", "zone"))
+    wrong, right = ErrorObservation(wrong=("side",)), ErrorObservation(right=("side", "zone"))
     tally = Tally().after([wrong, wrong, right], 0.5)
     assert tally.counts == {"side": Counts(2.0, 1.0), "zone": Counts(0.0, 1.0)}
-    tally = tally.after([Observation(wrong=("count",), prior=("count",))], 0.5)
+    tally = tally.after([ErrorObservation(wrong=("count",), prior=("count",))], 0.5)
     assert tally.counts == {
         "count": Counts(1.0, 0.0, prior=1.0), "side": Counts(1.0, 0.5), "zone": Counts(0.0, 0.5),
     }  # fmt: skip
@@ -129,21 +139,21 @@ def test_rates_and_weights_by_hand() -> None:
     assert tally.rate("side") == pytest.approx(9 / 16)
     assert tally.rate("kind") == pytest.approx(3 / 16)
     assert tally.rate("plane") == pytest.approx(3 / 8)  # never met: as all together
-    weights = tally.aim(0.8).weights
+    weights = tally.targets(0.8).weights
     assert weights == pytest.approx({"kind": 0.2 + 0.8 * 0.5, "side": 0.2 + 0.8 * 1.5})
     assert tally.metrics() == pytest.approx({"targeting_kind": 3 / 16, "targeting_side": 9 / 16})
 
 
 def test_the_share_of_a_language_prior_by_hand() -> None:
     tally = Tally({"side": Counts(9.0, 0.0, misread=1.0, prior=7.0), "zone": Counts(1.0, 0.0)})
-    assert tally.aim(0.5).prior == pytest.approx({"side": 8 / 12, "zone": 1 / 4})
+    assert tally.targets(0.5).prior == pytest.approx({"side": 8 / 12, "zone": 1 / 4})
     assert tally.metrics()["targeting_prior"] == pytest.approx(7 / 8)
 
 
 def test_nothing_follows_without_strength_or_without_errors() -> None:
-    assert Tally({"side": Counts(3.0, 1.0)}).aim(0.0) == Aim()
-    assert Tally().aim(0.9) == Aim()
-    assert Tally({"side": Counts(0.0, 5.0)}).aim(0.9) == Aim()
+    assert Tally({"side": Counts(3.0, 1.0)}).targets(0.0) == ErrorTargets()
+    assert Tally().targets(0.9) == ErrorTargets()
+    assert Tally({"side": Counts(0.0, 5.0)}).targets(0.9) == ErrorTargets()
     assert Tally().metrics() == {}
 
 
@@ -158,26 +168,28 @@ def test_settings_out_of_range_are_refused(key: str, value: float) -> None:
 
 TYPES = st.sampled_from(["kind", "presence", "side", "size", "zone"])
 KINDS = st.lists(TYPES, max_size=3, unique=True).map(lambda kinds: tuple(sorted(kinds)))
-OBSERVATIONS = st.lists(st.builds(Observation, wrong=KINDS, right=KINDS, prior=KINDS), max_size=9)
+OBSERVATIONS = st.lists(
+    st.builds(ErrorObservation, wrong=KINDS, right=KINDS, prior=KINDS), max_size=9
+)
 STEPS = st.lists(OBSERVATIONS, min_size=1, max_size=6)
 
 
 @given(steps=STEPS, decay=st.floats(0, 1), strength=st.floats(0, 0.99))
 def test_no_weight_is_below_the_floor(
-    steps: list[list[Observation]], decay: float, strength: float
+    steps: list[list[ErrorObservation]], decay: float, strength: float
 ) -> None:
     tally = Tally()
     for observations in steps:
         tally = tally.after(observations, decay)
-    aim = tally.aim(strength)
-    assert all(weight >= (1 - strength) * (1 - 1e-12) for weight in aim.weights.values())
-    assert all(0.0 < share < 1.0 for share in aim.prior.values())
-    assert aim.weight(()) == 1.0
+    targets = tally.targets(strength)
+    assert all(weight >= (1 - strength) * (1 - 1e-12) for weight in targets.weights.values())
+    assert all(0.0 < share < 1.0 for share in targets.prior.values())
+    assert targets.weight(()) == 1.0
 
 
 @given(before=STEPS, after=STEPS, decay=st.floats(0, 1))
 def test_a_tally_out_of_a_checkpoint_goes_on_exactly(
-    before: list[list[Observation]], after: list[list[Observation]], decay: float
+    before: list[list[ErrorObservation]], after: list[list[ErrorObservation]], decay: float
 ) -> None:
     whole = Tally()
     for observations in before:
@@ -190,7 +202,7 @@ def test_a_tally_out_of_a_checkpoint_goes_on_exactly(
         )
     for other in (resumed, shuffled):
         assert other == whole
-        assert repr(other.aim(0.7)) == repr(whole.aim(0.7))
+        assert repr(other.targets(0.7)) == repr(whole.targets(0.7))
 
 
 SPANS = (Span(0, 1, "zone", 1.0, ""), Span(2, 3, "side", 1.0, ""))
@@ -198,19 +210,19 @@ NOISE = CorruptionConfig(kind="diffusion", feather=4)
 
 
 def test_the_corruption_is_the_configured_one_but_for_priors() -> None:
-    aim = Aim({"side": 1.0}, {"side": 0.6, "zone": 0.1})
-    made = [aim.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
+    targets = ErrorTargets({"side": 1.0}, {"side": 0.6, "zone": 0.1})
+    made = [targets.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
     black = [config for config in made if config is not NOISE]
     assert {(config.kind, config.region) for config in black} == {("black", "whole")}
     assert len(black) / len(made) == pytest.approx(0.6, abs=0.03)
-    assert made == [aim.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
+    assert made == [targets.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
 
 
 def test_a_run_without_aim_or_without_second_images_keeps_its_corruption() -> None:
-    sure = Aim({"side": 1.0}, {"side": 0.999})
+    sure = ErrorTargets({"side": 1.0}, {"side": 0.999})
     none = CorruptionConfig(region="none")
     assert all(sure.corruption(none, SPANS, seed=seed) is none for seed in range(50))
-    assert all(Aim().corruption(NOISE, SPANS, seed=seed) is NOISE for seed in range(50))
+    assert all(ErrorTargets().corruption(NOISE, SPANS, seed=seed) is NOISE for seed in range(50))
     assert all(sure.corruption(NOISE, (), seed=seed) is NOISE for seed in range(50))
 
 
@@ -221,8 +233,8 @@ def test_only_the_findings_editor_is_aimed() -> None:
         def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
             raise NotImplementedError
 
-    editor, other, aim = FindingsEditor(), Other(), Aim({"side": 2.0})
-    assert aimed_editor(editor, Aim()) is editor
-    assert aimed_editor(other, aim) is other
-    aimed = aimed_editor(editor, aim)
+    editor, other, targets = FindingsEditor(), Other(), ErrorTargets({"side": 2.0})
+    assert targeted_editor(editor, ErrorTargets()) is editor
+    assert targeted_editor(other, targets) is other
+    aimed = targeted_editor(editor, targets)
     assert (aimed.name, aimed.version) == (editor.name, editor.version + " aimed")

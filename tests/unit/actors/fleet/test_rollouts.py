@@ -15,7 +15,7 @@ from actors.fleet.rollouts import Rollouts, busy
 from actors.fleet.work import Waiting, Work
 from medray.config import Config
 from medray.records import Case, Response
-from medray.targeting import Aim
+from medray.targeting import ErrorTargets
 from tests.support.processes.sleepers import Corrector, Speaker
 
 CASES = [Case(f"c{i}", f"c{i}.png", "00", "Is there a nodule?", "No", "closed") for i in range(6)]
@@ -64,7 +64,7 @@ def run(scenario, path: Path, speakers=1, pause=0.0):
 
 
 async def rollout(rollouts: Rollouts):
-    return await rollouts.make(ITEMS, 1, Aim())
+    return await rollouts.make(ITEMS, 1, ErrorTargets())
 
 
 def edited(lines: list[str]) -> list[str]:

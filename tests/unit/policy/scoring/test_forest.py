@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from medray.objectives.base import Needs
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.packing import PackedPair, Side
-from medray.policy.scoring.forest import Branch, Forest, Layout, count_tokens, plant
+from medray.policy.scoring.forest import Branch, Forest, Layout, build_forest, count_tokens
 from medray.policy.scoring.score_pairs import pair_branches, share_out
 
 IMAGE_TOKEN = 99
@@ -63,7 +63,7 @@ def spans(size: int, steps: list[int]) -> list[bool]:
 @given(st.lists(pairs(), min_size=1, max_size=5), needs(), LAYOUTS)
 def test_packing_then_unpacking_gives_back_tokens_spans_and_positions(made, read, layout):
     branches = [branch for _, _, branch in pair_branches(made, read)]
-    forest = plant(branches, SHAPES, layout)
+    forest = build_forest(branches, SHAPES, layout)
     seen: dict[int, list[int]] = {i: [] for i in range(len(branches))}
     reads = forest.readings
     for of, target, b, step in zip(
@@ -89,7 +89,7 @@ def test_packing_then_unpacking_gives_back_tokens_spans_and_positions(made, read
 @given(st.lists(pairs(), min_size=1, max_size=5), needs(), LAYOUTS)
 def test_images_stand_where_their_placeholders_are(made, read, layout):
     branches = [branch for _, _, branch in pair_branches(made, read)]
-    forest = plant(branches, SHAPES, layout)
+    forest = build_forest(branches, SHAPES, layout)
     flat = forest.ids.reshape(-1)
     assert sorted(forest.image_places) == np.nonzero(flat == IMAGE_TOKEN)[0].tolist()
     assert len(forest.image_places) == 4 * len(forest.order)
@@ -104,14 +104,14 @@ def test_a_placeholder_that_a_policy_sampled_is_no_image():
     every = np.ones(3, dtype=bool)
     prompt = np.asarray([1, IMAGE_TOKEN, IMAGE_TOKEN, 2])
     branch = Branch(prompt, "a", np.asarray([3, IMAGE_TOKEN, 4]), every, ~every)
-    forest = plant([branch], SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
+    forest = build_forest([branch], SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
     assert forest.image_places.tolist() == [1, 2]
     assert forest.ids[0, 5] == IMAGE_TOKEN
 
 
 def test_padding_sees_itself_alone_and_is_seen_by_none():
     branch = Branch(np.asarray([1, 2]), "a", np.asarray([3]), np.ones(1, bool), np.zeros(1, bool))
-    forest = plant([branch], SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
+    forest = build_forest([branch], SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
     assert forest.ids.shape == (1, 8)
     assert forest.end[0].tolist() == [2, 2, 3, 4, 5, 6, 7, 8]
     assert forest.used[0].tolist() == [True] * 2 + [False] * 6
