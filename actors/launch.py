@@ -55,9 +55,14 @@ def launch(plan: Plan, *, resume: bool, address: str | None, quiet: bool = False
 
 
 async def _drive(
-    plan: Plan, placement: Placement, run: RunDirectory, telemetry: Telemetry,
-    console: RunConsole, *, resume: bool,
-) -> None:  # fmt: skip
+    plan: Plan,
+    placement: Placement,
+    run: RunDirectory,
+    telemetry: Telemetry,
+    console: RunConsole,
+    *,
+    resume: bool,
+) -> None:
     faults = Faults(plan.config.faults, console.say)
     async with Fleet(plan.config, placement, faults) as fleet:
         console.status("loading the model in every actor")

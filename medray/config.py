@@ -62,9 +62,19 @@ class ModelConfig(Section):
 
 class DataConfig(Section):
     kind: Literal[
-        "phantom", "vqa-rad", "slake", "slake-zh", "pathvqa", "iu-xray", "mimic-cxr",
-        "mimic-cxr-jpg", "vgmed", "dicom", "jsonl", "parquet",
-    ]  # fmt: skip
+        "phantom",
+        "vqa-rad",
+        "slake",
+        "slake-zh",
+        "pathvqa",
+        "iu-xray",
+        "mimic-cxr",
+        "mimic-cxr-jpg",
+        "vgmed",
+        "dicom",
+        "jsonl",
+        "parquet",
+    ]
     path: str | None = None  # phantom: written there first if it does not exist
     split: Literal["official", "image", "patient", "study"] = "image"
     heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, where split by group
@@ -107,9 +117,9 @@ class EditorConfig(Section):
 
 
 class CorruptionConfig(Section):
-    kind: Literal[
-        "gaussian", "diffusion", "replacement", "black", "blur", "inpaint", "crop"
-    ] = "gaussian"  # fmt: skip
+    kind: Literal["gaussian", "diffusion", "replacement", "black", "blur", "inpaint", "crop"] = (
+        "gaussian"
+    )
     sigma: float = Field(45.0, gt=0.0)  # gaussian: on the 0–255 scale; blur: in pixels
     region: Literal["lesion", "lesion-or-saliency", "lesion-or-whole", "whole", "none"] = "lesion"
     labels: tuple[str, ...] | None = Field(None, min_length=1)  # of regions; null: all

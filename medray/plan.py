@@ -83,9 +83,10 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
     run = RunDirectory(config.run_dir)
     if run.holds_run and not resume:
         raise ConfigError(
-            f"run.name = {config.run.name}", f"{run.path} already holds a run",
+            f"run.name = {config.run.name}",
+            f"{run.path} already holds a run",
             "give another run.name, or --resume to go on with that one",
-        )  # fmt: skip
+        )
     _require_writable(run.path, config)
     if model.context - model.image_tokens - config.generator.max_new_tokens < SHORTEST_PROMPT:
         raise ModelError(
@@ -121,10 +122,11 @@ def _require_what_is_read(config: Config, needs: Needs, dataset: Dataset) -> Non
     if needs.corrupt and not needs.clean_fallback and (region == "none" or not known):
         why = "corruption.region is none" if region == "none" else "no training case has a region"
         raise ConfigError(
-            where, f"reads a corrupted image of every pair, and {why}",
+            where,
+            f"reads a corrupted image of every pair, and {why}",
             "set corruption.region=lesion-or-saliency, lesion-or-whole or whole, or choose an "
             "objective without v' (for fire: objective.gamma=0)",
-        )  # fmt: skip
+        )
     if needs.kto_baseline and config.loop.batch * config.generator.responses < 2:
         raise ConfigError(where, "needs more than one pair per step", "raise loop.batch")
 
@@ -134,9 +136,10 @@ def _require_writable(path: Path, config: Config) -> None:
     there = next(p for p in (path, *path.absolute().parents) if os.path.exists(p))
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise ConfigError(
-            f"run.output = {config.run.output}", f"{there} is not a directory you may write to",
+            f"run.output = {config.run.output}",
+            f"{there} is not a directory you may write to",
             "give another one",
-        )  # fmt: skip
+        )
 
 
 def with_phantoms(config: Config) -> Config:

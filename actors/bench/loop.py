@@ -100,11 +100,14 @@ def _real_loop(task: LoopSettings, lag: int, folder: Path) -> dict[str, Any]:
             "editor": {"max_edit_fraction": 0.7},
             "learner": {"lr": 5.0e-4, "micro_batch": 32},
             "loop": {
-                "steps": task.steps, "batch": task.batch, "max_lag": lag, "checkpoint_every": 0,
+                "steps": task.steps,
+                "batch": task.batch,
+                "max_lag": lag,
+                "checkpoint_every": 0,
             },
             "eval": {"every": 0, "n": 256},
         }
-    )  # fmt: skip
+    )
     launch(make_plan(config), resume=False, address=None, quiet=True)
     run = RunDirectory(config.run_dir)
     rows = run.read_metrics()[WARM:]

@@ -21,13 +21,7 @@ from actors.generator.actor import Generator, Request
 from actors.generator.receive import Part, pull
 from actors.weights.manifest import Manifest, Shard, pack, plan_shards, verify
 from medray.bench.learner.worker_protocol import name_of
-from medray.bench.sync import (
-    PlainCopies,
-    SyncSettings,
-    adapter_bytes,
-    summarise,
-    write_lookalike,
-)
+from medray.bench.sync import PlainCopies, SyncSettings, adapter_bytes, summarise, write_lookalike
 from medray.config import Config
 from medray.policy.export.weight_update import Mode, export_items, numel_bytes
 from medray.policy.model.chat import ChatCodec
@@ -126,11 +120,13 @@ class Round:
         told = ray.get([r.take.remote(manifest, shards) for r in self.receivers[:count]])
         arrays = [array for shard in ray.get(shards) for array in shard.values()]
         return {
-            "export": ended - began, "put": stored - ended, "load": confirmed - stored,
+            "export": ended - began,
+            "put": stored - ended,
+            "load": confirmed - stored,
             "seconds": confirmed - begin,
             **{name: max(each[name] for each in told) for name in told[0]},
             **self.copies.times(arrays),
-        }  # fmt: skip
+        }
 
     def gap(self) -> float:
         """Mean difference of sender and generators on one answer, nats per token."""
@@ -152,10 +148,13 @@ def run_sync(task: SyncSettings, progress: Callable[[str], None] = print) -> dic
         progress("writing a model")
         shape = write_lookalike(Path(folder), task.gigabytes)
         ray.init(
-            address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
             num_cpus=max(os.cpu_count() or 1, 2),
             object_store_memory=int(HEADROOM * task.gigabytes * 1.2e9) + 200 * 2**20,
-        )  # fmt: skip
+        )
         try:
             return _measure(task, Path(folder), shape, progress)
         finally:
@@ -188,10 +187,15 @@ def _measure(
             rounds[count].append(updates.turn(count))
     updates.turn(task.generators)  # all of them hold the last version
     facts = {
-        "device": device, "threads": torch.get_num_threads(), "shape": shape,
-        "full_bytes": size, "adapter_bytes": adapter_bytes(folder), "shards": shards,
-        "first_seconds": first, "logp_gap": updates.gap(),
-    }  # fmt: skip
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "shape": shape,
+        "full_bytes": size,
+        "adapter_bytes": adapter_bytes(folder),
+        "shards": shards,
+        "first_seconds": first,
+        "logp_gap": updates.gap(),
+    }
     return summarise(task, facts, rounds)
 
 

@@ -129,9 +129,12 @@ class Editor:
         return outcomes, PackedBatch(tuple(made), call.pixels)
 
     def _judge_ahead(
-        self, version: int, cases: Sequence[Case], responses: Sequence[Response],
+        self,
+        version: int,
+        cases: Sequence[Case],
+        responses: Sequence[Response],
         images: Sequence[np.ndarray],
-    ) -> dict[int, Judged | ItemError]:  # fmt: skip
+    ) -> dict[int, Judged | ItemError]:
         """By position, what an editor that works on many at once says of those it may see."""
         editor = self.editor
         if self.needs.chosen == "reference" or not isinstance(editor, BatchEditor):
@@ -147,9 +150,12 @@ class Editor:
                 outcomes[i] = error
             else:
                 tasks[i] = Task(
-                    case.question, case.reference, response.text,
-                    item_seed(self.config.run.seed, case.case_id), images[i] if shown else None,
-                )  # fmt: skip
+                    case.question,
+                    case.reference,
+                    response.text,
+                    item_seed(self.config.run.seed, case.case_id),
+                    images[i] if shown else None,
+                )
         made = editor.edit_many(list(tasks.values()))
         return outcomes | dict(zip(tasks, made, strict=True))
 
@@ -165,9 +171,13 @@ class Editor:
             raise ItemError("unfinished-answer")
 
     def _make(
-        self, call: _Call, case: Case, response: Response, image: np.ndarray,
+        self,
+        call: _Call,
+        case: Case,
+        response: Response,
+        image: np.ndarray,
         judged: Judged | ItemError | None,
-    ) -> tuple[Pair, PackedPair]:  # fmt: skip
+    ) -> tuple[Pair, PackedPair]:
         if self.needs.chosen == "reference":
             self._require_fresh(call.version, response)
             return self._imitate(call, case, response, image)
@@ -181,9 +191,14 @@ class Editor:
         pair = _pair(case, response, judged, corrupted, call.editor)
         prompt_ids, clean = self._prompt(call, case, image)
         packed = pack_pair(
-            self.codec, pair, response, prompt_ids, case.image_sha256, pair.corrupted_sha256,
+            self.codec,
+            pair,
+            response,
+            prompt_ids,
+            case.image_sha256,
+            pair.corrupted_sha256,
             context=self.facts.context,
-        )  # fmt: skip
+        )
         call.pixels.setdefault(case.image_sha256, clean)
         if corrupted is not None and corrupted.sha256 not in call.pixels:
             call.pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
@@ -196,9 +211,10 @@ class Editor:
         if not self.needs.corrupt:
             return None
         how = call.targets.corruption(
-            self.config.corruption, judged.edit.answer_spans,
+            self.config.corruption,
+            judged.edit.answer_spans,
             seed=item_seed(self.config.run.seed, item_id),
-        )  # fmt: skip
+        )
         key = case.case_id, case.regions, how
         if key not in call.corrupted:
             seed = item_seed(self.config.run.seed, case.case_id)
@@ -216,11 +232,17 @@ class Editor:
     ) -> tuple[Pair, PackedPair]:
         """The reference answer as the chosen side, whatever the response was."""
         pair = Pair(
-            pair_id=response.item_id, case_id=case.case_id,
-            policy_version=response.policy_version, chosen=case.reference, rejected=response.text,
-            chosen_spans=(), rejected_spans=(), response_was_correct=False, relevance=1.0,
+            pair_id=response.item_id,
+            case_id=case.case_id,
+            policy_version=response.policy_version,
+            chosen=case.reference,
+            rejected=response.text,
+            chosen_spans=(),
+            rejected_spans=(),
+            response_was_correct=False,
+            relevance=1.0,
             editor="reference",
-        )  # fmt: skip
+        )
         prompt_ids, clean = self._prompt(call, case, image)
         packed = pack_reference(
             self.codec, pair, response, prompt_ids, case.image_sha256, context=self.facts.context
@@ -250,15 +272,20 @@ def _pair(
     chosen, rejected = (response.text, edit.text) if right else (edit.text, response.text)
     spans = edit.answer_spans, edit.text_spans
     return Pair(
-        pair_id=response.item_id, case_id=case.case_id,
-        policy_version=response.policy_version, chosen=chosen, rejected=rejected,
-        chosen_spans=spans[0 if right else 1], rejected_spans=spans[1 if right else 0],
-        response_was_correct=right, relevance=relevance(edit) if score is None else score,
+        pair_id=response.item_id,
+        case_id=case.case_id,
+        policy_version=response.policy_version,
+        chosen=chosen,
+        rejected=rejected,
+        chosen_spans=spans[0 if right else 1],
+        rejected_spans=spans[1 if right else 0],
+        response_was_correct=right,
+        relevance=relevance(edit) if score is None else score,
         editor=f"{editor.name}/{editor.version} {judged.note}".rstrip(),
         corrupted_sha256=corrupted.sha256 if corrupted else "",
         region_source=corrupted.region_source if corrupted else "",
         corruption=corrupted.kind if corrupted else "",
-    )  # fmt: skip
+    )
 
 
 def _check_text(case: Case) -> None:

@@ -45,13 +45,20 @@ class Fleet:
         self.learner = ray.remote(Learner)
         self.generator, editor = ray.remote(Generator), ray.remote(Editor)
         self.editors = Pool(
-            "editor", "Editor", config.editor.replicas,
-            lambda i: editor.options(**placement.editor).remote(config, i), faults,
-        )  # fmt: skip
+            "editor",
+            "Editor",
+            config.editor.replicas,
+            lambda i: editor.options(**placement.editor).remote(config, i),
+            faults,
+        )
         self.generators = Pool(
-            "generator", "Generator", config.generator.replicas, self._spawn_generator, faults,
+            "generator",
+            "Generator",
+            config.generator.replicas,
+            self._spawn_generator,
+            faults,
             self._take_over,
-        )  # fmt: skip
+        )
         world = config.learner.world_size if learners else 0
         self.room = Room(placement.bundle, world, shared=config.generator.colocated and learners)
         self.ranks = Ranks(self._spawn_rank, world, config.faults.deadline)
@@ -167,17 +174,23 @@ class Fleet:
         questions = [item.case.question for item in work]
         images = [item.image for item in work]
         encoded = await self.editors.run(lambda e, _: e.encode.remote(questions, *images))
-        kept = [(item, list(response.token_ids), pair)
-                for item, response, pair in zip(work, responses, encoded.value, strict=True)
-                if response.token_ids]  # fmt: skip
+        kept = [
+            (item, list(response.token_ids), pair)
+            for item, response, pair in zip(work, responses, encoded.value, strict=True)
+            if response.token_ids
+        ]
         # Owned by the driver: they must outlive every node that holds actors.
-        owned = [Work(w.item_id, w.case, ray.put(await answer(w.image, SYNC_DEADLINE, "images")))
-                 for w, _, _ in kept]  # fmt: skip
+        owned = [
+            Work(w.item_id, w.case, ray.put(await answer(w.image, SYNC_DEADLINE, "images")))
+            for w, _, _ in kept
+        ]
         asked, pictures = requests(owned, self.config.run.seed)
         self.golden = Golden(
-            asked, [ids for _, ids, _ in kept], pictures,
+            asked,
+            [ids for _, ids, _ in kept],
+            pictures,
             [(prompt, np.asarray(ids), x) for _, ids, (prompt, x) in kept],
-        )  # fmt: skip
+        )
 
     async def save(self, directory: str) -> None:
         """Every rank's part of a checkpoint."""
@@ -207,8 +220,9 @@ class Fleet:
                 return
             scored = await answer(
                 generator.score.remote(version, golden.requests, golden.answers, *golden.images),
-                self.config.faults.deadline, "golden prompts",
-            )  # fmt: skip
+                self.config.faults.deadline,
+                "golden prompts",
+            )
         except ObjectsLost as lost:
             raise ActorLost(what, "died", lost.why) from lost
         except RunFailed as failed:

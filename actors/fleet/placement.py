@@ -55,8 +55,10 @@ def place(config: Config, has: dict[str, float] | None = None) -> Placement:
             common | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1},
             spread | {"num_gpus": each, "num_cpus": 1},
             spread | {"num_cpus": 1},
-            {"GPU": 1, "CPU": 2 if shared else 1}, gpus, cpus,
-        )  # fmt: skip
+            {"GPU": 1, "CPU": 2 if shared else 1},
+            gpus,
+            cpus,
+        )
     elif config.generator.colocated:
         raise ResourceError(
             "generator.colocated = true", "the cluster has no GPU to share", "set it to false"
@@ -65,8 +67,9 @@ def place(config: Config, has: dict[str, float] | None = None) -> Placement:
         if config.generator.tensor_parallel > 1:
             raise ResourceError(
                 f"generator.tensor_parallel = {config.generator.tensor_parallel}",
-                "the cluster has no GPU", "set it to 1",
-            )  # fmt: skip
+                "the cluster has no GPU",
+                "set it to 1",
+            )
         gpus, cpus = 0, learners
         # In an overlapped loop they work at the same time; else they take turns.
         together = replicas if config.loop.max_lag else 0
@@ -124,9 +127,10 @@ class Room:
         if self._group is None:
             self._group = placement_group([self.bundle] * self.places, strategy="PACK")
         strategy = PlacementGroupSchedulingStrategy(
-            self._group, placement_group_bundle_index=place,
+            self._group,
+            placement_group_bundle_index=place,
             placement_group_capture_child_tasks=False,
-        )  # fmt: skip
+        )
         return {"scheduling_strategy": strategy}
 
     def leave(self) -> None:

@@ -76,9 +76,14 @@ class Pool:
     """See the module. `kind` is the key of its restart budget, `name` the actors' class name."""
 
     def __init__(
-        self, kind: str, name: str, size: int, spawn: Callable[[int], Any], faults: Faults,
+        self,
+        kind: str,
+        name: str,
+        size: int,
+        spawn: Callable[[int], Any],
+        faults: Faults,
         take_over: TakeOver | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.kind, self.name, self.spawn, self.faults = kind, name, spawn, faults
         self.take_over = take_over
         self.offered: Any = None
@@ -114,9 +119,10 @@ class Pool:
                 return
             if left <= 0:
                 raise RunFailed(
-                    f"start of {self.name}", f"none was ready within {START_DEADLINE:.0f} s",
+                    f"start of {self.name}",
+                    f"none was ready within {START_DEADLINE:.0f} s",
                     "see the Ray logs and `ray status`",
-                )  # fmt: skip
+                )
             await self._change(left)
 
     @property

@@ -56,8 +56,9 @@ class Rollouts:
         found: dict[str, tuple[str, ray.ObjectRef]] = {}
         for part in await asyncio.gather(*calls):
             found |= part
-        work = [Work(i, case, found[case.case_id][1]) for i, case in items
-                if not found[case.case_id][0]]  # fmt: skip
+        work = [
+            Work(i, case, found[case.case_id][1]) for i, case in items if not found[case.case_id][0]
+        ]
         unusable = [(i, found[case.case_id][0]) for i, case in items if found[case.case_id][0]]
         return work, unusable
 
@@ -194,12 +195,17 @@ class Rollouts:
     async def _locate(self, work: Sequence[Work], responses: Sequence[Response]) -> list[Work]:
         """The same work; a case without a region has what the policy looked at for its answer."""
         labels, located = self.config.corruption.labels, list(work)
-        asked = [i for i, (item, said) in enumerate(zip(work, responses, strict=True))
-                 if said.token_ids and not labelled(item.case.regions, labels)]  # fmt: skip
+        asked = [
+            i
+            for i, (item, said) in enumerate(zip(work, responses, strict=True))
+            if said.token_ids and not labelled(item.case.regions, labels)
+        ]
         if not asked:
             return located
-        calls = [self._reloading([work[i] for i in share], self._view)
-                 for share in shares(asked, self.config.editor.replicas)]  # fmt: skip
+        calls = [
+            self._reloading([work[i] for i in share], self._view)
+            for share in shares(asked, self.config.editor.replicas)
+        ]
         views = [view.refs[1] for view in await asyncio.gather(*calls)]
         answers = [responses[i].token_ids for i in asked]
         boxes = await self.look(answers, views)

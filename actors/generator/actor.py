@@ -61,10 +61,12 @@ class Generator:
         sampling = [
             SamplingParams(
                 temperature=0.0 if greedy else generator.temperature,
-                max_tokens=generator.max_new_tokens, seed=request.seed, logprobs=0,
+                max_tokens=generator.max_new_tokens,
+                seed=request.seed,
+                logprobs=0,
             )
             for request in requests
-        ]  # fmt: skip
+        ]
         said: list[Response] = []
         for number, output in self._finished(prompts, sampling):
             self.seen["prefix_queries"] += len(output.prompt_token_ids)
@@ -118,8 +120,9 @@ class Generator:
             cause = str(error) if isinstance(error, MedrayError) else f"{error!r}"
             self.refusal = RunFailed(
                 f"{self!r} holds a mixture of versions {self.version} and {manifest.version}",
-                f"its update failed: {cause}", "replace this actor",
-            )  # fmt: skip
+                f"its update failed: {cause}",
+                "replace this actor",
+            )
             if isinstance(error, MedrayError):
                 raise
             raise RunFailed(f"weight update of {self!r}", cause, "see the Ray logs") from error

@@ -17,10 +17,13 @@ def start_engine(config: Config, facts: ModelFacts) -> Any:
     """vLLM's `LLM` for the run's model, in this process; its environment is set for good."""
     os.environ[ENGINE_MARK] = "1"
     os.environ.update(
-        VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_LOGGING_LEVEL="ERROR",
-        HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_CPU_KVCACHE_SPACE="1",
+        VLLM_ENABLE_V1_MULTIPROCESSING="0",
+        VLLM_LOGGING_LEVEL="ERROR",
+        HF_HUB_OFFLINE="1",
+        VLLM_NO_USAGE_STATS="1",
+        VLLM_CPU_KVCACHE_SPACE="1",
         THP_MEM_ALLOC_ENABLE="1",  # torch's: weights on a CPU move into new memory at every update
-    )  # fmt: skip
+    )
     import torch
     from vllm import LLM
     from vllm.config import WeightTransferConfig
@@ -38,12 +41,18 @@ def start_engine(config: Config, facts: ModelFacts) -> Any:
         options |= {"gpu_memory_utilization": config.generator.memory}
         options |= {"enable_sleep_mode": config.generator.colocated}
     return LLM(
-        model=str(facts.path), dtype=config.model.dtype, max_model_len=facts.context,
-        tensor_parallel_size=config.generator.tensor_parallel, seed=config.run.seed,
-        limit_mm_per_prompt={"image": 1}, enforce_eager=not on_gpu, max_num_seqs=64,
-        disable_log_stats=True, weight_transfer_config=WeightTransferConfig(backend=BACKEND),
+        model=str(facts.path),
+        dtype=config.model.dtype,
+        max_model_len=facts.context,
+        tensor_parallel_size=config.generator.tensor_parallel,
+        seed=config.run.seed,
+        limit_mm_per_prompt={"image": 1},
+        enforce_eager=not on_gpu,
+        max_num_seqs=64,
+        disable_log_stats=True,
+        weight_transfer_config=WeightTransferConfig(backend=BACKEND),
         **options,
-    )  # fmt: skip
+    )
 
 
 def _vllm_rank(rank: int) -> int:

@@ -20,13 +20,7 @@ from medray.config import Config, LearnerConfig
 from medray.errors import RunFailed
 from medray.objectives import find_objective
 from medray.policy.export.weight_update import Mode, export_items
-from medray.policy.model.loading import (
-    DTYPES,
-    ModelFacts,
-    load_model,
-    model_facts,
-    reference_facts,
-)
+from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_facts, reference_facts
 from medray.policy.model.schedule import learning_rate
 from medray.policy.model.tuning import frozen_copy, prepare_policy
 from medray.policy.packing import PackedBatch, PackedPair, merge_batches
@@ -205,9 +199,11 @@ class Learner:
         trained = [p for p in self.scorer.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=learner.lr, weight_decay=learner.weight_decay)
         self.engine, *_ = deepspeed.initialize(
-            model=self.scorer, model_parameters=trained, optimizer=optimizer,
+            model=self.scorer,
+            model_parameters=trained,
+            optimizer=optimizer,
             config=_deepspeed_config(self.config, self.accumulation),
-        )  # fmt: skip
+        )
         stage = learner.zero_stage
         self.masters = learner_state.Masters(self.engine, policy, stage, deepspeed)
         self.reference: Reference = AdaptersOff(self.scorer, self.engine)
@@ -273,9 +269,12 @@ class Learner:
         for own in np.array_split(np.arange(self.rank, len(matches), self.world), rounds):
             # In lockstep, as in _accumulate: a rank with nothing left reads what does not count.
             ratios = log_ratios(
-                [matches[i] for i in own] or matches[:1], pixels, policy=self.scorer,
-                reference=self.reference, call=self.engine,
-            )  # fmt: skip
+                [matches[i] for i in own] or matches[:1],
+                pixels,
+                policy=self.scorer,
+                reference=self.reference,
+                call=self.engine,
+            )
             total += sum(ratios) if len(own) else 0.0
         summed = torch.tensor(total, dtype=torch.float64, device=self.device)
         if self.world > 1:
@@ -304,9 +303,8 @@ class Learner:
 
     def _scores(self, rows: Sequence[PackedPair], pixels: dict[str, np.ndarray]) -> dict[str, Any]:
         return score_pairs(
-            rows, pixels, self.needs, policy=self.scorer, reference=self.reference,
-            call=self.engine,
-        )  # fmt: skip
+            rows, pixels, self.needs, policy=self.scorer, reference=self.reference, call=self.engine
+        )
 
     @contextlib.contextmanager
     def _gathered(self, parameters: Sequence[torch.nn.Parameter]) -> Iterator[None]:
@@ -361,9 +359,12 @@ def _start_process_group(rank: int, world: int, address: str, port: int) -> torc
     """Environment, then DeepSpeed's process group: gloo on CPUs, NCCL on GPUs."""
     gpu = torch.cuda.is_available()
     os.environ.update(
-        RANK=str(rank), LOCAL_RANK="0", WORLD_SIZE=str(world),
-        MASTER_ADDR=address, MASTER_PORT=str(port),
-    )  # fmt: skip
+        RANK=str(rank),
+        LOCAL_RANK="0",
+        WORLD_SIZE=str(world),
+        MASTER_ADDR=address,
+        MASTER_PORT=str(port),
+    )
     if not gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed

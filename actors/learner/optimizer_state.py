@@ -230,10 +230,12 @@ def _describe(folder: Path) -> _Description:
             raise RunFailed(str(path), f"format {told['format']}, not {FORMAT}", _REMEDY)
         parameters = told["parameters"]
         return _Description(
-            int(told["version"]), int(told["steps"]), int(told["ranks"]),
+            int(told["version"]),
+            int(told["steps"]),
+            int(told["ranks"]),
             {name: tuple(entry["shape"]) for name, entry in parameters.items()},
             {name: Path(entry["file"]).name for name, entry in parameters.items()},
-        )  # fmt: skip
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFailed(str(path), f"no learner state ({error!r})", _REMEDY) from None
 

@@ -50,9 +50,13 @@ class Ahead:
             self.started += 1
             targets = Tally.from_dict(done.tally).targets(config.targeting.strength)
             cases, self.position = draw(
-                self.plan.dataset.train, position=self.position, count=config.loop.batch,
-                seed=config.run.seed, targets=targets, candidates=config.targeting.candidates,
-            )  # fmt: skip
+                self.plan.dataset.train,
+                position=self.position,
+                count=config.loop.batch,
+                seed=config.run.seed,
+                targets=targets,
+                candidates=config.targeting.candidates,
+            )
             version = done.policy_version + self.started - 1 - done.step
             prepared = Prepared(self.started, self.position)
             work = self._prepare(prepared, cases, version, targets)
@@ -85,9 +89,10 @@ class Ahead:
                 return prepared
             cases = self._more(step, batch)
         raise RunFailed(
-            f"step {step}", f"{FRUITLESS_ROUNDS} batches gave no pair",
+            f"step {step}",
+            f"{FRUITLESS_ROUNDS} batches gave no pair",
             "look at `medray pairs`, or run `medray edit` on a few answers: every one was dropped",
-        )  # fmt: skip
+        )
 
     def _issue(self, step: int, batch: int, cases: Sequence[Case]) -> list[tuple[str, Case]]:
         """Each case as often as it is to be answered, under ids of its own."""
@@ -101,6 +106,8 @@ class Ahead:
         """Cases in the place of a batch that gave nothing: an order of the step's own, so that
         the steps behind it, which may be under way already, keep theirs."""
         return take(
-            self.plan.dataset.train, position=batch * self.config.loop.batch,
-            count=self.config.loop.batch, seed=refill_seed(self.config.run.seed, step),
-        )  # fmt: skip
+            self.plan.dataset.train,
+            position=batch * self.config.loop.batch,
+            count=self.config.loop.batch,
+            seed=refill_seed(self.config.run.seed, step),
+        )

@@ -22,10 +22,13 @@ def release(run: Path, out: Path, *, step: int | None = None, adapter: bool = Fa
     manifest, shards = checkpoint.read_weights(path)
     state = checkpoint.read_state(path)
     told = {
-        "run": config.run.name, "step": state.step, "policy_version": manifest.version,
-        "objective": config.objective.model_dump(), "base": Path(config.model.path).name,
+        "run": config.run.name,
+        "step": state.step,
+        "policy_version": manifest.version,
+        "objective": config.objective.model_dump(),
+        "base": Path(config.model.path).name,
         "versions": directory.read_versions(),
-    }  # fmt: skip
+    }
     trained = dict(tensors(manifest, shards))
     if adapter:
         write_adapter(config.model, manifest.mode, trained, out, told)

@@ -63,7 +63,8 @@ def run_edit(
         "command": _command(answers, size, feather, repeats),
         "device": name_of(torch.device("cpu")),
         "versions": {
-            "medray": medray.__version__, "python": platform.python_version(),
+            "medray": medray.__version__,
+            "python": platform.python_version(),
             **{name: version(name) for name in ("numpy", "scikit-image", "pillow")},
         },
         "size": size,
@@ -73,7 +74,7 @@ def run_edit(
         "editor": [measure_editor(each) for each in ([None, source] if source else [None])],
         "goals": GOALS,
         "definitions": DEFINITIONS,
-    }  # fmt: skip
+    }
 
 
 def _command(answers: Path | None, size: int, feather: int, repeats: int) -> str:
@@ -206,9 +207,7 @@ def _spread(seconds: Sequence[float]) -> dict[str, float]:
 
 def _rate(seconds: dict[str, float], copy: float) -> dict[str, Any]:
     middle = seconds["median"]
-    return {
-        "seconds": seconds, "images_per_second": 1.0 / middle, "times_a_copy": middle / copy,
-    }  # fmt: skip
+    return {"seconds": seconds, "images_per_second": 1.0 / middle, "times_a_copy": middle / copy}
 
 
 def show_edit(result: dict[str, Any]) -> None:

@@ -47,9 +47,10 @@ class LoopSettings:
 
 
 def summarise(
-    task: LoopSettings, overhead: Mapping[int, Mapping[str, float]],
+    task: LoopSettings,
+    overhead: Mapping[int, Mapping[str, float]],
     runs: Mapping[int, Mapping[str, Any]],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Both parts as one JSON-able dict, ratios included."""
     cost = [row["driver_us_per_item"] for _, row in sorted(overhead.items())]
     steps = [row["t_step"] for row in runs.values()]

@@ -29,10 +29,17 @@ HEAD = 64
 LORA_RANK = 16
 TRANSFER = ("export", "put", "pull", "verify", "copy")
 ROWS = {
-    "export": "export", "put": "put", "load": "vLLM's update", "seconds": "end to end",
-    "pull": "pull", "verify": "verify", "copy": "copy", "transfer": "without vLLM",
-    "memcpy_fresh": "plain copy, new memory", "memcpy_warm": "plain copy, used memory",
-}  # fmt: skip
+    "export": "export",
+    "put": "put",
+    "load": "vLLM's update",
+    "seconds": "end to end",
+    "pull": "pull",
+    "verify": "verify",
+    "copy": "copy",
+    "transfer": "without vLLM",
+    "memcpy_fresh": "plain copy, new memory",
+    "memcpy_warm": "plain copy, used memory",
+}
 DEFINITIONS = {
     "model": "a random LLaVA: the shipped model's vision tower, a Mistral of the named width; its "
     "language layers, embeddings and head train and move in bfloat16",
@@ -67,9 +74,10 @@ class SyncSettings:
 
     def __post_init__(self) -> None:
         for name, value, least in (
-            ("gigabytes", self.gigabytes, 0.001), ("generators", self.generators, 1),
+            ("gigabytes", self.gigabytes, 0.001),
+            ("generators", self.generators, 1),
             ("repeats", self.repeats, 1),
-        ):  # fmt: skip
+        ):
             if value < least:
                 raise UserError(f"--{name} {value}", f"below {least}", f"give {least} or more")
 
@@ -163,7 +171,8 @@ def summarise(
         "bench": "sync",
         "command": task.command,
         "versions": {
-            "medray": medray.__version__, "python": platform.python_version(),
+            "medray": medray.__version__,
+            "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "ray", "numpy", "xxhash")},
         },
         **facts,
@@ -172,7 +181,7 @@ def summarise(
         **{name: value for name, value in one.items() if name.endswith(("_second", "memcpy"))},
         "generators": ways,
         "definitions": DEFINITIONS,
-    }  # fmt: skip
+    }
 
 
 def _way(turns: Sequence[dict[str, float]], size: int) -> dict[str, Any]:

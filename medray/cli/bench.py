@@ -41,10 +41,19 @@ def learner(
     from medray.bench.learner.settings import make_settings
 
     task = make_settings(
-        shape, objective=objective, batch=batch, prompt=prompt, common=common, tail=tail,
-        edited=edited, vocabulary=vocab, image_tokens=image_tokens, repeats=repeats,
-        device=device, dtype=dtype,
-    )  # fmt: skip
+        shape,
+        objective=objective,
+        batch=batch,
+        prompt=prompt,
+        common=common,
+        tail=tail,
+        edited=edited,
+        vocabulary=vocab,
+        image_tokens=image_tokens,
+        repeats=repeats,
+        device=device,
+        dtype=dtype,
+    )
     from medray.bench.learner.console import show_learner
     from medray.bench.learner.run import run_learner
 

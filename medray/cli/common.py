@@ -44,17 +44,19 @@ def require_actors() -> None:
     init = own / "__init__.py"
     if not init.exists() or "medray" not in init.read_text(encoding="utf-8", errors="replace"):
         raise UserError(
-            "the package `actors`", f"what is in {own} is not medray's",
+            "the package `actors`",
+            f"what is in {own} is not medray's",
             "uninstall the project that put it there, then install medray again",
-        )  # fmt: skip
+        )
     spec = find_spec("actors")
     places = [spec.origin or "", *(spec.submodule_search_locations or [])] if spec else []
     found = next(filter(None, places), "nothing")
     if Path(found).resolve() not in (init, own):
         raise UserError(
-            "the package `actors`", f"{found} is another project's, and hides medray's",
+            "the package `actors`",
+            f"{found} is another project's, and hides medray's",
             "start the command in another folder, or uninstall that project",
-        )  # fmt: skip
+        )
 
 
 def progress(*, quiet: bool) -> Callable[[str], None]:

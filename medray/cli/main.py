@@ -13,9 +13,11 @@ from medray.cli import bench, data, method, phantom, run
 from medray.errors import MedrayError
 
 app = typer.Typer(
-    name="medray", no_args_is_help=True, pretty_exceptions_enable=False,
+    name="medray",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
     help="Align medical vision-language models by on-policy, token-level preference optimisation.",
-)  # fmt: skip
+)
 app.add_typer(run.app)
 app.add_typer(method.app)
 app.add_typer(data.app, name="data")

@@ -61,9 +61,14 @@ def corrupt(
     from medray.imaging.corrupt_file import corrupt_file
 
     made = corrupt_file(
-        images[0], out, mask=masks[0] if masks else None, box=boxes[0] if boxes else None,
-        kind=kind, seed=seed, **options,
-    )  # fmt: skip
+        images[0],
+        out,
+        mask=masks[0] if masks else None,
+        box=boxes[0] if boxes else None,
+        kind=kind,
+        seed=seed,
+        **options,
+    )
     typer.echo(f"{out}: {made.kind}")
 
 

@@ -41,17 +41,31 @@ def schema(kind: Kind) -> pa.Schema:
     origin = [("split", text), ("source", text), ("licence", text)]
     columns = {
         "cases": [
-            ("case_id", text), *picture, ("question", text), ("reference", text),
-            ("answer_type", text), ("regions", pa.list_(region)), ("truth", truth),
-            ("patient", pa.int32()), ("study", pa.int32()), *origin,
-        ],
-        "pairs": [
-            ("pair_id", text), *picture, ("rejected_image", text), ("question", text),
-            ("chosen", text), ("rejected", text), ("chosen_spans", spans),
-            ("rejected_spans", spans), ("score", pa.float64()), ("response_was_correct", flag),
+            ("case_id", text),
+            *picture,
+            ("question", text),
+            ("reference", text),
+            ("answer_type", text),
+            ("regions", pa.list_(region)),
+            ("truth", truth),
+            ("patient", pa.int32()),
+            ("study", pa.int32()),
             *origin,
         ],
-    }  # fmt: skip
+        "pairs": [
+            ("pair_id", text),
+            *picture,
+            ("rejected_image", text),
+            ("question", text),
+            ("chosen", text),
+            ("rejected", text),
+            ("chosen_spans", spans),
+            ("rejected_spans", spans),
+            ("score", pa.float64()),
+            ("response_was_correct", flag),
+            *origin,
+        ],
+    }
     return pa.schema(columns[kind], metadata={"medray.kind": kind, "medray.version": VERSION})
 
 
@@ -133,10 +147,14 @@ def _expect(path: Path, kind: Kind) -> None:
 def _case_row(row: Row, patient: Callable[[str], Any], study: Callable[[str], Any]) -> dict:
     case = row.case
     regions = [
-        {"label": r.label, "box": r.box, "mask": r.mask and os.path.abspath(r.mask),
-         "source": r.source}
+        {
+            "label": r.label,
+            "box": r.box,
+            "mask": r.mask and os.path.abspath(r.mask),
+            "source": r.source,
+        }
         for r in case.regions
-    ]  # fmt: skip
+    ]
     return {
         "case_id": case.case_id,
         "image": os.path.abspath(case.image),

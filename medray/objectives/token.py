@@ -110,10 +110,7 @@ WITH_KL = Needs(
 WEIGHTED = Needs(branches=PAIR, positions="response", masks=("edit_mask",))
 EDITED = Needs(branches=PAIR, positions="edited")
 EDITED_WITH_KL = Needs(
-    branches=PAIR,
-    positions="edited",
-    kl={"clean/chosen": ("kl_fwd",)},
-    kl_positions="response",
+    branches=PAIR, positions="edited", kl={"clean/chosen": ("kl_fwd",)}, kl_positions="response"
 )
 
 

@@ -67,9 +67,14 @@ def merge_batches(batches: Sequence[PackedBatch]) -> list[PackedPair]:
 
 
 def pack_reference(
-    codec: ChatCodec, pair: Pair, response: Response, prompt_ids: np.ndarray, image_key: str, *,
+    codec: ChatCodec,
+    pair: Pair,
+    response: Response,
+    prompt_ids: np.ndarray,
+    image_key: str,
+    *,
     context: int,
-) -> PackedPair:  # fmt: skip
+) -> PackedPair:
     """The reference answer as y+ (`pair.chosen`), for objectives that imitate it; no edits."""
     told = token_ids(codec, pair.chosen, finished=True)
     said = np.asarray(response.token_ids, dtype=np.int64)
@@ -100,9 +105,15 @@ def written_side(codec: ChatCodec, text: str, spans: Sequence[Span], *, finished
 
 
 def pack_pair(
-    codec: ChatCodec, pair: Pair, response: Response, prompt_ids: np.ndarray,
-    image_key: str, corrupted_key: str, *, context: int,
-) -> PackedPair:  # fmt: skip
+    codec: ChatCodec,
+    pair: Pair,
+    response: Response,
+    prompt_ids: np.ndarray,
+    image_key: str,
+    corrupted_key: str,
+    *,
+    context: int,
+) -> PackedPair:
     """Tokens and masks of both sides; ItemError where they cannot be aligned or do not fit."""
     own, other = pair.chosen_spans, pair.rejected_spans
     if not pair.response_was_correct:

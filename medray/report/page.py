@@ -20,13 +20,7 @@ from medray.report import figures, tables
 from medray.report.charts import number
 from medray.report.inline_images import picture
 from medray.report.pair_images import collect_pictures
-from medray.report.pairs import (
-    PairPicture,
-    choose_pairs,
-    error_types,
-    rows_of_step,
-    segments,
-)
+from medray.report.pairs import PairPicture, choose_pairs, error_types, rows_of_step, segments
 from medray.rundir import METRIC_KEYS, RunDirectory
 
 _MOST_STEPS = 400  # rows of the table of steps; metrics.jsonl has them all

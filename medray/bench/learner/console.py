@@ -8,9 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-NAMES = {
-    "ours": "medray", "naive": "naive", "ours-dpo": "medray, dpo", "trl": "TRL, dpo",
-}  # fmt: skip
+NAMES = {"ours": "medray", "naive": "naive", "ours-dpo": "medray, dpo", "trl": "TRL, dpo"}
 
 WIDTH = 100  # where there is no terminal to ask
 
@@ -42,11 +40,15 @@ def sides_table(result: dict[str, Any]) -> Table:
     for name, side in result["sides"].items():
         seconds = side["seconds"]
         table.add_row(
-            NAMES[name], f"{seconds['median']:.3g}", f"{seconds['min']:.3g}–{seconds['max']:.3g}",
-            f"{side['pairs_per_second']:.3g}", f"{side['peak_bytes'] / 1e9:.2f}",
-            f"{side['baseline_bytes'] / 1e9:.2f}", f"{side['loss']:.7f}",
+            NAMES[name],
+            f"{seconds['median']:.3g}",
+            f"{seconds['min']:.3g}–{seconds['max']:.3g}",
+            f"{side['pairs_per_second']:.3g}",
+            f"{side['peak_bytes'] / 1e9:.2f}",
+            f"{side['baseline_bytes'] / 1e9:.2f}",
+            f"{side['loss']:.7f}",
             f"{side['gradient_norm']:.7f}",
-        )  # fmt: skip
+        )
     return table
 
 
@@ -84,8 +86,12 @@ def sweep_table(rows: list[dict[str, Any]]) -> Table:
             table.add_row(name, str(row["value"]), "–", "–", "–", "–", "failed")
             continue
         table.add_row(
-            name, str(row["value"]), f"{row['seconds_ours']['median']:.3g}",
-            f"{row['seconds_naive']['median']:.3g}", f"{row['speedup_vs_naive']:.2f}",
-            f"{row['memory_vs_naive']:.2f}", f"{row['gradient_difference']:.1e}",
-        )  # fmt: skip
+            name,
+            str(row["value"]),
+            f"{row['seconds_ours']['median']:.3g}",
+            f"{row['seconds_naive']['median']:.3g}",
+            f"{row['speedup_vs_naive']:.2f}",
+            f"{row['memory_vs_naive']:.2f}",
+            f"{row['gradient_difference']:.1e}",
+        )
     return table

@@ -20,53 +20,88 @@ SPECIAL = ("<unk>", "<s>", "</s>", "<image>", "<pad>", "<v>", "</v>", "<video>")
 # Language model, then vision tower, as in the checkpoints' config.json.
 TEXT: dict[str, dict[str, Any]] = {
     "small": {
-        "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8,
-        "num_attention_heads": 8, "num_key_value_heads": 2,
+        "hidden_size": 512,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
     },
     "llava-med-7b": {
-        "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-        "num_attention_heads": 32, "num_key_value_heads": 8,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
     },
     "tiny": {
-        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
     },
     "qwen2.5-vl-7b": {
-        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
-        "num_attention_heads": 28, "num_key_value_heads": 4, "rms_norm_eps": 1e-6,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "rms_norm_eps": 1e-6,
         "rope_parameters": {
-            "rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24],
+            "rope_type": "default",
+            "rope_theta": 1e6,
+            "mrope_section": [16, 24, 24],
         },
     },
     "tiny-qwen2.5-vl": {
-        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
     },
-}  # fmt: skip
+}
 VISION: dict[str, dict[str, Any]] = {
     "small": {
-        "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6,
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 6,
         "num_attention_heads": 4,
     },
     "llava-med-7b": {
-        "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-        "num_attention_heads": 16, "projection_dim": 768,
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "projection_dim": 768,
     },
     "tiny": {
-        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
         "num_attention_heads": 2,
     },
     "qwen2.5-vl-7b": {
-        "hidden_size": 1280, "intermediate_size": 3420, "depth": 32, "num_heads": 16,
-        "out_hidden_size": 3584, "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31],
+        "hidden_size": 1280,
+        "intermediate_size": 3420,
+        "depth": 32,
+        "num_heads": 16,
+        "out_hidden_size": 3584,
+        "window_size": 112,
+        "fullatt_block_indexes": [7, 15, 23, 31],
     },
     "tiny-qwen2.5-vl": {
-        "hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2,
-        "out_hidden_size": 64, "window_size": 56, "fullatt_block_indexes": [1],
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "depth": 2,
+        "num_heads": 2,
+        "out_hidden_size": 64,
+        "window_size": 56,
+        "fullatt_block_indexes": [1],
     },
-}  # fmt: skip
+}
 
 
 def is_qwen(task: Settings) -> bool:
@@ -143,16 +178,24 @@ def _llava(task: Settings) -> nn.Module:
     )
 
     text = MistralConfig(
-        vocab_size=task.vocabulary, max_position_embeddings=CONTEXT, sliding_window=None,
-        bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, tie_word_embeddings=False,
+        vocab_size=task.vocabulary,
+        max_position_embeddings=CONTEXT,
+        sliding_window=None,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        tie_word_embeddings=False,
         **TEXT[task.shape],
-    )  # fmt: skip
+    )
     vision = CLIPVisionConfig(image_size=image_pixels(task), patch_size=PATCH, **VISION[task.shape])
     config = LlavaConfig(
-        vision_config=vision, text_config=text, image_token_index=IMAGE,
-        vision_feature_select_strategy="default", vision_feature_layer=-2,
+        vision_config=vision,
+        text_config=text,
+        image_token_index=IMAGE,
+        vision_feature_select_strategy="default",
+        vision_feature_layer=-2,
         tie_word_embeddings=False,
-    )  # fmt: skip
+    )
     return LlavaForConditionalGeneration(config)
 
 
@@ -160,14 +203,22 @@ def _qwen(task: Settings) -> nn.Module:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     text = {
-        "vocab_size": task.vocabulary, "max_position_embeddings": CONTEXT,
-        "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD,
-        "tie_word_embeddings": False, **TEXT[task.shape],
-    }  # fmt: skip
+        "vocab_size": task.vocabulary,
+        "max_position_embeddings": CONTEXT,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
+        "tie_word_embeddings": False,
+        **TEXT[task.shape],
+    }
     vision = {"patch_size": PATCH, "spatial_merge_size": MERGE, **VISION[task.shape]}
     config = Qwen2_5_VLConfig(
-        text_config=text, vision_config=vision, image_token_id=IMAGE, video_token_id=VIDEO,
-        vision_start_token_id=VISION_START, vision_end_token_id=VISION_END,
+        text_config=text,
+        vision_config=vision,
+        image_token_id=IMAGE,
+        video_token_id=VIDEO,
+        vision_start_token_id=VISION_START,
+        vision_end_token_id=VISION_END,
         tie_word_embeddings=False,
-    )  # fmt: skip
+    )
     return Qwen2_5_VLForConditionalGeneration(config)

@@ -26,9 +26,14 @@ Values = dict[str, Tensor]  # name → [R, L − 1], at each token but the first
 
 
 def naive_scores(
-    model: Any, pairs: Sequence[PackedPair], pixels: Pixels, needs: Needs,
-    reference: Any = None, *, one_by_one: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+    model: Any,
+    pairs: Sequence[PackedPair],
+    pixels: Pixels,
+    needs: Needs,
+    reference: Any = None,
+    *,
+    one_by_one: bool = False,
+) -> dict[str, Any]:
     """The `scores` an objective reads: {branch: {name: [B, T]}}, relevance and has_corrupt [B].
 
     `reference` None: `model` with its adapters off. Every answer token gets its values, whatever
@@ -60,9 +65,13 @@ def naive_scores(
 
 
 def _answer_values(
-    model: Any, reference: Any, pairs: Sequence[PackedPair], pixels: Pixels,
-    rows: Sequence[Row], needs: Needs,
-) -> dict[Row, Values]:  # fmt: skip
+    model: Any,
+    reference: Any,
+    pairs: Sequence[PackedPair],
+    pixels: Pixels,
+    rows: Sequence[Row],
+    needs: Needs,
+) -> dict[Row, Values]:
     """{row: {name: [T]}} of the answers of some rows, by one forward pass of each model."""
     inputs = model_inputs(model, pairs, pixels, rows)
     kl = [r for r, (branch, _) in enumerate(rows) if needs.kl.get(branch)]
@@ -152,9 +161,12 @@ def _per_answer(
 
 
 def _branch(
-    branch: Branch, pairs: Sequence[PackedPair], found: dict[Row, Values], needs: Needs,
+    branch: Branch,
+    pairs: Sequence[PackedPair],
+    found: dict[Row, Values],
+    needs: Needs,
     device: torch.device,
-) -> Values:  # fmt: skip
+) -> Values:
     """One branch of the scores: {name: [B, T]}."""
     sides = [pair.side(branch.split("/")[1]) for pair in pairs]
     width = max(len(s.ids) for pair in pairs for s in (pair.chosen, pair.rejected))

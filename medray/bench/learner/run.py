@@ -46,8 +46,9 @@ def run_learner(
     result = describe(task, beside, with_trl=with_trl, trl=trl, sweep=sweep)
     result |= beside.figures("naive")
     result["sides"] = {
-        "ours": beside.ours.summary(task.batch), "naive": beside.other.summary(task.batch),
-    }  # fmt: skip
+        "ours": beside.ours.summary(task.batch),
+        "naive": beside.other.summary(task.batch),
+    }
     add_utilisation(result, beside.ours.facts["device"])
     if trl:
         beside = compare(replace(task, objective="dpo"), "trl", progress)
@@ -78,7 +79,8 @@ def describe(
         "device_kind": "cpu" if facts["on_cpu"] else "cuda",
         "threads": facts["threads"],
         "versions": {
-            "medray": medray.__version__, "python": platform.python_version(),
+            "medray": medray.__version__,
+            "python": platform.python_version(),
             **{name: version(name) for name in packages},
         },
         "shape": task.shape,
@@ -88,7 +90,7 @@ def describe(
         "repeats": task.repeats,
         "parameters": facts["parameters"],
         "trainable_parameters": facts["trainable_parameters"],
-    }  # fmt: skip
+    }
 
 
 def add_utilisation(result: dict[str, Any], device: str) -> None:

@@ -106,9 +106,13 @@ class Settings:
 
 
 def make_settings(
-    shape: str = "small", *, vocabulary: int | None = None, image_tokens: int | None = None,
-    dtype: str | None = None, **others: Any,
-) -> Settings:  # fmt: skip
+    shape: str = "small",
+    *,
+    vocabulary: int | None = None,
+    image_tokens: int | None = None,
+    dtype: str | None = None,
+    **others: Any,
+) -> Settings:
     """A task, completed from the shape and checked."""
     _one_of("--shape", shape, tuple(SHAPES))
     usual = SHAPES[shape]
@@ -125,9 +129,15 @@ def make_settings(
 
 SIZES = ("batch", "prompt", "common", "tail", "edited", "vocabulary", "image_tokens")
 LEAST = {
-    "batch": 1, "prompt": 1, "common": 0, "tail": 1, "edited": 1,
-    "vocabulary": SMALLEST_VOCABULARY, "image_tokens": 1, "repeats": 1,
-}  # fmt: skip
+    "batch": 1,
+    "prompt": 1,
+    "common": 0,
+    "tail": 1,
+    "edited": 1,
+    "vocabulary": SMALLEST_VOCABULARY,
+    "image_tokens": 1,
+    "repeats": 1,
+}
 
 
 def sweep_points(task: Settings) -> Iterator[tuple[str, Settings]]:

@@ -76,12 +76,24 @@ def _arguments(task: Settings, turns: WorkerProtocol, folder: str) -> Any:
     from trl import DPOConfig
 
     return DPOConfig(
-        output_dir=folder, per_device_train_batch_size=task.batch, max_steps=1_000_000,
-        learning_rate=0.0, max_grad_norm=0.0, beta=0.1, use_cpu=turns.device.type == "cpu",
-        bf16=False, fp16=False, gradient_checkpointing=False, disable_dropout=True,
-        max_length=None, report_to=[], save_strategy="no", logging_strategy="no",
-        disable_tqdm=True, dataloader_num_workers=0,
-    )  # fmt: skip
+        output_dir=folder,
+        per_device_train_batch_size=task.batch,
+        max_steps=1_000_000,
+        learning_rate=0.0,
+        max_grad_norm=0.0,
+        beta=0.1,
+        use_cpu=turns.device.type == "cpu",
+        bf16=False,
+        fp16=False,
+        gradient_checkpointing=False,
+        disable_dropout=True,
+        max_length=None,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+    )
 
 
 def dataset_rows(task: Settings, workload: Workload) -> list[dict[str, Any]]:
@@ -119,14 +131,21 @@ def make_processor(task: Settings) -> Any:
     tokenizer = Tokenizer(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token=SPECIAL[0], bos_token=SPECIAL[BOS],
-        eos_token=SPECIAL[EOS], pad_token=SPECIAL[PAD],
+        tokenizer_object=tokenizer,
+        unk_token=SPECIAL[0],
+        bos_token=SPECIAL[BOS],
+        eos_token=SPECIAL[EOS],
+        pad_token=SPECIAL[PAD],
         additional_special_tokens=[SPECIAL[i] for i in (IMAGE, VISION_START, VISION_END, VIDEO)],
-    )  # fmt: skip
+    )
     if is_qwen(task):
         fast.image_token, fast.video_token = SPECIAL[IMAGE], SPECIAL[VIDEO]
         return Qwen2_5_VLProcessor(image_processor(task), fast, Qwen2VLVideoProcessor())
     return LlavaProcessor(
-        image_processor(task), fast, patch_size=PATCH, image_token=SPECIAL[IMAGE],
-        vision_feature_select_strategy="default", num_additional_image_tokens=1,
-    )  # fmt: skip
+        image_processor(task),
+        fast,
+        patch_size=PATCH,
+        image_token=SPECIAL[IMAGE],
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )

@@ -64,8 +64,10 @@ def measure(
     """
     with ExitStack() as stack:
         progress(f"building {' and '.join(names)} ({task.shape}, {task.objective})")
-        sides = [Variant(name, task, stack.enter_context(_process(name, folder)), folder)
-                 for name in names]  # fmt: skip
+        sides = [
+            Variant(name, task, stack.enter_context(_process(name, folder)), folder)
+            for name in names
+        ]
         for side in sides:
             side.measured.facts = side.answer()
         for side in sides:
@@ -127,9 +129,12 @@ def _process(name: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     with _log(folder, name).open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "medray.bench.learner.worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
             env=_environment(folder),
-        )  # fmt: skip
+        )
     try:
         yield process
     finally:

@@ -41,16 +41,15 @@ def serve(turns: WorkerProtocol) -> None:
     if side == "ours":
         scorer = Scorer(policy, architecture, int(model.config.image_token_id))
         step = our_step(scorer, workload, objective)
-        work = flops.work_of_trees(
-            workload.pairs, workload.pixels, objective.needs, scorer.layout
-        )  # fmt: skip
+        work = flops.work_of_trees(workload.pairs, workload.pixels, objective.needs, scorer.layout)
     else:
         step = naive_step(policy, workload, objective)
         work = flops.work_of_sequences(workload.pairs, objective.needs)
     turns.ready(
-        tokens=work.tokens, operations=_operations(policy, architecture, work, task, workload),
+        tokens=work.tokens,
+        operations=_operations(policy, architecture, work, task, workload),
         **counts(policy),
-    )  # fmt: skip
+    )
     while turns.next():
         turns.begin()
         policy.zero_grad(set_to_none=True)

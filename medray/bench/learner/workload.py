@@ -43,10 +43,15 @@ def make_workload(task: Settings, architecture: Architecture) -> Workload:
         chosen, rejected = _sides(task, rng)
         pairs.append(
             PackedPair(
-                pair_id=f"pair-{number}", prompt_ids=_prompt(task, rng), chosen=chosen,
-                rejected=rejected, image_key=clean, corrupted_key=corrupted, relevance=1.0,
+                pair_id=f"pair-{number}",
+                prompt_ids=_prompt(task, rng),
+                chosen=chosen,
+                rejected=rejected,
+                image_key=clean,
+                corrupted_key=corrupted,
+                relevance=1.0,
             )
-        )  # fmt: skip
+        )
     pixels = {
         key: architecture.picture(processor(images=[Image.fromarray(image)], return_tensors="np"))
         for key, image in images.items()

@@ -9,13 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medray.data.pairs.base import (
-    Place,
-    PreferencePair,
-    answer_text,
-    question_words,
-    score_of,
-)
+from medray.data.pairs.base import Place, PreferencePair, answer_text, question_words, score_of
 from medray.data.rows import FieldError, optional
 
 

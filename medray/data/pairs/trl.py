@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medray.data.pairs.base import (
-    Place,
-    PreferencePair,
-    answer_text,
-    one_image,
-    question_words,
-)
+from medray.data.pairs.base import Place, PreferencePair, answer_text, one_image, question_words
 from medray.data.rows import FieldError, optional
 
 

@@ -25,9 +25,13 @@ from medray.errors import DataError
 from medray.imaging.load import file_sha256
 
 SPLITS = {
-    "train": "train", "validation": "validation", "valid": "validation", "val": "validation",
-    "dev": "validation", "test": "heldout",
-}  # fmt: skip
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "heldout",
+}
 NAMED_AFTER = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])")
 REPORTS = ("findings", "report")
 REPORT_QUESTION = "Describe the findings of this image."

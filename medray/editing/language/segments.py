@@ -42,11 +42,12 @@ def find_heads(found: Sequence[Mention], onto: Ontology) -> list[Mention]:
     has_state = any(m.attribute in ("heart-normal", "heart-enlarged") for m in found)
     states = {(m.first, m.last) for m in found if m.attribute == "heart-normal"}
     return [
-        m for m in found
+        m
+        for m in found
         if m.attribute in ("kind", "heart-finding")
         or (m.attribute == "heart-subject" and has_state)
         or (m.attribute == "clear" and not (about_heart and (m.first, m.last) in states))
-    ]  # fmt: skip
+    ]
 
 
 def _boundary(words: Sequence[Word], before: Mention, after: Mention, onto: Ontology) -> int | None:

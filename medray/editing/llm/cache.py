@@ -33,9 +33,10 @@ class Cache:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
-                f"editor.cache = {directory}", f"cannot be made ({error.strerror or error})",
+                f"editor.cache = {directory}",
+                f"cannot be made ({error.strerror or error})",
                 "give a directory you may write to",
-            ) from None  # fmt: skip
+            ) from None
 
     def get(self, key: str) -> str | None:
         try:

@@ -53,9 +53,12 @@ def made(
         raise ItemError("llm-malformed", "a verdict without replacements")
     reason = "; ".join(dict.fromkeys(item.reason for item, _ in found))
     edit = build_edit(
-        verdict, answer, [item for item, _ in found], ontology().severity,
+        verdict,
+        answer,
+        [item for item, _ in found],
+        ontology().severity,
         reason if verdict == "wrong" else "agrees with the reference",
-    )  # fmt: skip
+    )
     if not re.search(r"\w", edit.text):
         raise ItemError("llm-malformed", "nothing is left of the answer")
     _require_small(answer, edit, limit)

@@ -135,9 +135,10 @@ def _authorisation(variable: str | None) -> dict[str, str]:
     if not key or not key.isascii() or not key.isprintable():
         why = "is not set where the editor runs" if not key else "does not hold a key"
         raise ConfigError(
-            f"editor.api_key_env = {variable}", f"the variable {why}",
+            f"editor.api_key_env = {variable}",
+            f"the variable {why}",
             "set it on every node, or leave the key out",
-        )  # fmt: skip
+        )
     return {"authorization": f"Bearer {key}"}
 
 

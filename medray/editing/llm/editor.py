@@ -62,9 +62,11 @@ class LLMEditor:
         right = edit.verdict == "right"
         correct, incorrect = (task.answer, edit.text) if right else (edit.text, task.answer)
         pair = {
-            "question": task.question, "reference": task.reference,
-            "correct": correct, "incorrect": incorrect,
-        }  # fmt: skip
+            "question": task.question,
+            "reference": task.reference,
+            "correct": correct,
+            "incorrect": incorrect,
+        }
         found = score(self.chat, self.config.judges, pair, until=until)
         return Judged(edit, found.value, found.note)
 

@@ -203,9 +203,10 @@ def _statement(
     sentence = (words[0].start, words[-1].end)
     place = (words[segment.first].start, words[segment.last].end, sentence, text[slice(*sentence)])
     details = tuple(
-        m for m in found
+        m
+        for m in found
         if m.attribute in onto.attributes and onto.attributes[m.attribute].about == "lesion"
-    )  # fmt: skip
+    )
     head = next((m for m in segment.heads if m.attribute == "kind"), None)
     specific = (m for m in segment.heads if m.attribute == "kind")
     head = next((m for m in specific if not onto.findings[m.value].generic), head)
@@ -254,10 +255,12 @@ def _study(segment: Segment, made: Sequence[Statement], onto: Ontology) -> list[
     """What a segment says of the study; the heart that it makes a statement on is no organ."""
     heart = any(statement.subject == "heart" for statement in made)
     return [
-        m for m in segment.mentions
-        if m.attribute in onto.attributes and onto.attributes[m.attribute].about == "study"
+        m
+        for m in segment.mentions
+        if m.attribute in onto.attributes
+        and onto.attributes[m.attribute].about == "study"
         and not (heart and m.attribute == "organ" and m.value == "heart")
-    ]  # fmt: skip
+    ]
 
 
 def _heart_state(segment: Segment, subject: str) -> Mention | None:

@@ -122,9 +122,10 @@ def _not_echoed(study: list[Mention], question: str) -> list[Mention]:
     if " or " in asked:
         return study
     echoed = {
-        id(m) for m in study
+        id(m)
+        for m in study
         if m.attribute == "organ" and f" {' '.join(phrase_words(m.surface))} " in asked
-    }  # fmt: skip
+    }
     own = any(m.attribute == "organ" and id(m) not in echoed for m in study)
     return [m for m in study if id(m) not in echoed] if own else study
 

@@ -81,9 +81,14 @@ def compare_ranking(asked: Ranking | None, known: str, text: str) -> list[Outcom
     if said.option == known:
         return [Outcome(True, "rank", "size")]
     old = text[said.start : said.end]
-    return [Outcome(False, "rank", "size", change=(
-        said.start, said.end, match_case(old, said.turned or known),
-    ))]  # fmt: skip
+    return [
+        Outcome(
+            False,
+            "rank",
+            "size",
+            change=(said.start, said.end, match_case(old, said.turned or known)),
+        )
+    ]
 
 
 def _compared(

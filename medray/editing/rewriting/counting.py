@@ -57,7 +57,8 @@ def _singulars() -> dict[tuple[str, ...], str]:
     """Plural, as words, → singular, of every finding that is written as a regular plural."""
     onto = ontology()
     names = [
-        " ".join(key) for key, entries in onto.entries.items()
+        " ".join(key)
+        for key, entries in onto.entries.items()
         if any(e.attribute == "kind" and e.form == "singular" for e in entries)
-    ]  # fmt: skip
+    ]
     return {phrase_words(plural(name)): name for name in names}

@@ -90,9 +90,5 @@ def _without_zone(
     )
     if inside and of_lung:
         start = clause_start + inside.start()
-        return [
-            named,
-            (start, of_lung.end(1), "on"),
-            (of_lung.start(2), of_lung.end(2), "side"),
-        ]
+        return [named, (start, of_lung.end(1), "on"), (of_lung.start(2), of_lung.end(2), "side")]
     return None

@@ -330,9 +330,10 @@ def _takes_article(statements: Sequence[Statement]) -> bool:
     """Whether the first finding named is one that "a" can stand before."""
     head = next((s.head for s in statements if s.head and s.subject == "lesion"), None)
     return (
-        head is not None and head.form == "singular"
+        head is not None
+        and head.form == "singular"
         and not ontology().findings[head.value].mass_noun
-    )  # fmt: skip
+    )
 
 
 def _clause(reading: Reading, outcome: Outcome) -> Replacement:

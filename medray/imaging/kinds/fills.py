@@ -102,9 +102,11 @@ def _between(samples: np.ndarray, count: int, step: int) -> np.ndarray:
     for phase in range(min(step, count)):
         t = phase / step
         weights = (
-            -t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2,
-            -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6,
-        )  # fmt: skip
+            -t * (t - 1) * (t - 2) / 6,
+            (t + 1) * (t - 1) * (t - 2) / 2,
+            -(t + 1) * t * (t - 2) / 2,
+            (t + 1) * t * (t - 1) / 6,
+        )
         rows = out[phase::step]
         np.multiply(samples[: len(rows)], np.float32(weights[0]), out=rows)
         for number, weight in enumerate(weights[1:], start=1):

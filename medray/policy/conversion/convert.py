@@ -14,12 +14,7 @@ from typing import Any
 from medray.config import ModelConfig
 from medray.errors import ModelError
 from medray.files import is_taken, new_folder
-from medray.policy.conversion.families import (
-    Family,
-    build_config,
-    pads_to_square,
-    read_original,
-)
+from medray.policy.conversion.families import Family, build_config, pads_to_square, read_original
 from medray.policy.conversion.tokens import Tokens, build_tokenizer, check_prompt
 from medray.policy.conversion.tower import Tower, find_tower, image_processor
 from medray.policy.conversion.weights import Tensor, check_complete, read_names, write_weights
@@ -63,9 +58,9 @@ def convert(original: Path, out: Path, vision_tower: Path | None = None) -> Conv
     tokens = build_tokenizer(original, family, _rows(own, original))
     config = build_config(family, tree, tower.config, tokens.image_id)
     check_complete(tensors, config, original)
-    processor = _processor(family, tokens, config, image_processor(
-        tower, config, pad=pads_to_square(family, tree)
-    ))  # fmt: skip
+    processor = _processor(
+        family, tokens, config, image_processor(tower, config, pad=pads_to_square(family, tree))
+    )
     check_prompt(original, tokens, _sample(processor))
     _write(out, tensors, config, processor)
     kept = sum(bool(t.target) for t in tensors)
@@ -85,11 +80,14 @@ def _processor(family: Family, tokens: Tokens, config: Any, images: Any) -> Any:
     from transformers import LlavaProcessor
 
     return LlavaProcessor(
-        images, tokens.tokenizer, patch_size=config.vision_config.patch_size,
-        vision_feature_select_strategy="default", image_token="<image>",
+        images,
+        tokens.tokenizer,
+        patch_size=config.vision_config.patch_size,
+        vision_feature_select_strategy="default",
+        image_token="<image>",
         num_additional_image_tokens=1,  # the class token, which "default" takes off again
         chat_template=family.chat_template,
-    )  # fmt: skip
+    )
 
 
 def _sample(processor: Any) -> str:
@@ -105,9 +103,10 @@ def _write(out: Path, tensors: list[Tensor], config: Any, processor: Any) -> Non
 
     tokenizer = processor.tokenizer
     generation = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+    )
     try:
         with new_folder(out) as draft:
             config.save_pretrained(draft)

@@ -62,15 +62,25 @@ FAMILIES = {
     family.original: family
     for family in (
         Family(
-            "LLaVA-Med v1.5", "LlavaMistralForCausalLM", "mistral", "MistralForCausalLM",
-            "LlamaTokenizer", MISTRAL_TEMPLATE, pads_always=False,
+            "LLaVA-Med v1.5",
+            "LlavaMistralForCausalLM",
+            "mistral",
+            "MistralForCausalLM",
+            "LlamaTokenizer",
+            MISTRAL_TEMPLATE,
+            pads_always=False,
         ),
         Family(
-            "HuatuoGPT-Vision-7B", "LlavaQwen2ForCausalLM", "qwen2", "Qwen2ForCausalLM",
-            "Qwen2Tokenizer", HUATUO_TEMPLATE, pads_always=True,
+            "HuatuoGPT-Vision-7B",
+            "LlavaQwen2ForCausalLM",
+            "qwen2",
+            "Qwen2ForCausalLM",
+            "Qwen2Tokenizer",
+            HUATUO_TEMPLATE,
+            pads_always=True,
         ),
     )
-}  # fmt: skip
+}
 
 # What the transformers layout can express, by key of the original config.json: the values that
 # are accepted, and the one that a missing key stands for in the original code.
@@ -98,9 +108,10 @@ def read_original(path: Path) -> tuple[Family, dict[str, Any]]:
         raise ModelError(str(file), "names no architecture", "give an original checkpoint")
     if names[0] in ARCHITECTURES:
         raise ModelError(
-            str(path), f"is in the transformers layout already ({names[0]})",
+            str(path),
+            f"is in the transformers layout already ({names[0]})",
             "use it as model.path as it is",
-        )  # fmt: skip
+        )
     if names[0] not in FAMILIES:
         known = ", ".join(f"{f.original} ({f.title})" for f in FAMILIES.values())
         raise ModelError(str(path), f"{names[0]} cannot be converted", f"give one of {known}")
@@ -134,14 +145,17 @@ def build_config(
         if not -layers - 1 <= layer <= layers:
             raise ValueError(f"mm_vision_select_layer {layer} of {layers} layers")
         return LlavaConfig(
-            text_config=text, vision_config=tower, image_token_index=image_id,
+            text_config=text,
+            vision_config=tower,
+            image_token_index=image_id,
             image_seq_length=(tower.image_size // tower.patch_size) ** 2,
             vision_feature_layer=layer,
             vision_feature_select_strategy="default",  # "patch": without the class token
-            projector_hidden_act="gelu", tie_word_embeddings=text.tie_word_embeddings,
+            projector_hidden_act="gelu",
+            tie_word_embeddings=text.tie_word_embeddings,
             architectures=["LlavaForConditionalGeneration"],
             dtype=tree.get("torch_dtype", tree.get("dtype")),
-        )  # fmt: skip
+        )
     except (StrictDataclassError, TypeError, ValueError, ArithmeticError) as error:
         raise ModelError(
             f"config.json of {family.title}", f"is wrong ({error})", "mend it"

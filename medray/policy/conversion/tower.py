@@ -16,11 +16,17 @@ GIVE = "give --vision-tower DIR: a CLIP directory (config.json, *.safetensors)"
 # Configurations of towers that originals name and do not bring along, by the end of that name.
 KNOWN: dict[str, dict[str, Any]] = {
     "clip-vit-large-patch14-336": {
-        "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-        "num_attention_heads": 16, "image_size": 336, "patch_size": 14, "projection_dim": 768,
-        "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
-    },
-}  # fmt: skip
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "image_size": 336,
+        "patch_size": 14,
+        "projection_dim": 768,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    }
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,8 +154,9 @@ def _files(path: Path) -> list[Path]:
             str(path),
             "holds no *.safetensors" + (", only pickled weights" if pickled else ""),
             "medray does not unpickle models: save them as safetensors first, see docs/models.md"
-            if pickled else "complete it",
-        )  # fmt: skip
+            if pickled
+            else "complete it",
+        )
     return files
 
 

@@ -24,9 +24,13 @@ WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".index.json")
 
 
 def write_merged(
-    config: ModelConfig, dtype: str, mode: Mode, trained: Mapping[str, Tensor], out: Path,
+    config: ModelConfig,
+    dtype: str,
+    mode: Mode,
+    trained: Mapping[str, Tensor],
+    out: Path,
     told: Mapping[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """The base model with what was trained in it, and the base's other files as they are.
 
     `trained`: the tensors that a generator receives, in that mode; adapters are merged as for a
@@ -46,15 +50,19 @@ def write_merged(
 
 
 def write_adapter(
-    config: ModelConfig, mode: Mode, trained: Mapping[str, Tensor], out: Path,
+    config: ModelConfig,
+    mode: Mode,
+    trained: Mapping[str, Tensor],
+    out: Path,
     told: Mapping[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """The adapter alone, as PEFT reads it; the base model is not touched."""
     if mode != "adapter" or config.lora is None:
         raise UserError(
-            "--adapter", "this run's checkpoint holds whole weights (loop.sync: full)",
+            "--adapter",
+            "this run's checkpoint holds whole weights (loop.sync: full)",
             "leave --adapter out, or train with loop.sync=adapter",
-        )  # fmt: skip
+        )
     _require_new(out)
     from safetensors.torch import save_file
 
@@ -94,10 +102,17 @@ def _describe(lora: LoraConfig, base: str, trained: Mapping[str, Tensor]) -> dic
         {name.removeprefix("base_model.model.").split(".lora_")[0] for name in trained}
     )
     return {
-        "peft_type": "LORA", "task_type": None, "base_model_name_or_path": base, "r": lora.rank,
-        "lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "use_rslora": lora.rank_stabilised,
-        "bias": "none", "target_modules": targets, "inference_mode": True,
-    }  # fmt: skip
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": base,
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "use_rslora": lora.rank_stabilised,
+        "bias": "none",
+        "target_modules": targets,
+        "inference_mode": True,
+    }
 
 
 def _copy_rest(source: Path, folder: Path) -> None:

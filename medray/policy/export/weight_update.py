@@ -93,9 +93,14 @@ def _merge(weight: nn.Parameter, a: Tensor, b: Tensor, scale: float) -> Callable
 def adapter_config(rank: int, alpha: float, rank_stabilised: bool) -> dict[str, object]:
     """What a reader of the adapter's tensors must know (PEFT's adapter_config.json)."""
     return {
-        "peft_type": "LORA", "task_type": None, "r": rank, "lora_alpha": alpha,
-        "use_rslora": rank_stabilised, "bias": "none", "target_modules": "all-linear",
-    }  # fmt: skip
+        "peft_type": "LORA",
+        "task_type": None,
+        "r": rank,
+        "lora_alpha": alpha,
+        "use_rslora": rank_stabilised,
+        "bias": "none",
+        "target_modules": "all-linear",
+    }
 
 
 def numel_bytes(items: list[ExportItem], dtype: torch.dtype) -> list[int]:

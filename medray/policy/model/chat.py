@@ -55,9 +55,11 @@ class ChatCodec:
     def encode(self, question: str, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 image [H, W, 3] → prompt ids int64 [P] (expanded), and its picture."""
         out = self.processor(
-            text=[self.render(question)], images=[Image.fromarray(image)], return_tensors="np",
+            text=[self.render(question)],
+            images=[Image.fromarray(image)],
+            return_tensors="np",
             text_kwargs={"add_special_tokens": False},
-        )  # fmt: skip
+        )
         return out["input_ids"][0].astype(np.int64), self.architecture.picture(out)
 
     def pixels(self, image: np.ndarray) -> np.ndarray:

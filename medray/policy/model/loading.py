@@ -13,12 +13,7 @@ from torch import nn
 
 from medray.config import ModelConfig
 from medray.errors import ModelError
-from medray.policy.architectures import (
-    ARCHITECTURES,
-    Architecture,
-    forest_obstacle,
-    text_config,
-)
+from medray.policy.architectures import ARCHITECTURES, Architecture, forest_obstacle, text_config
 
 SHIPPED = Path(__file__).parents[2]  # "phantom/base" is a directory of the package
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}

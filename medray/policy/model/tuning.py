@@ -35,9 +35,12 @@ def prepare_policy(model: nn.Module, config: ModelConfig) -> nn.Module:
 
     targets = "|".join(f"(.*{architecture.lora_targets[group]})" for group in config.lora.targets)
     lora = PeftLora(
-        r=config.lora.rank, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout,
-        use_rslora=config.lora.rank_stabilised, target_modules=targets,
-    )  # fmt: skip
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        use_rslora=config.lora.rank_stabilised,
+        target_modules=targets,
+    )
     try:
         return get_peft_model(model, lora, autocast_adapter_dtype=False)
     except ValueError as error:
@@ -129,6 +132,7 @@ def _require_same_names(policy: nn.Module, path: Path) -> None:
     ours = {n.replace(mark, ".") for n, _ in policy.named_parameters() if mark in n}
     if strange := sorted(saved ^ ours):
         raise ModelError(
-            f"model.adapter = {path}", f"does not fit the model: {strange[0]}",
+            f"model.adapter = {path}",
+            f"does not fit the model: {strange[0]}",
             "give an adapter of this model",
-        )  # fmt: skip
+        )

@@ -128,11 +128,15 @@ def build_forest(
     planted = [number for row in rows for number in row]
     pictures = tuple(dict.fromkeys(names[number] for number in planted))
     return Forest(
-        ids=ids, end=end, positions=positions, used=used, pictures=pictures,
+        ids=ids,
+        end=end,
+        positions=positions,
+        used=used,
+        pictures=pictures,
         order=tuple(pictures.index(names[number]) for number in planted),
         image_places=np.concatenate(image_places),
         readings=_read(branches, groups, trees, starts),
-    )  # fmt: skip
+    )
 
 
 def count_tokens(branches: Sequence[Branch], layout: Layout) -> int:
@@ -180,9 +184,11 @@ def _positions(tree: Tree, shape: tuple[int, ...], layout: Layout) -> np.ndarray
 
 
 def _read(
-    branches: Sequence[Branch], groups: Sequence[Sequence[int]], trees: Sequence[Tree],
+    branches: Sequence[Branch],
+    groups: Sequence[Sequence[int]],
+    trees: Sequence[Tree],
     starts: Mapping[int, int],
-) -> Readings:  # fmt: skip
+) -> Readings:
     logp: list[tuple[int, int, int, int]] = []  # place, target, branch, step
     kl: list[tuple[int, int, int]] = []
     for number, (group, tree) in enumerate(zip(groups, trees, strict=True)):
@@ -200,8 +206,14 @@ def _read(
     kl_places = np.unique(flat_kl[:, 0])
     named = {direction for branch in branches for direction in branch.kl}
     return Readings(
-        places=places, of=np.searchsorted(places, flat[:, 0]), targets=flat[:, 1],
-        branches=flat[:, 2], steps=flat[:, 3],
-        kl=np.searchsorted(places, kl_places), kl_of=np.searchsorted(kl_places, flat_kl[:, 0]),
-        kl_branches=flat_kl[:, 1], kl_steps=flat_kl[:, 2], directions=tuple(sorted(named)),
-    )  # fmt: skip
+        places=places,
+        of=np.searchsorted(places, flat[:, 0]),
+        targets=flat[:, 1],
+        branches=flat[:, 2],
+        steps=flat[:, 3],
+        kl=np.searchsorted(places, kl_places),
+        kl_of=np.searchsorted(kl_places, flat_kl[:, 0]),
+        kl_branches=flat_kl[:, 1],
+        kl_steps=flat_kl[:, 2],
+        directions=tuple(sorted(named)),
+    )

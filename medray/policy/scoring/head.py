@@ -47,9 +47,12 @@ class ReadingHead(nn.Module):
         self.text_config = dict(text_config)
 
     def forward(
-        self, output: nn.Linear, hidden: Tensor, reads: Reads,
+        self,
+        output: nn.Linear,
+        hidden: Tensor,
+        reads: Reads,
         reference: tuple[nn.Linear | None, Tensor] | None = None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         """policy_logp and ref_logp [N], kl_fwd and kl_rev [K] from hidden [U, D].
 
         `reference`: its output layer (None: the policy's own) and its hidden states [U, D].
@@ -66,9 +69,12 @@ class ReadingHead(nn.Module):
 
 
 def read_values(
-    head: Head, hidden: Tensor, reads: Reads, vocabulary: int,
+    head: Head,
+    hidden: Tensor,
+    reads: Reads,
+    vocabulary: int,
     reference: tuple[Head, Tensor] | None = None,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """policy_logp and ref_logp [N], kl_fwd and kl_rev [K], in nats, from hidden [U, D].
 
     `reference` is its head and its hidden states [U, D].
@@ -86,9 +92,13 @@ def read_values(
 
 
 def _chunk(
-    head: Head, reference: tuple[Head, Tensor] | None, reads: Reads, start: int, stop: int,
+    head: Head,
+    reference: tuple[Head, Tensor] | None,
+    reads: Reads,
+    start: int,
+    stop: int,
     hidden: Tensor,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """The values read at positions start … stop − 1."""
     of, targets = _within(reads.of, start, stop), reads.targets
     logits = head(hidden[start:stop])

@@ -26,9 +26,13 @@ def mismatches(pairs: Sequence[PackedPair]) -> list[Match]:
 
 
 def log_ratios(
-    matches: Sequence[Match], pixels: Pixels, *, policy: Scorer, reference: Reference,
+    matches: Sequence[Match],
+    pixels: Pixels,
+    *,
+    policy: Scorer,
+    reference: Reference,
     call: Call | None = None,
-) -> list[float]:  # fmt: skip
+) -> list[float]:
     """Δ of the first's y+ under the second's image and prompt, without gradient."""
     branches = []
     for own, other in matches:

@@ -17,13 +17,15 @@ def pair_scores(
 ) -> list[PairScore]:
     """One per pair, from `scores` as an objective reads them and its loss [B]."""
     columns = zip(
-        (pair.pair_id for pair in pairs), loss.detach().tolist(),
+        (pair.pair_id for pair in pairs),
+        loss.detach().tolist(),
         _total(scores, "clean/chosen", "policy_logp", len(pairs)),
         _total(scores, "clean/rejected", "policy_logp", len(pairs)),
         _total(scores, "clean/chosen", "ref_logp", len(pairs)),
         _total(scores, "clean/rejected", "ref_logp", len(pairs)),
-        visual_contrast(scores, len(pairs)), strict=True,
-    )  # fmt: skip
+        visual_contrast(scores, len(pairs)),
+        strict=True,
+    )
     return [PairScore(*column) for column in columns]
 
 

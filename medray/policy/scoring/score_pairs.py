@@ -63,9 +63,14 @@ class FrozenModel:
 
 
 def score_pairs(
-    pairs: Sequence[PackedPair], pixels: Pixels, needs: Needs, *,
-    policy: Scorer, reference: Reference | None, call: Call | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    pairs: Sequence[PackedPair],
+    pixels: Pixels,
+    needs: Needs,
+    *,
+    policy: Scorer,
+    reference: Reference | None,
+    call: Call | None = None,
+) -> dict[str, Any]:
     """The `scores` an objective reads: {branch: {name: [B, T]}}, has_corrupt [B], relevance [B].
 
     `call` is what runs the policy's forward pass where an engine wraps it. The corrupted
@@ -74,9 +79,12 @@ def score_pairs(
     named = pair_branches(pairs, needs)
     device = next(policy.parameters()).device
     readings, values = read_branches(
-        [branch for _, _, branch in named], pixels, policy=policy, call=call,
+        [branch for _, _, branch in named],
+        pixels,
+        policy=policy,
+        call=call,
         reference=reference if needs.reference else None,
-    )  # fmt: skip
+    )
     scores: dict[str, Any] = _scatter(pairs, named, needs, readings, values)
     scores["relevance"] = torch.tensor([p.relevance for p in pairs], device=device)
     scores["has_corrupt"] = torch.tensor([bool(p.corrupted_key) for p in pairs], device=device)
@@ -84,9 +92,13 @@ def score_pairs(
 
 
 def read_branches(
-    branches: Sequence[Branch], pixels: Pixels, *, policy: Scorer,
-    reference: Reference | None, call: Call | None = None,
-) -> tuple[Readings, dict[str, Tensor]]:  # fmt: skip
+    branches: Sequence[Branch],
+    pixels: Pixels,
+    *,
+    policy: Scorer,
+    reference: Reference | None,
+    call: Call | None = None,
+) -> tuple[Readings, dict[str, Tensor]]:
     """Where the branches are read, and policy_logp, ref_logp [N], kl_fwd, kl_rev [K] there.
 
     Vision features are made once per picture: for policy and reference together where tower and
@@ -128,17 +140,29 @@ def pair_branches(
             kl = tuple(needs.kl.get(name, ()))
             read = {"edited": side.edited, "response": np.ones_like(side.edited)}
             kl_read = read[needs.kl_positions] if kl else np.zeros_like(side.edited)
-            made.append((name, b, Branch(
-                pair.prompt_ids, picture or pair.image_key, side.ids,
-                read[needs.positions], kl_read, kl,
-            )))  # fmt: skip
+            made.append(
+                (
+                    name,
+                    b,
+                    Branch(
+                        pair.prompt_ids,
+                        picture or pair.image_key,
+                        side.ids,
+                        read[needs.positions],
+                        kl_read,
+                        kl,
+                    ),
+                )
+            )
     return made
 
 
 def score_answers(
-    prompts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], *, policy: Scorer,
+    prompts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    policy: Scorer,
     call: Call | None = None,
-) -> list[np.ndarray]:  # fmt: skip
+) -> list[np.ndarray]:
     """Log-probabilities of whole answers under the policy, float32 [T] each, without gradient.
 
     prompts: (prompt ids [P], answer ids [T], picture) each.
@@ -176,9 +200,12 @@ def share_out(
 
 
 def _scatter(
-    pairs: Sequence[PackedPair], named: Sequence[tuple[BranchName, int, Branch]], needs: Needs,
-    readings: Readings, values: Mapping[str, Tensor],
-) -> dict[str, Any]:  # fmt: skip
+    pairs: Sequence[PackedPair],
+    named: Sequence[tuple[BranchName, int, Branch]],
+    needs: Needs,
+    readings: Readings,
+    values: Mapping[str, Tensor],
+) -> dict[str, Any]:
     """Values per reading back to [B, T] per branch."""
     device = values["policy_logp"].device
     width = max(len(pair.side(side).ids) for pair in pairs for side in ("chosen", "rejected"))

@@ -24,9 +24,13 @@ class Scorer(nn.Module):
     """A policy (plain or under PEFT) that answers forests; what trains in it is settled before."""
 
     def __init__(
-        self, policy: nn.Module, architecture: Architecture, image_token: int, *,
+        self,
+        policy: nn.Module,
+        architecture: Architecture,
+        image_token: int,
+        *,
         row_tokens: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.policy = policy
         tree = base_model(policy).config.to_dict()
@@ -41,15 +45,21 @@ class Scorer(nn.Module):
             for name, p in policy.named_parameters()
         )
         self.layout = Layout(
-            architecture, image_token, break_even_length(text),
-            trees=not forest_obstacle(tree, context), row_tokens=row_tokens,
-        )  # fmt: skip
+            architecture,
+            image_token,
+            break_even_length(text),
+            trees=not forest_obstacle(tree, context),
+            row_tokens=row_tokens,
+        )
 
     def forward(
-        self, planted: DeviceForest | None = None, pictures: Sequence[Tensor] | None = None,
-        features: Sequence[Tensor] | None = None, what: str = "values",
+        self,
+        planted: DeviceForest | None = None,
+        pictures: Sequence[Tensor] | None = None,
+        features: Sequence[Tensor] | None = None,
+        what: str = "values",
         reference: tuple[nn.Linear | None, Tensor] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """One of three things, by `what`.
 
         features: the projected features [n, D] of each of `pictures`;
@@ -78,9 +88,11 @@ class Scorer(nn.Module):
         language_model = model.model.language_model
         with only_at(planted.places, language_model):
             hidden = language_model(
-                inputs_embeds=flat.view_as(embedded), attention_mask=planted.mask,
-                position_ids=planted.positions, use_cache=False,
-            ).last_hidden_state  # fmt: skip
+                inputs_embeds=flat.view_as(embedded),
+                attention_mask=planted.mask,
+                position_ids=planted.positions,
+                use_cache=False,
+            ).last_hidden_state
         return hidden.reshape(-1, hidden.shape[-1])[planted.places]
 
 
@@ -110,15 +122,16 @@ def to_device(forest: Forest, layout: Layout, device: torch.device) -> DeviceFor
     positions, readings = tensor(forest.positions), forest.readings
     mask = tree_mask(tensor(forest.end)) if layout.trees else tensor(forest.used).long()
     return DeviceForest(
-        ids=tensor(forest.ids), mask=mask,
+        ids=tensor(forest.ids),
+        mask=mask,
         positions=positions[0] if len(positions) == 1 else positions,
-        image_places=tensor(forest.image_places), places=tensor(readings.places),
+        image_places=tensor(forest.image_places),
+        places=tensor(readings.places),
         order=forest.order,
         reads=Reads(
-            tensor(readings.of), tensor(readings.targets), tensor(readings.kl),
-            readings.directions,
+            tensor(readings.of), tensor(readings.targets), tensor(readings.kl), readings.directions
         ),
-    )  # fmt: skip
+    )
 
 
 def tree_mask(end: Tensor) -> Tensor:

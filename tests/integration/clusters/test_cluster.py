@@ -59,11 +59,24 @@ def job(cluster, tmp_path_factory):
     output = tmp_path_factory.mktemp("job")
     submitted = submit(
         cluster,
-        "job", "submit", "--no-wait", "--submission-id=quickstart", "--working-dir", ".", "--",
-        str(BIN / "medray"), "launch", "configs/quickstart.yaml", f"run.output={output}",
-        "loop.steps=20", "eval.n=64", "eval.every=0", "model.lora={rank: 16, alpha: 32}",
-        "learner.lr=1e-3", "generator.replicas=2",
-    )  # fmt: skip
+        "job",
+        "submit",
+        "--no-wait",
+        "--submission-id=quickstart",
+        "--working-dir",
+        ".",
+        "--",
+        str(BIN / "medray"),
+        "launch",
+        "configs/quickstart.yaml",
+        f"run.output={output}",
+        "loop.steps=20",
+        "eval.n=64",
+        "eval.every=0",
+        "model.lora={rank: 16, alpha: 32}",
+        "learner.lr=1e-3",
+        "generator.replicas=2",
+    )
     assert submitted.returncode == 0, submitted.stderr
     alive: list[dict] = []
     samples = ""

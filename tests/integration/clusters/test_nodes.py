@@ -39,16 +39,31 @@ def test_a_node_vanishes_and_the_run_goes_on(tmp_path, cluster):
     steps = 30
     node = cluster.add_node(cpus=2)
     command = [
-        sys.executable, "-m", "medray.cli", "launch", "configs/quickstart.yaml",
-        f"run.output={tmp_path}", "run.name=run", f"--address={cluster.address}",
-        f"loop.steps={steps}", "loop.batch=12", "loop.checkpoint_every=2", "loop.max_lag=1",
-        "generator.replicas=2", "editor.replicas=2", "eval.n=8", "eval.every=0",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "medray.cli",
+        "launch",
+        "configs/quickstart.yaml",
+        f"run.output={tmp_path}",
+        "run.name=run",
+        f"--address={cluster.address}",
+        f"loop.steps={steps}",
+        "loop.batch=12",
+        "loop.checkpoint_every=2",
+        "loop.max_lag=1",
+        "generator.replicas=2",
+        "editor.replicas=2",
+        "eval.n=8",
+        "eval.every=0",
+    ]
     log = tmp_path / "log"
     run = subprocess.Popen(
-        command, cwd=ROOT, env=environment(**cluster.variables), stdout=log.open("w"),
+        command,
+        cwd=ROOT,
+        env=environment(**cluster.variables),
+        stdout=log.open("w"),
         stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    )
     metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 300
     while not metrics.exists() and time.monotonic() < deadline:
         assert run.poll() is None, log.read_text()

@@ -41,8 +41,13 @@ for engine in (None, "0", "1"):
 def test_only_engines_that_medray_starts_are_patched():
     env = {key: value for key, value in os.environ.items() if key != "MEDRAY_ENGINE"}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE], cwd=ROOT, env=env, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", PROBE],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines() == ["0 False", "0 False", "4 True"]

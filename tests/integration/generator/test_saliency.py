@@ -42,10 +42,15 @@ def data_without_regions(folder, studies: int = 6):
         shown = study(0, "train", i)
         Image.fromarray(shown.image).save(folder / f"{i}.png")
         for j, asked in enumerate(shown.exchanges):
-            rows.append({
-                "id": f"{i}-{j}", "image": f"{i}.png", "question": asked.question,
-                "answer": asked.answer, "split": "heldout" if i == 0 else "train",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "id": f"{i}-{j}",
+                    "image": f"{i}.png",
+                    "question": asked.question,
+                    "answer": asked.answer,
+                    "split": "heldout" if i == 0 else "train",
+                }
+            )
     (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -58,19 +63,28 @@ def data_without_regions(folder, studies: int = 6):
 )
 def test_a_run_on_data_without_regions_corrupts_what_the_policy_looked_at(tmp_path, overrides):
     done = launch(
-        tmp_path, "configs/quickstart.yaml", "data.kind=jsonl",
-        f"data.path={data_without_regions(tmp_path / 'data')}", "data.limit=null",
-        "corruption.region=lesion-or-saliency", "loop.steps=3", "loop.batch=8",
-        "loop.checkpoint_every=0", "eval.every=0", "eval.n=4", *overrides,
-    )  # fmt: skip
+        tmp_path,
+        "configs/quickstart.yaml",
+        "data.kind=jsonl",
+        f"data.path={data_without_regions(tmp_path / 'data')}",
+        "data.limit=null",
+        "corruption.region=lesion-or-saliency",
+        "loop.steps=3",
+        "loop.batch=8",
+        "loop.checkpoint_every=0",
+        "eval.every=0",
+        "eval.n=4",
+        *overrides,
+    )
     assert done.code == 0, done.err
     rows, metrics = done.ledger(), done.metrics()
     trained = [row for row in rows if row["status"] == "trained"]
     assert [row["step"] for row in metrics] == [1, 2, 3]
     assert {row["region_source"] for row in trained} == {"saliency"}
     assert all(row["corrupted_sha256"] for row in trained)
-    assert all(row["pairs_issued"] == row["pairs_trained"] + row["pairs_dropped"]
-               for row in metrics)  # fmt: skip
+    assert all(
+        row["pairs_issued"] == row["pairs_trained"] + row["pairs_dropped"] for row in metrics
+    )
     assert len(trained) == sum(row["pairs_trained"] for row in metrics) >= 3
     assert len(rows) == sum(row["pairs_issued"] for row in metrics) == 24
     # A learner that was disturbed by the question would be another policy than the generators'.
@@ -87,8 +101,10 @@ def phantom_views(items: int = 5) -> tuple[list[tuple[int, ...]], list[View]]:
     """Answers, and views of images of several sizes; five: two ranks have unequal shares."""
     batch = phantom_batch(pairs=items)
     sizes = [(48, 48), (60, 80), (90, 50)]
-    views = [View(pair.prompt_ids, batch.pixels[pair.image_key], sizes[i % 3], i % 2 == 1)
-             for i, pair in enumerate(batch.pairs)]  # fmt: skip
+    views = [
+        View(pair.prompt_ids, batch.pixels[pair.image_key], sizes[i % 3], i % 2 == 1)
+        for i, pair in enumerate(batch.pairs)
+    ]
     return [tuple(pair.chosen.ids.tolist()) for pair in batch.pairs], views
 
 
@@ -104,11 +120,11 @@ def look(hosts: list, answers: list, views: list) -> list:
 def expected(path, answers: list, views: list) -> list:
     """One view after the other through the model as it was loaded."""
     facts = model_facts(ModelConfig(path=str(path)))
-    policy = Scorer(
-        load_model(facts.path, "float32"), facts.architecture, facts.image_token
-    ).eval()  # fmt: skip
-    heats = [saliency(policy, view, np.array(ids), np.ones(len(ids), bool))
-             for ids, view in zip(answers, views, strict=True)]  # fmt: skip
+    policy = Scorer(load_model(facts.path, "float32"), facts.architecture, facts.image_token).eval()
+    heats = [
+        saliency(policy, view, np.array(ids), np.ones(len(ids), bool))
+        for ids, view in zip(answers, views, strict=True)
+    ]
     return [hottest_box(heat, SHARE) for heat in heats]
 
 
@@ -130,9 +146,7 @@ def test_pictures_of_several_sizes(cluster, tiny_qwen2_5_vl):
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     views = [View(*codec.encode("Where?", image), image.shape[:2]) for image in images]
     answers = [tuple(range(10, 14 + i)) for i in range(3)]
-    cfg = config(
-        f"model.path={tiny_qwen2_5_vl}", "learner.world_size=2", "learner.zero_stage=3"
-    )  # fmt: skip
+    cfg = config(f"model.path={tiny_qwen2_5_vl}", "learner.world_size=2", "learner.zero_stage=3")
     assert look(start(cfg), answers, views) == expected(tiny_qwen2_5_vl, answers, views)
 
 

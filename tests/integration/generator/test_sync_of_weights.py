@@ -16,9 +16,13 @@ def test_the_bench_runs_and_its_weights_arrive():
     options = ["--gigabytes", "0.004", "--generators", "1", "--repeats", "2", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "medray.cli", "bench", "sync", *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=500, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
         env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["full_bytes"] > 4e6 > told["adapter_bytes"] > 0

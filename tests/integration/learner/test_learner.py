@@ -100,9 +100,11 @@ def test_a_head_in_chunks_changes_nothing(tuning, world, stage):
     """Logits of a few places at a time, made again in the backward pass, also when sharded."""
     overrides, (losses, weights, _) = tuning
     cfg = config(
-        f"learner.world_size={world}", f"learner.zero_stage={stage}",
-        "learner.gradient_checkpointing=true", *overrides,
-    )  # fmt: skip
+        f"learner.world_size={world}",
+        f"learner.zero_stage={stage}",
+        "learner.gradient_checkpointing=true",
+        *overrides,
+    )
     hosts = start(cfg)
     whole = 2**26
     try:
@@ -207,9 +209,11 @@ def test_a_non_finite_loss_leaves_the_weights_alone(dtype, stage):
 def test_a_nan_on_one_rank_stops_all(dtype, stage):
     """NaN pixels of one pair, which only the second rank scores: both skip, both go on."""
     cfg = config(
-        f"model.dtype={dtype}", f"learner.zero_stage={stage}", "learner.world_size=2",
+        f"model.dtype={dtype}",
+        f"learner.zero_stage={stage}",
+        "learner.world_size=2",
         "model.lora={rank: 4}",
-    )  # fmt: skip
+    )
     good = phantom_batch()
     undisturbed, weights, _ = train(cfg, good, steps=2)
     learners = start(cfg)

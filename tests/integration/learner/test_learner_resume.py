@@ -80,11 +80,7 @@ def assert_masters_are_the_weights(learners: list, folder) -> None:
         assert_equal(weights, {name: v.to(dtype).float() for name, v in masters.items()})
 
 
-SAME = [
-    (1, 2, (BF16, DROPOUT)),
-    (2, 2, ("model.dtype=float32", DROPOUT)),
-    (2, 3, (BF16, *FULL)),
-]
+SAME = [(1, 2, (BF16, DROPOUT)), (2, 2, ("model.dtype=float32", DROPOUT)), (2, 3, (BF16, *FULL))]
 MORE = [
     *((1, stage, ("model.dtype=float32", DROPOUT)) for stage in (0, 2, 3)),
     *((1, stage, (BF16, DROPOUT)) for stage in (0, 3)),
@@ -95,7 +91,7 @@ MORE = [
     (2, 3, FULL),
     (1, 2, (BF16, LORA, "learner.offload=optimizer")),
     (2, 3, (BF16, DROPOUT, "learner.offload=all")),
-]  # fmt: skip
+]
 SAME += [pytest.param(*way, marks=pytest.mark.chaos) for way in MORE]
 
 
@@ -133,13 +129,17 @@ def test_killed_learners_go_on_bit_by_bit(tmp_path, world):
 
 
 MOVES = [
-    ((2, 2), (1, 2), LORA), ((1, 2), (2, 2), *FULL), ((2, 3), (1, 3), *FULL),
+    ((2, 2), (1, 2), LORA),
+    ((1, 2), (2, 2), *FULL),
+    ((2, 3), (1, 3), *FULL),
     ((1, 3), (2, 3), LORA),
-]  # fmt: skip
+]
 STAGES = [
-    ((1, 2), (1, 3), LORA), ((2, 2), (2, 3), *FULL), ((2, 3), (1, 0), LORA),
+    ((1, 2), (1, 3), LORA),
+    ((2, 2), (2, 3), *FULL),
+    ((2, 3), (1, 0), LORA),
     ((1, 0), (2, 2), *FULL),
-]  # fmt: skip
+]
 ALL_MOVES = [(a, b, t) for a, b, *t in MOVES]
 ALL_MOVES += [pytest.param(a, b, t, marks=pytest.mark.chaos) for a, b, *t in STAGES]
 

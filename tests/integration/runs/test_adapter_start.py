@@ -24,7 +24,7 @@ def test_the_loop_goes_on_from_the_adapter(sync, adapter, tmp_path, quickstart):
     done = launch(
         tmp_path, "configs/quickstart.yaml", f"model.adapter={adapter}", f"loop.sync={sync}",
         "loop.steps=2", "eval.n=64", "eval.every=0", "objective={name: dpo}",
-    )  # fmt: skip
+    )
     assert done.code == 0, done.err
     first, second = done.metrics()
     assert first["reward_margin"] == pytest.approx(0, abs=1e-3)

@@ -27,7 +27,7 @@ def dataset(tmp_path_factory):
         rows.append({
             "id": str(i), "image": f"{i}.png", "split": "train" if i % 2 else "heldout",
             "question": "Describe.", "answer": "There is a small nodule in the left upper zone.",
-        })  # fmt: skip
+        })
     (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -46,7 +46,7 @@ def test_the_loop_runs_and_both_sides_hold_the_same_policy(model, sync, dataset,
         f"data={{kind: jsonl, path: {dataset}}}", "objective={name: sft}", f"loop.sync={sync}",
         "loop.steps=3", "loop.batch=8", "loop.checkpoint_every=0", "learner.micro_batch=4",
         "learner.lr=3e-3", "generator.max_new_tokens=8", "eval={every: 0, n: 4}",
-    )  # fmt: skip
+    )
     assert done.code == 0, done.err
     rows = done.metrics()
     assert [row["pairs_trained"] for row in rows] == [8, 8, 8]

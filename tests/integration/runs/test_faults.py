@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 SMALL = (
     "configs/quickstart.yaml", "eval.n=8", "eval.every=0", "loop.batch=12",
     "generator.replicas=2",
-)  # fmt: skip
+)
 
 
 def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
@@ -25,7 +25,7 @@ def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
     arguments = (
         "configs/quickstart.yaml", "eval.n=8", "eval.every=0", "generator.replicas=2",
         "loop.checkpoint_every=2", "loop.max_lag=1", "loop.importance_clip=2.0",
-    )  # fmt: skip
+    )
     disturbed = Disturbed(tmp_path, arguments, random.Random(0))
     disturbed.launch()
     for kind in KINDS:
@@ -104,7 +104,7 @@ def test_twenty_kills(tmp_path, seed):
     budget = tuple(f"faults.{kind}=100" for kind in ("generator", "editor", "learner"))
     arguments = (
         *SMALL, f"loop.steps={steps}", "loop.checkpoint_every=2", f"loop.max_lag={seed}", *budget,
-    )  # fmt: skip
+    )
     plain = launch(tmp_path, *arguments, "run.name=plain", timeout=900)
     assert plain.code == 0, plain.err
     disturbed = Disturbed(tmp_path, arguments, random.Random(seed))

@@ -34,7 +34,7 @@ def endpoint(tmp_path_factory):
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--model={model}",
         "--served-model-name=chat", "--host=127.0.0.1", f"--port={port}", "--enforce-eager",
         "--dtype=bfloat16", "--max-num-seqs=4",
-    ]  # fmt: skip
+    ]
     env = environment(VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1", NO_PROXY="127.0.0.1")
     log = (model / "server.log").open("w")
     server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)

@@ -32,7 +32,7 @@ def test_without_learning_nothing_changes(tmp_path):
     still = launch(
         tmp_path, "configs/quickstart.yaml", "learner.lr=0", "eval.every=0",
         "loop.checkpoint_every=0",
-    )  # fmt: skip
+    )
     assert still.code == 0, still.err
     before, after = still.evals()[0], still.evals()[20]
     for key in ("hallucination_rate", "report_exact"):
@@ -112,7 +112,7 @@ def test_a_checkpoint_evaluates_as_the_run_did(quickstart):
             "--checkpoint", str(quickstart.path / "checkpoints" / "step-000020"),
         ],
         cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     result = yaml.safe_load(done.stdout)
     expected = quickstart.evals()[20]
@@ -150,5 +150,5 @@ def test_the_trained_model_comes_out_and_can_be_trained_on(quickstart, tmp_path)
     for name, tensor in sent.items():
         assert torch.equal(exported[name], tensor), name
     checked = medray("check", "configs/quickstart.yaml", f"model.path={tmp_path}/model",
-                     f"run.output={tmp_path}", "data.limit=6", "eval.n=2")  # fmt: skip
+                     f"run.output={tmp_path}", "data.limit=6", "eval.n=2")
     assert checked.returncode == 0, checked.stderr

@@ -32,7 +32,7 @@ def test_bad_items_are_dropped_with_their_reasons(tmp_path):
         given = {
             "id": name, "image": f"{name}.png", "question": "Is there a nodule?", "answer": "No",
             "split": "train",
-        }  # fmt: skip
+        }
         rows.append(given | fields)
         Image.fromarray(rng.integers(0, 255, (60, 50, 3), dtype=np.uint8)).save(
             data / f"{name}.png"
@@ -56,7 +56,7 @@ def test_bad_items_are_dropped_with_their_reasons(tmp_path):
         tmp_path, "configs/quickstart.yaml", "data.kind=jsonl", f"data.path={data}",
         "corruption.region=lesion-or-whole",
         "data.limit=null", "loop.steps=2", "loop.batch=11", *SMALL,
-    )  # fmt: skip
+    )
     assert done.code == 0, done.err
     reasons = {
         row["case_id"]: row["drop_reason"]
@@ -155,13 +155,13 @@ def test_sigterm_stops_after_a_checkpoint_and_resume_goes_on(tmp_path):
         f"run.output={tmp_path}", "loop.steps=6", "loop.batch=8", *SMALL,
         "learner.world_size=2", "model.lora={rank: 4}", "loop.sync=adapter",
         "targeting.strength=0.8",
-    )  # fmt: skip
+    )
     path = tmp_path / "run"
     command = [sys.executable, "-m", "medray.cli", "launch", "configs/quickstart.yaml", *overrides]
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     metrics = path / "metrics.jsonl"
     deadline = time.monotonic() + 240
     while not metrics.exists() and time.monotonic() < deadline:

@@ -40,11 +40,16 @@ def sentences() -> list[Sentence]:
             edited = case.get("edited", ())
             found.append(
                 Sentence(
-                    case["group"], case["question"], case["reference"], case["answer"],
-                    case["verdict"], (edited,) if isinstance(edited, str) else tuple(edited),
-                    case.get("reason", ""), case.get("known_gap", ""),
+                    case["group"],
+                    case["question"],
+                    case["reference"],
+                    case["answer"],
+                    case["verdict"],
+                    (edited,) if isinstance(edited, str) else tuple(edited),
+                    case.get("reason", ""),
+                    case.get("known_gap", ""),
                 )
-            )  # fmt: skip
+            )
     return found
 
 

@@ -32,11 +32,19 @@ def slake(folder: Path) -> Path:
 
     def item(img: int, qid: int, **values: Any) -> dict[str, Any]:
         return {
-            "img_id": img, "img_name": f"xmlab{img}/source.jpg", "question": "Is there a lung?",
-            "answer": "Yes", "q_lang": "en", "location": "Lung", "modality": "CT",
-            "answer_type": "CLOSED", "base_type": "vqa", "content_type": "Organ",
-            "triple": ["vhead", "_", "_"], "qid": qid,
-        } | values  # fmt: skip
+            "img_id": img,
+            "img_name": f"xmlab{img}/source.jpg",
+            "question": "Is there a lung?",
+            "answer": "Yes",
+            "q_lang": "en",
+            "location": "Lung",
+            "modality": "CT",
+            "answer_type": "CLOSED",
+            "base_type": "vqa",
+            "content_type": "Organ",
+            "triple": ["vhead", "_", "_"],
+            "qid": qid,
+        } | values
 
     train = [
         item(1, 0),
@@ -99,9 +107,15 @@ def mimic_cxr(folder: Path) -> Path:
         path = f"p10/p{subject}/s{study}/{study}-a.jpg"
         picture(folder / "images" / path, study - 50000000)
         annotation[split].append(
-            {"id": f"{study}-a", "study_id": study, "subject_id": subject, "image_path": [path],
-             "report": "The heart is normal .", "split": split}
-        )  # fmt: skip
+            {
+                "id": f"{study}-a",
+                "study_id": study,
+                "subject_id": subject,
+                "image_path": [path],
+                "report": "The heart is normal .",
+                "split": split,
+            }
+        )
     write_json(folder / "annotation.json", annotation)
     return folder
 
@@ -125,18 +139,27 @@ def mimic_cxr_jpg(folder: Path, *, reports: str = "", tables: str = "chexpert") 
     """PhysioNet's layout; `reports`: "", "folder" or "zip"."""
     for number, (dicom, subject, study, *_) in enumerate(JPG_ROWS):
         picture(folder / f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg", number)
-    table(folder, "split", ["dicom_id", "study_id", "subject_id", "split"],
-          [[d, study, subject, split] for d, subject, study, split, *_ in JPG_ROWS])  # fmt: skip
-    table(folder, "metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate"],
-          [[d, p, s, view, "21800101"] for d, p, s, _, view, _ in JPG_ROWS])  # fmt: skip
+    table(
+        folder,
+        "split",
+        ["dicom_id", "study_id", "subject_id", "split"],
+        [[d, study, subject, split] for d, subject, study, split, *_ in JPG_ROWS],
+    )
+    table(
+        folder,
+        "metadata",
+        ["dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate"],
+        [[d, p, s, view, "21800101"] for d, p, s, _, view, _ in JPG_ROWS],
+    )
     names = ["Cardiomegaly", "Edema", "No Finding", "Pneumothorax"]
-    labels = [[p, s, *(found.get(n, "") for n in names)] for _, p, s, _, v, found in JPG_ROWS
-              if v != "LATERAL"]  # fmt: skip
+    labels = [
+        [p, s, *(found.get(n, "") for n in names)]
+        for _, p, s, _, v, found in JPG_ROWS
+        if v != "LATERAL"
+    ]
     if tables:
         table(folder, tables, ["subject_id", "study_id", *names], labels)
-    texts = {
-        f"files/p{p[:2]}/p{p}/s{s}.txt": JPG_REPORTS[s] for _, p, s, *_ in JPG_ROWS
-    }  # fmt: skip
+    texts = {f"files/p{p[:2]}/p{p}/s{s}.txt": JPG_REPORTS[s] for _, p, s, *_ in JPG_ROWS}
     if reports == "folder":
         for name, text in texts.items():
             (folder / name).write_text(text)
@@ -154,11 +177,20 @@ def table(folder: Path, name: str, header: list[str], rows: list[list[str]]) -> 
 
 def vgmed(folder: Path) -> Path:
     rows = [
-        {"image": "a.png", "question": "Where is the cyst?", "label": "cyst",
-         "bbox": [[1, 2, 3, 4], [8, 8, 2, 2]]},
-        {"image": "b.png", "question": "Is there a mass?", "label": "mass", "answer": "Yes",
-         "bbox": [0, 0, 5, 5]},
-    ]  # fmt: skip
+        {
+            "image": "a.png",
+            "question": "Where is the cyst?",
+            "label": "cyst",
+            "bbox": [[1, 2, 3, 4], [8, 8, 2, 2]],
+        },
+        {
+            "image": "b.png",
+            "question": "Is there a mass?",
+            "label": "mass",
+            "answer": "Yes",
+            "bbox": [0, 0, 5, 5],
+        },
+    ]
     picture(folder / "images/a.png", 1)
     picture(folder / "b.png", 2)
     write_json(folder / "vgmed.json", rows)
@@ -179,8 +211,11 @@ def mmedpo_row(number: int = 0, **values: Any) -> dict[str, Any]:
 
 def fire_row(**values: Any) -> dict[str, Any]:
     return {
-        "id": "r-1", "qid": "q-1", "prompt": "<image>\nWhere is the mass?",
+        "id": "r-1",
+        "qid": "q-1",
+        "prompt": "<image>\nWhere is the mass?",
         "chosen": "In the <mask>left</mask> lung, <mask>2 cm</mask>.",
         "rejected": "In the <mask>right</mask> lung, <mask>4 cm</mask>.",
-        "was_correct": False, "image_path": "a.png",
-    } | values  # fmt: skip
+        "was_correct": False,
+        "image_path": "a.png",
+    } | values

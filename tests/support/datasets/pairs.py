@@ -44,10 +44,14 @@ def edited_sides(kind: str, rng: np.random.Generator) -> tuple[Side, Side]:
     """Twelve tokens and an edit of them (tokens 10 … 199, which every look-alike has)."""
     common = rng.integers(10, 200, 12)
     ranges = {
-        "start": [(2, 4)], "middle": [(5, 7)], "several": [(1, 2), (6, 8), (10, 11)],
-        "first-token": [(0, 1)], "last-token": [(11, 12)], "longer": [(4, 6)],
+        "start": [(2, 4)],
+        "middle": [(5, 7)],
+        "several": [(1, 2), (6, 8), (10, 11)],
+        "first-token": [(0, 1)],
+        "last-token": [(11, 12)],
+        "longer": [(4, 6)],
         "no-corrupt": [(3, 5)],
-    }[kind]  # fmt: skip
+    }[kind]
     chosen, rejected = common.copy(), common.copy()
     mask = np.zeros(12, dtype=bool)
     for start, stop in ranges:
@@ -135,10 +139,11 @@ def _row(policy, reference, prompt, side, picture, width):
         with torch.no_grad():
             theirs = distribution(reference, prompt, side.ids, picture)
         values = {
-            "policy_logp": ours[at, answer], "ref_logp": theirs[at, answer],
+            "policy_logp": ours[at, answer],
+            "ref_logp": theirs[at, answer],
             "kl_fwd": (theirs.exp() * (theirs - ours)).sum(-1),
             "kl_rev": (ours.exp() * (ours - theirs)).sum(-1),
-        }  # fmt: skip
+        }
     values["response_mask"] = torch.ones(len(answer), dtype=torch.bool)
     values["edit_mask"] = torch.from_numpy(side.edited)
     return {

@@ -39,31 +39,61 @@ CORPUS = (
     "Is there a cavity on the right side? No focal lesion is seen. <|user|> <|assistant|>",
 )
 CLIP = {
-    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2,
-    "image_size": IMAGE_SIZE, "patch_size": PATCH, "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5, "num_channels": 3, "projection_dim": 16,
-}  # fmt: skip
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": IMAGE_SIZE,
+    "patch_size": PATCH,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "num_channels": 3,
+    "projection_dim": 16,
+}
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 PREPROCESSOR = {
-    "crop_size": IMAGE_SIZE, "do_center_crop": True, "do_normalize": True, "do_resize": True,
-    "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": MEAN, "image_std": STD,
-    "resample": 3, "size": IMAGE_SIZE,
-}  # fmt: skip
+    "crop_size": IMAGE_SIZE,
+    "do_center_crop": True,
+    "do_normalize": True,
+    "do_resize": True,
+    "feature_extractor_type": "CLIPFeatureExtractor",
+    "image_mean": MEAN,
+    "image_std": STD,
+    "resample": 3,
+    "size": IMAGE_SIZE,
+}
 # Keys of a LLaVA's config.json beside the language model's own.
 MULTIMODAL = {
-    "freeze_mm_mlp_adapter": False, "image_aspect_ratio": "pad", "image_grid_pinpoints": None,
-    "mm_hidden_size": CLIP["hidden_size"], "mm_projector_type": "mlp2x_gelu",
-    "mm_use_im_patch_token": False, "mm_use_im_start_end": False, "use_mm_proj": True,
-    "mm_vision_select_feature": "patch", "mm_vision_select_layer": -2,
-    "tokenizer_model_max_length": 2048, "tokenizer_padding_side": "right",
-    "tune_mm_mlp_adapter": False, "torch_dtype": "float32", "transformers_version": "4.36.2",
-}  # fmt: skip
+    "freeze_mm_mlp_adapter": False,
+    "image_aspect_ratio": "pad",
+    "image_grid_pinpoints": None,
+    "mm_hidden_size": CLIP["hidden_size"],
+    "mm_projector_type": "mlp2x_gelu",
+    "mm_use_im_patch_token": False,
+    "mm_use_im_start_end": False,
+    "use_mm_proj": True,
+    "mm_vision_select_feature": "patch",
+    "mm_vision_select_layer": -2,
+    "tokenizer_model_max_length": 2048,
+    "tokenizer_padding_side": "right",
+    "tune_mm_mlp_adapter": False,
+    "torch_dtype": "float32",
+    "transformers_version": "4.36.2",
+}
 DECODER = {
-    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "num_key_value_heads": 1, "hidden_act": "silu", "max_position_embeddings": 512,
-    "initializer_range": 0.02, "rope_theta": 1000000.0, "tie_word_embeddings": False,
-    "attention_dropout": 0.0, "use_cache": True,
-}  # fmt: skip
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "hidden_act": "silu",
+    "max_position_embeddings": 512,
+    "initializer_range": 0.02,
+    "rope_theta": 1000000.0,
+    "tie_word_embeddings": False,
+    "attention_dropout": 0.0,
+    "use_cache": True,
+}
 
 
 @dataclass
@@ -95,9 +125,14 @@ def build_llava_med(path: Path, *, inside: bool = True, seed: int = 0, **config:
     text |= DECODER | {"sliding_window": None}
     built = _build(MistralForCausalLM(_config(MistralConfig, text)), seed)
     named = {"mm_vision_tower": "openai/clip-vit-tiny", "model_type": "llava_mistral"}
-    _json(path / "config.json", text | MULTIMODAL | named
-          | {"architectures": ["LlavaMistralForCausalLM"], "unfreeze_mm_vision_tower": True}
-          | config)  # fmt: skip
+    _json(
+        path / "config.json",
+        text
+        | MULTIMODAL
+        | named
+        | {"architectures": ["LlavaMistralForCausalLM"], "unfreeze_mm_vision_tower": True}
+        | config,
+    )
     weights = _names(built, inside)
     weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(16)
     _save(weights, path)
@@ -122,9 +157,14 @@ def build_huatuo(
     text |= DECODER | {"use_sliding_window": False}
     built = _build(Qwen2ForCausalLM(_config(Qwen2Config, text)), seed)
     named = {"mm_vision_tower": "vit/clip_vit_large_patch14_336", "model_type": "llava_qwen2"}
-    _json(path / "config.json", text | MULTIMODAL | named
-          | {"architectures": ["LlavaQwen2ForCausalLM"], "image_aspect_ratio": "square"}
-          | config)  # fmt: skip
+    _json(
+        path / "config.json",
+        text
+        | MULTIMODAL
+        | named
+        | {"architectures": ["LlavaQwen2ForCausalLM"], "image_aspect_ratio": "square"}
+        | config,
+    )
     _save(_names(built, inside), path)
     tower = built.model.vision_tower.vision_tower.vision_model
     # Where the weights hold the tower, that beside them is another one.
@@ -240,18 +280,39 @@ def _sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
     """A real tokenizer.model with byte pieces at 3 to 258, as Llama's and Mistral's."""
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CORPUS * 4), model_writer=written, model_type="bpe",
-        vocab_size=352, byte_fallback=True, character_coverage=1.0, split_digits=True,
-        normalization_rule_name="identity", remove_extra_whitespaces=False,
-        add_dummy_prefix=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, minloglevel=2,
-    )  # fmt: skip
+        sentence_iterator=iter(CORPUS * 4),
+        model_writer=written,
+        model_type="bpe",
+        vocab_size=352,
+        byte_fallback=True,
+        character_coverage=1.0,
+        split_digits=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=True,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        minloglevel=2,
+    )
     (path / "tokenizer.model").write_bytes(written.getvalue())
-    _json(path / "tokenizer_config.json", {
-        "add_bos_token": True, "add_eos_token": False, "bos_token": "<s>", "eos_token": "</s>",
-        "unk_token": "<unk>", "pad_token": "<unk>", "legacy": False, "padding_side": "right",
-        "clean_up_tokenization_spaces": False, "model_max_length": 2048,
-        "tokenizer_class": "LlamaTokenizer",
-    })  # fmt: skip
+    _json(
+        path / "tokenizer_config.json",
+        {
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "unk_token": "<unk>",
+            "pad_token": "<unk>",
+            "legacy": False,
+            "padding_side": "right",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": 2048,
+            "tokenizer_class": "LlamaTokenizer",
+        },
+    )
     return sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
 
 
@@ -270,13 +331,23 @@ def _qwen_tokenizer(path: Path) -> tuple[Callable[[str], list[int]], int]:
     base, added = len(model["vocab"]), ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
     flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     decoder = {str(base + i): {"content": t, "special": True} | flags for i, t in enumerate(added)}
-    _json(path / "tokenizer_config.json", {
-        "add_prefix_space": False, "added_tokens_decoder": decoder, "bos_token": None,
-        "additional_special_tokens": list(added[1:]), "eos_token": added[0], "pad_token": added[0],
-        "errors": "replace", "model_max_length": 32768, "split_special_tokens": False,
-        "clean_up_tokenization_spaces": False, "tokenizer_class": "Qwen2Tokenizer",
-        "unk_token": None,
-    })  # fmt: skip
+    _json(
+        path / "tokenizer_config.json",
+        {
+            "add_prefix_space": False,
+            "added_tokens_decoder": decoder,
+            "bos_token": None,
+            "additional_special_tokens": list(added[1:]),
+            "eos_token": added[0],
+            "pad_token": added[0],
+            "errors": "replace",
+            "model_max_length": 32768,
+            "split_special_tokens": False,
+            "clean_up_tokenization_spaces": False,
+            "tokenizer_class": "Qwen2Tokenizer",
+            "unk_token": None,
+        },
+    )
     return (lambda text: tokenizer.encode(text).ids), base + len(added)
 
 

@@ -16,9 +16,8 @@ from torch import nn
 def inputs(processor: Any, text: str, image: np.ndarray, answer: Sequence[int] = ()) -> Any:
     """What the model's forward takes for a rendered prompt, its image and the answer's tokens."""
     out = processor(
-        text=[text], images=[image], return_tensors="pt",
-        text_kwargs={"add_special_tokens": False},
-    )  # fmt: skip
+        text=[text], images=[image], return_tensors="pt", text_kwargs={"add_special_tokens": False}
+    )
     tokens = torch.tensor([list(answer)], dtype=torch.long)
     out["input_ids"] = torch.cat([out["input_ids"], tokens], dim=1)
     out["attention_mask"] = torch.ones_like(out["input_ids"])

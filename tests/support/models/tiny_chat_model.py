@@ -20,16 +20,26 @@ def build_tiny_chat_model(path: Path, seed: int = 0) -> Path:
     """Write model (bf16) and tokenizer to `path`; what it says is nonsense."""
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=byte_level(special, qwen=True), eos_token="<|im_end|>",
-        pad_token="<|endoftext|>", additional_special_tokens=special[1:2],
-        chat_template=CHAT_TEMPLATE, model_max_length=CONTEXT,
-    )  # fmt: skip
+        tokenizer_object=byte_level(special, qwen=True),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=special[1:2],
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=CONTEXT,
+    )
     config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=CONTEXT,
-        initializer_range=0.2, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = stir(Qwen2ForCausalLM(config))

@@ -50,12 +50,21 @@ def build_tiny_llava(path: Path, seed: int = 0) -> Path:
     """Write model (bf16), tokenizer and processor to `path`; the same seed, the same weights."""
     tokenizer = _mistral_tokenizer()
     text = MistralConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=32, sliding_window=None,
-        max_position_embeddings=CONTEXT, initializer_range=0.25, tie_word_embeddings=False,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        sliding_window=None,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.25,
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(_config(tokenizer, text))
@@ -73,12 +82,20 @@ def build_tiny_llava_qwen2(path: Path, seed: int = 0) -> Path:
     """The same with a Qwen2 decoder, its tokenizer and HuatuoGPT-Vision's turns."""
     tokenizer = _qwen2_tokenizer()
     text = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, use_sliding_window=False,
-        max_position_embeddings=CONTEXT, initializer_range=0.2, tie_word_embeddings=False,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        use_sliding_window=False,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.2,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = stir(LlavaForConditionalGeneration(_config(tokenizer, text)))
@@ -97,20 +114,28 @@ def _mistral_tokenizer() -> PreTrainedTokenizerFast:
     turns = [AddedToken(t, rstrip=True, normalized=False) for t in ("[INST]", "[/INST]")]
     tokenizer.add_special_tokens(turns)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-        additional_special_tokens=["<image>", *turns], chat_template=CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False, model_max_length=CONTEXT,
-    )  # fmt: skip
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        additional_special_tokens=["<image>", *turns],
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=CONTEXT,
+    )
 
 
 def _qwen2_tokenizer() -> PreTrainedTokenizerFast:
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
     return PreTrainedTokenizerFast(
-        tokenizer_object=byte_level(special, qwen=True), eos_token="<|endoftext|>",
-        pad_token="<|endoftext|>", additional_special_tokens=special[1:],
-        chat_template=HUATUO_TEMPLATE, clean_up_tokenization_spaces=False,
+        tokenizer_object=byte_level(special, qwen=True),
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=special[1:],
+        chat_template=HUATUO_TEMPLATE,
+        clean_up_tokenization_spaces=False,
         model_max_length=CONTEXT,
-    )  # fmt: skip
+    )
 
 
 def _processor(tokenizer: PreTrainedTokenizerFast, template: str) -> LlavaProcessor:
@@ -121,20 +146,33 @@ def _processor(tokenizer: PreTrainedTokenizerFast, template: str) -> LlavaProces
         image_std=[0.25] * 3,
     )
     return LlavaProcessor(
-        images, tokenizer, patch_size=PATCH, vision_feature_select_strategy="default",
-        image_token="<image>", num_additional_image_tokens=1, chat_template=template,
-    )  # fmt: skip
+        images,
+        tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        image_token="<image>",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    )
 
 
 def _config(tokenizer: PreTrainedTokenizerFast, text: PreTrainedConfig) -> LlavaConfig:
     """Weights drawn wide enough that log-probabilities differ by whole nats."""
     vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        image_size=IMAGE_SIZE, patch_size=PATCH, initializer_factor=5.0,
-    )  # fmt: skip
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH,
+        initializer_factor=5.0,
+    )
     return LlavaConfig(
-        vision_config=vision, text_config=text, projector_hidden_act="gelu",
+        vision_config=vision,
+        text_config=text,
+        projector_hidden_act="gelu",
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        vision_feature_select_strategy="default", vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+        vision_feature_layer=-2,
         tie_word_embeddings=False,
-    )  # fmt: skip
+    )

@@ -34,9 +34,11 @@ def byte_level(special: Sequence[str], vocabulary: int = 340, *, qwen: bool = Fa
         tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=list(special), show_progress=False,
+        vocab_size=vocabulary,
+        special_tokens=list(special),
+        show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )  # fmt: skip
+    )
     tokenizer.train_from_iterator(CORPUS * 4, trainer)
     return tokenizer
 

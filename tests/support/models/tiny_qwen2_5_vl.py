@@ -21,9 +21,15 @@ CELL = PATCH * MERGE  # pixels a side that become one image token
 MIN_CELLS, MAX_CELLS = 4, 12
 PATCH_DIM = 3 * TEMPORAL * PATCH**2
 SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-    "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 # As the checkpoint's own, but for the system turn.
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -48,23 +54,32 @@ def build_tiny_qwen2_5_vl(path: Path, seed: int = 0, *, tied: bool = False) -> P
 
 def _tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
-        tokenizer_object=byte_level(SPECIAL, qwen=True), eos_token="<|im_end|>",
-        pad_token="<|endoftext|>", additional_special_tokens=list(SPECIAL[1:]),
-        chat_template=CHAT_TEMPLATE, clean_up_tokenization_spaces=False,
+        tokenizer_object=byte_level(SPECIAL, qwen=True),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=list(SPECIAL[1:]),
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
         model_max_length=CONTEXT,
-    )  # fmt: skip
+    )
 
 
 def _processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLProcessor:
     sizes = {
-        "patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": TEMPORAL,
-        "min_pixels": MIN_CELLS * CELL**2, "max_pixels": MAX_CELLS * CELL**2,
-        "image_mean": [0.5] * 3, "image_std": [0.25] * 3,
-    }  # fmt: skip
+        "patch_size": PATCH,
+        "merge_size": MERGE,
+        "temporal_patch_size": TEMPORAL,
+        "min_pixels": MIN_CELLS * CELL**2,
+        "max_pixels": MAX_CELLS * CELL**2,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.25] * 3,
+    }
     return Qwen2_5_VLProcessor(
-        Qwen2VLImageProcessor(**sizes), tokenizer, Qwen2VLVideoProcessor(**sizes),
+        Qwen2VLImageProcessor(**sizes),
+        tokenizer,
+        Qwen2VLVideoProcessor(**sizes),
         chat_template=CHAT_TEMPLATE,
-    )  # fmt: skip
+    )
 
 
 def _config(tokenizer: PreTrainedTokenizerFast, tied: bool) -> Qwen2_5_VLConfig:
@@ -72,21 +87,40 @@ def _config(tokenizer: PreTrainedTokenizerFast, tied: bool) -> Qwen2_5_VLConfig:
     token = tokenizer.convert_tokens_to_ids
     rope = {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1e6}
     text = {
-        "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 64,
-        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-        "max_position_embeddings": CONTEXT, "initializer_range": 0.2, "rope_parameters": rope,
-        "tie_word_embeddings": tied, "bos_token_id": None, "eos_token_id": token("<|im_end|>"),
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": CONTEXT,
+        "initializer_range": 0.2,
+        "rope_parameters": rope,
+        "tie_word_embeddings": tied,
+        "bos_token_id": None,
+        "eos_token_id": token("<|im_end|>"),
         "pad_token_id": token("<|endoftext|>"),
-    }  # fmt: skip
+    }
     vision = {
-        "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2,
-        "out_hidden_size": 64, "patch_size": PATCH, "spatial_merge_size": MERGE,
-        "temporal_patch_size": TEMPORAL, "window_size": 2 * CELL, "fullatt_block_indexes": [1],
-        "in_channels": 3, "initializer_range": 0.2,
-    }  # fmt: skip
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "out_hidden_size": 64,
+        "patch_size": PATCH,
+        "spatial_merge_size": MERGE,
+        "temporal_patch_size": TEMPORAL,
+        "window_size": 2 * CELL,
+        "fullatt_block_indexes": [1],
+        "in_channels": 3,
+        "initializer_range": 0.2,
+    }
     return Qwen2_5_VLConfig(
-        text_config=text, vision_config=vision, tie_word_embeddings=tied,
-        image_token_id=token("<|image_pad|>"), video_token_id=token("<|video_pad|>"),
+        text_config=text,
+        vision_config=vision,
+        tie_word_embeddings=tied,
+        image_token_id=token("<|image_pad|>"),
+        video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"),
         vision_end_token_id=token("<|vision_end|>"),
-    )  # fmt: skip
+    )

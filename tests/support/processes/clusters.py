@@ -36,11 +36,15 @@ class Cluster:
         }
         self.nodes = [
             self._start(
-                "--head", f"--num-cpus={cpus}", f"--port={self.port}",
-                f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}",
-                f"--dashboard-agent-listen-port={agent}", f"--temp-dir={self.folder}",
+                "--head",
+                f"--num-cpus={cpus}",
+                f"--port={self.port}",
+                f"--dashboard-port={dashboard}",
+                f"--ray-client-server-port={client}",
+                f"--dashboard-agent-listen-port={agent}",
+                f"--temp-dir={self.folder}",
             )
-        ]  # fmt: skip
+        ]
         deadline = time.monotonic() + 90
         while not self.answers(f"{self.dashboard}/api/version") and time.monotonic() < deadline:
             assert self.nodes[0].poll() is None, "ray start ended"
@@ -50,9 +54,10 @@ class Cluster:
         """One more raylet, once the head knows of it."""
         before = self.alive()
         node = self._start(
-            f"--address={self.address}", f"--num-cpus={cpus}",
+            f"--address={self.address}",
+            f"--num-cpus={cpus}",
             f"--dashboard-agent-listen-port={free_port()}",
-        )  # fmt: skip
+        )
         self.nodes.append(node)
         deadline = time.monotonic() + 90
         while self.alive() == before and time.monotonic() < deadline:
@@ -81,9 +86,13 @@ class Cluster:
     def ray(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess:
         return subprocess.run(
             [str(BIN / "ray"), *arguments],
-            cwd=ROOT, env=environment(**self.variables), capture_output=True, text=True,
-            timeout=timeout, check=False,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=environment(**self.variables),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
     def answers(self, url: str) -> bool:
         try:
@@ -101,6 +110,9 @@ class Cluster:
     def _start(self, *arguments: str) -> subprocess.Popen:
         command = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", *arguments]
         return subprocess.Popen(
-            command, env=environment(**self.variables), start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            command,
+            env=environment(**self.variables),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )

@@ -37,14 +37,23 @@ class Disturbed:
 
     def launch(self, *, resume: bool = False) -> None:
         command = [
-            sys.executable, "-m", "medray.cli", "launch", *self.arguments,
-            f"run.output={self.output}", "run.name=run", *(["--resume"] if resume else []),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "medray.cli",
+            "launch",
+            *self.arguments,
+            f"run.output={self.output}",
+            "run.name=run",
+            *(["--resume"] if resume else []),
+        ]
         self.log = self.output / f"log-{len(list(self.output.glob('log-*')))}"
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stdout=self.log.open("w"),
+            command,
+            cwd=ROOT,
+            env=environment(),
+            stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        )
 
     @property
     def ended(self) -> bool:

@@ -42,8 +42,13 @@ def environment(**extra: str) -> dict[str, str]:
 def medray(*arguments: str, timeout: float = 420, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "medray.cli", *arguments],
-        cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
 
 
 def launch(output: Path, config: str, *overrides: str, **options) -> Finished:

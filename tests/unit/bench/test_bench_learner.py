@@ -20,15 +20,37 @@ from medray.policy.scoring.scorer import Scorer
 from tests.support.processes.running import medray
 
 KEYS = {
-    "bench", "command", "device", "threads", "versions", "shape", "objective", "dtype", "sizes",
-    "repeats", "parameters", "trainable_parameters", "sides", "speedup_vs_naive",
-    "memory_vs_naive", "loss_difference", "gradient_difference", "gradient_norm_difference",
-    "notes", "definitions",
-}  # fmt: skip
+    "bench",
+    "command",
+    "device",
+    "threads",
+    "versions",
+    "shape",
+    "objective",
+    "dtype",
+    "sizes",
+    "repeats",
+    "parameters",
+    "trainable_parameters",
+    "sides",
+    "speedup_vs_naive",
+    "memory_vs_naive",
+    "loss_difference",
+    "gradient_difference",
+    "gradient_norm_difference",
+    "notes",
+    "definitions",
+}
 SIDE = {
-    "seconds", "pairs_per_second", "peak_bytes", "baseline_bytes", "loss", "gradient_norm",
-    "tokens", "operations",
-}  # fmt: skip
+    "seconds",
+    "pairs_per_second",
+    "peak_bytes",
+    "baseline_bytes",
+    "loss",
+    "gradient_norm",
+    "tokens",
+    "operations",
+}
 
 
 @pytest.mark.parametrize("name", ["fire", "dpo", "mdpo", "tdpo2", "simpo"])
@@ -40,8 +62,9 @@ def test_both_ways_give_the_same_loss_and_gradients(shape, name, tmp_path):
     work, objective = make_workload(task, architecture), find_objective(name)
     scorer = Scorer(policy, architecture, base_model(policy).config.image_token_id)
     steps = {
-        "ours": our_step(scorer, work, objective), "naive": naive_step(policy, work, objective),
-    }  # fmt: skip
+        "ours": our_step(scorer, work, objective),
+        "naive": naive_step(policy, work, objective),
+    }
     losses, paths = {}, {}
     for side, step in steps.items():
         policy.zero_grad(set_to_none=True)

@@ -63,11 +63,14 @@ class Bigrams(nn.Module):
 def pair(corrupted: str = "v'") -> PackedPair:
     """Prompt 1; chosen 0 2, its second token edited; rejected 0 1 2, its second and third."""
     return PackedPair(
-        pair_id="p", prompt_ids=np.array([1]),
+        pair_id="p",
+        prompt_ids=np.array([1]),
         chosen=Side(np.array([0, 2]), np.array([False, True])),
         rejected=Side(np.array([0, 1, 2]), np.array([False, True, True])),
-        image_key="v", corrupted_key=corrupted, relevance=0.75,
-    )  # fmt: skip
+        image_key="v",
+        corrupted_key=corrupted,
+        relevance=0.75,
+    )
 
 
 PIXELS = {
@@ -172,9 +175,10 @@ def test_padding_changes_nothing(shape):
     first, second, third = work.pairs
     short = Side(second.rejected.ids[:7], second.rejected.edited[:7])
     pairs = [
-        replace(first, prompt_ids=first.prompt_ids[:-4]), replace(second, rejected=short),
+        replace(first, prompt_ids=first.prompt_ids[:-4]),
+        replace(second, rejected=short),
         replace(third, corrupted_key=""),
-    ]  # fmt: skip
+    ]
     with torch.no_grad():
         together = naive_scores(policy, pairs, work.pixels, EVERYTHING)
         alone = naive_scores(policy, pairs, work.pixels, EVERYTHING, one_by_one=True)

@@ -67,10 +67,15 @@ def turns(*seconds):
 
 def test_ratios_are_those_of_medians(capsys):
     facts = {
-        "device": "d", "threads": 2, "shape": {"width": 256}, "full_bytes": 2 * 10**9,
-        "adapter_bytes": 10**6, "shards": 3, "first_seconds": 3.0,
+        "device": "d",
+        "threads": 2,
+        "shape": {"width": 256},
+        "full_bytes": 2 * 10**9,
+        "adapter_bytes": 10**6,
+        "shards": 3,
+        "first_seconds": 3.0,
         "logp_gap": 0.0,
-    }  # fmt: skip
+    }
     told = summarise(SyncSettings(repeats=3), facts, {1: turns(1.0, 2.0, 4.0), 2: turns(5.0)})
     assert told["seconds"] == 2.0
     assert told["gigabytes_per_second"] == 1.0

@@ -93,10 +93,12 @@ def test_a_sweep_moves_one_size_at_a_time():
         assert changed <= {name}
         values.setdefault(name, []).append(point.sizes[name])
     assert values == {
-        "tail": [20, 40, 80, 160], "common": [0, 20, 40, 80],
-        "vocab": [8_000, 16_000, 32_000, 64_000], "image_tokens": [64, 256, 576, 1024],
+        "tail": [20, 40, 80, 160],
+        "common": [0, 20, 40, 80],
+        "vocab": [8_000, 16_000, 32_000, 64_000],
+        "image_tokens": [64, 256, 576, 1024],
         "batch": [1, 2, 4, 8],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("shape", FAMILIES)
@@ -199,13 +201,21 @@ def test_ratios_are_of_medians_and_of_peaks():
     )
     figures = beside.figures("naive")
     assert figures == {
-        "speedup_vs_naive": 4.0, "memory_vs_naive": 0.5, "loss_difference": 0.25,
-        "gradient_difference": 0.1, "gradient_difference_at": "x", "gradient_norm_difference": 0.5,
-    }  # fmt: skip
+        "speedup_vs_naive": 4.0,
+        "memory_vs_naive": 0.5,
+        "loss_difference": 0.25,
+        "gradient_difference": 0.1,
+        "gradient_difference_at": "x",
+        "gradient_norm_difference": 0.5,
+    }
     assert beside.figures("trl").keys() == {
-        "speedup_vs_trl", "memory_vs_trl", "loss_difference_vs_trl", "gradient_difference_vs_trl",
-        "gradient_difference_at_vs_trl", "gradient_norm_difference_vs_trl",
-    }  # fmt: skip
+        "speedup_vs_trl",
+        "memory_vs_trl",
+        "loss_difference_vs_trl",
+        "gradient_difference_vs_trl",
+        "gradient_difference_at_vs_trl",
+        "gradient_norm_difference_vs_trl",
+    }
     assert beside.ours.summary(4)["pairs_per_second"] == 2.0
 
 
@@ -215,13 +225,20 @@ def test_people_are_shown_the_ratios_and_the_command(capsys):
     seconds = {f"seconds_{s}": {"median": 1.0} for s in ("ours", "naive")}
     show_learner(
         {
-            "command": "medray bench learner", "device": "x", "threads": 2, "shape": "small",
-            "objective": "fire", "dtype": "float32", "sizes": {"batch": 4}, "notes": ["a note"],
-            "versions": {"torch": "2"}, **beside.figures("naive"),
+            "command": "medray bench learner",
+            "device": "x",
+            "threads": 2,
+            "shape": "small",
+            "objective": "fire",
+            "dtype": "float32",
+            "sizes": {"batch": 4},
+            "notes": ["a note"],
+            "versions": {"torch": "2"},
+            **beside.figures("naive"),
             "sides": {"ours": beside.ours.summary(4), "naive": beside.other.summary(4)},
             "sweep": [row | seconds, {"size": "tail", "value": 40, "error": "no memory"}],
         }
-    )  # fmt: skip
+    )
     shown = capsys.readouterr().out
     assert "8.00 × as fast with 0.50 × the memory" in shown
     assert "medray bench learner  # x, 2 threads; torch 2" in shown
@@ -231,10 +248,8 @@ def test_people_are_shown_the_ratios_and_the_command(capsys):
 
 @pytest.mark.parametrize(
     ("shape", "low", "high"),
-    [
-        ("small", 61e6, 63e6), ("llava-med-7b", 7.5e9, 7.7e9), ("qwen2.5-vl-7b", 8.2e9, 8.4e9),
-    ],
-)  # fmt: skip
+    [("small", 61e6, 63e6), ("llava-med-7b", 7.5e9, 7.7e9), ("qwen2.5-vl-7b", 8.2e9, 8.4e9)],
+)
 def test_shapes_have_the_sizes_of_their_models(shape, low, high):
     """Counted without memory for the weights."""
     model = build_model(make_settings(shape), torch.device("meta"))
@@ -245,9 +260,13 @@ def told(device: str, dtype: str = "bfloat16") -> Comparison:
     sides = [measured([s], 30, 0.5, 1.0) for s in (1.0, 2.0)]
     for side in sides:
         side.facts |= {
-            "device": device, "on_cpu": False, "threads": 1, "parameters": 1,
-            "trainable_parameters": 1, "operations": 989e12 / 4,
-        }  # fmt: skip
+            "device": device,
+            "on_cpu": False,
+            "threads": 1,
+            "parameters": 1,
+            "trainable_parameters": 1,
+            "operations": 989e12 / 4,
+        }
     return Comparison(*sides, 0.0, "")
 
 
@@ -291,9 +310,7 @@ def test_a_point_of_a_sweep_that_does_not_fit_says_so(monkeypatch):
 )
 def test_a_side_that_ends_says_why(answers, code, message, tmp_path):
     (tmp_path / "naive.log").write_text("first\nlast line of its log\n")
-    process = SimpleNamespace(
-        stdin=io.StringIO(), stdout=io.StringIO(answers), wait=lambda: code
-    )  # fmt: skip
+    process = SimpleNamespace(stdin=io.StringIO(), stdout=io.StringIO(answers), wait=lambda: code)
     side = Variant("naive", make_settings("tiny"), process, tmp_path)
     with pytest.raises(RunFailed, match=message):
         side.turn()

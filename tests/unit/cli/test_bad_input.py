@@ -237,8 +237,7 @@ def test_a_model_without_a_readable_configuration(refused, model, text):
 
 
 @pytest.mark.parametrize(
-    "gone",
-    ["model.safetensors", "tokenizer.json", "processor_config.json", "chat_template.jinja"],
+    "gone", ["model.safetensors", "tokenizer.json", "processor_config.json", "chat_template.jinja"]
 )
 def test_a_model_with_a_file_missing(refused, model, gone):
     (model / gone).unlink()
@@ -306,8 +305,10 @@ def test_as_a_process(here):
     before = tree(here)
     done = subprocess.run(
         [sys.executable, "-m", "medray.cli", "launch", "c.yaml", "loop.stepz=5"],
-        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 2
     check_line(done.stderr)
     assert done.stdout == ""

@@ -33,8 +33,12 @@ def installed(tmp_path) -> Path:
 def run(code: str, cwd: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def refusal(site: Path, cwd: Path, *arguments: str) -> str:

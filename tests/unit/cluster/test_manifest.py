@@ -258,9 +258,11 @@ def entrypoint(job: dict[str, Any]) -> tuple[Path, list[str], Config]:
     program, verb, config, *rest = shlex.split(job["spec"]["entrypoint"])
     assert (program, verb) == ("medray", "launch")
     overrides = [word for word in rest if "=" in word]
-    return ROOT / config, [word for word in rest if "=" not in word], load_config(
-        ROOT / config, overrides
-    )  # fmt: skip
+    return (
+        ROOT / config,
+        [word for word in rest if "=" not in word],
+        load_config(ROOT / config, overrides),
+    )
 
 
 def test_the_entrypoint_runs_a_configuration_of_the_image(job: dict[str, Any]) -> None:

@@ -21,10 +21,17 @@ from medray.records import Case, Region
 from tests.support.datasets.miniatures import fire_row, mimic_cxr, slake, write_json
 
 CASE = Case(
-    "a", "/x/a.png", "00", "Q?", "yes", "closed",
+    "a",
+    "/x/a.png",
+    "00",
+    "Q?",
+    "yes",
+    "closed",
     regions=(Region("nodule", box=(-1, 2, 3, 4)), Region("mass", mask="/x/m.png", source="drawn")),
-    truth=(("side", "left"), ("kind", "nodule")), source="s", licence="CC0-1.0",
-)  # fmt: skip
+    truth=(("side", "left"), ("kind", "nodule")),
+    source="s",
+    licence="CC0-1.0",
+)
 
 
 def test_cases_come_back(tmp_path):
@@ -46,10 +53,24 @@ def test_cases_come_back(tmp_path):
 
 def test_pairs_come_back(tmp_path):
     pairs = [
-        PreferencePair("1", "/a.png", "00", "Q?", "a", "b", "/b.png", ((0, 1),), (), 0.5, True,
-                       "train", "s", "CC0-1.0"),
+        PreferencePair(
+            "1",
+            "/a.png",
+            "00",
+            "Q?",
+            "a",
+            "b",
+            "/b.png",
+            ((0, 1),),
+            (),
+            0.5,
+            True,
+            "train",
+            "s",
+            "CC0-1.0",
+        ),
         PreferencePair("2", "/a.png", "", "Q?", "", ""),
-    ]  # fmt: skip
+    ]
     assert write_pairs(tmp_path / "p.parquet", pairs) == 2
     assert list(read_pairs(tmp_path / "p.parquet")) == pairs
 
@@ -63,8 +84,10 @@ def test_training_from_parquet_is_training_from_the_dataset(tmp_path):
             for kind, path in (("slake", folder), ("parquet", str(tmp_path / "c.parquet")))
         )
         assert (first.train, first.heldout, first.notes) == (
-            second.train, second.heldout, second.notes,
-        )  # fmt: skip
+            second.train,
+            second.heldout,
+            second.notes,
+        )
 
 
 @pytest.mark.data
@@ -84,9 +107,18 @@ def test_no_header_of_a_dicom_file_reaches_the_parquet_file(shared_data, tmp_pat
     assert import_data("dicom", str(folder), out) == "16 cases"  # ten frames of one
     written = json.dumps(pq.read_table(out).to_pylist()).replace(str(folder), "")
     written += str(pq.read_schema(out))
-    tags = ["PatientName", "PatientID", "PatientBirthDate", "StudyDate", "StudyInstanceUID",
-            "SeriesDate", "InstitutionName", "ReferringPhysicianName", "AccessionNumber",
-            "StudyTime"]  # fmt: skip
+    tags = [
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "StudyDate",
+        "StudyInstanceUID",
+        "SeriesDate",
+        "InstitutionName",
+        "ReferringPhysicianName",
+        "AccessionNumber",
+        "StudyTime",
+    ]
     looked = 0
     for file in sorted(folder.glob("*.dcm")):
         header = pydicom.dcmread(file, stop_before_pixels=True)

@@ -34,9 +34,13 @@ def sentencepiece_like() -> PreTrainedTokenizerFast:
     words += [f"<0x{byte:02X}>" for byte in range(256)]
     raw = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, [], unk_token="<unk>"))
     raw.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
-         decoders.Strip(" ", 1, 0)]
-    )  # fmt: skip
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</s>", unk_token="<unk>")
 
 
@@ -64,8 +68,15 @@ def test_whole_words_and_the_end_of_turn() -> None:
 def test_a_character_of_several_tokens_gives_each_of_them_that_character() -> None:
     text = "é🫁x"
     assert token_offsets(TOKENIZER, [*byte_ids(text), EOS], text) == [
-        (0, 1), (0, 1), (1, 2), (1, 2), (1, 2), (1, 2), (2, 3), (3, 3),
-    ]  # fmt: skip
+        (0, 1),
+        (0, 1),
+        (1, 2),
+        (1, 2),
+        (1, 2),
+        (1, 2),
+        (2, 3),
+        (3, 3),
+    ]
 
 
 def test_combining_characters_keep_their_own_place() -> None:
@@ -105,8 +116,13 @@ def test_sentencepiece_blanks_align_or_are_refused() -> None:
     ids = tokenizer.convert_tokens_to_ids(["▁left", "▁lung", "▁", "<0xC3>", "<0xA9>", "</s>"])
     text = "left lung é"
     assert token_offsets(tokenizer, ids, text) == [
-        (0, 4), (4, 9), (9, 10), (10, 11), (10, 11), (11, 11),
-    ]  # fmt: skip
+        (0, 4),
+        (4, 9),
+        (9, 10),
+        (10, 11),
+        (10, 11),
+        (11, 11),
+    ]
     with pytest.raises(ItemError):
         token_offsets(tokenizer, ids, " " + text)
 

@@ -34,9 +34,15 @@ def test_every_line_keeps_its_keys_and_gets_a_verdict(tmp_path: Path) -> None:
     wrong, right, abstain, count = made
     assert (wrong["verdict"], wrong["edited"], wrong["opposite"]) == ("wrong", "no", None)
     assert wrong["spans"] == [
-        {"start": 0, "end": 3, "replacement": "no", "error_type": "presence", "severity": 1.0,
-         "reason": "the reference answers the other way"}
-    ]  # fmt: skip
+        {
+            "start": 0,
+            "end": 3,
+            "replacement": "no",
+            "error_type": "presence",
+            "severity": 1.0,
+            "reason": "the reference answers the other way",
+        }
+    ]
     assert (right["verdict"], right["edited"]) == ("right", "On the left.")
     assert right["opposite"] == "On the right."
     assert (abstain["verdict"], abstain["edited"], abstain["opposite"]) == ("abstain", None, None)

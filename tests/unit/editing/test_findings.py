@@ -22,40 +22,84 @@ def edit(question: str, reference: str, answer: str, seed: int = 0) -> Edit:
 @pytest.mark.parametrize(
     ("reference", "answer", "corrected"),
     [
-        (LESION, "There is a large nodule in the right upper zone. Enlarged heart.",
-         "There is a small nodule in the left upper zone. Normal heart size."),
-        (LESION, "There is cardiomegaly. Small left upper zone opacity.",
-         "There is no cardiomegaly. Small left upper zone nodule."),
-        (LESION, "A small opacity is seen in the lower zone of the left lung. Normal heart size.",
-         "A small nodule is seen in the upper zone of the left lung. Normal heart size."),
-        (LESION, "There is an opacity in the left upper zone. The heart is enlarged.",
-         "There is a nodule in the left upper zone. The heart is normal in size."),
-        (LESION, "Both lungs are clear. Heart size is within normal limits.",
-         "There is a small nodule in the left upper zone. Heart size is within normal limits."),
-        (LESION, "Small left pleural effusion. Normal heart size.",
-         "Small left upper zone nodule. Normal heart size."),
-        (EFFUSION, "There is a large nodule in the right upper zone. The heart is enlarged.",
-         "There is a large pleural effusion on the right side. The heart is enlarged."),
-        (EFFUSION, "A large opacity is seen in the lower zone of the left lung. Enlarged heart.",
-         "A large pleural effusion is seen on the right side. Enlarged heart."),
-        (EFFUSION, "Large right middle zone cavity. The cardiac silhouette is enlarged.",
-         "Large right pleural effusion. The cardiac silhouette is enlarged."),
-        (EFFUSION, "The right upper zone shows a small opacity. There is cardiomegaly.",
-         "The right side shows a large pleural effusion. There is cardiomegaly."),
-        (CLEAR, "There is a small nodule in the left upper zone. The heart is enlarged.",
-         "The lungs are clear. The heart is enlarged."),
-        (CLEAR, "Normal heart size. Small right effusion",
-         "Enlarged heart. The lungs are clear"),
-        (CLEAR, "The heart is enlarged with a small effusion.",
-         "The heart is enlarged with no small effusion."),
-        (EFFUSION, "The lungs are clear and the heart is enlarged.",
-         "Large right-sided pleural effusion and the heart is enlarged."),
-        (EFFUSION, "No pneumothorax, pleural effusion or nodule is seen.",
-         "Large right-sided pleural effusion."),
-        (LESION, "small left nodule. small left cavity. normal heart size.",
-         "small left nodule. small left nodule. normal heart size."),
+        (
+            LESION,
+            "There is a large nodule in the right upper zone. Enlarged heart.",
+            "There is a small nodule in the left upper zone. Normal heart size.",
+        ),
+        (
+            LESION,
+            "There is cardiomegaly. Small left upper zone opacity.",
+            "There is no cardiomegaly. Small left upper zone nodule.",
+        ),
+        (
+            LESION,
+            "A small opacity is seen in the lower zone of the left lung. Normal heart size.",
+            "A small nodule is seen in the upper zone of the left lung. Normal heart size.",
+        ),
+        (
+            LESION,
+            "There is an opacity in the left upper zone. The heart is enlarged.",
+            "There is a nodule in the left upper zone. The heart is normal in size.",
+        ),
+        (
+            LESION,
+            "Both lungs are clear. Heart size is within normal limits.",
+            "There is a small nodule in the left upper zone. Heart size is within normal limits.",
+        ),
+        (
+            LESION,
+            "Small left pleural effusion. Normal heart size.",
+            "Small left upper zone nodule. Normal heart size.",
+        ),
+        (
+            EFFUSION,
+            "There is a large nodule in the right upper zone. The heart is enlarged.",
+            "There is a large pleural effusion on the right side. The heart is enlarged.",
+        ),
+        (
+            EFFUSION,
+            "A large opacity is seen in the lower zone of the left lung. Enlarged heart.",
+            "A large pleural effusion is seen on the right side. Enlarged heart.",
+        ),
+        (
+            EFFUSION,
+            "Large right middle zone cavity. The cardiac silhouette is enlarged.",
+            "Large right pleural effusion. The cardiac silhouette is enlarged.",
+        ),
+        (
+            EFFUSION,
+            "The right upper zone shows a small opacity. There is cardiomegaly.",
+            "The right side shows a large pleural effusion. There is cardiomegaly.",
+        ),
+        (
+            CLEAR,
+            "There is a small nodule in the left upper zone. The heart is enlarged.",
+            "The lungs are clear. The heart is enlarged.",
+        ),
+        (CLEAR, "Normal heart size. Small right effusion", "Enlarged heart. The lungs are clear"),
+        (
+            CLEAR,
+            "The heart is enlarged with a small effusion.",
+            "The heart is enlarged with no small effusion.",
+        ),
+        (
+            EFFUSION,
+            "The lungs are clear and the heart is enlarged.",
+            "Large right-sided pleural effusion and the heart is enlarged.",
+        ),
+        (
+            EFFUSION,
+            "No pneumothorax, pleural effusion or nodule is seen.",
+            "Large right-sided pleural effusion.",
+        ),
+        (
+            LESION,
+            "small left nodule. small left cavity. normal heart size.",
+            "small left nodule. small left nodule. normal heart size.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_reports_are_corrected_in_their_own_words(
     reference: str, answer: str, corrected: str
 ) -> None:
@@ -70,26 +114,62 @@ def test_wrong_reports_are_corrected_in_their_own_words(
         ("Is there a nodule?", "Yes", "no.", "yes."),
         ("Is there a nodule?", "No", "Yes, there is a nodule.", "No, there is no nodule."),
         ("Is there an opacity?", "Yes", "No, there is no opacity.", "Yes, there is an opacity."),
-        ("Is there a nodule?", "No, there is an opacity.", "Yes, there is a nodule.",
-         "No, there is an opacity."),
-        ("Is the lesion on the left side?", "No", "Yes, the lesion is on the left side.",
-         "No, the lesion is on the right side."),
-        ("Is the lesion in the upper zone?", "No", "Yes, the lesion is in the upper zone.",
-         "No, the lesion is not in the upper zone."),
-        ("Is the lesion in the upper zone?", "Yes", "No, the lesion is in the lower zone.",
-         "Yes, the lesion is in the upper zone."),
-        ("Is the heart enlarged?", "Yes", "No, the heart is normal in size.",
-         "Yes, the heart is enlarged."),
-        ("Is the heart size normal?", "No", "Yes, the heart is normal in size.",
-         "No, the heart is enlarged."),
-        ("Is any lesion seen?", "Yes", "No, no focal lesion is seen.",
-         "Yes, a focal lesion is seen."),
-        ("Is the trachea midline?", "no", "Yes, the trachea is midline.",
-         "No, the trachea is not midline."),
-        ("is this an axial image?", "no", "Yes, this is an axial image.",
-         "No, this is not an axial image."),
+        (
+            "Is there a nodule?",
+            "No, there is an opacity.",
+            "Yes, there is a nodule.",
+            "No, there is an opacity.",
+        ),
+        (
+            "Is the lesion on the left side?",
+            "No",
+            "Yes, the lesion is on the left side.",
+            "No, the lesion is on the right side.",
+        ),
+        (
+            "Is the lesion in the upper zone?",
+            "No",
+            "Yes, the lesion is in the upper zone.",
+            "No, the lesion is not in the upper zone.",
+        ),
+        (
+            "Is the lesion in the upper zone?",
+            "Yes",
+            "No, the lesion is in the lower zone.",
+            "Yes, the lesion is in the upper zone.",
+        ),
+        (
+            "Is the heart enlarged?",
+            "Yes",
+            "No, the heart is normal in size.",
+            "Yes, the heart is enlarged.",
+        ),
+        (
+            "Is the heart size normal?",
+            "No",
+            "Yes, the heart is normal in size.",
+            "No, the heart is enlarged.",
+        ),
+        (
+            "Is any lesion seen?",
+            "Yes",
+            "No, no focal lesion is seen.",
+            "Yes, a focal lesion is seen.",
+        ),
+        (
+            "Is the trachea midline?",
+            "no",
+            "Yes, the trachea is midline.",
+            "No, the trachea is not midline.",
+        ),
+        (
+            "is this an axial image?",
+            "no",
+            "Yes, this is an axial image.",
+            "No, this is not an axial image.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_closed_answers_change_with_what_depends_on_them(
     question: str, reference: str, answer: str, corrected: str
 ) -> None:
@@ -100,21 +180,33 @@ def test_closed_answers_change_with_what_depends_on_them(
 @pytest.mark.parametrize(
     ("question", "reference", "answer", "corrected"),
     [
-        ("Which side is the lesion on?", "Left", "The lesion is on the right side.",
-         "The lesion is on the left side."),
-        ("Which zone is the lesion in?", "The lesion is in the upper zone.", "Lower zone",
-         "Upper zone"),
+        (
+            "Which side is the lesion on?",
+            "Left",
+            "The lesion is on the right side.",
+            "The lesion is on the left side.",
+        ),
+        (
+            "Which zone is the lesion in?",
+            "The lesion is in the upper zone.",
+            "Lower zone",
+            "Upper zone",
+        ),
         ("How large is the lesion?", "Small", "Large", "Small"),
         ("What is the size of the heart?", "Normal", "Enlarged", "Normal"),
-        ("What is the abnormality?", "There is an opacity.", "There is a nodule.",
-         "There is an opacity."),
+        (
+            "What is the abnormality?",
+            "There is an opacity.",
+            "There is a nodule.",
+            "There is an opacity.",
+        ),
         ("What is the abnormality?", "Nodule", "Pleural effusion", "Nodule"),
         ("what modality is used?", "ct", "MRI", "CT"),
         ("what plane is this?", "axial plane", "Coronal.", "Axial."),
         ("where is the mass?", "head of the pancreas", "left kidney", "head of the pancreas"),
         ("size of the mass?", "3.4 cm", "5 cm", "3.4 cm"),
     ],
-)  # fmt: skip
+)
 def test_one_slot_answers(question: str, reference: str, answer: str, corrected: str) -> None:
     made = edit(question, reference, answer)
     assert (made.verdict, made.text) == ("wrong", corrected)

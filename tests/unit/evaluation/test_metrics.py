@@ -8,16 +8,24 @@ from medray.evaluation.metrics import compare_table, evaluate
 from medray.records import AnswerType, Case
 
 NODULE = (
-    ("kind", "nodule"), ("side", "left"), ("zone", "upper"), ("size", "small"), ("heart", "normal"),
-)  # fmt: skip
+    ("kind", "nodule"),
+    ("side", "left"),
+    ("zone", "upper"),
+    ("size", "small"),
+    ("heart", "normal"),
+)
 EFFUSION = (("kind", "effusion"), ("side", "right"), ("size", "large"), ("heart", "enlarged"))
 CLEAR = (("kind", "none"), ("heart", "enlarged"))
 
 
 def case(
-    ident: str, question: str, reference: str, kind: AnswerType,
-    truth: tuple[tuple[str, str], ...] = (), image: str = "a",
-) -> Case:  # fmt: skip
+    ident: str,
+    question: str,
+    reference: str,
+    kind: AnswerType,
+    truth: tuple[tuple[str, str], ...] = (),
+    image: str = "a",
+) -> Case:
     return Case(ident, f"{image}.png", image, question, reference, kind, truth=truth)
 
 
@@ -52,10 +60,14 @@ def test_a_right_report_in_any_words_is_exact() -> None:
         # an effusion has no zone: the zone is invented
         ("Large effusion in the right lower zone. Enlarged heart.", EFFUSION, 1, 5),
         # said twice counts once; the second size is wrong
-        ("Small left upper zone nodule. Large left upper zone nodule. Normal heart size.",
-         NODULE, 1, 6),
+        (
+            "Small left upper zone nodule. Large left upper zone nodule. Normal heart size.",
+            NODULE,
+            1,
+            6,
+        ),
     ],
-)  # fmt: skip
+)
 def test_reports_that_are_not_exact(
     answer: str, truth: tuple[tuple[str, str], ...], wrong: int, asserted: int
 ) -> None:
@@ -118,10 +130,7 @@ def test_a_closed_answer_asserts_what_it_says_yes_to() -> None:
 
 
 def test_open_answers_by_the_recall_of_words() -> None:
-    cases = [
-        case("1", "where?", "right upper lobe", "open"),
-        case("2", "where?", "left", "open"),
-    ]
+    cases = [case("1", "where?", "right upper lobe", "open"), case("2", "where?", "left", "open")]
     got = evaluate(cases, {"1": "Right lobe.", "2": "the LEFT side"})
     assert got["open_recall"] == pytest.approx((2 / 3 + 1) / 2)
     assert (got["n"], got["closed_accuracy"], got["report_exact"]) == (1, None, None)

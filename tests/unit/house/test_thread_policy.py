@@ -19,8 +19,13 @@ def test_openmp_reads_the_policy_of_the_tests():
     """With a conftest that came too late, or not at all, OpenMP would report its own default."""
     env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE], cwd=ROOT, env=env | {"OMP_DISPLAY_ENV": "VERBOSE"},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", PROBE],
+        cwd=ROOT,
+        env=env | {"OMP_DISPLAY_ENV": "VERBOSE"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "GOMP_SPINCOUNT = '0'" in done.stderr

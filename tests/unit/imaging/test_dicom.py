@@ -106,9 +106,15 @@ def test_window_is_applied_after_the_rescale(tmp_path):
     # Hounsfield = stored − 1024; window 40 ± 200, so −160 is black and 239 white
     stored = np.array([[0, 864, 1064, 1263, 4000]], np.uint16)
     path = write(
-        tmp_path / "a.dcm", stored, BitsStored=12, HighBit=11, RescaleSlope=1,
-        RescaleIntercept=-1024, WindowCenter=40, WindowWidth=400,
-    )  # fmt: skip
+        tmp_path / "a.dcm",
+        stored,
+        BitsStored=12,
+        HighBit=11,
+        RescaleSlope=1,
+        RescaleIntercept=-1024,
+        WindowCenter=40,
+        WindowWidth=400,
+    )
     assert grey(path) == [[0, 0, 128, 255, 255]]
 
 
@@ -164,9 +170,7 @@ def test_frames_have_their_own_windows_and_rescales(tmp_path):
 
 def test_frames_in_colour(tmp_path):
     values = np.array([[[[255, 0, 10]]], [[[1, 2, 3]]]], np.uint8)
-    path = write(
-        tmp_path / "a.dcm", values[0], NumberOfFrames=2, PixelData=values.tobytes(),
-    )  # fmt: skip
+    path = write(tmp_path / "a.dcm", values[0], NumberOfFrames=2, PixelData=values.tobytes())
     assert load_image(f"{path}#2").tolist() == [[[1, 2, 3]]]
 
 
@@ -176,8 +180,9 @@ def test_frames_that_a_file_does_not_have(tmp_path, frame):
     with pytest.raises(ItemError) as caught:
         load_image(f"{path}#{frame}")
     assert (caught.value.reason, caught.value.what) == (
-        "image-missing", f"a.dcm#{frame}: no such frame",
-    )  # fmt: skip
+        "image-missing",
+        f"a.dcm#{frame}: no such frame",
+    )
 
 
 def test_frames_of_a_file_that_is_cut_short(tmp_path):
@@ -250,9 +255,11 @@ def test_palette_colour(tmp_path):
         palette[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
         palette[f"{name}PaletteColorLookupTableData"] = np.array(entries, "<u2").tobytes()
     path = write(
-        tmp_path / "a.dcm", np.array([[0, 1]], np.uint8),
-        PhotometricInterpretation="PALETTE COLOR", **palette,
-    )  # fmt: skip
+        tmp_path / "a.dcm",
+        np.array([[0, 1]], np.uint8),
+        PhotometricInterpretation="PALETTE COLOR",
+        **palette,
+    )
     assert load_image(path).tolist() == [[[0, 0, 255], [255, 0, 0]]]
 
 

@@ -244,11 +244,17 @@ def test_crop_takes_the_whole_image_wherever_a_case_gets_one(region):
 @pytest.mark.parametrize(
     "values",
     [
-        {"step": 0}, {"step": 1001}, {"feather": -1}, {"replacement_sigma": 0.0}, {"labels": ()},
-        {"crop_scale": (0.0, 0.2)}, {"crop_scale": (0.3, 0.2)}, {"crop_scale": (0.1, 1.2)},
+        {"step": 0},
+        {"step": 1001},
+        {"feather": -1},
+        {"replacement_sigma": 0.0},
+        {"labels": ()},
+        {"crop_scale": (0.0, 0.2)},
+        {"crop_scale": (0.3, 0.2)},
+        {"crop_scale": (0.1, 1.2)},
         {"kind": "blur", "sigma": 1001.0},
     ],
-)  # fmt: skip
+)
 def test_what_the_configuration_refuses(values):
     with pytest.raises(ValidationError):
         CorruptionConfig(**values)

@@ -86,8 +86,9 @@ def test_colours_have_no_values(tmp_path):
     with pytest.raises(ItemError) as caught:
         region_mask([Region("a", mask=f"{tmp_path / 'm.png'}#9")], 3, 4)
     assert (caught.value.reason, caught.value.what) == (
-        "mask-unreadable", "m.png#9: its pixels are colours, not values",
-    )  # fmt: skip
+        "mask-unreadable",
+        "m.png#9: its pixels are colours, not values",
+    )
 
 
 def test_refused_masks(tmp_path):

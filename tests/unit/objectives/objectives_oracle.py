@@ -103,9 +103,13 @@ def random_scores(seed=0, pairs=5, width=7, dtype=torch.float64):
         edited = (torch.rand(pairs, width, generator=rng) < 0.5) & response
         edited[:, 0] = True
         scores[name] = {
-            "policy_logp": -draw(4), "ref_logp": -draw(4), "kl_fwd": draw(2), "kl_rev": draw(2),
-            "response_mask": response, "edit_mask": edited,
-        }  # fmt: skip
+            "policy_logp": -draw(4),
+            "ref_logp": -draw(4),
+            "kl_fwd": draw(2),
+            "kl_rev": draw(2),
+            "response_mask": response,
+            "edit_mask": edited,
+        }
     scores["relevance"] = draw(1)[:, 0] + 0.5
     scores["has_corrupt"] = torch.arange(pairs) % 3 != 1
     scores["z0"] = torch.tensor(0.7, dtype=dtype)
@@ -289,10 +293,24 @@ def mmedpo(p, k, _):
 
 
 FORMULAS = {
-    "fire": fire, "sft": sft, "dpo": dpo, "cdpo": cdpo, "ipo": ipo, "irpo": irpo, "simpo": simpo,
-    "orpo": orpo, "kto": kto, "tdpo1": tdpo1, "tdpo2": tdpo2, "ddpo": ddpo, "mask_dpo": mask_dpo,
-    "rrpo": rrpo, "copo": copo, "mdpo": mdpo, "mmedpo": mmedpo,
-}  # fmt: skip
+    "fire": fire,
+    "sft": sft,
+    "dpo": dpo,
+    "cdpo": cdpo,
+    "ipo": ipo,
+    "irpo": irpo,
+    "simpo": simpo,
+    "orpo": orpo,
+    "kto": kto,
+    "tdpo1": tdpo1,
+    "tdpo2": tdpo2,
+    "ddpo": ddpo,
+    "mask_dpo": mask_dpo,
+    "rrpo": rrpo,
+    "copo": copo,
+    "mdpo": mdpo,
+    "mmedpo": mmedpo,
+}
 
 
 def naive_pair(name, pair, hyper, frozen=None):

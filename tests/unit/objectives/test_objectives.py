@@ -67,8 +67,12 @@ def test_what_is_switched_off_is_not_needed(name, hyper, same):
 def test_tensors_of_a_branch():
     rrpo = OBJECTIVES["rrpo"].needs
     assert set(rrpo.tensors("clean/chosen")) == {
-        "policy_logp", "ref_logp", "kl_fwd", "edit_mask", "response_mask",
-    }  # fmt: skip
+        "policy_logp",
+        "ref_logp",
+        "kl_fwd",
+        "edit_mask",
+        "response_mask",
+    }
     assert set(rrpo.tensors("clean/rejected")) == {"policy_logp", "ref_logp", "edit_mask"}
     assert set(OBJECTIVES["sft"].needs.tensors("clean/chosen")) == {"policy_logp", "response_mask"}
     assert len(OBJECTIVES["fire"].needs.tensors("clean/chosen")) == 5  # edit_mask once

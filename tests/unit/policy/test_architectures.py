@@ -185,9 +185,12 @@ def facts(path, **changes):
 
 @pytest.mark.parametrize(
     ("name", "tokens", "placeholder"),
-    [("tiny_llava", 4, "<image>"), ("tiny_llava_qwen2", 4, "<image>"),
-     ("tiny_qwen2_5_vl", 0, "<|image_pad|>")],
-)  # fmt: skip
+    [
+        ("tiny_llava", 4, "<image>"),
+        ("tiny_llava_qwen2", 4, "<image>"),
+        ("tiny_qwen2_5_vl", 0, "<|image_pad|>"),
+    ],
+)
 def test_facts(request, name, tokens, placeholder):
     path = request.getfixturevalue(name)
     found, codec = facts(path), ChatCodec(path)
@@ -216,11 +219,12 @@ def copied(path, tmp_path):
         lambda tree: tree["text_config"].update(max_position_embeddings="long"),
         lambda tree: [tree.pop(key, None) for key in ("image_token_id", "image_token_index")],
         lambda tree: tree.update(architectures=["Qwen2VLForConditionalGeneration"]),
-        lambda tree: tree["text_config"].pop("vocab_size") and tree["text_config"].update(
-            model_type="unheard-of"
+        lambda tree: (
+            tree["text_config"].pop("vocab_size")
+            and tree["text_config"].update(model_type="unheard-of")
         ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_configuration_is_a_model_error(copied, change):
     rewrite(copied / "config.json", change)
     with pytest.raises(ModelError) as caught:

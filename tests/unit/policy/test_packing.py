@@ -50,10 +50,17 @@ def make_pair(question, reference, answer):
     sides = (answer, edit.answer_spans), (edit.text, edit.text_spans)
     chosen, rejected = sides if right else sides[::-1]
     pair = Pair(
-        pair_id="i", case_id="c", policy_version=0, chosen=chosen[0], rejected=rejected[0],
-        chosen_spans=chosen[1], rejected_spans=rejected[1], response_was_correct=right,
-        relevance=1.1, editor="findings/1",
-    )  # fmt: skip
+        pair_id="i",
+        case_id="c",
+        policy_version=0,
+        chosen=chosen[0],
+        rejected=rejected[0],
+        chosen_spans=chosen[1],
+        rejected_spans=rejected[1],
+        response_was_correct=right,
+        relevance=1.1,
+        editor="findings/1",
+    )
     return pair, edit.verdict
 
 

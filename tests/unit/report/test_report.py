@@ -133,14 +133,29 @@ def pair_of(
 def metrics_of(step: int, trained: int, dropped: int, rng: random.Random) -> dict:
     decay = 0.69 / (1 + 0.1 * step)
     return {
-        "step": step, "policy_version": step, "loss": decay + rng.uniform(-0.02, 0.02),
-        "loss_rank": decay * 0.9, "loss_visual": decay * 0.3, "loss_kl": 0.01 * step**0.5,
-        "reward_margin": 0.05 * step + rng.uniform(-0.1, 0.1), "grad_norm": 1 / step,
-        "reward_accuracy": min(1.0, 0.5 + 0.02 * step), "lr": 3e-4, "pairs_issued": 8,
-        "pairs_trained": trained, "pairs_dropped": dropped, "lag_max": 0,
-        "tokens_generated": 410, "t_generate": 1.0, "t_edit": 0.1, "t_learn": 1.4,
-        "t_sync": 0.2, "t_step": 2.8, "sync_bytes": 3_400_000, "logp_gap": 0.003 * rng.random(),
-    }  # fmt: skip
+        "step": step,
+        "policy_version": step,
+        "loss": decay + rng.uniform(-0.02, 0.02),
+        "loss_rank": decay * 0.9,
+        "loss_visual": decay * 0.3,
+        "loss_kl": 0.01 * step**0.5,
+        "reward_margin": 0.05 * step + rng.uniform(-0.1, 0.1),
+        "grad_norm": 1 / step,
+        "reward_accuracy": min(1.0, 0.5 + 0.02 * step),
+        "lr": 3e-4,
+        "pairs_issued": 8,
+        "pairs_trained": trained,
+        "pairs_dropped": dropped,
+        "lag_max": 0,
+        "tokens_generated": 410,
+        "t_generate": 1.0,
+        "t_edit": 0.1,
+        "t_learn": 1.4,
+        "t_sync": 0.2,
+        "t_step": 2.8,
+        "sync_bytes": 3_400_000,
+        "logp_gap": 0.003 * rng.random(),
+    }
 
 
 def evaluation_of(progress: float, step: int) -> dict:
@@ -288,8 +303,13 @@ def span(start: int, end: int) -> dict:
 def test_segments_cut_clip_and_mark_insertions() -> None:
     pieces = segments("a left apex", [span(2, 6), span(7, 7), span(8, 99)])
     assert [(p.text, p.edited) for p in pieces] == [
-        ("a ", False), ("left", True), (" ", False), ("", True), ("a", False), ("pex", True),
-    ]  # fmt: skip
+        ("a ", False),
+        ("left", True),
+        (" ", False),
+        ("", True),
+        ("a", False),
+        ("pex", True),
+    ]
     overlapping = segments("abcdef", [span(0, 4), span(2, 6)])
     assert "".join(p.text for p in overlapping) == "abcdef"
 
@@ -320,9 +340,7 @@ def test_terminal_text_marks_spans_and_takes_nothing_for_markup(run: RunDirector
 def test_outline_follows_pixel_edges() -> None:
     region = np.zeros((4, 5), bool)
     region[1:3, 2:5] = True
-    assert set(re.findall(r"M[^M]+", outline(region))) == {
-        "M2 1H5", "M2 3H5", "M2 1V3", "M5 1V3",
-    }  # fmt: skip
+    assert set(re.findall(r"M[^M]+", outline(region))) == {"M2 1H5", "M2 3H5", "M2 1V3", "M5 1V3"}
     assert outline(np.zeros((4, 5), bool)) == ""
 
 

@@ -81,9 +81,14 @@ def test_defaults_round_trip_and_are_in_range(load):
 
 def test_values_that_yaml_could_misread_round_trip(load):
     config = load(
-        MINIMAL, "learner.lr=1e-6", "run.name=null-1", "run.output='2024'", "data.path='yes'",
-        "model.max_length=8", "objective.visual=none",
-    )  # fmt: skip
+        MINIMAL,
+        "learner.lr=1e-6",
+        "run.name=null-1",
+        "run.output='2024'",
+        "data.path='yes'",
+        "model.max_length=8",
+        "objective.visual=none",
+    )
     assert (config.run.output, config.data.path) == ("2024", "yes")
     assert load(config.to_yaml()) == config
 
@@ -147,25 +152,65 @@ def test_wrong_types(refuse, override, key):
 @pytest.mark.parametrize(
     "override",
     [
-        "loop.steps=0", "loop.steps=-1", "loop.batch=0", "loop.max_lag=-1", "loop.max_lag=17",
-        "loop.sync=half", "loop.max_logp_gap=0", "loop.checkpoint_every=-1",
-        "generator.replicas=0", "generator.tensor_parallel=0", "generator.temperature=-0.1",
-        "generator.max_new_tokens=0", "generator.responses=0", "generator.memory=0",
-        "generator.memory=1.1", "editor.replicas=0", "editor.kind=oracle",
-        "editor.max_edit_fraction=1.01", "editor.max_edit_fraction=-0.1",
-        "corruption.kind=pink", "corruption.sigma=0", "corruption.region=elsewhere",
-        "corruption.whole_sigma=0", "corruption.saliency_share=0", "corruption.saliency_share=1",
-        "learner.world_size=0", "learner.zero_stage=4",
-        "learner.lr=-1e-6", "learner.lr=.nan", "learner.lr=.inf", "learner.lr=1e999",
-        "learner.schedule=linear", "learner.warmup_steps=-1", "learner.weight_decay=-1",
-        "learner.clip=0", "learner.clip=.inf", "learner.micro_batch=0", "model.dtype=float16",
-        "model.max_length=0", "model.lora.rank=0", "model.lora.alpha=0", "model.lora.dropout=1",
-        "model.lora.dropout=-0.1", "model.lora.targets=[adapter]", "model.trainable=[head]",
-        "data.kind=imagenet", "data.split=random", "data.heldout=0", "data.heldout=1",
-        "data.limit=0", "eval.every=-1", "eval.n=0", "run.name=a/b", "run.name=''", "run.name=..",
-        "run.name=-x", f"run.name={'a' * 101}",
+        "loop.steps=0",
+        "loop.steps=-1",
+        "loop.batch=0",
+        "loop.max_lag=-1",
+        "loop.max_lag=17",
+        "loop.sync=half",
+        "loop.max_logp_gap=0",
+        "loop.checkpoint_every=-1",
+        "generator.replicas=0",
+        "generator.tensor_parallel=0",
+        "generator.temperature=-0.1",
+        "generator.max_new_tokens=0",
+        "generator.responses=0",
+        "generator.memory=0",
+        "generator.memory=1.1",
+        "editor.replicas=0",
+        "editor.kind=oracle",
+        "editor.max_edit_fraction=1.01",
+        "editor.max_edit_fraction=-0.1",
+        "corruption.kind=pink",
+        "corruption.sigma=0",
+        "corruption.region=elsewhere",
+        "corruption.whole_sigma=0",
+        "corruption.saliency_share=0",
+        "corruption.saliency_share=1",
+        "learner.world_size=0",
+        "learner.zero_stage=4",
+        "learner.lr=-1e-6",
+        "learner.lr=.nan",
+        "learner.lr=.inf",
+        "learner.lr=1e999",
+        "learner.schedule=linear",
+        "learner.warmup_steps=-1",
+        "learner.weight_decay=-1",
+        "learner.clip=0",
+        "learner.clip=.inf",
+        "learner.micro_batch=0",
+        "model.dtype=float16",
+        "model.max_length=0",
+        "model.lora.rank=0",
+        "model.lora.alpha=0",
+        "model.lora.dropout=1",
+        "model.lora.dropout=-0.1",
+        "model.lora.targets=[adapter]",
+        "model.trainable=[head]",
+        "data.kind=imagenet",
+        "data.split=random",
+        "data.heldout=0",
+        "data.heldout=1",
+        "data.limit=0",
+        "eval.every=-1",
+        "eval.n=0",
+        "run.name=a/b",
+        "run.name=''",
+        "run.name=..",
+        "run.name=-x",
+        f"run.name={'a' * 101}",
     ],
-)  # fmt: skip
+)
 def test_out_of_range(refuse, override):
     key = override.partition("=")[0]
     assert f"c.yaml: {key}" in refuse(MINIMAL, override)
@@ -174,13 +219,25 @@ def test_out_of_range(refuse, override):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "\n# only a comment\n", "- a\n- b\n", "just words", "data: [", "data: {kind: phantom",
-        "data:\n\tkind: phantom", "a: b: c", "data: {kind: phantom}\nrun: *nobody",
-        "!!python/object:os.system {}", "? [a]\n: b\n", "run: {name: 2024-13-45}",
-        "run: {seed: " + "9" * 5000 + "}", "[" * 2000, "run: &r {name: *r}", "\x00",
+        "",
+        "\n# only a comment\n",
+        "- a\n- b\n",
+        "just words",
+        "data: [",
+        "data: {kind: phantom",
+        "data:\n\tkind: phantom",
+        "a: b: c",
+        "data: {kind: phantom}\nrun: *nobody",
+        "!!python/object:os.system {}",
+        "? [a]\n: b\n",
+        "run: {name: 2024-13-45}",
+        "run: {seed: " + "9" * 5000 + "}",
+        "[" * 2000,
+        "run: &r {name: *r}",
+        "\x00",
         "run: &r\n  name: {a: *r}\ndata: {kind: phantom}",
     ],
-)  # fmt: skip
+)
 def test_malformed_yaml(refuse, text):
     assert "c.yaml" in refuse(text)
 
@@ -216,10 +273,18 @@ def test_adapter_sync_needs_an_adapter(refuse, load):
 
 def test_overrides_are_read_as_yaml(load):
     config = load(
-        MINIMAL, "learner.lr=3e-4", "objective.alpha=1E-2", "model.lora=null", "data.limit=7",
-        "model.trainable=[language, projector]", "objective.visual=none", "run.name=b.2",
-        "objective={name: dpo}", "objective.beta=2", "data.path=a=b",
-    )  # fmt: skip
+        MINIMAL,
+        "learner.lr=3e-4",
+        "objective.alpha=1E-2",
+        "model.lora=null",
+        "data.limit=7",
+        "model.trainable=[language, projector]",
+        "objective.visual=none",
+        "run.name=b.2",
+        "objective={name: dpo}",
+        "objective.beta=2",
+        "data.path=a=b",
+    )
     assert config.learner.lr == 3e-4
     assert config.model.lora is None
     assert config.model.trainable == ("language", "projector")

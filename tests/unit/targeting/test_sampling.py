@@ -36,9 +36,13 @@ WEIGHTS = st.dictionaries(st.sampled_from(["side", "size"]), st.floats(0.01, 20.
 
 @settings(deadline=None)
 @given(
-    cases=CASES, position=st.integers(0, 40), count=st.integers(0, 15), k=st.integers(1, 5),
-    seed=st.integers(0, 99), weights=WEIGHTS,
-)  # fmt: skip
+    cases=CASES,
+    position=st.integers(0, 40),
+    count=st.integers(0, 15),
+    k=st.integers(1, 5),
+    seed=st.integers(0, 99),
+    weights=WEIGHTS,
+)
 def test_what_is_drawn_are_candidates_in_their_order(
     cases: list[Case], position: int, count: int, k: int, seed: int, weights: dict[str, float]
 ) -> None:
@@ -172,7 +176,7 @@ def simulate(
         targets = tally.targets(strength)
         drawn, position = draw(
             cases, position=position, count=32, seed=0, targets=targets, candidates=4
-        )  # fmt: skip
+        )
         editor, told, types = targeted_editor(FindingsEditor(), targets), [], []
         for one in drawn:
             answer = say(one, errs, chance)
@@ -184,9 +188,15 @@ def simulate(
             sides = (answer, edit.text) if right else (edit.text, answer)
             spans = (edit.answer_spans, edit.text_spans)
             pair = Pair(
-                one.case_id, one.case_id, 0, *sides, *(spans if right else spans[::-1]),
-                right, 1.0, "findings",
-            )  # fmt: skip
+                one.case_id,
+                one.case_id,
+                0,
+                *sides,
+                *(spans if right else spans[::-1]),
+                right,
+                1.0,
+                "findings",
+            )
             score = PairScore(one.case_id, 0.0, 0.0, 0.0, 0.0, 0.0)
             told.append(classify_errors(one, pair, score, 0.25))
         tally = tally.after(told, 0.9)

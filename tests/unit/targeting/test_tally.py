@@ -32,18 +32,29 @@ def case(question: str, reference: str) -> Case:
 
 
 def seen(
-    asked: Case, answer: str, *, contrast: float = math.nan, corruption: str = "gaussian sigma=45",
+    asked: Case,
+    answer: str,
+    *,
+    contrast: float = math.nan,
+    corruption: str = "gaussian sigma=45",
     region: str = "phantom",
-) -> ErrorObservation:  # fmt: skip
+) -> ErrorObservation:
     """What the findings editor's pair of this answer tells."""
     edit = FindingsEditor().edit(asked.question, asked.reference, answer, seed=0)
     right = edit.verdict == "right"
     pair = Pair(
-        "p", "c", 0, *((answer, edit.text) if right else (edit.text, answer)),
+        "p",
+        "c",
+        0,
+        *((answer, edit.text) if right else (edit.text, answer)),
         edit.answer_spans if right else edit.text_spans,
         edit.text_spans if right else edit.answer_spans,
-        right, 1.0, "findings/2", region_source=region, corruption=corruption,
-    )  # fmt: skip
+        right,
+        1.0,
+        "findings/2",
+        region_source=region,
+        corruption=corruption,
+    )
     return classify_errors(asked, pair, PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0, contrast), 0.25)
 
 
@@ -128,8 +139,10 @@ def test_counts_fade_by_the_step() -> None:
     assert tally.counts == {"side": Counts(2.0, 1.0), "zone": Counts(0.0, 1.0)}
     tally = tally.after([ErrorObservation(wrong=("count",), prior=("count",))], 0.5)
     assert tally.counts == {
-        "count": Counts(1.0, 0.0, prior=1.0), "side": Counts(1.0, 0.5), "zone": Counts(0.0, 0.5),
-    }  # fmt: skip
+        "count": Counts(1.0, 0.0, prior=1.0),
+        "side": Counts(1.0, 0.5),
+        "zone": Counts(0.0, 0.5),
+    }
     assert list(tally.counts) == ["count", "side", "zone"]
 
 
@@ -160,7 +173,7 @@ def test_nothing_follows_without_strength_or_without_errors() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("strength", 1.0), ("strength", -0.1), ("decay", 1.1), ("candidates", 0), ("prior_below", 0)],
-)  # fmt: skip
+)
 def test_settings_out_of_range_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValidationError):
         TargetingConfig(**{key: value})

@@ -84,9 +84,14 @@ def test_pairs_are_made_and_packed_and_the_rest_is_dropped_with_its_reason(confi
     dropped = outcomes[2:]
     assert all(isinstance(o, Dropped) for o in dropped)
     assert [o.reason for o in dropped] == [
-        "empty-answer", "stale", "unfinished-answer", "llm-malformed", "llm-span-not-found",
-        "abstained:llm-cannot-tell", "llm-refused",
-    ]  # fmt: skip
+        "empty-answer",
+        "stale",
+        "unfinished-answer",
+        "llm-malformed",
+        "llm-span-not-found",
+        "abstained:llm-cannot-tell",
+        "llm-refused",
+    ]
     assert [p.pair_id for p in batch.pairs] == ["i0", "i1"]
     tokens = batch.pairs[0].rejected.ids[batch.pairs[0].rejected.edited]
     assert editor.codec.tokenizer.decode(tokens).strip() == "right"

@@ -41,13 +41,17 @@ def fleet_of(world: int, **corruption) -> Fleet:
 
 
 def work_of(*regions: tuple[Region, ...]) -> list[Work]:
-    return [Work(str(i), Case(f"c{i}", "a.png", "00", "?", "No", "closed", regions=own), None)
-            for i, own in enumerate(regions)]  # fmt: skip
+    return [
+        Work(str(i), Case(f"c{i}", "a.png", "00", "?", "No", "closed", regions=own), None)
+        for i, own in enumerate(regions)
+    ]
 
 
 def said(*tokens: tuple[int, ...]) -> list[Response]:
-    return [Response(str(i), f"c{i}", 0, "No", ids, (0.0,) * len(ids), True)
-            for i, ids in enumerate(tokens)]  # fmt: skip
+    return [
+        Response(str(i), f"c{i}", 0, "No", ids, (0.0,) * len(ids), True)
+        for i, ids in enumerate(tokens)
+    ]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])

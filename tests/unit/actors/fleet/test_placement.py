@@ -29,8 +29,10 @@ def shares(options):
 def test_without_a_gpu_only_learners_take_cpus():
     found = place(config(learners=2, replicas=3, editors=4), {"CPU": 2.0})
     assert [shares(o) for o in (found.learner, found.generator, found.editor)] == [
-        (0, 1), (0, 0), (0, 0),
-    ]  # fmt: skip
+        (0, 1),
+        (0, 0),
+        (0, 0),
+    ]
     assert (found.gpus, found.cpus) == (0, 2)
 
 
@@ -50,8 +52,10 @@ def test_with_gpus_each_kind_takes_its_own():
     asked = config(learners=2, replicas=3, editors=4, tensor_parallel=2)
     found = place(asked, {"CPU": 64.0, "GPU": 8.0})
     assert [shares(o) for o in (found.learner, found.generator, found.editor)] == [
-        (1, 1), (2, 1), (0, 1),
-    ]  # fmt: skip
+        (1, 1),
+        (2, 1),
+        (0, 1),
+    ]
     assert (found.gpus, found.cpus) == (2 + 3 * 2, 2 + 3 + 4)
 
 

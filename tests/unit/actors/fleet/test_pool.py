@@ -21,9 +21,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(
-        num_cpus=2, resources={"seat": 1}, include_dashboard=False, log_to_driver=False
-    )  # fmt: skip
+    ray.init(num_cpus=2, resources={"seat": 1}, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -36,12 +34,15 @@ def run(scenario, size=2, broken=False, take_over=None, seats=0, **limits):
     async def main():
         faults = Faults(FaultsConfig(**limits), said.append)
         pool = Pool(
-            "generator", "Generator", size,
+            "generator",
+            "Generator",
+            size,
             lambda i: worker.options(
                 num_cpus=0, max_restarts=0, resources={"seat": 1} if seats else {}
             ).remote(i, broken),
-            faults, take_over,
-        )  # fmt: skip
+            faults,
+            take_over,
+        )
         pool.start()
         try:
             async with asyncio.timeout(90):
@@ -63,9 +64,7 @@ def test_work_goes_to_whoever_is_free():
     """One replica is ten times slower, so it gets a fraction of the work."""
 
     async def scenario(pool):
-        calls = [
-            pool.run(lambda a, _, i=i: a.slow_where.remote(i, 0, 0.5)) for i in range(40)
-        ]  # fmt: skip
+        calls = [pool.run(lambda a, _, i=i: a.slow_where.remote(i, 0, 0.5)) for i in range(40)]
         return [answer.value for answer in await asyncio.gather(*calls)]
 
     values, said = run(scenario)

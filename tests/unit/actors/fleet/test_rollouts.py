@@ -44,13 +44,15 @@ def run(scenario, path: Path, speakers=1, pause=0.0):
     async def main():
         faults = Faults(config.faults, lambda text: None)
         editors = Pool(
-            "editor", "Editor", 1,
-            lambda i: corrector.options(num_cpus=0).remote(str(log)), faults,
-        )  # fmt: skip
+            "editor", "Editor", 1, lambda i: corrector.options(num_cpus=0).remote(str(log)), faults
+        )
         generators = Pool(
-            "generator", "Generator", speakers,
-            lambda i: speaker.options(num_cpus=0).remote(i, str(log), pause), faults,
-        )  # fmt: skip
+            "generator",
+            "Generator",
+            speakers,
+            lambda i: speaker.options(num_cpus=0).remote(i, str(log), pause),
+            faults,
+        )
         editors.start()
         generators.start()
         try:
@@ -93,8 +95,9 @@ def test_after_a_death_only_what_is_missing_is_asked_again(cluster, tmp_path):
     done, lines = run(rollout, tmp_path, pause=0.2)
     require_all_once(done, lines)
     assert [line for line in lines if line.startswith("asked")] == [
-        "asked i0 i1 i2 i3 i4 i5", "asked i3 i4 i5",
-    ]  # fmt: skip
+        "asked i0 i1 i2 i3 i4 i5",
+        "asked i3 i4 i5",
+    ]
 
 
 @pytest.mark.ray

@@ -32,9 +32,10 @@ class Engine:
         self.request_counter = SimpleNamespace(counter=0)
         self.llm_engine = SimpleNamespace(
             model_config=SimpleNamespace(enable_sleep_mode=enabled),
-            reset_mm_cache=lambda: None, reset_encoder_cache=lambda: None,
+            reset_mm_cache=lambda: None,
+            reset_encoder_cache=lambda: None,
             has_unfinished_requests=lambda: False,
-        )  # fmt: skip
+        )
 
     def sleep(self, level: int) -> None:
         assert not self.asleep

@@ -60,10 +60,12 @@ def test_files_hold_what_fits(monkeypatch):
     monkeypatch.setattr(learner_state, "FILE_BYTES", 100)
     shapes = {"a": (2, 2), "b": (3, 5), "c": (4,), "d": (1,), "e": (1,)}
     assert plan_files(shapes, 2) == {
-        "a": "rank-000-00.safetensors", "c": "rank-000-00.safetensors",
-        "e": "rank-000-01.safetensors", "b": "rank-001-00.safetensors",
+        "a": "rank-000-00.safetensors",
+        "c": "rank-000-00.safetensors",
+        "e": "rank-000-01.safetensors",
+        "b": "rank-001-00.safetensors",
         "d": "rank-001-01.safetensors",
-    }  # fmt: skip
+    }
 
 
 def test_a_state_in_several_files_is_read_again(tmp_path, monkeypatch):

@@ -68,9 +68,13 @@ while True:
 def test_a_kill_at_any_point_leaves_a_valid_checkpoint(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SAVER, str(tmp_path / "checkpoints")],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     *killed, last = rows

@@ -52,8 +52,10 @@ def test_a_folder_without_questions(tmp_path):
     rows = list(read_dicom_folder(str(tmp_path)))
     assert [row.case.case_id for row in rows] == ["dicom-000001", "dicom-000002", "dicom-000003"]
     assert [(row.case.patient_id, row.study_id) for row in rows] == [
-        ("p-1", "1.2.3"), ("p-1", "1.2.4"), ("", ""),
-    ]  # fmt: skip
+        ("p-1", "1.2.3"),
+        ("p-1", "1.2.4"),
+        ("", ""),
+    ]
     assert {(row.case.answer_type, row.case.reference) for row in rows} == {("report", "")}
     assert "p-1" not in repr([row.case for row in rows])
 
@@ -69,8 +71,11 @@ def test_every_frame_is_a_case(tmp_path):
     dicom(tmp_path / "b.dcm", 50, "p-2", "1.2.4", frames=3)
     rows = list(read_dicom_folder(str(tmp_path)))
     assert [row.case.case_id for row in rows] == [
-        "dicom-000001", "dicom-000002-1", "dicom-000002-2", "dicom-000002-3",
-    ]  # fmt: skip
+        "dicom-000001",
+        "dicom-000002-1",
+        "dicom-000002-2",
+        "dicom-000002-3",
+    ]
     assert [row.case.image for row in rows[1:]] == [f"{tmp_path}/b.dcm#{i}" for i in (1, 2, 3)]
     assert [load_image(row.case.image)[0, 0, 0] for row in rows] == [1, 50, 60, 70]
     assert len({row.case.image_sha256 for row in rows}) == 4

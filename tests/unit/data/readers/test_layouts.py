@@ -49,8 +49,12 @@ def rows(kind, folder):
 def test_slake_in_english(tmp_path):
     found = rows("slake", slake(tmp_path))
     assert [row.case.case_id for row in found] == [
-        "slake-train-0", "slake-train-1", "slake-train-3", "slake-validation-0", "slake-test-0",
-    ]  # fmt: skip
+        "slake-train-0",
+        "slake-train-1",
+        "slake-train-3",
+        "slake-validation-0",
+        "slake-test-0",
+    ]
     assert [row.split for row in found] == ["train"] * 3 + ["validation", "heldout"]
     assert [row.case.answer_type for row in found][:3] == ["closed", "open", "open"]
     assert found[0].case.image == str(tmp_path / "imgs/xmlab1/source.jpg")
@@ -93,8 +97,10 @@ def test_slake_masks_go_before_the_boxes_of_the_same_things(tmp_path):
     write_json(folder / "imgs/xmlab2/detection.json", boxes)
     regions = rows("slake", folder)[2].case.regions  # "Left Lung" is in the mask
     assert [(r.label, r.box, r.source) for r in regions] == [
-        ("Liver", None, "mask"), ("Left Lung", None, "mask"), ("Heart", (0, 0, 3, 3), "dataset"),
-    ]  # fmt: skip
+        ("Liver", None, "mask"),
+        ("Left Lung", None, "mask"),
+        ("Heart", (0, 0, 3, 3), "dataset"),
+    ]
 
 
 def test_slake_masks_of_colours_have_no_values(tmp_path):

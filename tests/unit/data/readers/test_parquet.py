@@ -59,8 +59,9 @@ def test_rows_of_shards_with_the_split_they_are_named_after(tmp_path):
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.list_(STRUCT)])
 def test_other_ways_of_keeping_bytes(tmp_path, kind):
-    wrapped = [[{"bytes": png(v), "path": None}] if pa.types.is_list(kind) else png(v)
-               for v in (7, 9)]  # fmt: skip
+    wrapped = [
+        [{"bytes": png(v), "path": None}] if pa.types.is_list(kind) else png(v) for v in (7, 9)
+    ]
     file = hugging_face(tmp_path / "a.parquet", [7, 9], image=pa.array(wrapped, kind))
     cases = [row.case for row in read_parquet(str(file))]
     assert [load_image(case.image)[0, 0, 0] for case in cases] == [7, 9]
@@ -191,9 +192,11 @@ def test_reading_in_order_decodes_each_row_once(tmp_path, monkeypatch):
 
 def test_pairs_whose_pictures_are_inside(tmp_path):
     rows = {
-        "prompt": ["<image>Is it?"] * 2, "chosen": ["Yes."] * 2, "rejected": ["No."] * 2,
+        "prompt": ["<image>Is it?"] * 2,
+        "chosen": ["Yes."] * 2,
+        "rejected": ["No."] * 2,
         "images": pa.array([[{"bytes": png(v), "path": None}] for v in (4, 5)], pa.list_(STRUCT)),
-    }  # fmt: skip
+    }
     pq.write_table(pa.table(rows), tmp_path / "t.parquet")
     out = tmp_path / "p.parquet"
     assert import_data("trl", str(tmp_path / "t.parquet"), out) == "2 pairs"
@@ -206,8 +209,12 @@ def test_pairs_whose_pictures_are_inside(tmp_path):
 
 def test_several_pictures_in_a_pair_are_told(tmp_path):
     two = [[{"bytes": png(1), "path": None}, {"bytes": png(2), "path": None}]]
-    rows = {"prompt": ["Is it?"], "chosen": ["a"], "rejected": ["b"],
-            "images": pa.array(two, pa.list_(STRUCT))}  # fmt: skip
+    rows = {
+        "prompt": ["Is it?"],
+        "chosen": ["a"],
+        "rejected": ["b"],
+        "images": pa.array(two, pa.list_(STRUCT)),
+    }
     pq.write_table(pa.table(rows), tmp_path / "t.parquet")
     with pytest.raises(DataError, match="holds 2 images"):
         import_data("trl", str(tmp_path / "t.parquet"), tmp_path / "p.parquet")

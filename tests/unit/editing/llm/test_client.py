@@ -194,8 +194,11 @@ def test_another_process_finds_it(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), QUESTION, REFERENCE, WRONG],
-        capture_output=True, text=True, cwd=ROOT, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
     assert done.stdout.strip() == REFERENCE
 
 

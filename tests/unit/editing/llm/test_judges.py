@@ -32,10 +32,14 @@ def judged(replies: dict[str, list], **keys) -> tuple[Judged, list[Asked]]:
     with serve(script) as server:
         config = EditorConfig(
             **{
-                "kind": "llm", "url": server.url, "model": "m", "retries": 0,
-                "judges": tuple(replies), **keys,
+                "kind": "llm",
+                "url": server.url,
+                "model": "m",
+                "retries": 0,
+                "judges": tuple(replies),
+                **keys,
             }
-        )  # fmt: skip
+        )
         (outcome,) = LLMEditor(config).edit_many([Task(QUESTION, REFERENCE, WRONG)])
     assert isinstance(outcome, Judged)
     return outcome, [a for a in server.asked if a.prompt == "relevance"]
@@ -60,9 +64,12 @@ def test_one_judge_is_a_consensus():
     assert outcome.relevance == 0.25
     assert outcome.note == "relevance=judges/1 rounds:1 skipped:0 consensus:yes"
     assert asked[0].inputs == {
-        "question": QUESTION, "reference": REFERENCE, "correct": REFERENCE, "incorrect": WRONG,
+        "question": QUESTION,
+        "reference": REFERENCE,
+        "correct": REFERENCE,
+        "incorrect": WRONG,
         "earlier": [],
-    }  # fmt: skip
+    }
 
 
 def test_all_others_have_to_agree():

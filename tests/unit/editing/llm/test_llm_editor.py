@@ -91,8 +91,10 @@ def test_what_the_rules_do_not_understand_is_asked_again():
     assert made.text == ODD_REFERENCE
     assert [a.prompt for a in asked] == ["edit", "verify"]
     assert asked[1].inputs == {
-        "question": QUESTION, "reference": ODD_REFERENCE, "answer": ODD_REFERENCE,
-    }  # fmt: skip
+        "question": QUESTION,
+        "reference": ODD_REFERENCE,
+        "answer": ODD_REFERENCE,
+    }
 
 
 def test_only_the_named_words_change():
@@ -112,8 +114,7 @@ def test_an_insertion_is_cut_down_to_what_is_new():
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
-    [(reply("cannot-tell"), "llm-cannot-tell"), (reply("right"), "no-variant")],
+    ("said", "reason"), [(reply("cannot-tell"), "llm-cannot-tell"), (reply("right"), "no-variant")]
 )
 def test_the_model_may_abstain(said, reason):
     made, _ = edit([said])
@@ -181,9 +182,7 @@ def test_a_place_that_is_not_there_drops_the_answer(named):
 
 def test_the_occurrence_says_which():
     answer = "The left side is clear, the left heart border too, not cleft."
-    script = [
-        reply("wrong", change("left", "right", occurrence=2)), Say({"verdict": "right"}),
-    ]  # fmt: skip
+    script = [reply("wrong", change("left", "right", occurrence=2)), Say({"verdict": "right"})]
     made, _ = edit(script, answer, "Something else")
     assert made.text == "The left side is clear, the right heart border too, not cleft."
 

@@ -80,9 +80,12 @@ def huatuo_inside_and_another_beside(path):
 
 
 BUILDERS = (
-    med_inside, med_beside_as_saved_today, med_beside_whole_clip, huatuo_beside,
+    med_inside,
+    med_beside_as_saved_today,
+    med_beside_whole_clip,
+    huatuo_beside,
     huatuo_inside_and_another_beside,
-)  # fmt: skip
+)
 
 
 def make(builder, folder) -> Case:
@@ -150,8 +153,9 @@ def test_medray_takes_it(case):
 def test_weights_keep_their_bits_and_their_type(med, tmp_path):
     half = shutil.copytree(med.original.path, tmp_path / "half")
     for file in half.glob("*.safetensors"):
-        content = {n: w.bfloat16() if w.is_floating_point() else w
-                   for n, w in load_file(file).items()}  # fmt: skip
+        content = {
+            n: w.bfloat16() if w.is_floating_point() else w for n, w in load_file(file).items()
+        }
         save_file(content, file, {"format": "pt"})
     change(half, torch_dtype="bfloat16")
     convert(half, tmp_path / "made")
@@ -304,11 +308,17 @@ def test_as_a_process(huatuo, tmp_path):
     (tmp_path / "made").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "medray.cli", "convert", str(huatuo.original.path), "-o", "made"],
-        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("made: HuatuoGPT-Vision-7B: 86 tensors, 6 left out; ")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]
-    tops = {name.split(".")[0] for f in (tmp_path / "made").glob("*.safetensors")
-            for name in load_file(f)}  # fmt: skip
+    tops = {
+        name.split(".")[0]
+        for f in (tmp_path / "made").glob("*.safetensors")
+        for name in load_file(f)
+    }
     assert tops == {"language_model", "multi_modal_projector", "vision_tower"}

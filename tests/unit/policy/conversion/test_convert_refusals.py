@@ -72,7 +72,8 @@ WRONG = {
     "no-tower": (lambda p: rewrite(p, without("vision_tower")), "give --vision-tower DIR"),
     "no-head": (lambda p: rewrite(p, without("lm_head")), "weights are missing: lm_head.weight"),
     "no-embedding": (
-        lambda p: rewrite(p, without("embed_tokens")), "missing: model.embed_tokens.weight",
+        lambda p: rewrite(p, without("embed_tokens")),
+        "missing: model.embed_tokens.weight",
     ),
     "half-a-tower": (
         lambda p: rewrite(p, without("vision_model.encoder.layers.2")),
@@ -85,7 +86,8 @@ WRONG = {
     "no-projector": (lambda p: change(p, mm_projector_type=...), "mm_projector_type = linear"),
     "anyres": (lambda p: change(p, image_aspect_ratio="anyres"), "image_aspect_ratio = anyres"),
     "class-token": (
-        lambda p: change(p, mm_vision_select_feature="cls_patch"), "only patch can be converted",
+        lambda p: change(p, mm_vision_select_feature="cls_patch"),
+        "only patch can be converted",
     ),
     "markers": (lambda p: change(p, mm_use_im_start_end=True), "mm_use_im_start_end = True"),
     "layer": (lambda p: change(p, mm_vision_select_layer=-5), "mm_vision_select_layer -5"),
@@ -97,18 +99,25 @@ WRONG = {
     ),
     "no-class": (lambda p: change(p, architectures=...), "names no architecture"),
     "tower-name": (
-        lambda p: change(p, mm_vision_tower="google/siglip"), "mm_vision_tower = google/siglip",
+        lambda p: change(p, mm_vision_tower="google/siglip"),
+        "mm_vision_tower = google/siglip",
     ),
     "config": (lambda p: (p / "config.json").write_text("{"), "config.json: unreadable"),
     "no-config": (lambda p: (p / "config.json").unlink(), "no directory with a config.json"),
     "no-tokenizer": (no_tokenizer, "no usable tokenizer"),
     "few-rows": (
-        lambda p: (rewrite(p, lambda c: c | {
-            n: c[n][:300] for n in ("lm_head.weight", "model.embed_tokens.weight")
-        }), change(p, vocab_size=300)),
+        lambda p: (
+            rewrite(
+                p,
+                lambda c: (
+                    c | {n: c[n][:300] for n in ("lm_head.weight", "model.embed_tokens.weight")}
+                ),
+            ),
+            change(p, vocab_size=300),
+        ),
         "its tokenizer has 352 tokens, its embedding 300 rows",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

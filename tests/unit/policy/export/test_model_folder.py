@@ -76,8 +76,10 @@ def test_an_adapter_is_read_by_peft(base, tmp_path):
     model = PeftModel.from_pretrained(load_model(base, "float32"), str(tmp_path / "out")).eval()
     torch.testing.assert_close(logits(model), logits(policy))
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors", "medray.json",
-    }  # fmt: skip
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "medray.json",
+    }
 
 
 def test_an_adapter_can_be_continued_by_medray(base, tmp_path):

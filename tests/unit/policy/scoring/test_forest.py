@@ -44,9 +44,13 @@ def needs(draw):
 
 
 LAYOUTS = st.builds(
-    Layout, st.just(LLAVA), st.just(IMAGE_TOKEN), st.floats(5, 1e4), st.booleans(),
+    Layout,
+    st.just(LLAVA),
+    st.just(IMAGE_TOKEN),
+    st.floats(5, 1e4),
+    st.booleans(),
     st.none() | st.integers(1, 100),
-)  # fmt: skip
+)
 
 
 def context(forest: Forest, place: int) -> tuple[list[int], list[int]]:

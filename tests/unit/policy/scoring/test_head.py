@@ -23,8 +23,9 @@ def made(seed=0, dtype=torch.float64):
 READS = Reads(
     of=torch.tensor([0, 0, 1, 4, 5, 7, 7, 11, 12]),
     targets=torch.tensor([3, 9, 0, 10, 2, 2, 4, 8, 1]),
-    kl=torch.tensor([1, 5, 6, 12]), directions=("kl_fwd", "kl_rev"),
-)  # fmt: skip
+    kl=torch.tensor([1, 5, 6, 12]),
+    directions=("kl_fwd", "kl_rev"),
+)
 
 
 def naive(hidden, ref, weight):
@@ -33,8 +34,9 @@ def naive(hidden, ref, weight):
     return {
         "policy_logp": policy[READS.of, READS.targets],
         "ref_logp": fixed[READS.of, READS.targets],
-        "kl_fwd": (q.exp() * (q - p)).sum(-1), "kl_rev": (p.exp() * (p - q)).sum(-1),
-    }  # fmt: skip
+        "kl_fwd": (q.exp() * (q - p)).sum(-1),
+        "kl_rev": (p.exp() * (p - q)).sum(-1),
+    }
 
 
 def total(values):

@@ -51,9 +51,10 @@ def pair(chosen: Side, rejected: Side) -> PackedPair:
 def branch(logps: list[list[float]], edited: list[list[int]]) -> dict[str, torch.Tensor]:
     values = torch.tensor(logps)
     return {
-        "policy_logp": values, "edit_mask": torch.tensor(edited).bool(),
+        "policy_logp": values,
+        "edit_mask": torch.tensor(edited).bool(),
         "response_mask": torch.ones_like(values, dtype=torch.bool),
-    }  # fmt: skip
+    }
 
 
 PAIRS = [
@@ -62,8 +63,9 @@ PAIRS = [
     pair(side([1, 0]), side([1, 0])),  # imported: nobody knows
 ]
 EDITED = {
-    "chosen": [[0, 1, 0], [1, 1, 0], [1, 0, 0]], "rejected": [[0, 1, 0], [1, 0, 1], [1, 0, 0]],
-}  # fmt: skip
+    "chosen": [[0, 1, 0], [1, 1, 0], [1, 0, 0]],
+    "rejected": [[0, 1, 0], [1, 0, 1], [1, 0, 0]],
+}
 SCORES = {
     "clean/chosen": branch([[-7.0, -7, -7], [-2, -3, 0], [-1, 0, 0]], EDITED["chosen"]),
     "clean/rejected": branch([[-1.0, -1, 0], [-7, -7, -7], [-1, 0, 0]], EDITED["rejected"]),

@@ -39,8 +39,11 @@ def test_the_other_pair_is_the_next_one_with_another_image_or_prompt(world):
     twin = replace(a, pair_id="twin")
     found = mismatches([a, twin, b, c])
     assert [(own.pair_id, other.pair_id) for own, other in found] == [
-        (a.pair_id, b.pair_id), ("twin", b.pair_id), (b.pair_id, c.pair_id), (c.pair_id, a.pair_id),
-    ]  # fmt: skip
+        (a.pair_id, b.pair_id),
+        ("twin", b.pair_id),
+        (b.pair_id, c.pair_id),
+        (c.pair_id, a.pair_id),
+    ]
     assert mismatches([a, twin]) == []
 
 

@@ -34,9 +34,7 @@ def heat_of(base, shown: Study, word: str, image: np.ndarray | None = None) -> n
     asked, image = shown.exchanges[0], shown.image if image is None else image
     place = re.search(rf"\b{word}\b", asked.answer.lower())
     assert place is not None
-    found = codec.tokenizer(
-        asked.answer, add_special_tokens=False, return_offsets_mapping=True
-    )  # fmt: skip
+    found = codec.tokenizer(asked.answer, add_special_tokens=False, return_offsets_mapping=True)
     read = np.array([a < place.end() and b > place.start() for a, b in found.offset_mapping])
     prompt, picture = codec.encode(asked.question, image)
     view = View(prompt, picture, image.shape[:2], codec.pads)

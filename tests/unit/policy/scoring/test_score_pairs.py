@@ -29,9 +29,11 @@ ARCHITECTURES = ("tiny_llava", "tiny_llava_qwen2", "tiny_qwen2_5_vl")
 GROUPS = ("language", "projector", "vision")
 ALL_BRANCHES = ("clean/chosen", "clean/rejected", "corrupt/chosen", "corrupt/rejected")
 EVERYTHING = Needs(
-    ALL_BRANCHES, "response", kl=dict.fromkeys(ALL_BRANCHES, ("kl_fwd", "kl_rev")),
+    ALL_BRANCHES,
+    "response",
+    kl=dict.fromkeys(ALL_BRANCHES, ("kl_fwd", "kl_rev")),
     kl_positions="response",
-)  # fmt: skip
+)
 NEEDS = {name: objective.needs for name, objective in OBJECTIVES.items()} | {
     "everything": EVERYTHING,
     "fire rejected_corrupt": OBJECTIVES["fire"].needs_for(
@@ -258,9 +260,12 @@ def test_only_what_is_read_goes_through_the_head(llava, monkeypatch):
 def test_the_reference_gets_no_gradient(llava):
     reference = scorer_of(copy.deepcopy(llava.model).requires_grad_(True))
     scores = score_pairs(
-        llava.pairs, llava.pixels, NEEDS["fire"], policy=scorer_of(llava.policy("full")),
+        llava.pairs,
+        llava.pixels,
+        NEEDS["fire"],
+        policy=scorer_of(llava.policy("full")),
         reference=FrozenModel(reference),
-    )  # fmt: skip
+    )
     loss, _ = OBJECTIVES["fire"](scores)
     loss.sum().backward()
     assert all(p.grad is None for p in reference.parameters())
