@@ -88,7 +88,7 @@ def _read(item: Any, file: Path, number: int, digest: Callable[[str], str]) -> R
 def read_row(
     item: dict[str, Any], folder: Path, default_id: str, digest: Callable[[str], str]
 ) -> Row:
-    """A row whose paths are relative to `folder`, `default_id` its id if it has none. FieldError."""
+    """A row whose paths are relative to `folder`, `default_id` its id if none is given."""
     for key in ("image", "question", "answer"):
         if key not in item:
             raise FieldError(key, "is missing")
