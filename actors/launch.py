@@ -1,4 +1,4 @@
-"""From a checked plan to a finished run: the cluster, the fleet, the loop, the report."""
+"""From a checked plan to a finished run: cluster, fleet, loop, report."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from pathlib import Path
 
 import ray
 
-from actors.fleet.fleet import Fleet
-from actors.fleet.placement import Placement, place, this_machine
-from actors.fleet.restarts import Faults
-from actors.fleet.work import Update
-from actors.loop.driver import Driver, before_and_after, evaluate_policy
+from actors.fleet import (
+    Fleet,
+    Placement,
+    RestartBudget,
+    Rollouts,
+    WeightUpdate,
+    plan_placement,
+    this_machine,
+)
+from actors.loop.driver import Driver
+from actors.loop.evaluation import before_and_after, evaluate_policy
 from actors.loop.telemetry import Telemetry
 from actors.weights.checkpoint import find_damage, read_weights
 from actors.weights.manifest import Manifest, Shard
@@ -31,13 +37,13 @@ from medray.rundir import RunDirectory
 
 
 def launch(plan: Plan, *, resume: bool, address: str | None, quiet: bool = False) -> Path:
-    """The whole run; returns the path of its report. Nothing of it outlives the call."""
+    """Run the plan; returns the path of its report. Nothing that it starts outlives the call."""
     config = plan.config
     console = RunConsole(config.loop.steps, quiet=quiet)
     if address is None and "RAY_ADDRESS" not in os.environ:
-        place(config, this_machine())  # refuse before a local cluster is started
+        plan_placement(config, this_machine())  # refuse before a local cluster is started
     with cluster(address) as ours:
-        placement = place(config)
+        placement = plan_placement(config)
         run = RunDirectory(config.run_dir)
         run.create(config, resume=resume)
         opened = _keep_token(run, ours.token)
@@ -63,8 +69,8 @@ async def _drive(
     *,
     resume: bool,
 ) -> None:
-    faults = Faults(plan.config.faults, console.say)
-    async with Fleet(plan.config, placement, faults) as fleet:
+    budget = RestartBudget(plan.config.faults, console.say)
+    async with Fleet(plan.config, placement, budget) as fleet:
         console.status("loading the model in every actor")
         await fleet.start()
         await Driver(plan, fleet, run, telemetry, console).run(resume=resume)
@@ -89,17 +95,17 @@ async def _evaluate(
     plan: Plan, config: Config, manifest: Manifest, shards: Sequence[Shard]
 ) -> tuple[dict[str, object], dict[str, str]]:
     console = RunConsole(0)
-    faults = Faults(config.faults, console.say)
-    async with Fleet(config, place(config), faults, learners=False) as fleet:
+    budget = RestartBudget(config.faults, console.say)
+    async with Fleet(config, plan_placement(config), budget, learners=False) as fleet:
         await fleet.start()
-        fleet.offer(Update(manifest, [ray.put(shard) for shard in shards]))
+        fleet.offer(WeightUpdate(manifest, [ray.put(shard) for shard in shards]))
         cases = first_studies(plan.dataset.heldout, config.eval.n)
-        return await evaluate_policy(fleet, cases, manifest.version)
+        return await evaluate_policy(Rollouts(fleet), cases, manifest.version)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where the dashboard is, and the token that opens it where it was made for this run."""
+    """Address of the dashboard, and the token that opens it if it was made for this run."""
 
     dashboard: str
     token: str | None
@@ -113,7 +119,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(address: str | None) -> Iterator[Cluster]:
-    """Connect to the cluster given (or the job's own); start a local one where there is none."""
+    """Connect to the given cluster or the job's own; otherwise start a local one."""
     # Children (vLLM workers, compilers) must die with their actor.
     os.environ.setdefault("RAY_process_group_cleanup_enabled", "true")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -131,10 +137,10 @@ def cluster(address: str | None) -> Iterator[Cluster]:
 
 
 def _own_token() -> str | None:
-    """A token for a local cluster of one run, where the user has none.
+    """A token for a local cluster of one run, if the user has none.
 
-    Ray would write one to the home directory, and from then on `ray start` would ask every
-    `ray job submit` for it.
+    Ray would write one to the home directory, and from then on `ray start` would require it of
+    every `ray job submit`.
     """
     given = any(name.startswith("RAY_AUTH_") for name in os.environ)
     if given or (Path.home() / ".ray" / "auth_token").exists():
@@ -144,7 +150,7 @@ def _own_token() -> str | None:
 
 
 def _keep_token(run: RunDirectory, token: str | None) -> list[tuple[str, str]]:
-    """Put the token where only the user can read it, and say where."""
+    """Write the token where only the user can read it; returns the plan line that says where."""
     if token is None:
         return []
     path = run.logs / "dashboard-token"

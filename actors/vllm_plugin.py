@@ -12,6 +12,6 @@ from actors import ENGINE_MARK
 def load() -> None:
     """Patch vLLM if this process belongs to an engine of medray."""
     if os.environ.get(ENGINE_MARK) == "1":
-        from actors.generator.vllm_patches import mend_vllm
+        from actors.generator.vllm_patches import patch_vllm
 
-        mend_vllm()
+        patch_vllm()

@@ -1,6 +1,6 @@
-"""The YAML as one frozen tree. Unknown keys are errors, and so are values out of range.
+"""The configuration: a YAML file as one frozen tree, without unknown keys or invalid values.
 
-Nothing heavy is imported here: a wrong file is refused within a second.
+Nothing heavy is imported here, so an invalid file is rejected within a second.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from medray.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-# What PyYAML raises: its own errors, those of bad dates and numbers, and of deep nesting.
+# PyYAML raises its own errors, ValueError for bad dates and numbers, RecursionError for nesting.
 YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
-_MAY_HOLD_A_KEY = {("url",), ("api_key_env",)}  # by mistake: such a value is never shown
+_MAY_HOLD_A_KEY = {("url",), ("api_key_env",)}  # by mistake: their values are never shown
 
 
 class Section(BaseModel):
-    """One section: immutable, closed, and strict about types (no "3" for 3)."""
+    """One section: immutable, without unknown keys, strict about types ("3" is not 3)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -45,16 +45,16 @@ class LoraConfig(Section):
 
 
 class ModelConfig(Section):
-    path: str = "phantom/base"  # a Hugging Face directory; "phantom/base" comes with medray
+    path: str = "phantom/base"  # a Hugging Face directory; "phantom/base" ships with medray
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     lora: LoraConfig | None = LoraConfig()  # null: full fine-tuning of `trainable`
     trainable: tuple[Literal["language", "projector", "vision"], ...] = ("language",)
-    adapter: str | None = None  # a PEFT LoRA directory to continue; null: a new adapter
-    reference: str | None = None  # a model directory; null: the weights that training starts from
+    adapter: str | None = None  # a PEFT LoRA directory to train further; null: a new adapter
+    reference: str | None = None  # a model directory; null: the initial weights of the policy
     max_length: PositiveInt | None = None  # tokens of image + prompt + answer; null: the model's
 
     @pydantic.model_validator(mode="after")
-    def _an_adapter_is_lora(self) -> ModelConfig:
+    def _adapter_needs_lora(self) -> ModelConfig:
         if self.adapter is not None and self.lora is None:
             raise ValueError("adapter needs lora; describe the adapter's rank and alpha there")
         return self
@@ -77,7 +77,7 @@ class DataConfig(Section):
     ]
     path: str | None = None  # phantom: written there first if it does not exist
     split: Literal["official", "image", "patient", "study"] = "image"
-    heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, where split by group
+    heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, if split by group
     limit: PositiveInt | None = None  # training cases; null: all
 
 
@@ -88,27 +88,27 @@ class GeneratorConfig(Section):
     max_new_tokens: PositiveInt = 64
     responses: PositiveInt = 1  # per case and step
     memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.85  # share of the GPU's memory
-    colocated: bool = False  # on the learners' GPUs, asleep while they work
+    colocated: bool = False  # on the learners' GPUs, asleep while those work
 
 
 class EditorConfig(Section):
     kind: Literal["findings", "llm"] = "findings"
     replicas: PositiveInt = 1
     max_edit_fraction: Fraction = 0.5  # answers of fewer than four words are exempt
-    # Read by the kind "llm" only: any OpenAI-compatible chat endpoint.
+    # Read only for kind "llm": any OpenAI-compatible chat endpoint.
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")] | None = None
-    model: str | None = None  # the name that the endpoint knows it by
+    model: str | None = None  # its name at the endpoint
     api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
-    timeout: float = Field(60.0, gt=0.0)  # seconds of one request, its repetitions included
+    timeout: float = Field(60.0, gt=0.0)  # seconds for one request, including its retries
     retries: int = Field(3, ge=0)
-    concurrency: PositiveInt = 8  # requests at a time and editor
-    budget: PositiveInt | None = None  # requests of a run, shared out among the editors
-    cache: str | None = None  # a directory; null: every reply is asked for anew
-    judges: tuple[str, ...] = ()  # models that score relevance in turn; none: by severity
-    send_image: bool = False  # whether the endpoint is shown the image
+    concurrency: PositiveInt = 8  # concurrent requests per editor
+    budget: PositiveInt | None = None  # requests per run, divided among the editors
+    cache: str | None = None  # a directory; null: replies are not cached
+    judges: tuple[str, ...] = ()  # models that score relevance in turn; empty: by severity
+    send_image: bool = False  # whether the image is sent to the endpoint
 
     @pydantic.model_validator(mode="after")
-    def _an_endpoint_is_named(self) -> EditorConfig:
+    def _llm_needs_an_endpoint(self) -> EditorConfig:
         if self.kind == "llm" and not (self.url and self.model):
             raise ValueError("kind 'llm' needs url and model; name an endpoint and its model")
         if self.budget is not None and self.budget < self.replicas:
@@ -122,20 +122,22 @@ class CorruptionConfig(Section):
     )
     sigma: float = Field(45.0, gt=0.0)  # gaussian: on the 0–255 scale; blur: in pixels
     region: Literal["lesion", "lesion-or-saliency", "lesion-or-whole", "whole", "none"] = "lesion"
-    labels: tuple[str, ...] | None = Field(None, min_length=1)  # of regions; null: all
-    feather: int = Field(0, ge=0, le=1000)  # pixels outside the region over which it fades
-    whole_sigma: float = Field(12.0, gt=0.0)  # where the whole image is corrupted instead
+    labels: tuple[str, ...] | None = Field(None, min_length=1)  # of regions to corrupt; null: all
+    feather: int = Field(0, ge=0, le=1000)  # pixels outside the region over which it fades out
+    whole_sigma: float = Field(12.0, gt=0.0)  # if the whole image is corrupted instead
     step: int = Field(500, ge=1, le=1000)  # of diffusion
     replacement_sigma: float = Field(10.0, gt=0.0)  # on the 0–255 scale
-    crop_scale: tuple[Fraction, Fraction] = (0.01, 0.2)  # least and most of the image's area
-    saliency_share: float = Field(0.1, gt=0.0, lt=1.0)  # of the image's area that counts as hot
+    crop_scale: tuple[Fraction, Fraction] = (0.01, 0.2)  # least and largest share of the area
+    saliency_share: float = Field(0.1, gt=0.0, lt=1.0)  # of the image's area that counts as salient
 
     @pydantic.model_validator(mode="after")
-    def _can_be_done(self) -> CorruptionConfig:
+    def _corruption_is_possible(self) -> CorruptionConfig:
         if self.kind == "inpaint" and self.region == "whole":
             raise ValueError("inpaint needs surroundings: choose another region")
         if self.kind == "crop" and self.region == "lesion-or-saliency":
-            raise ValueError("crop takes the whole image, not a place in it: choose another region")
+            raise ValueError(
+                "crop takes the whole image, not a region of it: choose another region"
+            )
         if self.kind == "blur" and self.sigma > 1000.0:
             raise ValueError("sigma of a blur is in pixels: at most 1000")
         if not 0.0 < self.crop_scale[0] <= self.crop_scale[1]:
@@ -144,7 +146,7 @@ class CorruptionConfig(Section):
 
 
 class ObjectiveConfig(BaseModel):
-    """`name` and the hyper-parameters of that objective, which the objective checks itself."""
+    """`name` and the hyper-parameters of that objective, which the objective validates."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
@@ -162,10 +164,10 @@ class LearnerConfig(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.0, ge=0.0)
-    micro_batch: PositiveInt = 8  # pairs per rank and forward, on average
-    row_tokens: PositiveInt | None = None  # of one packed row; null: what costs least
+    micro_batch: PositiveInt = 8  # pairs per rank and forward pass, on average
+    row_tokens: PositiveInt | None = None  # per packed row; null: the cheapest length
     gradient_checkpointing: bool = False
-    offload: Literal["none", "optimizer", "all"] = "none"  # all: parameters too, ZeRO-3 only
+    offload: Literal["none", "optimizer", "all"] = "none"  # all: also the parameters, ZeRO-3 only
     clip: float = Field(1.0, gt=0.0)
 
     @pydantic.model_validator(mode="after")
@@ -179,34 +181,34 @@ class LearnerConfig(Section):
 class LoopConfig(Section):
     steps: PositiveInt = 20
     batch: PositiveInt = 32  # cases per step
-    max_lag: int = Field(0, ge=0, le=16)  # policy versions an answer may be behind; 0: on-policy
-    importance_clip: float | None = Field(None, gt=1.0)  # null: no correction of what lags
+    max_lag: int = Field(0, ge=0, le=16)  # versions by which an answer may lag; 0: on-policy
+    importance_clip: float | None = Field(None, gt=1.0)  # null: lagging answers are not corrected
     sync: Literal["full", "adapter"] = "full"
-    max_logp_gap: float = Field(0.5, gt=0.0)  # nats; above it the generators are wrong: stop
-    checkpoint_every: int = Field(10, ge=0)  # 0: only the last
+    max_logp_gap: float = Field(0.5, gt=0.0)  # nats; above it generator weights are wrong: stop
+    checkpoint_every: int = Field(10, ge=0)  # in steps; 0: only after the last
 
 
 class FaultsConfig(Section):
-    """How much may go wrong: restarts of a run, per kind of actor and cause, and deadlines."""
+    """Fault tolerance: restarts per run, for each kind of actor and cause, and deadlines."""
 
     generator: int = Field(8, ge=0)
     editor: int = Field(8, ge=0)
     learner: int = Field(3, ge=0)
-    deadline: float = Field(1800.0, gt=0.0)  # seconds of one call of an actor
+    deadline: float = Field(1800.0, gt=0.0)  # seconds for one call of an actor
     stop_within: float = Field(60.0, gt=0.0)  # seconds from SIGTERM to a checkpoint
 
 
 class TargetingConfig(Section):
-    """Cases, wrong variants and v' by the errors that the policy makes; off at strength 0."""
+    """Draw cases, wrong variants and v' by the errors of the policy; off at strength 0."""
 
-    strength: float = Field(0.0, ge=0.0, lt=1.0)  # 1 - strength: the least weight of any error
-    decay: Fraction = 0.9  # of the counts, from step to step
-    candidates: PositiveInt = 4  # cases looked at for each that is asked
-    prior_below: float = Field(0.25, gt=0.0)  # nats; an answer that changes less did not look
+    strength: float = Field(0.0, ge=0.0, lt=1.0)  # 1 - strength: least weight of any error
+    decay: Fraction = 0.9  # of the error counts, per step
+    candidates: PositiveInt = 4  # cases considered for each one drawn
+    prior_below: float = Field(0.25, gt=0.0)  # nats; an answer that changes less counts as a prior
 
 
 class EvalConfig(Section):
-    every: int = Field(10, ge=0)  # 0: before and after only
+    every: int = Field(10, ge=0)  # steps; 0: only before and after training
     n: PositiveInt = 512  # held-out studies (images)
 
 
@@ -225,18 +227,20 @@ class Config(Section):
     eval: EvalConfig = EvalConfig()
 
     @pydantic.model_validator(mode="after")
-    def _adapter_mode_needs_an_adapter(self) -> Config:
+    def _adapter_sync_needs_lora(self) -> Config:
         if self.loop.sync == "adapter" and self.model.lora is None:
             raise ValueError("loop.sync 'adapter' needs model.lora; set loop.sync=full")
         return self
 
     @pydantic.model_validator(mode="after")
-    def _who_shares_a_gpu_takes_turns(self) -> Config:
+    def _colocation_is_possible(self) -> Config:
         generator = self.generator
         if not generator.colocated:
             return self
         if self.loop.max_lag:
-            raise ValueError("generator.colocated needs loop.max_lag=0: only one can use the GPU")
+            raise ValueError(
+                "generator.colocated needs loop.max_lag=0: only one of them can use the GPU"
+            )
         if self.learner.zero_stage not in (1, 2) or self.learner.offload != "none":
             raise ValueError(
                 "generator.colocated needs learner.zero_stage 1 or 2 and learner.offload=none: "
@@ -254,7 +258,7 @@ class Config(Section):
         return Path(self.run.output) / self.run.name
 
     def to_yaml(self) -> str:
-        """The resolved configuration, loadable again."""
+        """The resolved configuration as YAML, which `load_config` can read again."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
@@ -263,7 +267,7 @@ def load_config(
 ) -> Config:
     """Read a YAML file and apply ``section.key=value`` overrides (values parsed as YAML).
 
-    Raises ConfigError naming the key, the value and the remedy.
+    Raises ConfigError with the key, the value and the remedy.
     """
     tree = _read_yaml(Path(path))
     for override in overrides:
@@ -285,7 +289,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), f"cannot be read ({error})", "give a YAML file") from None
     except YAML_ERRORS as error:
         problem = " ".join(str(error).split())
-        raise ConfigError(str(path), f"not valid YAML: {problem}", "mend the line named") from None
+        raise ConfigError(str(path), f"not valid YAML: {problem}", "fix that line") from None
     if not isinstance(tree, dict):
         raise ConfigError(
             str(path), "not a mapping of sections", "start from configs/quickstart.yaml"
@@ -311,7 +315,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 
 def _scalar(value: Any) -> Any:
-    """YAML 1.1 reads 3e-4 as a string; a person means a number."""
+    """Convert a string such as 3e-4, which YAML 1.1 does not read as a number."""
     if isinstance(value, str):
         try:
             return float(value) if any(c in value for c in "eE.") else value
@@ -321,7 +325,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _tuples(node: Any) -> Any:
-    """Lists become tuples (frozen) and 3e-4 becomes a number, throughout the tree."""
+    """Turn lists into tuples (frozen) and strings such as 3e-4 into numbers, throughout."""
     if isinstance(node, dict):
         return {str(key): _tuples(value) for key, value in node.items()}
     if isinstance(node, list):

@@ -1,15 +1,15 @@
-"""One hierarchy of errors. Every message says what is wrong, why, and what to do.
+"""The hierarchy of errors. Every message says what is wrong, why, and what to do.
 
 `UserError` ends the command with exit code 2 and a single line; `RunFailed` with 3;
-`StoppedOnRequest` with 75 (after a checkpoint). `ItemError` never ends a run: it
-turns one item into a dropped row of the ledger, its `reason` in `drop_reason`.
+`StoppedOnRequest` with 75 (after a checkpoint). `ItemError` never ends a run: the
+item becomes a dropped row of the ledger, with the error's `reason` as `drop_reason`.
 """
 
 from __future__ import annotations
 
 
 class MedrayError(Exception):
-    """Base class. `what`: the value at fault; `why`: why it is wrong; `todo`: the remedy."""
+    """Base class. `what`: the faulty value; `why`: why it is wrong; `todo`: the remedy."""
 
     exit_code = 3
 
@@ -41,23 +41,23 @@ class ModelError(UserError):
 
 
 class ResourceError(UserError):
-    """The cluster has not what the configuration asks for."""
+    """The cluster lacks resources that the configuration requires."""
 
 
 class RunFailed(MedrayError):
-    """The run cannot go on."""
+    """The run cannot continue."""
 
     exit_code = 3
 
 
 class StoppedOnRequest(MedrayError):
-    """The run was asked to stop and has written its checkpoint."""
+    """The run was requested to stop and has written its checkpoint."""
 
     exit_code = 75
 
 
 class ItemError(MedrayError):
-    """One item cannot be used; the run goes on without it.
+    """One item cannot be used; the run continues without it.
 
     `reason` is a short kebab-case word for the ledger, e.g. ``image-missing``.
     """
@@ -67,4 +67,4 @@ class ItemError(MedrayError):
         super().__init__(what or reason)
 
     def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
-        return (type(self), (self.reason, self.what))  # the arguments are not those of the base
+        return (type(self), (self.reason, self.what))  # the constructor differs from the base

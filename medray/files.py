@@ -1,7 +1,7 @@
-"""Files and folders that are complete under their name, or not there at all; and digests.
+"""Atomic writes of files and folders, and digests.
 
-Whatever is written takes its name only once its bytes are on the disk, so that a kill or a full
-disk leaves what was there before.
+A file or folder gets its name only once its bytes are on the disk, so that a kill or a full disk
+leaves the previous version intact.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from medray.errors import DataError
 
 @contextmanager
 def replacing(path: Path, *, several_writers: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path`, which it becomes when the block ends without an error.
+    """Yield a temporary path that is renamed to `path` when the block ends without an error.
 
-    `several_writers`: processes may write `path` at the same time, and the last one wins; else a
-    killed writer's remains are overwritten by the next one. Raises OSError.
+    `several_writers`: processes may write `path` at the same time, and the last one wins; otherwise
+    the next writer overwrites the temporary file of a killed one. Raises OSError.
     """
-    mark = f".{secrets.token_hex(4)}" if several_writers else ""
-    temporary = path.with_name(f".{path.name}{mark}.tmp")
-    temporary.unlink(missing_ok=True)  # never write through a link that somebody left there
+    suffix = f".{secrets.token_hex(4)}" if several_writers else ""
+    temporary = path.with_name(f".{path.name}{suffix}.tmp")
+    temporary.unlink(missing_ok=True)  # never write through a link that was left there
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary
@@ -36,7 +36,7 @@ def replacing(path: Path, *, several_writers: bool = False) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync(path.parent)  # the new name itself must reach the disk too
+    sync(path.parent)  # the new name must reach the disk as well
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def output_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A draft beside `out`, renamed to it at the end; nothing is left after an error.
+    """Yield a draft folder that is renamed to `out` at the end; an error leaves nothing behind.
 
     Raises OSError if it cannot be written.
     """
@@ -69,12 +69,12 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def is_taken(out: Path) -> bool:
-    """Whether something is there that must not be overwritten."""
+    """Whether `out` exists and is not an empty folder, so that it must not be overwritten."""
     return out.exists() and (not out.is_dir() or any(out.iterdir()))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 atomically; what UTF-8 cannot hold (lone surrogates) becomes '?'."""
+    """Write UTF-8 atomically; what UTF-8 cannot encode (lone surrogates) becomes '?'."""
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "replace"))
 

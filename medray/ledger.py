@@ -1,13 +1,13 @@
-"""What became of every pair: one row per issued item, one immutable Parquet file per step.
+"""The ledger: one row per issued item with its outcome, one immutable Parquet file per step.
 
     issue ──▶ response ──▶ trained | skipped | drop ──▶ close_step
 
-Every issued id ends exactly once, with a reason unless it was trained. At each step
+Every issued item ends exactly once, with a reason unless it was trained. At each step
 
     issued = trained + dropped + in_flight
 
 is checked over the whole run, across kills and resumes; `skipped` (the step's loss was not
-finite) counts as dropped. Patient ids never come in here.
+finite) counts as dropped. Patient ids are never stored here.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ SCHEMA = pa.schema(
     ]
 )
 _EMPTY = SCHEMA.empty_table()
-_TOTALS = b"medray.totals"  # key of the file's metadata: the run's counts when it was written
+_TOTALS = b"medray.totals"  # metadata key in each file: the run's counts when it was written
 _BUG = "this is a bug in medray: please report it with the logs"
 
 
 class LedgerError(RunFailed):
-    """The books do not balance: an id is unknown, was recorded twice, or has no reason."""
+    """Ledger mismatch: an id is unknown, was recorded twice, or has no reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepCounts:
-    """Items issued and ended in one step (or in all, see `Ledger.totals`), and those open.
+    """Items issued and ended in one step (or in the run, see `Ledger.totals`), and those open.
 
     >>> StepCounts(issued=32, trained=30, dropped=2, in_flight=0).balanced
     True
@@ -85,8 +85,8 @@ class StepCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Books:
-    """What earlier steps left behind: the ids they ended, their counts, the last of them."""
+class _History:
+    """Earlier steps of the run: the ids that they ended, their counts, the last step."""
 
     ended: frozenset[str] = frozenset()
     totals: StepCounts = StepCounts()
@@ -94,47 +94,49 @@ class _Books:
 
 
 class Ledger:
-    """The books of a fresh run; `Ledger.reopen` continues those of a resumed one.
+    """The ledger of a new run; `Ledger.reopen` continues that of a resumed one.
 
-    A row's id is the id its item was issued under: `Response.item_id` and every `pair_id`
-    are that id. Every method raises LedgerError, with the ids, rather than record nonsense.
+    The id of a row is the id under which its item was issued: `Response.item_id` and every
+    `pair_id` are that id. Every method raises LedgerError with the ids if they are inconsistent.
     """
 
-    def __init__(self, run_dir: str | os.PathLike[str], *, _books: _Books | None = None) -> None:
+    def __init__(
+        self, run_dir: str | os.PathLike[str], *, _history: _History | None = None
+    ) -> None:
         self.folder = RunDirectory(run_dir).ledger
-        if _books is None and step_files(self.folder, ".parquet"):
+        if _history is None and step_files(self.folder, ".parquet"):
             why = "already has steps of an earlier run"
             raise LedgerError(str(self.folder), why, "resume that run, or give another run.name")
         self.folder.mkdir(parents=True, exist_ok=True)
-        books = _books or _Books()
-        self._last_step = books.last_step
-        self._totals = self._before = books.totals  # now, and when the last step was closed
-        self._ended = set(books.ended)  # over the whole run
+        history = _history or _History()
+        self._last_step = history.last_step
+        self._totals = self._before = history.totals  # now, and at the end of the last step
+        self._ended = set(history.ended)  # in the entire run
         self._open: dict[str, Case] = {}  # issued, not yet ended
-        self._responses: dict[str, Response] = {}  # of the open ones
+        self._responses: dict[str, Response] = {}  # of the open items
         self._rows: list[dict[str, Any]] = []  # ended since the last step was closed
 
     @classmethod
     def reopen(cls, run_dir: str | os.PathLike[str], last_step: int) -> Ledger:
-        """Continue after `last_step`: later step files are deleted, earlier ones counted.
+        """Continue after `last_step`: later step files are deleted, earlier ones are counted.
 
-        What was in flight at the checkpoint has no row and is to be issued again. Raises
-        LedgerError where a step is missing or the files do not add up; nothing is deleted then.
+        Items that were in flight at the checkpoint have no row and must be issued again. Raises
+        LedgerError, and deletes nothing, if a step is missing or the files do not add up.
         """
         folder = RunDirectory(run_dir).ledger
         files = step_files(folder, ".parquet")
-        books = _read_books(folder, [path for path in files if step_of(path) <= last_step])
-        if books.last_step != last_step:
-            why = f"ends at step {books.last_step}, but the checkpoint is of step {last_step}"
+        history = _read_history(folder, [path for path in files if step_of(path) <= last_step])
+        if history.last_step != last_step:
+            why = f"ends at step {history.last_step}, but the checkpoint is of step {last_step}"
             raise LedgerError(str(folder), why, "restore the files, or start a new run")
         for path in [*files, *folder.glob(".step-*.tmp")]:
             if path.suffix == ".tmp" or step_of(path) > last_step:
                 path.unlink()
-        return cls(run_dir, _books=books)
+        return cls(run_dir, _history=history)
 
     @property
     def totals(self) -> StepCounts:
-        """Counts since the first step of the run, earlier lives of it included."""
+        """Counts since the first step of the run, including before it was resumed."""
         return self._totals
 
     @property
@@ -143,7 +145,7 @@ class Ledger:
         return tuple(self._open)
 
     def issue(self, items: Iterable[tuple[str, Case]]) -> None:
-        """Register ids with the case each of them asks about."""
+        """Register item ids with their cases."""
         for item_id, case in items:
             if item_id in self._open or item_id in self._ended:
                 raise LedgerError(item_id, "was issued twice", _BUG)
@@ -151,25 +153,25 @@ class Ledger:
             self._count(issued=1)
 
     def response(self, response: Response) -> None:
-        """Note what the policy said to an issued item; needed before it can be trained."""
+        """Record the response to an issued item, which is required before it can be trained."""
         case = self._case(response.item_id, response.case_id)
         if self._responses.setdefault(response.item_id, response) != response:
             raise LedgerError(response.item_id, f"two responses for case {case.case_id}", _BUG)
 
     def trained(self, pair: Pair, score: PairScore) -> None:
-        """The pair was in a step that changed the weights."""
+        """Record that the pair was in a step that changed the weights."""
         self._scored(pair, score)
         if not math.isfinite(score.loss):
             raise LedgerError(pair.pair_id, f"trained with a loss of {score.loss}", _BUG)
         self._end(pair.pair_id, pair.policy_version, "trained", None, pair, score)
 
     def skipped(self, pair: Pair, score: PairScore, reason: str = "non-finite-loss") -> None:
-        """The pair was scored in a step that left the weights as they were: it is dropped."""
+        """Record that the pair was scored in a step that did not change the weights: dropped."""
         self._scored(pair, score)
         self._end(pair.pair_id, pair.policy_version, "skipped", reason, pair, score)
 
     def drop(self, dropped: Dropped) -> None:
-        """The item did not become a trained pair; `dropped.reason` says why."""
+        """Record that the item did not become a trained pair, for `dropped.reason`."""
         self._case(dropped.pair_id, dropped.case_id)
         version = dropped.policy_version
         self._end(dropped.pair_id, version, "dropped", dropped.reason, dropped.pair, None)
@@ -177,7 +179,7 @@ class Ledger:
     def close_step(self, step: int) -> StepCounts:
         """Check the identity, write ledger/step-NNNNNN.parquet, return the counts of this step.
 
-        `in_flight` is what remains open. Steps are closed in order, from 1, without a gap.
+        `in_flight` counts the items that remain open. Steps are closed in order, from 1, no gaps.
         """
         if step != self._last_step + 1:
             why = f"closed after step {self._last_step}"
@@ -197,7 +199,7 @@ class Ledger:
         )
 
     def _case(self, item_id: str, case_id: str) -> Case:
-        """The case of an open item; LedgerError where the item is not open or not of that case."""
+        """The case of an open item. Raises LedgerError if it is not open or of another case."""
         if item_id in self._ended:
             raise LedgerError(item_id, "was recorded twice", _BUG)
         if item_id not in self._open:
@@ -210,7 +212,7 @@ class Ledger:
     def _scored(self, pair: Pair, score: PairScore) -> None:
         self._case(pair.pair_id, pair.case_id)
         if score.pair_id != pair.pair_id:
-            raise LedgerError(pair.pair_id, f"came with the score of {score.pair_id}", _BUG)
+            raise LedgerError(pair.pair_id, f"has the score of {score.pair_id}", _BUG)
         if pair.pair_id not in self._responses:
             raise LedgerError(pair.pair_id, "was trained on without a response", _BUG)
 
@@ -250,7 +252,7 @@ class Ledger:
         )
 
     def _check_identity(self) -> None:
-        """The counts, the set of ended ids and the rows are kept apart: they must agree."""
+        """The counts, the set of ended ids and the rows are kept separately and must agree."""
         now, before = self._totals, self._before
         rows = now.trained + now.dropped - before.trained - before.dropped
         ids_agree = len(self._ended) == now.trained + now.dropped
@@ -264,7 +266,7 @@ class Ledger:
 
 
 def read_ledger(run_dir: str | os.PathLike[str]) -> pa.Table:
-    """All rows of a run in order of steps; columns as SCHEMA. Raises UserError if unreadable."""
+    """All rows of a run, ordered by step, with SCHEMA. Raises UserError if a file is unreadable."""
     tables = [_read(path) for path in step_files(RunDirectory(run_dir).ledger, ".parquet")]
     return pa.concat_tables([table.replace_schema_metadata(None) for table in tables] or [_EMPTY])
 
@@ -277,8 +279,8 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise UserError(str(path), why, "restore it from a copy of the run") from None
 
 
-def _read_books(folder: Path, files: Sequence[Path]) -> _Books:
-    """Count the rows of the files and hold them against the totals the last one states."""
+def _read_history(folder: Path, files: Sequence[Path]) -> _History:
+    """Count the rows of the files and compare them with the totals that the last one states."""
     ended: list[str] = []
     trained, stated = 0, StepCounts()
     for expected, path in enumerate(files, 1):
@@ -296,7 +298,7 @@ def _read_books(folder: Path, files: Sequence[Path]) -> _Books:
         twice = next(item for item in ended if ended.count(item) > 1)
         raise LedgerError(twice, f"is in {folder} twice", "restore the files")
     totals = StepCounts(issued=len(ended), trained=trained, dropped=len(ended) - trained)
-    return _Books(frozenset(ended), totals, len(files))
+    return _History(frozenset(ended), totals, len(files))
 
 
 def _case_columns(case: Case) -> dict[str, Any]:
@@ -326,7 +328,7 @@ def _pair_columns(pair: Pair | None) -> dict[str, Any]:
 
 
 def _score_columns(score: PairScore | None) -> dict[str, Any]:
-    """Non-finite numbers become null: a reader may then take means without a second thought."""
+    """Non-finite numbers become null, so that means over a column stay meaningful."""
     if score is None:
         return {}
     numbers = {key: value for key, value in asdict(score).items() if key != "pair_id"}
@@ -338,5 +340,5 @@ def _spans(spans: Sequence[Span]) -> list[dict[str, Any]]:
 
 
 def _text(text: str | None) -> str | None:
-    """`text` as Parquet can hold it: lone surrogates become '?', so lengths stay as they are."""
+    """`text` as Parquet can store it: lone surrogates become '?', which preserves lengths."""
     return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Everything that can be known before an actor starts, checked and put into words."""
+"""Check everything that can be checked before an actor starts, and describe the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medray.policy.model.tuning import check_adapter
 from medray.rundir import RunDirectory
 
 SHORTEST_PROMPT = 16  # tokens of the chat template and a few words
-PHANTOM_TRAIN = 320  # studies, where data.limit does not say
+PHANTOM_TRAIN = 320  # studies, if data.limit is not set
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Plan:
     model: ModelFacts
 
     def lines(self) -> list[tuple[str, str]]:
-        """(topic, sentence) rows for the console."""
+        """Rows of (topic, sentence) for the console."""
         c = self.config
         objective = find_objective(c.objective.name)
-        hyper = objective.resolve(c.objective.hyperparameters)
+        hyperparameters = objective.resolve(c.objective.hyperparameters)
         settings = " ".join(
-            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in hyper.items()
+            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in hyperparameters.items()
         )
         tuning = (
             f"LoRA rank {c.model.lora.rank} on {', '.join(c.model.lora.targets)}"
@@ -73,35 +73,35 @@ class Plan:
 
 
 def make_plan(config: Config, *, resume: bool = False) -> Plan:
-    """Check all of it; raises UserError kinds. Writes phantoms where they are not there yet."""
+    """Check the configuration; raises a UserError. Writes a phantom dataset if it is missing."""
     model = model_facts(config.model)
     reference_facts(config.model)
     if config.model.adapter is not None and config.model.lora is not None:
         check_adapter(Path(config.model.adapter), config.model.lora)
     needs = needs_of(config.objective)
-    EDITORS[config.editor.kind](config.editor)  # says here what it cannot work with
+    EDITORS[config.editor.kind](config.editor)  # raises for settings it cannot work with
     run = RunDirectory(config.run_dir)
     if run.holds_run and not resume:
         raise ConfigError(
             f"run.name = {config.run.name}",
             f"{run.path} already holds a run",
-            "give another run.name, or --resume to go on with that one",
+            "give another run.name, or --resume to continue that one",
         )
     _require_writable(run.path, config)
     if model.context - model.image_tokens - config.generator.max_new_tokens < SHORTEST_PROMPT:
         raise ModelError(
             f"generator.max_new_tokens = {config.generator.max_new_tokens}",
-            f"the model holds {model.context} tokens, {model.image_tokens} of them an image's",
+            f"the model's context is {model.context} tokens; an image takes {model.image_tokens}",
             "lower it",
         )
     config = with_phantoms(config)
     dataset = open_dataset(config.data, seed=config.run.seed)
-    _require_what_is_read(config, needs, dataset)
+    _require_inputs_of_objective(config, needs, dataset)
     return Plan(config, dataset, model)
 
 
 def _lag(config: Config) -> str:
-    """How far answers may be behind the policy that learns from them."""
+    """How far answers may lag behind the policy that learns from them."""
     lag = config.loop.max_lag
     return f"overlapped, answers at most {lag} version(s) old" if lag else "on-policy"
 
@@ -109,41 +109,41 @@ def _lag(config: Config) -> str:
 def _scoring(model: ModelFacts) -> str:
     """How pairs are laid out for the learner."""
     if model.forest_obstacle:
-        return f"every branch as a sequence of its own: {model.forest_obstacle}"
-    return "one tree per image: prompt and common text once, both answers behind it"
+        return f"every branch as a separate sequence: {model.forest_obstacle}"
+    return "one tree per image: prompt and common text once, both answers after it"
 
 
-def _require_what_is_read(config: Config, needs: Needs, dataset: Dataset) -> None:
-    """The objective must find what it reads: v', or other pairs in the batch."""
-    where = f"objective.name = {config.objective.name}"
+def _require_inputs_of_objective(config: Config, needs: Needs, dataset: Dataset) -> None:
+    """Check that the objective has what it reads: v', or other pairs in the batch."""
+    key = f"objective.name = {config.objective.name}"
     region = config.corruption.region
     labels = config.corruption.labels
-    known = region != "lesion" or any(labelled(case.regions, labels) for case in dataset.train)
-    if needs.corrupt and not needs.clean_fallback and (region == "none" or not known):
+    has_region = region != "lesion" or any(labelled(case.regions, labels) for case in dataset.train)
+    if needs.corrupt and not needs.clean_fallback and (region == "none" or not has_region):
         why = "corruption.region is none" if region == "none" else "no training case has a region"
         raise ConfigError(
-            where,
+            key,
             f"reads a corrupted image of every pair, and {why}",
             "set corruption.region=lesion-or-saliency, lesion-or-whole or whole, or choose an "
             "objective without v' (for fire: objective.gamma=0)",
         )
     if needs.kto_baseline and config.loop.batch * config.generator.responses < 2:
-        raise ConfigError(where, "needs more than one pair per step", "raise loop.batch")
+        raise ConfigError(key, "needs more than one pair per step", "raise loop.batch")
 
 
 def _require_writable(path: Path, config: Config) -> None:
-    """The part of a path that is there already must be a folder that may be written to."""
-    there = next(p for p in (path, *path.absolute().parents) if os.path.exists(p))
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    """Check that the nearest existing folder of the path is writable."""
+    existing = next(p for p in (path, *path.absolute().parents) if os.path.exists(p))
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ConfigError(
             f"run.output = {config.run.output}",
-            f"{there} is not a directory you may write to",
-            "give another one",
+            f"{existing} is not a directory you may write to",
+            "choose another directory",
         )
 
 
 def with_phantoms(config: Config) -> Config:
-    """Name the directory of a phantom dataset, and write it where it is missing."""
+    """Fill in the directory of a phantom dataset, and write the dataset if it is missing."""
     data = config.data
     if data.kind != "phantom":
         return config

@@ -1,10 +1,10 @@
-"""The only things that cross a boundary between actors: frozen, slotted, plain.
+"""The records that cross boundaries between actors: frozen, slotted, plain data.
 
     Case ──generate──▶ Response ──edit──▶ Edit ──▶ Pair ──train──▶ StepReport
 
 Every record holds Python scalars, strings, tuples and other records only. Pixels and
-tensors never travel inside a record: they are named by `image_sha256` and pulled from
-the object store.
+tensors are never part of a record: they are identified by `image_sha256` and pulled from
+the object store. An item keeps its id: `item_id` of a Request or Response, then `pair_id`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Region:
     """Where a lesion (or organ) is, in pixels of the original image.
 
     Either `box` = (x0, y0, x1, y1), x1/y1 exclusive, or `mask` = path of a PNG of the
-    image's size whose non-zero pixels are the region (`mask.png#5`: those of value 5).
+    size of the image whose non-zero pixels are the region (`mask.png#5`: those of value 5).
 
     >>> Region(label="nodule", box=(10, 12, 20, 24)).box
     (10, 12, 20, 24)
@@ -36,13 +36,12 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question about one image, as a dataset gives it.
+    """One question about one image, as the dataset has it.
 
     `image` is the path of the file (`x.dcm#3`: its third frame); `image_sha256` the digest of its
-    bytes ("" when the file cannot be read: the case is then dropped with its reason when it is
-    issued).
-    `truth` holds structured attributes where they are known (phantoms), as
-    (attribute, value) pairs. `patient_id` serves splitting only and is never written out.
+    bytes ("" if the file cannot be read: the case is then dropped, with the reason, when it is
+    issued). `truth` holds structured attributes if they are known (phantoms), as
+    (attribute, value) pairs. `patient_id` is used for splitting only and is never written out.
 
     >>> Case(case_id="rad-0", image="a.png", image_sha256="00", question="Is there a nodule?",
     ...      reference="Yes", answer_type="closed").source
@@ -64,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One answer to give. `image` indexes the pictures handed over with the call."""
+    """A request for one answer. `image` is an index into the images passed with the call."""
 
     item_id: str
     case_id: str
@@ -75,7 +74,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the policy said, and which version of it said so.
+    """One answer of the policy, and the policy version that gave it.
 
     `token_ids` are the sampled tokens themselves, end-of-turn included when `finished`;
     `token_logps` their raw (untempered) log-probabilities under that version, in nats.
@@ -95,8 +94,8 @@ class Response:
 class Span:
     """Characters [start, end) of one text that an edit changed; empty for an insertion point.
 
-    `error_type` is one of presence, side, zone, size, kind, organ, modality, plane, count,
-    attribute; `severity` in [0, 1], 1 = could change management.
+    `error_type` is one of those in editing/ontology/severity.yaml; `severity` in [0, 1],
+    1 = could change management.
     """
 
     start: int
@@ -108,14 +107,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What an editor made of one answer.
+    """The result of editing one answer.
 
     wrong:   `text` is the corrected answer; spans mark what was replaced and by what.
     right:   `text` is the smallest clinically wrong variant of the answer.
     abstain: `text` is ""; `reason` says why.
 
-    `answer_spans` are ranges of the answer, `text_spans` of `text`, position by position
-    the two sides of the same replacement.
+    `answer_spans` are ranges of the answer, `text_spans` of `text`; spans at the same index
+    are the two sides of one replacement.
     """
 
     verdict: VerdictName
@@ -129,9 +128,9 @@ class Edit:
 class Pair:
     """A preference: `chosen` over `rejected` for one case, at most one per response.
 
-    One of the two sides is the policy's own response (`response_was_correct` tells which);
-    its tokens are the sampled ones, never re-encoded. `corrupted_sha256` is "" where the
-    pair has no v'.
+    One of the two sides is the policy's own answer: the chosen one if `response_was_correct`;
+    its tokens are the sampled ones, never re-encoded. `corrupted_sha256` is "" if the pair
+    has no v'.
     """
 
     pair_id: str
@@ -151,7 +150,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """An issued item that did not become a trained pair, and why (kebab-case)."""
+    """An issued item that did not become a trained pair; `reason` in kebab-case says why."""
 
     pair_id: str
     case_id: str
@@ -164,7 +163,8 @@ class Dropped:
 class PairScore:
     """Per pair, before the update: loss, and log-probabilities (nats) summed over the tokens
     that the objective reads (the edited ones for `fire`). `visual_contrast`: how much less likely
-    the chosen side's edited tokens are under v' (NaN without)."""
+    the edited tokens of the chosen side are under v' (NaN without v'). `relevance`: the pair's
+    weight, its raw relevance normalised over the step."""
 
     pair_id: str
     loss: float
@@ -173,15 +173,16 @@ class PairScore:
     chosen_ref_logp: float
     rejected_ref_logp: float
     visual_contrast: float = nan
+    relevance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one learner step did. `policy_version` is the version it trained *from*.
+    """The result of one learner step. `policy_version` is the version that it started from.
 
     `metrics` holds means over the step's pairs: loss, loss_rank, loss_visual, loss_kl,
-    reward_margin, reward_accuracy, grad_norm, lr. `skipped` is true where a non-finite
-    loss left all weights as they were.
+    reward_margin, reward_accuracy, grad_norm, lr. `skipped` is true if a non-finite
+    loss left all weights unchanged.
     """
 
     policy_version: int

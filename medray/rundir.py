@@ -2,8 +2,8 @@
 
     runs/<name>/  config.yaml  metrics.jsonl  ledger/  eval/  checkpoints/  logs/  report.html
 
-Whatever is written is either whole or not there: files appear under their name only when
-they are on the disk, and a line of metrics cut short by a kill is not read back.
+Writes are atomic: a file appears under its name only once it is on the disk, and a line of
+metrics that was cut short by a kill is ignored when reading.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
-        """The directory of an existing run. Raises UserError where there is none."""
+        """The directory of an existing run. Raises UserError if there is none."""
         run = cls(path)
         if not run.path.is_dir():
             why = "is a file, not a run directory" if run.path.exists() else "no such directory"
@@ -67,11 +67,11 @@ class RunDirectory:
         return self.config_file.exists()
 
     def create(self, config: Config, *, resume: bool = False) -> None:
-        """Make the folders and write config.yaml, versions included in logs/.
+        """Create the folders, and write config.yaml and logs/versions.json.
 
-        `resume` continues the run that is there, or starts one where there is none, so that
-        a restarted job may always pass it. Raises ConfigError where the directory holds a run
-        and `resume` is false, or where the resumed run drew its pairs from something else.
+        `resume` continues an existing run, or starts a new one if there is none, so that a
+        restarted job can always pass it. Raises ConfigError if the directory holds a run and
+        `resume` is false, or if the resumed run drew its pairs from other settings.
         """
         if self.holds_run and not resume:
             raise ConfigError(
@@ -80,13 +80,13 @@ class RunDirectory:
                 "give another run.name, or --resume to continue that one",
             )
         if self.holds_run:
-            self._same_source(config)
+            self._check_same_source(config)
         try:
             for folder in FOLDERS:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
             versions = json.dumps(installed_versions(), indent=1)
             write_text(self.logs / "versions.json", versions + "\n")
-            write_text(self.config_file, config.to_yaml())  # last: it makes this a run
+            write_text(self.config_file, config.to_yaml())  # last: its presence makes this a run
         except OSError as error:
             raise ConfigError(
                 f"run.output={config.run.output}",
@@ -95,11 +95,11 @@ class RunDirectory:
             ) from None
 
     def read_config(self) -> Config:
-        """The resolved configuration of the run. Raises ConfigError if it is not readable."""
+        """The resolved configuration of the run. Raises ConfigError if it cannot be read."""
         return load_config(self.config_file)
 
     def read_versions(self) -> dict[str, str]:
-        """Package → version as recorded when the run was last started; {} if not recorded."""
+        """Package → version, as recorded when the run was last started; {} if not recorded."""
         try:
             versions = json.loads((self.logs / "versions.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -107,18 +107,18 @@ class RunDirectory:
         return {str(k): str(v) for k, v in versions.items()} if isinstance(versions, dict) else {}
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Add one line for one step, on the disk when this returns. NaN and ±inf become null."""
+        """Append the line of one step; it is on the disk on return. NaN and ±inf become null."""
         if "step" not in metrics:
-            raise RunFailed("metrics", "a line without its step", "this is a bug in medray")
-        known = {key: metrics[key] for key in METRIC_KEYS if key in metrics}
-        line = json.dumps(_finite({**known, **metrics}), ensure_ascii=False, allow_nan=False)
+            raise RunFailed("metrics", "a line without a step", "this is a bug in medray")
+        documented = {key: metrics[key] for key in METRIC_KEYS if key in metrics}
+        line = json.dumps(_finite({**documented, **metrics}), ensure_ascii=False, allow_nan=False)
         with open(self.metrics_file, "a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All whole lines, in order of writing; [] before the first step."""
+        """All complete lines, in order of writing; [] before the first step."""
         if not self.metrics_file.exists():
             return []
         lines = self.metrics_file.read_text(encoding="utf-8").split("\n")
@@ -131,7 +131,7 @@ class RunDirectory:
         write_text(self.eval / f"step-{step:06d}.json", text + "\n")
 
     def read_evals(self) -> dict[int, dict[str, Any]]:
-        """Step → evaluation, in order of steps; {} where nothing was evaluated yet."""
+        """Step → evaluation, ordered by step; {} before the first evaluation."""
         evals: dict[int, dict[str, Any]] = {}
         for path in step_files(self.eval, ".json"):
             try:
@@ -141,7 +141,7 @@ class RunDirectory:
         return evals
 
     def rewind(self, last_step: int) -> None:
-        """Forget metrics and evaluations of steps after `last_step` (resume from a checkpoint)."""
+        """Delete metrics and evaluations of steps after `last_step` (resume from a checkpoint)."""
         kept = [line for line in self.read_metrics() if int(line["step"]) <= last_step]
         if self.metrics_file.exists():
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
@@ -150,15 +150,15 @@ class RunDirectory:
             if step_of(path) > last_step:
                 path.unlink()
 
-    def _same_source(self, config: Config) -> None:
-        """The ledger speaks of cases by id and seed: a resumed run must mean the same ones."""
+    def _check_same_source(self, config: Config) -> None:
+        """The ledger identifies cases by id and seed: a resumed run must refer to the same ones."""
         before, now = _source(self.read_config()), _source(config)
         changed = [key for key in now if now[key] != before.get(key)]
         if changed:
             key = changed[0]
             raise ConfigError(
                 f"{key}={now[key]}",
-                f"the run in {self.path} was made with {key}={before.get(key)}",
+                f"the run in {self.path} was started with {key}={before.get(key)}",
                 f"set {key} back, or give another run.name",
             )
 
@@ -167,15 +167,15 @@ class RunDirectory:
             value = json.loads(line)
             int(value["step"])
         except (ValueError, TypeError, KeyError):
-            where = f"{self.metrics_file}, line {number}"
-            raise UserError(where, "not a line of metrics", "delete that line") from None
+            line_name = f"{self.metrics_file}, line {number}"
+            raise UserError(line_name, "not a line of metrics", "delete that line") from None
         return value
 
 
 def _source(config: Config) -> dict[str, Any]:
-    """The settings that decide which cases, splits and corrupted images a run has seen.
+    """The settings that determine which cases, splits and corrupted images a run sees.
 
-    `data.path` may change: a dataset can move between two starts of a run.
+    `data.path` may change: a dataset can be moved between two starts of a run.
     """
     data = config.data.model_dump(mode="json", exclude={"path"})
     corruption = config.corruption.model_dump(mode="json")
@@ -187,7 +187,7 @@ def _source(config: Config) -> dict[str, Any]:
 
 
 def installed_versions() -> dict[str, str]:
-    """Python's version and those of the packages that matter, without importing any."""
+    """The versions of Python and of the relevant packages, without importing them."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -198,9 +198,9 @@ def installed_versions() -> dict[str, str]:
 
 
 def step_files(folder: Path, suffix: str) -> list[Path]:
-    """The files step-NNNNNN<suffix> of a folder in order of steps; others are ignored."""
-    found = [path for path in folder.glob(f"step-*{suffix}") if _digits(path)]
-    return sorted(found, key=step_of)
+    """The files step-NNNNNN<suffix> of a folder, ordered by step; others are ignored."""
+    files = [path for path in folder.glob(f"step-*{suffix}") if _digits(path)]
+    return sorted(files, key=step_of)
 
 
 def step_of(path: Path) -> int:
@@ -214,7 +214,7 @@ def _digits(path: Path) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """`value` as JSON can hold it: NumPy and torch scalars as numbers, NaN and ±inf as None."""
+    """`value` for JSON: NumPy and torch scalars become numbers, NaN and ±inf become None."""
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

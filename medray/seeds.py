@@ -1,7 +1,8 @@
-"""Every random stream, derived from the run's seed and from what it is for.
+"""Every random stream, derived from the run's seed and from the purpose of the stream.
 
-All of them are pure functions: the same in every process, on every machine, after every resume, so
-a run can be repeated whatever is done in parallel. Streams of different purposes share nothing.
+All of these are pure functions: the same in every process, on every machine and after every
+resume, so a run is reproducible whatever runs in parallel. Streams of different purposes are
+independent.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from random import Random
 
 import numpy as np
 
-REFILL = 1_000_003  # keeps the orders of refilled steps apart: a prime above any step's number
+REFILL = 1_000_003  # keeps the orders of refilled steps distinct: a prime above any step
 
 
 def sort_key(seed: int, text: str) -> str:
-    """Hexadecimal digest by which things are put into a seeded order."""
+    """Hexadecimal digest to sort by, for a seeded order."""
     return hashlib.sha256(f"{seed}:{text}".encode()).hexdigest()
 
 
@@ -26,23 +27,23 @@ def item_seed(seed: int, name: str) -> int:
 
 
 def refill_seed(seed: int, step: int) -> int:
-    """Of the order of the cases that replace a batch of `step` that gave no pair."""
+    """The seed of the order of the cases that replace a batch of `step` without any pair."""
     return seed + REFILL * step
 
 
 def rank_seed(seed: int, version: int, rank: int) -> int:
-    """Of a learner's rank that continues at `version` without its own random state, in [0, 2⁶³)."""
+    """The seed of a learner rank that resumes at `version` without random state, in [0, 2⁶³)."""
     mixed = np.random.SeedSequence([seed, version, rank])
     return int(mixed.generate_state(1, np.uint64)[0] >> 1)
 
 
 def stream(seed: int, purpose: str) -> Random:
-    """The stream of one purpose, such as an epoch's order."""
+    """The stream of one purpose, such as the order of an epoch."""
     return Random(f"{seed}/{purpose}")
 
 
 def text_stream(seed: int, *texts: str) -> Random:
-    """The stream of what is made of some texts."""
+    """The stream of one combination of texts, such as question, reference and answer."""
     key = "\0".join((str(seed), *texts)).encode("utf-8", "surrogatepass")
     return Random(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
 

@@ -15,12 +15,9 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.bench.simulated_generator import Sleeper
-from actors.fleet.fleet import Fleet
-from actors.fleet.placement import Placement, place
-from actors.fleet.restarts import Faults
-from actors.fleet.work import Work
-from actors.generator.actor import PART
+from actors.bench.simulated_generator import SimulatedGenerator
+from actors.fleet import Fleet, Item, RestartBudget, Rollouts, plan_placement
+from actors.generator import PART
 from actors.launch import cluster, launch
 from medray.bench.loop import LoopSettings, summarise
 from medray.config import Config
@@ -54,31 +51,32 @@ def run_loop(task: LoopSettings, progress: Progress) -> dict[str, Any]:
 async def _overhead(generators: int) -> dict[str, float]:
     """CPU time of the driver's process per answer that passes through it, beyond idling."""
     config = _config(generators)
-    placement: Placement = place(config)
-    sleeper = ray.remote(Sleeper).options(num_cpus=0)
-    fleet = Fleet(config, placement, Faults(config.faults, lambda text: None), learners=False)
-    fleet.generators.spawn = lambda i: sleeper.remote(PAUSE, PART)
+    simulated = ray.remote(SimulatedGenerator).options(num_cpus=0)
+    budget = RestartBudget(config.faults, lambda text: None)
+    fleet = Fleet(config, plan_placement(config), budget, learners=False)
+    fleet.generators.spawn = lambda i: simulated.remote(PAUSE, PART)
+    rollouts = Rollouts(fleet)
     image = ray.put(np.zeros((8, 8, 3), np.uint8))
     case = Case("c", "c.png", "00", "Is there a nodule in the left lung?", "No", "closed")
-    work = [Work(f"s000001-b0-{i:05d}", case, image) for i in range(generators * PIECE)]
+    items = [Item(f"s000001-b0-{i:05d}", case, image) for i in range(generators * PIECE)]
     fleet.generators.start()
     try:
         await fleet.generators.wait_ready()
-        await fleet.rollouts.generate(work, greedy=False)
+        await rollouts.generate(items, greedy=False)
         idle = time.process_time()
         await asyncio.sleep(ROUNDS * PAUSE)
         idle = (time.process_time() - idle) / (ROUNDS * PAUSE)
         cpu, wall = time.process_time(), time.perf_counter()
         for _ in range(ROUNDS):
-            answers = await fleet.rollouts.generate(work, greedy=False)
-            assert len(answers) == len(work)
+            answers = await rollouts.generate(items, greedy=False)
+            assert len(answers) == len(items)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     finally:
         await fleet.generators.close()
-    items = ROUNDS * len(work)
+    count = ROUNDS * len(items)
     return {
-        "items": items,
-        "driver_us_per_item": (cpu - idle * wall) / items * 1e6,
+        "items": count,
+        "driver_us_per_item": (cpu - idle * wall) / count * 1e6,
         "idle_ms_per_s": idle * 1e3,
         "seconds": wall,
         "busy": ROUNDS * PAUSE / wall,

@@ -1,5 +1,7 @@
-"""A generator that answers by sleeping, for `medray bench loop`. It imports next to nothing,
-so that sixty-four of them fit on a small machine."""
+"""A generator that sleeps instead of computing, for `medray bench loop`.
+
+It imports next to nothing, so that sixty-four of them fit on a small machine.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,8 @@ from medray.records import Request, Response
 TOKENS = 32
 
 
-class Sleeper:
-    """Takes `seconds` for each call, whatever it is asked, and no time of the CPU.
-
-    Its answers come `part` at a time, as a generator's do.
-    """
+class SimulatedGenerator:
+    """Takes `seconds` per call and no CPU time; yields `part` responses at a time."""
 
     def __init__(self, seconds: float, part: int) -> None:
         self.seconds, self.part = seconds, part
@@ -24,7 +23,7 @@ class Sleeper:
     def generate(
         self, expected_version: int, requests: Sequence[Request], greedy: bool, *images: Any
     ) -> Iterator[list[Response]]:
-        """Answers of the usual size."""
+        """Responses of the usual size."""
         time.sleep(self.seconds)
         ids, logps = tuple(range(TOKENS)), (-0.5,) * TOKENS
         for start in range(0, len(requests), self.part):

@@ -16,11 +16,11 @@ import numpy as np
 import ray
 import torch
 
-from actors.fleet.placement import place
-from actors.generator.actor import Generator, Request
-from actors.generator.receive import Part, pull
+from actors.fleet import plan_placement
+from actors.generator import Generator
+from actors.generator.receive import ShardSource, pull
 from actors.weights.manifest import Manifest, Shard, pack, plan_shards, verify
-from medray.bench.learner.worker_protocol import name_of
+from medray.bench.learner.worker_protocol import device_name
 from medray.bench.sync import PlainCopies, SyncSettings, adapter_bytes, summarise, write_lookalike
 from medray.config import Config
 from medray.policy.export.weight_update import Mode, export_items, numel_bytes
@@ -29,15 +29,16 @@ from medray.policy.model.loading import DTYPES, load_model, model_facts
 from medray.policy.model.tuning import prepare_policy
 from medray.policy.scoring.score_pairs import score_answers
 from medray.policy.scoring.scorer import Scorer
+from medray.records import Request
 
 QUESTION = "Describe the chest radiograph."
 ANSWER = list(range(40, 72))  # any tokens will do
-WARM_UPS = 8  # until the store has handed out all its memory once: first touches take 0.5 s
-HEADROOM = 3  # object store, in updates: one in use, one being made, one to spare
+WARM_UPS = 8  # until the store's memory has been touched once: first touches take 0.5 s
+HEADROOM = 3  # updates that fit the object store: one in use, one being made, one spare
 
 
 class Sender:
-    """Rank 0 of a learner without its optimiser: the same weights leave by the same code."""
+    """Rank 0 of a learner without its optimiser: sends the same weights by the same code."""
 
     def __init__(self, config: Config) -> None:
         self.facts = model_facts(config.model)
@@ -51,7 +52,7 @@ class Sender:
         """Bytes and shards of one update, and the device they come from."""
         items = export_items(self.policy, mode)
         shards = plan_shards(items, self.dtype)
-        return sum(numel_bytes(items, self.dtype)), len(shards), name_of(self.device)
+        return sum(numel_bytes(items, self.dtype)), len(shards), device_name(self.device)
 
     def step(self) -> None:
         """Other weights, as after a step."""
@@ -82,7 +83,7 @@ class Receiver:
     def __init__(self) -> None:
         self.memory: dict[str, np.ndarray] = {}
 
-    def take(self, manifest: Manifest, parts: Sequence[Part]) -> dict[str, float]:
+    def take(self, manifest: Manifest, parts: Sequence[ShardSource]) -> dict[str, float]:
         """Seconds of pull, verify and copy."""
         clock = [time.monotonic()]
         shards = [pull(part, f"shard {i}") for i, part in enumerate(parts, 1)]
@@ -117,14 +118,14 @@ class Round:
         stored = time.monotonic()
         ray.get([g.update.remote(manifest, shards) for g in self.generators[:count]])
         confirmed = time.monotonic()
-        told = ray.get([r.take.remote(manifest, shards) for r in self.receivers[:count]])
+        stages = ray.get([r.take.remote(manifest, shards) for r in self.receivers[:count]])
         arrays = [array for shard in ray.get(shards) for array in shard.values()]
         return {
             "export": ended - began,
             "put": stored - ended,
             "load": confirmed - stored,
             "seconds": confirmed - begin,
-            **{name: max(each[name] for each in told) for name in told[0]},
+            **{name: max(each[name] for each in stages) for name in stages[0]},
             **self.copies.times(arrays),
         }
 
@@ -165,7 +166,7 @@ def _measure(
     task: SyncSettings, folder: Path, shape: dict[str, int], progress: Callable[[str], None]
 ) -> dict[str, Any]:
     config = _config(folder, task)
-    placement = place(config)
+    placement = plan_placement(config)
     sender = ray.remote(Sender).options(**placement.learner).remote(config)
     progress("starting vLLM")
     generators = [

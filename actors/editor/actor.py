@@ -10,8 +10,8 @@ import numpy as np
 
 from medray.config import Config, CorruptionConfig
 from medray.editing import EDITORS, edit_fraction
-from medray.editing import Editor as AnyEditor
-from medray.editing.llm import BatchEditor, Judged, Task
+from medray.editing import Editor as AnswerEditor
+from medray.editing.llm import BatchEditor, EditTask, JudgedEdit
 from medray.editing.llm.check import SHORT_ANSWER
 from medray.editing.relevance import relevance
 from medray.errors import ItemError
@@ -24,25 +24,21 @@ from medray.policy.packing import PackedBatch, PackedPair, pack_pair, pack_refer
 from medray.policy.scoring.saliency import View
 from medray.records import Case, Dropped, Pair, Region, Response
 from medray.seeds import item_seed
-from medray.targeting import ErrorTargets, targeted_editor
+from medray.targeting import EditContext, targeted_editor
 
-SHORT_ID = 4  # characters; a shorter patient id is a word or number of any text
-
-
-NO_TARGETS = ErrorTargets()
+MIN_PATIENT_ID = 4  # characters; a shorter patient id is a word or number of any text
 
 
 @dataclass(slots=True)
-class _Call:
-    """What all items of one call share; what several answers to a case need is made once.
+class _EditCall:
+    """One call of `edit`, with what several responses to a case share and is made once.
 
-    pixels: pictures of the pairs made, by the image's digest; prompts: (token ids, picture) by
-    case id; corrupted: v' by case id, regions and settings.
+    pixels: of the pairs made, by the image's digest; prompts: (token ids, pixels) by case id;
+    corrupted: v' by case id, regions and settings.
     """
 
-    version: int
-    targets: ErrorTargets
-    editor: AnyEditor
+    context: EditContext
+    editor: AnswerEditor
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
     prompts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     corrupted: dict[tuple[str, tuple[Region, ...], CorruptionConfig], Corrupted | None] = field(
@@ -51,7 +47,7 @@ class _Call:
 
 
 class Editor:
-    """Turns responses into pairs. Images come in as arrays; nothing else is kept between calls."""
+    """Turns responses into pairs. Keeps nothing between calls."""
 
     def __init__(self, config: Config, replica: int) -> None:
         self.config, self.replica = config, replica
@@ -64,7 +60,7 @@ class Editor:
         return f"Editor(replica={self.replica})"
 
     def load(self, cases: Sequence[Case]) -> tuple[list[str], *tuple[np.ndarray | None, ...]]:
-        """(reason why a case cannot be used, or "", per case; then one image or None per case)."""
+        """(per case the reason why it cannot be used, or ""; then one image or None per case)."""
         reasons: list[str] = []
         images: list[np.ndarray | None] = []
         for case in cases:
@@ -88,8 +84,8 @@ class Editor:
         """(prompt ids [P], picture) of each question with its image."""
         return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
 
-    def view(self, questions: Sequence[str], *images: np.ndarray) -> tuple[int, list[View]]:
-        """How many views, and the views themselves: apart, for they are for the learners only."""
+    def encode_views(self, questions: Sequence[str], *images: np.ndarray) -> tuple[int, list[View]]:
+        """The number of views, and the views: apart, because only learners read the latter."""
         encoded = self.encode(questions, *images)
         views = [
             View(prompt, picture, (image.shape[0], image.shape[1]), self.codec.pads)
@@ -99,34 +95,32 @@ class Editor:
 
     def edit(
         self,
-        version: int,
+        context: EditContext,
         cases: Sequence[Case],
         responses: Sequence[Response],
         *images: np.ndarray,
-        targets: ErrorTargets = NO_TARGETS,
     ) -> tuple[list[Pair | Dropped], PackedBatch]:
-        """One outcome per response, and the batch of those that became pairs.
+        """One pair or drop per response, and the batch of the pairs.
 
-        cases and images stand position by position with responses. `version` is the
-        learner's: what an older policy said is dropped as stale. `targets` is what the policy's
-        errors so far ask for. Relevance is raw here: the window it is normalised over is the
+        cases and images match responses position by position. A response of an older policy than
+        loop.max_lag allows is dropped as stale. Relevance is raw here: it is normalised over the
         step, and this call may be a part of it.
         """
-        made: list[PackedPair] = []
-        outcomes: list[Pair | Dropped] = []
-        call = _Call(version, targets, targeted_editor(self.editor, targets))
-        judged = self._judge_ahead(version, cases, responses, images)
+        packed: list[PackedPair] = []
+        results: list[Pair | Dropped] = []
+        call = _EditCall(context, targeted_editor(self.editor, context.targets))
+        judged = self._judge_ahead(context.version, cases, responses, images)
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
-                pair, packed = self._make(call, case, response, images[i], judged.get(i))
+                pair, arrays = self._make_pair(call, case, response, images[i], judged.get(i))
             except ItemError as error:
-                outcomes.append(
-                    Dropped(response.item_id, case.case_id, response.policy_version, error.reason)
-                )
+                version = response.policy_version
+                dropped = Dropped(response.item_id, case.case_id, version, error.reason)
+                results.append(dropped)
             else:
-                made.append(packed)
-                outcomes.append(pair)
-        return outcomes, PackedBatch(tuple(made), call.pixels)
+                packed.append(arrays)
+                results.append(pair)
+        return results, PackedBatch(tuple(packed), call.pixels)
 
     def _judge_ahead(
         self,
@@ -134,13 +128,13 @@ class Editor:
         cases: Sequence[Case],
         responses: Sequence[Response],
         images: Sequence[np.ndarray],
-    ) -> dict[int, Judged | ItemError]:
-        """By position, what an editor that works on many at once says of those it may see."""
+    ) -> dict[int, JudgedEdit | ItemError]:
+        """By position, the edits of an editor that works on many answers at once, if it is one."""
         editor = self.editor
         if self.needs.chosen == "reference" or not isinstance(editor, BatchEditor):
             return {}
-        tasks: dict[int, Task] = {}
-        outcomes: dict[int, Judged | ItemError] = {}
+        tasks: dict[int, EditTask] = {}
+        outcomes: dict[int, JudgedEdit | ItemError] = {}
         shown = self.config.editor.send_image
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
@@ -149,7 +143,7 @@ class Editor:
             except ItemError as error:
                 outcomes[i] = error
             else:
-                tasks[i] = Task(
+                tasks[i] = EditTask(
                     case.question,
                     case.reference,
                     response.text,
@@ -170,22 +164,22 @@ class Editor:
         if not response.finished:
             raise ItemError("unfinished-answer")
 
-    def _make(
+    def _make_pair(
         self,
-        call: _Call,
+        call: _EditCall,
         case: Case,
         response: Response,
         image: np.ndarray,
-        judged: Judged | ItemError | None,
+        judged: JudgedEdit | ItemError | None,
     ) -> tuple[Pair, PackedPair]:
         if self.needs.chosen == "reference":
-            self._require_fresh(call.version, response)
+            self._require_fresh(call.context.version, response)
             return self._imitate(call, case, response, image)
-        self._require_usable(call.version, response)
+        self._require_usable(call.context.version, response)
         if judged is None:
             seed = item_seed(self.config.run.seed, case.case_id)
             edit = call.editor.edit(case.question, case.reference, response.text, seed=seed)
-            judged = Judged(edit)
+            judged = JudgedEdit(edit)
         judged = self._accept(response.text, judged)
         corrupted = self._corrupted(call, case, response.item_id, judged, image)
         pair = _pair(case, response, judged, corrupted, call.editor)
@@ -205,12 +199,12 @@ class Editor:
         return pair, packed
 
     def _corrupted(
-        self, call: _Call, case: Case, item_id: str, judged: Judged, image: np.ndarray
+        self, call: _EditCall, case: Case, item_id: str, judged: JudgedEdit, image: np.ndarray
     ) -> Corrupted | None:
-        """v' of an item, where the objective reads one."""
+        """v' of an item, if the objective reads one."""
         if not self.needs.corrupt:
             return None
-        how = call.targets.corruption(
+        how = call.context.targets.corruption(
             self.config.corruption,
             judged.edit.answer_spans,
             seed=item_seed(self.config.run.seed, item_id),
@@ -221,16 +215,18 @@ class Editor:
             call.corrupted[key] = corrupt(image, case.regions, how, seed=seed)
         return call.corrupted[key]
 
-    def _prompt(self, call: _Call, case: Case, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids [P] of a case's prompt, and its picture."""
+    def _prompt(
+        self, call: _EditCall, case: Case, image: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids [P] of a case's prompt, and the pixels of its image."""
         if case.case_id not in call.prompts:
             call.prompts[case.case_id] = self.codec.encode(case.question, image)
         return call.prompts[case.case_id]
 
     def _imitate(
-        self, call: _Call, case: Case, response: Response, image: np.ndarray
+        self, call: _EditCall, case: Case, response: Response, image: np.ndarray
     ) -> tuple[Pair, PackedPair]:
-        """The reference answer as the chosen side, whatever the response was."""
+        """The reference answer as the chosen side, whatever the response is."""
         pair = Pair(
             pair_id=response.item_id,
             case_id=case.case_id,
@@ -250,7 +246,7 @@ class Editor:
         call.pixels.setdefault(case.image_sha256, clean)
         return pair, packed
 
-    def _accept(self, answer: str, judged: Judged | ItemError) -> Judged:
+    def _accept(self, answer: str, judged: JudgedEdit | ItemError) -> JudgedEdit:
         if isinstance(judged, ItemError):
             raise judged
         edit = judged.edit
@@ -265,7 +261,11 @@ class Editor:
 
 
 def _pair(
-    case: Case, response: Response, judged: Judged, corrupted: Corrupted | None, editor: AnyEditor
+    case: Case,
+    response: Response,
+    judged: JudgedEdit,
+    corrupted: Corrupted | None,
+    editor: AnswerEditor,
 ) -> Pair:
     edit, score = judged.edit, judged.relevance
     right = edit.verdict == "right"
@@ -289,7 +289,7 @@ def _pair(
 
 
 def _check_text(case: Case) -> None:
-    """What can be told of a case before its image is read."""
+    """Refuse a case that cannot be used, before its image is read."""
     if not case.reference.strip():
         raise ItemError("empty-reference")
     if not case.question.strip():
@@ -297,9 +297,9 @@ def _check_text(case: Case) -> None:
 
 
 def _require_anonymous(case: Case, response: Response) -> None:
-    """No text that names the case's patient leaves for an endpoint."""
+    """Refuse to send a text that names the case's patient to an endpoint."""
     patient = case.patient_id.strip()
-    if len(patient) < SHORT_ID:
+    if len(patient) < MIN_PATIENT_ID:
         return
     text = "\n".join((case.question, case.reference, response.text))
     if re.search(rf"(?<!\w){re.escape(patient)}(?!\w)", text, re.IGNORECASE):

@@ -1,5 +1,29 @@
 """All actors of a run as one: placed, spawned, called, restarted.
 
-`fleet` is the only file that knows every kind of actor; `pool` keeps replicas at work, the learner
-group keeps ranks together, `rollouts` takes cases to pairs.
+`fleet` is the only file that knows every kind of actor; `pool` keeps replicas at work,
+`learner_group` keeps ranks together, `rollouts` turns cases into pairs.
 """
+
+from actors.fleet.canaries import pick_canaries
+from actors.fleet.fleet import Fleet
+from actors.fleet.items import EditedBatch, Item, StepRollout, Unusable, WeightUpdate
+from actors.fleet.learner_group import LearnersLost
+from actors.fleet.placement import Placement, plan_placement, this_machine
+from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.rollouts import Rollouts
+
+__all__ = [
+    "EditedBatch",
+    "Fleet",
+    "Item",
+    "LearnersLost",
+    "Placement",
+    "RestartBudget",
+    "Rollouts",
+    "StepRollout",
+    "Unusable",
+    "WeightUpdate",
+    "pick_canaries",
+    "plan_placement",
+    "this_machine",
+]

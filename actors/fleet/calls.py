@@ -1,8 +1,8 @@
-"""One call of an actor: awaited with a deadline, and its failures sorted by who is to blame.
+"""One call of an actor: awaited with a deadline, its failures sorted by their cause.
 
-ActorLost     the actor is gone, stuck, or broken: another one can do the same work
-ObjectsLost   an argument is gone with its node: make it again, the actor is well
-else          what the method itself raised: `MedrayError` as it is, anything else as ActorLost
+ActorLost     the actor is gone, stuck or broken: another one can do the same work
+ObjectsLost   an argument was lost with its node: make it again, the actor is fine
+otherwise     what the method itself raised: `MedrayError` as it is, anything else as ActorLost
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from ray.exceptions import (
 from medray.errors import MedrayError, RunFailed
 
 START_DEADLINE = 900.0  # seconds of an actor's start: a large model from slow storage
+OBJECT_DEADLINE = 600.0  # seconds to move weights or images, from another node at worst
 
 Cause = Literal["died", "stuck", "broken"]
 
 
 class ActorLost(RunFailed):
-    """The actor cannot be used any more. `cause` is what its restart is charged to."""
+    """The actor cannot be used again. `cause` is what its restart is charged to."""
 
     def __init__(self, what: str, cause: Cause, why: str) -> None:
         super().__init__(what, why, "see the Ray logs")
@@ -39,10 +40,10 @@ class ActorLost(RunFailed):
 
 
 class ObjectsLost(RunFailed):
-    """Something that the call was given has gone with the node that held it."""
+    """An argument of the call was lost with the node that held it."""
 
 
-async def answer(ref: ray.ObjectRef, deadline: float, what: str) -> Any:
+async def await_ref(ref: ray.ObjectRef, deadline: float, what: str) -> Any:
     """The value of `ref` within `deadline` seconds, or one of the failures above."""
     try:
         async with asyncio.timeout(deadline):
@@ -66,8 +67,10 @@ async def answer(ref: ray.ObjectRef, deadline: float, what: str) -> Any:
         raise ActorLost(what, "broken", _first_line(error)) from error
 
 
-async def parts(stream: ray.ObjectRefGenerator, deadline: float, what: str) -> AsyncIterator[Any]:
-    """What a call yields, one after the other, each within `deadline` seconds."""
+async def stream_refs(
+    stream: ray.ObjectRefGenerator, deadline: float, what: str
+) -> AsyncIterator[Any]:
+    """What a streaming call yields, one value after the other, each within `deadline` seconds."""
     while True:
         try:
             async with asyncio.timeout(deadline):
@@ -76,11 +79,11 @@ async def parts(stream: ray.ObjectRefGenerator, deadline: float, what: str) -> A
             return
         except TimeoutError:
             raise ActorLost(what, "stuck", f"nothing for {deadline:.0f} s") from None
-        yield await answer(ref, deadline, what)
+        yield await await_ref(ref, deadline, what)
 
 
 def _in_plain_words(error: BaseException) -> str:
-    """Why an actor is dead, as far as Ray knows."""
+    """Why an actor died, as far as Ray knows."""
     text = str(error)
     if "`ray.kill`" in text:
         return "it was killed through Ray"

@@ -1,7 +1,7 @@
-"""Placement, spawning and calling of all actors: the only file that knows them all.
+"""Placement, spawning and calling of all actors: the only file that knows every kind of them.
 
-Every wait has a deadline and every failure a named cause. The driver sees records and
-object references; pixels and tensors go from actor to actor through the object store.
+Every wait has a deadline and every failure a named cause. The loop sees records and object
+references only; pixels and tensors travel between actors through the object store.
 """
 
 from __future__ import annotations
@@ -15,56 +15,52 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.editor.actor import Editor
-from actors.fleet.calls import ActorLost, ObjectsLost, answer
-from actors.fleet.learner_group import Ranks, RanksLost
-from actors.fleet.placement import Placement, Room
+from actors.editor import Editor
+from actors.fleet.calls import OBJECT_DEADLINE, ActorLost, ObjectsLost, await_ref
+from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
+from actors.fleet.learner_group import LearnerGroup, LearnersLost
+from actors.fleet.placement import LearnerPlacementGroup, Placement
 from actors.fleet.pool import Pool
-from actors.fleet.restarts import Faults
-from actors.fleet.rollouts import Rollouts
-from actors.fleet.work import Edited, Golden, Update, Work, requests
-from actors.generator.actor import Generator
-from actors.learner.actor import Learner
+from actors.fleet.restart_budget import RestartBudget
+from actors.generator import Generator
+from actors.learner import Learner
 from actors.weights.manifest import Manifest
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.policy.scoring.saliency import Box
-from medray.records import Case, Pair, StepReport
-
-SYNC_DEADLINE = 600.0  # seconds of one weight update of one generator
+from medray.records import Pair, StepReport
 
 
 class Fleet:
     """Generators, editors and learners of one run, as one context manager."""
 
     def __init__(
-        self, config: Config, placement: Placement, faults: Faults, *, learners: bool = True
+        self, config: Config, placement: Placement, budget: RestartBudget, *, learners: bool = True
     ) -> None:
-        self.config, self.placement, self.faults = config, placement, faults
-        self.golden: Golden | None = None
-        self.learner = ray.remote(Learner)
-        self.generator, editor = ray.remote(Generator), ray.remote(Editor)
+        self.config, self.placement, self.budget = config, placement, budget
+        self.canaries: CanaryPrompts | None = None  # None: weight updates are not proven
+        editor = ray.remote(Editor)
         self.editors = Pool(
             "editor",
             "Editor",
             config.editor.replicas,
             lambda i: editor.options(**placement.editor).remote(config, i),
-            faults,
+            budget,
         )
         self.generators = Pool(
             "generator",
             "Generator",
             config.generator.replicas,
             self._spawn_generator,
-            faults,
-            self._take_over,
+            budget,
+            self._adopt_weights,
         )
         world = config.learner.world_size if learners else 0
-        self.room = Room(placement.bundle, world, shared=config.generator.colocated and learners)
-        self.ranks = Ranks(self._spawn_rank, world, config.faults.deadline)
-        self.joining: asyncio.Task[None] | None = None  # learners still loading
-        self.rollouts = Rollouts(config, self.editors, self.generators, self.look)
-        self.shards = 0
+        shared = config.generator.colocated and learners
+        self.placement_group = LearnerPlacementGroup(placement.bundle, world, shared=shared)
+        self.learners = LearnerGroup(self._spawn_rank, world, config.faults.deadline)
+        self._learners_starting: asyncio.Task[None] | None = None
+        self._shards = 0  # of one weight update
 
     async def __aenter__(self) -> Fleet:
         return self
@@ -73,201 +69,181 @@ class Fleet:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        tb: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        if self.joining is not None:
-            self.joining.cancel()
+        if self._learners_starting is not None:
+            self._learners_starting.cancel()
         await asyncio.gather(self.generators.close(), self.editors.close())
         self._dismiss_learners()
 
     async def start(self) -> None:
-        """Load the model everywhere; returns when answers can be given.
+        """Load the model everywhere; returns when responses can be generated.
 
-        Starting is work for the CPUs, and generators take longest: they start at once, beside
-        the editors, and the learners when the editors are done. `learners_ready` is called
-        where they are needed.
+        Starting keeps the CPUs busy, and generators take longest: they start at once, beside the
+        editors, and the learners once the editors are ready. `learners_ready` waits for these.
         """
         self.generators.start()
         self.editors.start()
         await self.editors.wait_ready()
-        if self.ranks.world:
-            self.joining = asyncio.create_task(self._start_learners())
+        if self.learners.world:
+            self._learners_starting = asyncio.create_task(self._start_learners())
         await self.generators.wait_ready()
 
     async def learners_ready(self) -> None:
-        """Return when all ranks have met and hold the model."""
-        if self.joining is not None:
-            joining, self.joining = self.joining, None
-            await joining
+        """Return when all ranks have met and loaded the model."""
+        if self._learners_starting is not None:
+            starting, self._learners_starting = self._learners_starting, None
+            await starting
 
     async def restart_learners(self) -> None:
-        """New ranks in the place of lost ones, with the weights that the run began with."""
+        """Replace lost ranks by new ones, with the weights that the run began with."""
         self._dismiss_learners()
         await self._start_learners()
 
-    async def look(
+    async def saliency_boxes(
         self, answers: Sequence[Sequence[int]], views: Sequence[ray.ObjectRef]
     ) -> list[Box | None]:
-        """Around what the policy looks at most for each of the answers, in order."""
+        """For each answer, in order, a box around what the policy looks at most for it."""
         await self._hand_over_to_learners()
-        told = await self.ranks.call("look", answers, *views)
+        by_rank = await self.learners.call("saliency_boxes", answers, *views)
         await self._hand_over_to_generators()
         boxes: list[Box | None] = [None] * len(answers)
-        for rank, some in enumerate(told):
-            boxes[rank :: self.ranks.world] = some
+        for rank, part in enumerate(by_rank):
+            boxes[rank :: self.learners.world] = part
         return boxes
 
-    async def learn(self, edited: Sequence[Edited], version: int) -> tuple[StepReport, float]:
-        """One optimiser step on all batches: scores of all ranks together, and its seconds."""
-        batches = [e.batch for e in edited if any(isinstance(o, Pair) for o in e.outcomes)]
+    async def learn(self, edits: Sequence[EditedBatch], version: int) -> tuple[StepReport, float]:
+        """One optimiser step on all batches: the report of all ranks together, and its seconds."""
+        batches = [e.batch for e in edits if any(isinstance(r, Pair) for r in e.results)]
         await self._hand_over_to_learners()
-        step = await self.ranks.begin("step", version, *batches)
-        began = time.monotonic()
+        step = await self.learners.begin("step", version, *batches)
+        start = time.monotonic()
         reports: list[StepReport] = await step
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - start
         if len({report.skipped for report in reports}) != 1:
             raise RunFailed("learning", "ranks disagree on whether the step was skipped")
         scores = tuple(score for report in reports for score in report.scores)
         return StepReport(version, reports[0].metrics, scores, reports[0].skipped), seconds
 
-    async def export(self) -> Update:
-        """The learners' weights in the object store; every rank takes part in gathering.
+    async def export(self) -> WeightUpdate:
+        """The learners' weights in the object store; every rank takes part in gathering them.
 
-        What these weights make of the golden prompts is on its way: generators take the weights
-        over meanwhile, where they have GPUs of their own.
+        Learners score the canary prompts afterwards. If generators have GPUs of their own, they
+        adopt the weights in the meantime.
         """
-        mode, returns = self.config.loop.sync, 1 + self.shards
-        refs = await self.ranks.references("export", mode, returns=returns)
-        manifest: Manifest = await answer(refs[0], SYNC_DEADLINE, "gathering weights")
-        update = Update(manifest, refs[1:])
-        if self.golden is not None:
-            update.golden = await self.ranks.begin("score", self.golden.prompts)
+        mode, returns = self.config.loop.sync, 1 + self._shards
+        refs = await self.learners.references("export", mode, returns=returns)
+        manifest: Manifest = await await_ref(refs[0], OBJECT_DEADLINE, "gathering weights")
+        update = WeightUpdate(manifest, refs[1:])
+        if self.canaries is not None:
+            update.canary_logps = await self.learners.begin("score", self.canaries.prompts)
             if self.config.generator.colocated:
-                await update.golden
+                await update.canary_logps
         await self._hand_over_to_generators()
         return update
 
-    async def fetch(self, update: Update) -> tuple[Manifest, list[Any]]:
-        """The weights themselves, here: for checkpoints only."""
-        shards = [await answer(ref, SYNC_DEADLINE, "fetching weights") for ref in update.shards]
+    async def fetch(self, update: WeightUpdate) -> tuple[Manifest, list[Any]]:
+        """The weights themselves, in this process: for checkpoints only."""
+        shards = [await await_ref(r, OBJECT_DEADLINE, "fetching weights") for r in update.shards]
         return update.manifest, shards
 
-    def offer(self, update: Update) -> None:
-        """From now on answers come from these weights; whoever is at work finishes first."""
+    def offer(self, update: WeightUpdate) -> None:
+        """Generate with these weights from now on; running calls finish first."""
         self.generators.offer(update)
 
-    async def taken_over(self, update: Update) -> None:
-        """Return when the generators that answer hold the weights, proven on the golden set.
+    async def wait_adopted(self, update: WeightUpdate) -> None:
+        """Return when all ready generators have the weights, proven on the canary prompts.
 
-        Raises RanksLost where the learners died before they had scored it.
+        Raises LearnersLost if the learners died before they had scored them.
         """
-        await self.generators.taken_over(update)
-        if update.golden is not None:
-            await asyncio.shield(update.golden)
-
-    async def choose_golden(self, cases: Sequence[Case]) -> None:
-        """Fix prompts with images and the answers of the present policy to measure the gap on."""
-        work, _ = await self.rollouts.load([(f"golden-{i}", case) for i, case in enumerate(cases)])
-        if not work:
-            raise RunFailed("golden prompts", "none of the held-out images can be read")
-        responses = await self.rollouts.generate(work, greedy=True)
-        questions = [item.case.question for item in work]
-        images = [item.image for item in work]
-        encoded = await self.editors.run(lambda e, _: e.encode.remote(questions, *images))
-        kept = [
-            (item, list(response.token_ids), pair)
-            for item, response, pair in zip(work, responses, encoded.value, strict=True)
-            if response.token_ids
-        ]
-        # Owned by the driver: they must outlive every node that holds actors.
-        owned = [
-            Work(w.item_id, w.case, ray.put(await answer(w.image, SYNC_DEADLINE, "images")))
-            for w, _, _ in kept
-        ]
-        asked, pictures = requests(owned, self.config.run.seed)
-        self.golden = Golden(
-            asked,
-            [ids for _, ids, _ in kept],
-            pictures,
-            [(prompt, np.asarray(ids), x) for _, ids, (prompt, x) in kept],
-        )
+        await self.generators.wait_adopted(update)
+        if update.canary_logps is not None:
+            await asyncio.shield(update.canary_logps)
 
     async def save(self, directory: str) -> None:
         """Every rank's part of a checkpoint."""
         await self._hand_over_to_learners()
-        await self.ranks.call("save", directory)
+        await self.learners.call("save", directory)
         await self._hand_over_to_generators()
 
     async def restore(self, directory: str) -> int:
-        """Learners from a checkpoint; the policy version they then hold."""
+        """Load the learners from a checkpoint; returns the policy version they then have."""
         await self._hand_over_to_learners()
-        return int((await self.ranks.call("load", directory))[0])
+        return int((await self.learners.call("load", directory))[0])
 
-    async def _take_over(self, generator: Any, update: Update) -> None:
-        """One generator's weight update and the proof that it has the learner's weights.
-
-        Where the learners are lost there is nothing to compare with; the driver, who waits for
-        them in `taken_over`, gives up all answers and goes back to its checkpoint.
-        """
-        version, golden = update.manifest.version, self.golden
+    async def _adopt_weights(self, generator: Any, update: WeightUpdate) -> None:
+        """One generator's weight update, and the proof that it has the learners' weights."""
+        version, canaries = update.manifest.version, self.canaries
         what = f"sending weights of version {version}"
         try:
-            update.caches.update(await answer(generator.cache_stats.remote(), SYNC_DEADLINE, what))
-            await answer(
-                generator.update.remote(update.manifest, update.shards), SYNC_DEADLINE, what
-            )
-            if golden is None or update.golden is None:
+            stats = await await_ref(generator.cache_stats.remote(), OBJECT_DEADLINE, what)
+            update.cache_stats.update(stats)
+            call = generator.update.remote(update.manifest, update.shards)
+            await await_ref(call, OBJECT_DEADLINE, what)
+            if canaries is None or update.canary_logps is None:
                 return
-            scored = await answer(
-                generator.score.remote(version, golden.requests, golden.answers, *golden.images),
-                self.config.faults.deadline,
-                "golden prompts",
+            call = generator.score.remote(
+                version, canaries.requests, canaries.answers, *canaries.images
             )
+            scored = await await_ref(call, self.config.faults.deadline, "canary prompts")
         except ObjectsLost as lost:
             raise ActorLost(what, "died", lost.why) from lost
         except RunFailed as failed:
             if isinstance(failed, ActorLost):
                 raise
-            raise ActorLost(what, "broken", str(failed)) from failed  # it may hold a mixture
+            raise ActorLost(what, "broken", str(failed)) from failed  # weights may be mixed
+        await self._prove(update, update.canary_logps, scored)
+
+    async def _prove(
+        self,
+        update: WeightUpdate,
+        canary_logps: asyncio.Task[list[Any]],
+        scored: Sequence[np.ndarray],
+    ) -> None:
+        """Compare a generator's canary log-probabilities with the learners'.
+
+        Raises RunFailed above loop.max_logp_gap. If the learners are lost there is nothing to
+        compare with: the driver, which waits in `wait_adopted`, returns to its checkpoint.
+        """
         try:
-            expected, *_ = await asyncio.shield(update.golden)
-        except RanksLost:
+            expected, *_ = await asyncio.shield(canary_logps)
+        except LearnersLost:
             return
         gap = float(np.abs(np.concatenate(scored) - np.concatenate(expected)).mean())
-        if not gap <= self.config.loop.max_logp_gap:
+        if not gap <= self.config.loop.max_logp_gap:  # NaN included
             raise RunFailed(
                 f"logp_gap = {gap:.3f} nats",
                 f"more than loop.max_logp_gap = {self.config.loop.max_logp_gap}",
                 "the generators do not have the learner's weights",
             )
-        update.gap = max(update.gap, gap)
+        update.logp_gap = max(update.logp_gap, gap)
 
     async def _start_learners(self) -> None:
-        await self.ranks.start()
-        counts = await self.ranks.call("shard_count", self.config.loop.sync)
-        self.shards = counts[0]
+        await self.learners.start()
+        self._shards, *_ = await self.learners.call("shard_count", self.config.loop.sync)
         await self._hand_over_to_generators()
 
     async def _hand_over_to_learners(self) -> None:
-        """Where both live on the same GPUs, only one side may hold their memory."""
+        """If both share GPUs, only one side may use their memory at a time."""
         if self.config.generator.colocated:
             await self.generators.each(lambda generator, _: generator.sleep.remote())
-            await self.ranks.call("resume")
+            await self.learners.call("resume")
 
     async def _hand_over_to_generators(self) -> None:
-        """Learners leave the GPUs; an engine wakes by itself when it is asked something."""
+        """Learners leave the GPUs; a generator wakes by itself when it is called."""
         if self.config.generator.colocated:
-            await self.ranks.call("rest")
+            await self.learners.call("rest")
 
     def _dismiss_learners(self) -> None:
-        self.ranks.kill()
-        self.room.leave()
+        self.learners.kill()
+        self.placement_group.remove()
 
     def _spawn_rank(self, rank: int) -> Any:
-        options = self.placement.learner | self.room.at(rank)
-        return self.learner.options(**options).remote(self.config, rank)
+        options = self.placement.learner | self.placement_group.options(rank)
+        return ray.remote(Learner).options(**options).remote(self.config, rank)
 
     def _spawn_generator(self, replica: int) -> Any:
-        """On a GPU of its own, or beside a rank."""
-        options = self.placement.generator | (self.room.at(replica) if self.room.shared else {})
-        return self.generator.options(**options).remote(self.config, replica)
+        """On a GPU of its own, or on a rank's."""
+        shared = self.placement_group.options(replica) if self.placement_group.shared else {}
+        options = self.placement.generator | shared
+        return ray.remote(Generator).options(**options).remote(self.config, replica)

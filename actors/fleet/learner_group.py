@@ -8,37 +8,37 @@ from typing import Any
 
 import ray
 
-from actors.fleet.calls import START_DEADLINE, ActorLost, ObjectsLost, answer
+from actors.fleet.calls import START_DEADLINE, ActorLost, ObjectsLost, await_ref
 from medray.errors import RunFailed
 
 
-class RanksLost(RunFailed):
-    """The learners are gone; a run can return to its newest checkpoint."""
+class LearnersLost(RunFailed):
+    """The learners are gone; the run can return to its newest checkpoint."""
 
     def __init__(self, lost: ActorLost) -> None:
         super().__init__(lost.what, lost.why, lost.todo)
         self.lost = lost
 
 
-class Ranks:
+class LearnerGroup:
     """Every call goes to each rank and is answered by all, or the group is lost.
 
-    Ranks wait for each other within a call, so after a failure of one the others are stuck in
-    it: none of them is used any more.
+    Ranks wait for each other within a call, so after a failure of one the others are stuck in it:
+    none of them is used again. Calls run one after the other.
     """
 
     def __init__(self, spawn: Callable[[int], Any], world: int, deadline: float) -> None:
         self.spawn, self.world, self.deadline = spawn, world, deadline
         self.handles: list[Any] = []
-        self.turn = asyncio.Lock()  # a deadline counts from where the ranks begin
+        self.turn = asyncio.Lock()  # a deadline counts from when the ranks begin the call
 
     async def start(self) -> None:
-        """Spawn, meet, and load the model."""
+        """Spawn the ranks, have them meet, and load the model."""
         self.handles = [self.spawn(rank) for rank in range(self.world)]
-        meet = self.handles[0].rendezvous.remote()
-        (address, port), *_ = await self._answers([meet], START_DEADLINE, "start")
+        meeting = self.handles[0].rendezvous.remote()
+        (address, port), *_ = await self._results([meeting], START_DEADLINE, "start")
         joined = [handle.join.remote(address, port) for handle in self.handles]
-        await self._answers(joined, START_DEADLINE, "start")
+        await self._results(joined, START_DEADLINE, "start")
 
     async def call(self, method: str, *args: Any) -> list[Any]:
         """What `method` returns, rank by rank."""
@@ -47,26 +47,15 @@ class Ranks:
     async def begin(self, method: str, *args: Any) -> asyncio.Task[list[Any]]:
         """Send the call once its turn has come; the task ends with what it returns.
 
-        A later call waits for the end of this one, whether or not anybody awaits the task.
+        A later call waits for the end of this one, whether or not the task is awaited.
         """
-        await self.turn.acquire()
-        try:
-            refs = [getattr(handle, method).remote(*args) for handle in self.handles]
-            task = asyncio.create_task(self._answers(refs, self.deadline, method))
-        except BaseException:
-            self.turn.release()
-            raise
-        task.add_done_callback(self._end_turn)
+        task, _ = await self._submit(method, *args)
         return task
 
     async def references(self, method: str, *args: Any, returns: int) -> list[ray.ObjectRef]:
-        """Rank 0's references of a method with several returns, once every rank is through it."""
-        async with self.turn:
-            calls = [
-                getattr(handle, method).options(num_returns=returns).remote(*args)
-                for handle in self.handles
-            ]
-            await self._answers([call[0] for call in calls], self.deadline, method)
+        """Rank 0's references of a method with several returns, once every rank is done with it."""
+        task, calls = await self._submit(method, *args, returns=returns)
+        await task
         return list(calls[0])
 
     def kill(self) -> None:
@@ -75,24 +64,40 @@ class Ranks:
             ray.kill(handle)
         self.handles = []
 
+    async def _submit(
+        self, method: str, *args: Any, returns: int = 1
+    ) -> tuple[asyncio.Task[list[Any]], list[Any]]:
+        """The call's task, and its references of every rank."""
+        await self.turn.acquire()
+        try:
+            methods = [getattr(handle, method) for handle in self.handles]
+            calls = [call.options(num_returns=returns).remote(*args) for call in methods]
+            refs = calls if returns == 1 else [call[0] for call in calls]
+            task = asyncio.create_task(self._results(refs, self.deadline, method))
+        except BaseException:
+            self.turn.release()
+            raise
+        task.add_done_callback(self._end_turn)
+        return task, calls
+
     def _end_turn(self, task: asyncio.Task[list[Any]]) -> None:
         self.turn.release()
         if not task.cancelled():
-            task.exception()  # known from now on: a task nobody awaits is not complained about
+            task.exception()  # retrieved, so that asyncio does not complain if nobody awaits it
 
-    async def _answers(
+    async def _results(
         self, refs: Sequence[ray.ObjectRef], deadline: float, method: str
     ) -> list[Any]:
         waits = [
-            asyncio.ensure_future(answer(ref, deadline, f"Learner(rank={rank}) in {method}"))
+            asyncio.ensure_future(await_ref(ref, deadline, f"Learner(rank={rank}) in {method}"))
             for rank, ref in enumerate(refs)
         ]
         try:
             return list(await asyncio.gather(*waits))
         except ActorLost as lost:
-            raise RanksLost(lost) from lost
+            raise LearnersLost(lost) from lost
         except ObjectsLost as lost:  # perhaps on one rank only, and the others wait for it
-            raise RanksLost(ActorLost(lost.what, "died", lost.why)) from lost
+            raise LearnersLost(ActorLost(lost.what, "died", lost.why)) from lost
         finally:
             for wait in waits:
                 wait.cancel()

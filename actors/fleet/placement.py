@@ -1,4 +1,4 @@
-"""What the cluster has, what a run needs, and whether the one covers the other."""
+"""Which resources each actor gets, and whether the cluster has enough of them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from medray.config import Config
 from medray.errors import ResourceError
 
-SHARED_GPU = 0.5  # of a GPU that a rank and a generator take turns on
+SHARED_GPU = 0.5  # of a GPU that a rank and a generator use in turns
+# Ray restarts nothing by itself: a fresh process has the weights that the run began with.
+_NO_RESTARTS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
+_SPREAD = _NO_RESTARTS | {"scheduling_strategy": "SPREAD"}
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Ray options of each kind of actor, and the totals they add up to.
+    """Ray options of each kind of actor, and their totals.
 
-    `bundle`: what is set aside for one rank of the learner (and for the generator beside it,
-    where they share a GPU). Generators and editors are spread over the nodes.
+    `bundle`: what is reserved for one rank of the learner (and for a generator, if they share a
+    GPU). Generators and editors are spread over the nodes.
     """
 
     learner: dict[str, Any]
@@ -33,53 +36,58 @@ class Placement:
     cpus: float
 
 
-def place(config: Config, has: dict[str, float] | None = None) -> Placement:
-    """Options for this cluster; ResourceError where it is too small. `has` is for tests.
+def plan_placement(config: Config, has: dict[str, float] | None = None) -> Placement:
+    """Options for this cluster, or ResourceError if it is too small.
 
-    With GPUs, each learner takes one and each generator `tensor_parallel` of them. Without,
+    With GPUs, each learner takes one and each generator `tensor_parallel` of them. Without GPUs,
     each learner takes one CPU; generators and editors work while the learners wait, and share
-    those CPUs.
+    those CPUs. `has`: resources of one node instead of those of the cluster.
     """
     node = int(has.get("CPU", 1)) if has is not None else _largest_node()
     has = has if has is not None else ray.cluster_resources()
-    learners, replicas = config.learner.world_size, config.generator.replicas
-    common: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
-    spread = common | {"scheduling_strategy": "SPREAD"}
-    if has.get("GPU", 0) > 0:
-        shared = config.generator.colocated
-        each = SHARED_GPU if shared else config.generator.tensor_parallel
-        gpus, cpus = learners + (0 if shared else replicas * each), learners + replicas
-        cpus += config.editor.replicas
-        _require("GPU", gpus, has, config)
-        placement = Placement(
-            common | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1},
-            spread | {"num_gpus": each, "num_cpus": 1},
-            spread | {"num_cpus": 1},
-            {"GPU": 1, "CPU": 2 if shared else 1},
-            gpus,
-            cpus,
-        )
-    elif config.generator.colocated:
+    placement = _on_gpus(config) if has.get("GPU", 0) > 0 else _on_cpus(config, node)
+    _require("GPU", placement.gpus, has, config)
+    _require("CPU", placement.cpus, has, config)
+    return placement
+
+
+def _on_gpus(config: Config) -> Placement:
+    learners, generators = config.learner.world_size, config.generator.replicas
+    shared = config.generator.colocated
+    each = SHARED_GPU if shared else config.generator.tensor_parallel
+    return Placement(
+        learner=_NO_RESTARTS | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1},
+        generator=_SPREAD | {"num_gpus": each, "num_cpus": 1},
+        editor=_SPREAD | {"num_cpus": 1},
+        bundle={"GPU": 1, "CPU": 2 if shared else 1},
+        gpus=learners + (0 if shared else generators * each),
+        cpus=learners + generators + config.editor.replicas,
+    )
+
+
+def _on_cpus(config: Config, node: int) -> Placement:
+    """`node`: CPUs of one node."""
+    if config.generator.colocated:
         raise ResourceError(
             "generator.colocated = true", "the cluster has no GPU to share", "set it to false"
         )
-    else:
-        if config.generator.tensor_parallel > 1:
-            raise ResourceError(
-                f"generator.tensor_parallel = {config.generator.tensor_parallel}",
-                "the cluster has no GPU",
-                "set it to 1",
-            )
-        gpus, cpus = 0, learners
-        # In an overlapped loop they work at the same time; else they take turns.
-        together = replicas if config.loop.max_lag else 0
-        sharing = (
-            spread | {"num_cpus": 0} | _threads(node // max(1, together and learners + replicas))
+    if config.generator.tensor_parallel > 1:
+        value = config.generator.tensor_parallel
+        raise ResourceError(
+            f"generator.tensor_parallel = {value}", "the cluster has no GPU", "set it to 1"
         )
-        learning = common | {"num_cpus": 1} | _threads(node // (learners + together))
-        placement = Placement(learning, sharing, sharing, {"CPU": 1}, gpus, cpus)
-    _require("CPU", placement.cpus, has, config)
-    return placement
+    learners = config.learner.world_size
+    # In an overlapped loop all of them work at the same time; otherwise they take turns.
+    together = config.generator.replicas if config.loop.max_lag else 0
+    taking_turns = _threads(node // max(1, together and learners + config.generator.replicas))
+    return Placement(
+        learner=_NO_RESTARTS | {"num_cpus": 1} | _threads(node // (learners + together)),
+        generator=_SPREAD | {"num_cpus": 0} | taking_turns,
+        editor=_SPREAD | {"num_cpus": 0} | taking_turns,
+        bundle={"CPU": 1},
+        gpus=0,
+        cpus=learners,
+    )
 
 
 def this_machine() -> dict[str, float]:
@@ -88,15 +96,15 @@ def this_machine() -> dict[str, float]:
 
 
 def _largest_node() -> int:
-    """CPUs that Ray counts on the largest node: a container's own, not the machine's."""
+    """CPUs of the largest node as Ray counts them: the container's, not the machine's."""
     return int(max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
 
 
 def _threads(threads: int) -> dict[str, Any]:
-    """Threads on a CPU node that is shared by actors taking turns.
+    """Threads on a CPU node that several actors share.
 
-    Waiting threads must sleep: OpenMP's default of spinning makes an actor that has nothing to
-    do slow the working one down many times over.
+    Waiting threads must sleep: OpenMP spins by default, and an idle actor that spins makes the
+    working one many times slower.
     """
     variables = {"OMP_NUM_THREADS": str(max(1, threads)), "OMP_WAIT_POLICY": "PASSIVE"}
     return {"runtime_env": {"env_vars": variables}}
@@ -112,29 +120,29 @@ def _require(kind: str, needed: float, has: dict[str, float], config: Config) ->
         )
 
 
-class Room:
-    """One placement group of `places` bundles.
+class LearnerPlacementGroup:
+    """GPUs and CPUs of all ranks, reserved together: near each other, and all or none.
 
-    `shared`: generators live in it too, so it outlasts the ranks of the moment.
+    `shared`: generators use it too, so it outlives the present ranks.
     """
 
-    def __init__(self, bundle: dict[str, float], places: int, *, shared: bool) -> None:
-        self.bundle, self.places, self.shared = bundle, places, shared
+    def __init__(self, bundle: dict[str, float], size: int, *, shared: bool) -> None:
+        self.bundle, self.size, self.shared = bundle, size, shared
         self._group: PlacementGroup | None = None
 
-    def at(self, place: int) -> dict[str, Any]:
-        """Ray options of an actor in one of the places; the first to ask sets all aside."""
+    def options(self, bundle: int) -> dict[str, Any]:
+        """Ray options of an actor in one of the bundles; the first call reserves all of them."""
         if self._group is None:
-            self._group = placement_group([self.bundle] * self.places, strategy="PACK")
+            self._group = placement_group([self.bundle] * self.size, strategy="PACK")
         strategy = PlacementGroupSchedulingStrategy(
             self._group,
-            placement_group_bundle_index=place,
+            placement_group_bundle_index=bundle,
             placement_group_capture_child_tasks=False,
         )
         return {"scheduling_strategy": strategy}
 
-    def leave(self) -> None:
-        """Give the room back, unless somebody else still lives in it."""
+    def remove(self) -> None:
+        """Release the resources, unless generators use them too."""
         if self._group is not None and not self.shared:
             remove_placement_group(self._group)
             self._group = None

@@ -1,13 +1,13 @@
 """Replicas of one kind of actor that take work as they come free.
 
-      run(job) ──▶ pending ──▶ idle replica ──▶ answer ──▶ whoever waits for the job
-                     ▲               │ lost: the job goes back to the front,
+      run(job) ──▶ pending ──▶ idle replica ──▶ result ──▶ the caller of `run`
+                     ▲               │ lost: the job returns to the front of the queue,
                      └───────────────┘ the replica is spawned again within the budget
 
-A replica has one job at a time, so the one that is free is the least loaded. Before each job
-it takes over the pool's newest state (`Pool.offer`; the weights of the policy), so work is never
-done with what is out of date. A job that takes far longer than others is given to an idle
-replica as well; the first answer counts.
+A replica has one job at a time, so an idle one is the least loaded. Before each job it adopts the
+pool's newest state (`Pool.offer`: the weights of the policy), so no work is done with outdated
+weights. A job that takes far longer than others (a straggler) is also given to an idle replica;
+the first result counts.
 """
 
 from __future__ import annotations
@@ -23,57 +23,57 @@ from typing import Any
 
 import ray
 
-from actors.fleet.calls import START_DEADLINE, ActorLost, answer, parts
-from actors.fleet.restarts import Faults
+from actors.fleet.calls import START_DEADLINE, ActorLost, await_ref, stream_refs
+from actors.fleet.restart_budget import RestartBudget
 from medray.errors import MedrayError, RunFailed
 
-JOIN_LATER = 120.0  # seconds after the first is ready: the others may still wait for room
+JOIN_LATER = 120.0  # seconds after the first is ready: the others may still wait for resources
 STRAGGLER = 3.0  # times the median of recent jobs
-STRAGGLER_LEAST = 5.0  # seconds: shorter jobs are not worth doing twice
+MIN_STRAGGLER = 5.0  # seconds: shorter jobs are not worth repeating
 RECENT = 64  # jobs whose seconds are remembered
-BREAKS = 2  # replicas that one job may break
+MAX_BREAKS = 2  # replicas that one job may break before it is considered bad itself
 
-# (handle, what the replica holds) → the call's reference(s), or what it yields
+# (handle, state of the replica) → the call's reference(s), or its stream
 Submit = Callable[[Any, Any], ray.ObjectRef | Sequence[ray.ObjectRef] | ray.ObjectRefGenerator]
-Came = Callable[[Any], None]
-TakeOver = Callable[[Any, Any], Awaitable[None]]  # (handle, the state offered)
+OnPart = Callable[[Any], None]
+Adopt = Callable[[Any, Any], Awaitable[None]]  # (handle, the offered state)
 
 
 @dataclass(slots=True)
-class Answer:
-    """What a job's call returned: its (first) value, all references, and when (seconds).
+class CallResult:
+    """What a job's call returned: its (first) value, all references, begin and end (seconds).
 
-    Of a call that yields there is only when: `Pool.run` has handed over what came.
+    A call that streams has no value here: `Pool.run` has handed over each part.
     """
 
     value: Any
     refs: list[ray.ObjectRef]
-    began: float
-    ended: float
+    start: float
+    end: float
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
     submit: Submit
-    came: Came | None
-    future: asyncio.Future[Answer]
-    began: float = 0.0
-    twice: bool = False
-    broke: int = 0
+    on_part: OnPart | None
+    future: asyncio.Future[CallResult]
+    start: float = 0.0  # 0: not running
+    repeated: bool = False
+    breaks: int = 0  # replicas that broke over it
 
 
 @dataclass(slots=True, eq=False)
 class _Replica:
     index: int
     handle: Any = None
-    holds: Any = None  # of what was offered
+    state: Any = None  # the newest one adopted
     ready: bool = False
-    turn: asyncio.Future[_Job | None] | None = None  # while idle
-    life: asyncio.Task[None] | None = None
+    next_job: asyncio.Future[_Job | None] | None = None  # while idle
+    task: asyncio.Task[None] | None = None
 
 
 class Pool:
-    """See the module. `kind` is the key of its restart budget, `name` the actors' class name."""
+    """See the module. `kind`: key of the restart budget; `name`: class name of the actors."""
 
     def __init__(
         self,
@@ -81,34 +81,35 @@ class Pool:
         name: str,
         size: int,
         spawn: Callable[[int], Any],
-        faults: Faults,
-        take_over: TakeOver | None = None,
+        budget: RestartBudget,
+        adopt: Adopt | None = None,
     ) -> None:
-        self.kind, self.name, self.spawn, self.faults = kind, name, spawn, faults
-        self.take_over = take_over
+        self.kind, self.name, self.spawn, self.budget = kind, name, spawn, budget
+        self.adopt = adopt
+        self.deadline = budget.config.deadline  # seconds of one call
         self.offered: Any = None
-        self.busy = 0.0  # seconds of all replicas at work
-        self.repeated = 0  # jobs given to a second replica
+        self.busy_seconds = 0.0  # of all replicas together
+        self.repeated = 0  # stragglers given to a second replica
         self._replicas = [_Replica(i) for i in range(size)]
         self._pending: deque[_Job] = deque()
         self._running: set[_Job] = set()
         self._idle: deque[_Replica] = deque()
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._changed = asyncio.Event()
-        self._watch: asyncio.Task[None] | None = None
+        self._straggler_task: asyncio.Task[None] | None = None
         self._failure: MedrayError | None = None
-        self._answered_once = False
+        self._started_once = False
 
     def start(self) -> None:
-        """Spawn all replicas; `wait_ready` says when they answer."""
+        """Spawn all replicas; `wait_ready` returns when they answer."""
         for replica in self._replicas:
-            replica.life = asyncio.create_task(self._live(replica))
-        self._watch = asyncio.create_task(self._watch_stragglers())
+            replica.task = asyncio.create_task(self._keep_alive(replica))
+        self._straggler_task = asyncio.create_task(self._watch_stragglers())
 
     async def wait_ready(self) -> None:
-        """Return when every replica answers; those that find no room for long join later.
+        """Return when every replica answers; those that wait long for resources join later.
 
-        Raises RunFailed where none is ready within START_DEADLINE.
+        Raises RunFailed if none is ready within START_DEADLINE.
         """
         deadline = time.monotonic() + START_DEADLINE
         while not all(replica.ready for replica in self._living()):
@@ -123,198 +124,199 @@ class Pool:
                     f"none was ready within {START_DEADLINE:.0f} s",
                     "see the Ray logs and `ray status`",
                 )
-            await self._change(left)
+            await self._wait_for_change(left)
 
     @property
     def ready(self) -> int:
         """Replicas that answer."""
         return sum(replica.ready for replica in self._replicas)
 
-    async def run(self, submit: Submit, came: Came | None = None) -> Answer:
-        """The answer to `submit` by whichever replica comes free.
+    async def run(self, submit: Submit, on_part: OnPart | None = None) -> CallResult:
+        """The result of `submit` on the first replica that is free.
 
-        `came` is handed each part of a call that yields, at once. Where the job is done again,
-        `submit` asks for what is missing, or `came` is told some of it twice.
+        `on_part` gets each part of a call that streams, as it arrives. If the job is repeated,
+        `submit` should request only what is missing; otherwise `on_part` gets some parts twice.
         """
         self._raise_if_failed()
-        job = _Job(submit, came, asyncio.get_running_loop().create_future())
+        job = _Job(submit, on_part, asyncio.get_running_loop().create_future())
         self._enqueue(job)
         return await job.future
 
     def offer(self, state: Any) -> None:
-        """Have every replica take over `state` before its next job, and before its first."""
+        """Have every replica adopt `state` before its next job, and before its first."""
         self.offered = state
         self._wake_idle()
 
-    async def taken_over(self, state: Any) -> None:
-        """Return when those that answer hold `state`, or something newer was offered."""
-        while not self._all_hold(state):
+    async def wait_adopted(self, state: Any) -> None:
+        """Return when all ready replicas have adopted `state`, or a newer one was offered."""
+        while not self._all_have(state):
             self._raise_if_failed()
-            await self._change()
+            await self._wait_for_change()
 
     async def each(self, submit: Submit) -> list[Any]:
-        """The answers of all replicas that are ready, between their jobs; the lost are left out."""
+        """What all ready replicas return, between their jobs; lost ones are left out."""
         ready = [replica for replica in self._replicas if replica.ready]
-        deadline = self.faults.config.deadline
-        calls = [answer(_refs(submit(r.handle, r.holds))[0], deadline, self.name) for r in ready]
-        told = await asyncio.gather(*calls, return_exceptions=True)
-        return [value for value in told if not isinstance(value, BaseException)]
+        refs = [_refs(submit(replica.handle, replica.state))[0] for replica in ready]
+        calls = [await_ref(ref, self.deadline, self.name) for ref in refs]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        return [value for value in results if not isinstance(value, BaseException)]
 
     async def close(self) -> None:
-        """End all replicas and whoever waits for them."""
-        tasks = [t for t in (self._watch, *(r.life for r in self._replicas)) if t is not None]
+        """End all replicas and the tasks that wait for them."""
+        all_tasks = (self._straggler_task, *(replica.task for replica in self._replicas))
+        tasks = [task for task in all_tasks if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for replica in self._replicas:
             _kill(replica)
 
-    async def _live(self, replica: _Replica) -> None:
-        """One replica's life: start, take over, work; again after each loss."""
+    async def _keep_alive(self, replica: _Replica) -> None:
+        """Start a replica and feed it jobs; again after each loss, within the budget."""
         who = f"{self.name}(replica={replica.index})"
         while True:
             try:
-                await self._begin(replica, who)
+                await self._start(replica, who)
                 while True:
-                    await self._take_over(replica)
+                    await self._adopt_offered(replica)
                     job = await self._next(replica)
                     if job is not None:
                         await self._serve(replica, job, who)
             except ActorLost as lost:
-                replica.ready, replica.holds = False, None
+                replica.ready, replica.state = False, None
                 _kill(replica)
-                if lost.cause == "broken" and not self._answered_once:
-                    self._fail(lost)  # it cannot start: another try would end the same
+                if lost.cause == "broken" and not self._started_once:
+                    self._fail(lost)  # it cannot start: another attempt would end the same way
                     return
-                if not self.faults.allows(self.kind, who, lost):
-                    self._retire(replica, lost)
+                if not self.budget.spend(self.kind, who, lost):
+                    self._give_up(replica, lost)
                     return
-                self._pulse()
+                self._notify()
             except MedrayError as error:
                 self._fail(error)
                 return
 
-    async def _begin(self, replica: _Replica, who: str) -> None:
-        """Spawn the actor; it counts as ready once it answers and holds what was offered."""
+    async def _start(self, replica: _Replica, who: str) -> None:
+        """Spawn the actor; it is ready once it answers and has adopted the offered state."""
         replica.handle = self.spawn(replica.index)
         alive = replica.handle.__ray_ready__.remote()
         while True:
             try:
-                await answer(alive, START_DEADLINE, who)
+                await await_ref(alive, START_DEADLINE, who)
                 break
             except ActorLost as lost:
                 if lost.cause != "stuck" or not self.ready:
-                    raise  # else: no room for it at present, and the others can do the work
-        await self._take_over(replica)
-        replica.ready = self._answered_once = True
-        self._pulse()
+                    raise  # else: it waits for resources, and the others can do the work
+        await self._adopt_offered(replica)
+        replica.ready = self._started_once = True
+        self._notify()
 
-    async def _take_over(self, replica: _Replica) -> None:
+    async def _adopt_offered(self, replica: _Replica) -> None:
         """Bring the replica to the newest state offered."""
-        while replica.holds is not self.offered and self.take_over is not None:
+        while replica.state is not self.offered and self.adopt is not None:
             state = self.offered
-            await self.take_over(replica.handle, state)
-            replica.holds = state
-            self._pulse()
+            await self.adopt(replica.handle, state)
+            replica.state = state
+            self._notify()
 
     async def _next(self, replica: _Replica) -> _Job | None:
-        """The next job for an idle replica; None where there is something to take over first."""
+        """The next job of an idle replica; None if there is a state to adopt first."""
         while self._pending:
             job = self._pending.popleft()
             if not job.future.done():
                 return job
-        replica.turn = asyncio.get_running_loop().create_future()
+        replica.next_job = asyncio.get_running_loop().create_future()
         self._idle.append(replica)
         try:
-            return await replica.turn
+            return await replica.next_job
         finally:
-            replica.turn = None
+            replica.next_job = None
             with contextlib.suppress(ValueError):
                 self._idle.remove(replica)
 
     async def _serve(self, replica: _Replica, job: _Job, who: str) -> None:
-        """Do one job; where the replica is lost over it, the job goes back to the front."""
+        """Do one job; if the replica is lost, the job returns to the front of the queue."""
         self._running.add(job)
         try:
-            await self._take_over(replica)
-            began = time.monotonic()
-            job.began = job.began or began
+            await self._adopt_offered(replica)
+            start = time.monotonic()
+            job.start = job.start or start
             value, refs = await self._result(job, replica, who)
         except ActorLost as lost:
-            job.broke += lost.cause == "broken"
-            if job.broke >= BREAKS:
+            job.breaks += lost.cause == "broken"
+            if job.breaks >= MAX_BREAKS:
                 _settle(job, error=lost)
             elif not job.future.done():
-                job.began, job.twice = 0.0, False
+                job.start, job.repeated = 0.0, False
                 self._enqueue(job, first=True)
             raise
         except MedrayError as error:
             _settle(job, error=error)
         else:
-            ended = time.monotonic()
-            self._recent.append(ended - began)
-            self.busy += ended - began
-            _settle(job, Answer(value, refs, began, ended))
+            end = time.monotonic()
+            self._recent.append(end - start)
+            self.busy_seconds += end - start
+            _settle(job, CallResult(value, refs, start, end))
         finally:
             self._running.discard(job)
 
     async def _result(
         self, job: _Job, replica: _Replica, who: str
     ) -> tuple[Any, list[ray.ObjectRef]]:
-        """What the call returns, or nothing where it yields."""
-        called, deadline = job.submit(replica.handle, replica.holds), self.faults.config.deadline
-        if not isinstance(called, ray.ObjectRefGenerator):
-            refs = _refs(called)
-            return await answer(refs[0], deadline, who), refs
-        async for part in parts(called, deadline, who):
-            if job.came is not None:
-                job.came(part)
+        """What the call returns; nothing if it streams."""
+        returned = job.submit(replica.handle, replica.state)
+        if not isinstance(returned, ray.ObjectRefGenerator):
+            refs = _refs(returned)
+            return await await_ref(refs[0], self.deadline, who), refs
+        async for part in stream_refs(returned, self.deadline, who):
+            if job.on_part is not None:
+                job.on_part(part)
         return None, []
 
     def _enqueue(self, job: _Job, *, first: bool = False) -> None:
         while self._idle:
-            turn = self._idle.popleft().turn
-            if turn is not None and not turn.done():
-                turn.set_result(job)
+            waiting = self._idle.popleft().next_job
+            if waiting is not None and not waiting.done():
+                waiting.set_result(job)
                 return
         self._pending.insert(0, job) if first else self._pending.append(job)
 
     async def _watch_stragglers(self) -> None:
-        """Give what takes far too long to someone who has nothing to do."""
+        """Give jobs that take far too long to an idle replica as well."""
         while True:
             await asyncio.sleep(1.0)
             if not (self._idle and self._recent) or self._pending:
                 continue
-            limit = max(STRAGGLER_LEAST, STRAGGLER * statistics.median(self._recent))
+            limit = max(MIN_STRAGGLER, STRAGGLER * statistics.median(self._recent))
             now = time.monotonic()
             for job in list(self._running):
-                if self._idle and job.began and not job.twice and now - job.began > limit:
-                    job.twice = True
+                if self._idle and job.start and not job.repeated and now - job.start > limit:
+                    job.repeated = True
                     self.repeated += 1
                     self._enqueue(job)
 
     def _wake_idle(self) -> None:
         for replica in list(self._idle):
-            if replica.turn is not None and not replica.turn.done():
-                replica.turn.set_result(None)
+            if replica.next_job is not None and not replica.next_job.done():
+                replica.next_job.set_result(None)
         self._idle.clear()
 
-    def _all_hold(self, state: Any) -> bool:
-        """Whether those that answer hold `state` or something newer, at least one of them."""
+    def _all_have(self, state: Any) -> bool:
+        """Whether all ready replicas, at least one, have `state`, or a newer one was offered."""
         if self.offered is not state:
             return True
         ready = [replica for replica in self._replicas if replica.ready]
-        return bool(ready) and all(replica.holds is state for replica in ready)
+        return bool(ready) and all(replica.state is state for replica in ready)
 
     def _living(self) -> list[_Replica]:
         self._raise_if_failed()
-        return [r for r in self._replicas if r.life is not None and not r.life.done()]
+        return [r for r in self._replicas if r.task is not None and not r.task.done()]
 
-    def _retire(self, replica: _Replica, lost: ActorLost) -> None:
-        """Go on with the others; where there are none, nobody will answer any more."""
+    def _give_up(self, replica: _Replica, lost: ActorLost) -> None:
+        """Continue with the other replicas; without any, the pool fails."""
         others = [r for r in self._living() if r is not replica]
         if others:
-            self._pulse()
+            self._notify()
         else:
             self._fail(RunFailed(f"no {self.name} is left", str(lost), f"raise faults.{self.kind}"))
 
@@ -322,25 +324,25 @@ class Pool:
         self._failure = self._failure or error
         for job in [*self._pending, *self._running]:
             _settle(job, error=error)
-        self._pulse()
+        self._notify()
 
     def _raise_if_failed(self) -> None:
         if self._failure is not None:
             raise self._failure
 
-    def _pulse(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _change(self, timeout: float | None = None) -> None:
-        """Until a replica becomes ready, takes over, or leaves."""
+    async def _wait_for_change(self, timeout: float | None = None) -> None:
+        """Return when a replica becomes ready, adopts a state, or leaves."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._changed.wait()
 
 
-def _settle(job: _Job, result: Answer | None = None, error: MedrayError | None = None) -> None:
-    """The first outcome counts."""
+def _settle(job: _Job, result: CallResult | None = None, error: MedrayError | None = None) -> None:
+    """Set the job's outcome; the first one counts."""
     if job.future.done():
         return
     if error is not None:

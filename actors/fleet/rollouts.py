@@ -1,6 +1,6 @@
-"""From cases to pairs: images are loaded, questions answered, answers edited as they come.
+"""From cases to pairs: load images, generate responses, edit them as they arrive.
 
-Whatever is lost on the way with a node or an actor is done again; no item counts twice.
+Whatever is lost with a node or an actor is done again; every item counts exactly once.
 """
 
 from __future__ import annotations
@@ -8,238 +8,237 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import ray
 
+from actors.fleet.batching import (
+    OnResponses,
+    PendingResponses,
+    build_requests,
+    editor_calls,
+    generator_calls,
+)
 from actors.fleet.calls import ObjectsLost
-from actors.fleet.pool import Answer, Pool
-from actors.fleet.work import Came, Edited, Rollout, Update, Waiting, Work, pieces, requests, shares
-from medray.config import Config
+from actors.fleet.fleet import Fleet
+from actors.fleet.items import EditedBatch, Item, StepRollout, Unusable, WeightUpdate
+from actors.fleet.pool import CallResult
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
 from medray.objectives import needs_of
-from medray.policy.scoring.saliency import Box
 from medray.records import Case, Region, Response
-from medray.targeting import ErrorTargets
+from medray.targeting import EditContext
 
-RELOADS = 3  # of images that were lost with their node
+MAX_RELOADS = 3  # of images that were lost with their node
 
 T = TypeVar("T")
-Look = Callable[[Sequence[Sequence[int]], Sequence[ray.ObjectRef]], Awaitable[list[Box | None]]]
-
-
-@dataclass(slots=True)
-class _Answered:
-    """What became of one piece of work: responses in order, when they were said, their edits."""
-
-    responses: list[Response]
-    said: Answer
-    edits: list[Answer] = field(default_factory=list)
+Generated = tuple[list[Response], CallResult]  # the responses to one call's items, and the call
 
 
 class Rollouts:
-    """What generators and editors do for the driver. `look`: whom to ask where the policy looks."""
+    """What the generators and editors of a fleet do for the loop."""
 
-    def __init__(self, config: Config, editors: Pool, generators: Pool, look: Look) -> None:
-        self.config, self.editors, self.generators, self.look = config, editors, generators, look
-        reads_corrupt = needs_of(config.objective).corrupt
-        self.looks = reads_corrupt and config.corruption.region == "lesion-or-saliency"
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet, self.config = fleet, fleet.config
+        reads_corrupt = needs_of(self.config.objective).corrupt
+        region = self.config.corruption.region
+        self.needs_saliency = reads_corrupt and region == "lesion-or-saliency"
 
-    async def load(
-        self, items: Sequence[tuple[str, Case]]
-    ) -> tuple[list[Work], list[tuple[str, str]]]:
-        """Images into the object store, once per case → (work, [(item id, reason dropped)])."""
-        cases = list({case.case_id: case for _, case in items}.values())
-        calls = [self._load_some(some) for some in shares(cases, self.config.editor.replicas)]
-        found: dict[str, tuple[str, ray.ObjectRef]] = {}
+    async def load(self, items: Sequence[Item]) -> tuple[list[Item], list[Unusable]]:
+        """Images into the object store, once per case → (items with images, unusable ones)."""
+        cases = list({item.case.case_id: item.case for item in items}.values())
+        calls = [self._load_images(part) for part in editor_calls(cases, self._editors)]
+        loaded: dict[str, tuple[str, ray.ObjectRef]] = {}
         for part in await asyncio.gather(*calls):
-            found |= part
-        work = [
-            Work(i, case, found[case.case_id][1]) for i, case in items if not found[case.case_id][0]
-        ]
-        unusable = [(i, found[case.case_id][0]) for i, case in items if found[case.case_id][0]]
-        return work, unusable
+            loaded |= part
+        usable, unusable = [], []
+        for item in items:
+            reason, image = loaded[item.case.case_id]
+            if reason:
+                unusable.append(Unusable(item.item_id, item.case.case_id, reason))
+            else:
+                usable.append(replace(item, image=image))
+        return usable, unusable
 
-    async def generate(self, work: Sequence[Work], *, greedy: bool) -> list[Response]:
-        """One response per item, in order, with the newest weights offered."""
-        asked = pieces(work, self.config.generator.replicas)
-        answers = await asyncio.gather(*[self._say(piece, greedy=greedy) for piece in asked])
-        return [response for answer in answers for response in answer.responses]
+    async def generate(self, items: Sequence[Item], *, greedy: bool) -> list[Response]:
+        """One response per item, in order, by the newest weights offered."""
+        calls = generator_calls(items, self._generators)
+        generated = await asyncio.gather(*[self._generate(call, greedy=greedy) for call in calls])
+        return [response for responses, _ in generated for response in responses]
 
-    async def make(
-        self, items: Sequence[tuple[str, Case]], version: int, targets: ErrorTargets
-    ) -> Rollout:
-        """Answers and pairs of the items, edited as they come; they will train `version`."""
-        begin = time.monotonic()
-        work, unusable = await self.load(items)
-        done = Rollout(unusable, load=time.monotonic() - begin)
-        looked = 0.0
-        if self.looks:
-            parts, looked = await self._answer_look_and_edit(work, version, targets)
+    async def extend(
+        self, rollout: StepRollout, items: Sequence[Item], context: EditContext
+    ) -> None:
+        """Add `items` to `rollout`, with their responses and pairs."""
+        start = time.monotonic()
+        rollout.items += items
+        usable, unusable = await self.load(items)
+        rollout.unusable += unusable
+        rollout.load_seconds += time.monotonic() - start
+        if self.needs_saliency:
+            generated, edits = await self._generate_locate_edit(rollout, usable, context)
         else:
-            asked = pieces(work, self.config.generator.replicas)
-            parts = await asyncio.gather(*[self._answer(p, version, targets) for p in asked])
-        for part in parts:
-            done.responses += part.responses
-            done.edited += [Edited(edit.value, edit.refs[1]) for edit in part.edits]
-        done.generate = busy([part.said for part in parts])
-        done.edit = looked + busy([edit for part in parts for edit in part.edits])
-        return done
+            generated, edits = await self._generate_and_edit(usable, context)
+        rollout.responses += [response for responses, _ in generated for response in responses]
+        rollout.edits += [EditedBatch(edit.value, edit.refs[1]) for edit in edits]
+        rollout.generate_seconds += union_seconds([call for _, call in generated])
+        rollout.edit_seconds += union_seconds(edits)
 
-    async def _load_some(self, cases: Sequence[Case]) -> dict[str, tuple[str, ray.ObjectRef]]:
-        """By case id: why it cannot be used ("" where it can), and its image."""
-        loaded = await self.editors.run(
+    @property
+    def _editors(self) -> int:
+        return self.config.editor.replicas
+
+    @property
+    def _generators(self) -> int:
+        return self.config.generator.replicas
+
+    async def _load_images(self, cases: Sequence[Case]) -> dict[str, tuple[str, ray.ObjectRef]]:
+        """By case id: the reason why it cannot be used ("" if it can), and its image."""
+        loaded = await self.fleet.editors.run(
             lambda editor, _: editor.load.options(num_returns=1 + len(cases)).remote(cases)
         )
-        told = zip(cases, loaded.value, loaded.refs[1:], strict=True)
-        return {case.case_id: (reason, ref) for case, reason, ref in told}
+        rows = zip(cases, loaded.value, loaded.refs[1:], strict=True)
+        return {case.case_id: (reason, image) for case, reason, image in rows}
 
-    async def _answer(self, work: Sequence[Work], version: int, targets: ErrorTargets) -> _Answered:
-        """Answers of one piece, and their edits, made while the rest is still being said."""
-        edits: list[asyncio.Task[list[Answer]]] = []
+    async def _generate_and_edit(
+        self, items: Sequence[Item], context: EditContext
+    ) -> tuple[list[Generated], list[CallResult]]:
+        """All responses and their edits; editing starts while generation is still running."""
+        calls = generator_calls(items, self._generators)
+        parts = await asyncio.gather(*[self._generate_and_edit_call(c, context) for c in calls])
+        return [part for part, _ in parts], [edit for _, edits in parts for edit in edits]
 
-        def came(items: Sequence[Work], said: Sequence[Response]) -> None:
-            edits.append(asyncio.create_task(self._edit(items, said, version, targets)))
+    async def _generate_and_edit_call(
+        self, items: Sequence[Item], context: EditContext
+    ) -> tuple[Generated, list[CallResult]]:
+        tasks: list[asyncio.Task[list[CallResult]]] = []
 
-        try:
-            answered = await self._say(work, came, greedy=False)
-            made = await asyncio.gather(*edits)
-        finally:
-            for edit in edits:
-                edit.cancel()
-            await asyncio.gather(*edits, return_exceptions=True)
-        answered.edits = [answer for each in made for answer in each]
-        return answered
-
-    async def _answer_look_and_edit(
-        self, work: Sequence[Work], version: int, targets: ErrorTargets
-    ) -> tuple[list[_Answered], float]:
-        """All answers, then where the policy looks (and its seconds), then all edits: learners,
-        which look, may share the generators' GPUs."""
-        replicas = self.config.generator.replicas
-        asked = pieces(work, replicas)
-        parts = await asyncio.gather(*[self._say(piece, greedy=False) for piece in asked])
-        begin = time.monotonic()
-        responses = [response for part in parts for response in part.responses]
-        located = await self._locate(work, responses)
-        looked = time.monotonic() - begin
-        both = zip(pieces(located, replicas), parts, strict=True)
-        edits = [self._edit(piece, part.responses, version, targets) for piece, part in both]
-        for part, made in zip(parts, await asyncio.gather(*edits), strict=True):
-            part.edits = made
-        return parts, looked
-
-    async def _say(
-        self, work: Sequence[Work], came: Came | None = None, *, greedy: bool
-    ) -> _Answered:
-        """The responses to one piece."""
-        waiting = Waiting(work, came)
-
-        async def ask(some: Sequence[Work]) -> Answer:
-            waiting.renew(some)
-            return await self._ask(waiting, greedy)
+        def on_responses(items: Sequence[Item], responses: Sequence[Response]) -> None:
+            tasks.append(asyncio.create_task(self._edit(items, responses, context)))
 
         try:
-            said = await self._reloading(work, ask)
+            generated = await self._generate(items, on_responses, greedy=False)
+            edits = await asyncio.gather(*tasks)
         finally:
-            responses = waiting.close()
-        return _Answered(responses, said)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return generated, [edit for part in edits for edit in part]
 
-    async def _ask(self, waiting: Waiting, greedy: bool) -> Answer:
-        """Have one generator answer what is left; its answers go to `waiting`."""
+    async def _generate_locate_edit(
+        self, rollout: StepRollout, items: Sequence[Item], context: EditContext
+    ) -> tuple[list[Generated], list[CallResult]]:
+        """All responses, then the regions that the policy looked at, then all edits.
 
-        def submit(generator: Any, held: Update | None) -> ray.ObjectRefGenerator:
-            version = held.manifest.version if held is not None else 0
-            asked, images = requests(waiting.left, self.config.run.seed)
+        One after the other: learners, which find the regions, may share the generators' GPUs.
+        """
+        calls = generator_calls(items, self._generators)
+        generated = await asyncio.gather(*[self._generate(call, greedy=False) for call in calls])
+        start = time.monotonic()
+        responses = [response for part, _ in generated for response in part]
+        located = generator_calls(await self._locate(items, responses), self._generators)
+        rollout.edit_seconds += time.monotonic() - start
+        edits = await asyncio.gather(
+            *[
+                self._edit(part, responses, context)
+                for part, (responses, _) in zip(located, generated, strict=True)
+            ]
+        )
+        return list(generated), [edit for part in edits for edit in part]
+
+    async def _generate(
+        self, items: Sequence[Item], on_responses: OnResponses | None = None, *, greedy: bool
+    ) -> Generated:
+        """The responses to one call's items; when it is repeated, only to missing ones."""
+        pending = PendingResponses(items, on_responses)
+
+        def submit(generator: Any, update: WeightUpdate | None) -> ray.ObjectRefGenerator:
+            version = update.manifest.version if update is not None else 0
+            requests, images = build_requests(pending.missing, self.config.run.seed)
             call = generator.generate.options(num_returns="streaming")
-            return call.remote(version, asked, greedy, *images)
+            return call.remote(version, requests, greedy, *images)
 
-        return await self.generators.run(submit, waiting.take)
+        async def run(items: Sequence[Item]) -> CallResult:
+            pending.replace(items)
+            return await self.fleet.generators.run(submit, pending.receive)
+
+        try:
+            call = await self._with_images(items, run)
+        finally:
+            responses = pending.close()
+        return responses, call
 
     async def _edit(
-        self,
-        work: Sequence[Work],
-        responses: Sequence[Response],
-        version: int,
-        targets: ErrorTargets,
-    ) -> list[Answer]:
-        return await self._reloading(
-            work, lambda some: self._edit_all(some, responses, version, targets)
-        )
+        self, items: Sequence[Item], responses: Sequence[Response], context: EditContext
+    ) -> list[CallResult]:
+        """One result per editor call."""
 
-    async def _edit_all(
-        self,
-        work: Sequence[Work],
-        responses: Sequence[Response],
-        version: int,
-        targets: ErrorTargets,
-    ) -> list[Answer]:
-        both = list(zip(work, responses, strict=True))
-        parts = shares(both, self.config.editor.replicas)
-        calls = [self._edit_some(part, version, targets) for part in parts]
-        return list(await asyncio.gather(*calls))
+        async def run(items: Sequence[Item]) -> list[CallResult]:
+            rows = list(zip(items, responses, strict=True))
+            calls = [self._edit_call(part, context) for part in editor_calls(rows, self._editors)]
+            return list(await asyncio.gather(*calls))
 
-    async def _edit_some(
-        self, share: Sequence[tuple[Work, Response]], version: int, targets: ErrorTargets
-    ) -> Answer:
-        cases, said = [item.case for item, _ in share], [response for _, response in share]
-        images = [item.image for item, _ in share]
-        return await self.editors.run(
+        return await self._with_images(items, run)
+
+    async def _edit_call(
+        self, rows: Sequence[tuple[Item, Response]], context: EditContext
+    ) -> CallResult:
+        cases, responses = [item.case for item, _ in rows], [response for _, response in rows]
+        images = [item.image for item, _ in rows]
+        return await self.fleet.editors.run(
             lambda editor, _: editor.edit.options(num_returns=2).remote(
-                version, cases, said, *images, targets=targets
+                context, cases, responses, *images
             )
         )
 
-    async def _locate(self, work: Sequence[Work], responses: Sequence[Response]) -> list[Work]:
-        """The same work; a case without a region has what the policy looked at for its answer."""
-        labels, located = self.config.corruption.labels, list(work)
-        asked = [
+    async def _locate(self, items: Sequence[Item], responses: Sequence[Response]) -> list[Item]:
+        """The same items; a case without a region gets the one that the policy looked at."""
+        labels, located = self.config.corruption.labels, list(items)
+        without = [
             i
-            for i, (item, said) in enumerate(zip(work, responses, strict=True))
-            if said.token_ids and not labelled(item.case.regions, labels)
+            for i, (item, response) in enumerate(zip(items, responses, strict=True))
+            if response.token_ids and not labelled(item.case.regions, labels)
         ]
-        if not asked:
+        if not without:
             return located
         calls = [
-            self._reloading([work[i] for i in share], self._view)
-            for share in shares(asked, self.config.editor.replicas)
+            self._with_images([items[i] for i in part], self._encode_views)
+            for part in editor_calls(without, self._editors)
         ]
-        views = [view.refs[1] for view in await asyncio.gather(*calls)]
-        answers = [responses[i].token_ids for i in asked]
-        boxes = await self.look(answers, views)
-        for i, box in zip(asked, boxes, strict=True):
+        views = [call.refs[1] for call in await asyncio.gather(*calls)]
+        answers = [responses[i].token_ids for i in without]
+        boxes = await self.fleet.saliency_boxes(answers, views)
+        for i, box in zip(without, boxes, strict=True):
             if box is not None:
-                case, seen = work[i].case, Region(SALIENCY, box=box, source=SALIENCY)
-                case = replace(case, regions=(*case.regions, seen))
-                located[i] = replace(work[i], case=case)
+                case, region = items[i].case, Region(SALIENCY, box=box, source=SALIENCY)
+                located[i] = replace(items[i], case=replace(case, regions=(*case.regions, region)))
         return located
 
-    async def _view(self, work: Sequence[Work]) -> Answer:
-        questions, images = [item.case.question for item in work], [item.image for item in work]
-        return await self.editors.run(
-            lambda editor, _: editor.view.options(num_returns=2).remote(questions, *images)
+    async def _encode_views(self, items: Sequence[Item]) -> CallResult:
+        questions, images = [item.case.question for item in items], [item.image for item in items]
+        return await self.fleet.editors.run(
+            lambda editor, _: editor.encode_views.options(num_returns=2).remote(questions, *images)
         )
 
-    async def _reloading(
-        self, work: Sequence[Work], call: Callable[[Sequence[Work]], Awaitable[T]]
+    async def _with_images(
+        self, items: Sequence[Item], call: Callable[[Sequence[Item]], Awaitable[T]]
     ) -> T:
-        """What `call(work)` gives; images that a lost node held are read again."""
-        for _ in range(RELOADS):
+        """What `call(items)` returns; images that were lost with their node are loaded again."""
+        for _ in range(MAX_RELOADS):
             try:
-                return await call(work)
+                return await call(items)
             except ObjectsLost:
-                work, gone = await self.load([(item.item_id, item.case) for item in work])
-                if gone:
+                items, unusable = await self.load(items)
+                if unusable:
                     raise
-        return await call(work)
+        return await call(items)
 
 
-def busy(calls: Sequence[Answer]) -> float:
-    """Seconds in which at least one of the calls was at work."""
+def union_seconds(calls: Sequence[CallResult]) -> float:
+    """Seconds in which at least one of the calls was running."""
     seconds, until = 0.0, 0.0
-    for call in sorted(calls, key=lambda c: c.began):
-        seconds += max(0.0, call.ended - max(call.began, until))
-        until = max(until, call.ended)
+    for call in sorted(calls, key=lambda call: call.start):
+        seconds += max(0.0, call.end - max(call.start, until))
+        until = max(until, call.end)
     return seconds

@@ -1,7 +1,8 @@
-"""The policy as a vLLM engine: answers, scores, and new weights."""
+"""The policy as a vLLM engine: responses, scores, and new weights."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
@@ -11,24 +12,26 @@ from typing import Any
 
 import numpy as np
 
+from actors.generator import vllm_patches
 from actors.generator.engine import start_engine
-from actors.generator.receive import Part, arriving
+from actors.generator.receive import ShardSource, arriving
 from actors.weights.manifest import Manifest, named
 from medray.config import Config
 from medray.errors import MedrayError, RunFailed
+from medray.policy.export.weight_update import adapter_config
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import model_facts
 from medray.records import Request, Response
 
-PART = 16  # responses that are handed on together, while the engine works on the others
+PART = 16  # responses that are sent together, while the engine works on the others
 
 
 class Generator:
     """Answers questions about images with the weights of exactly one policy version.
 
-    Every call names the version it expects; an engine that has another one refuses, so no
-    answer is ever stamped with a version that did not produce it. After an update that failed
-    the engine refuses everything.
+    Every call names the version it expects; an engine with another one refuses, so no response is
+    ever stamped with a version that did not produce it. After an update that failed the engine
+    refuses everything.
     """
 
     def __init__(self, config: Config, replica: int) -> None:
@@ -38,9 +41,9 @@ class Generator:
         self.adapter: Any = None
         self.adapter_dir = Path(tempfile.mkdtemp(prefix="medray-adapter-"))
         self.updates = 0
-        self.refusal: RunFailed | None = None  # what every call is answered, from a failure on
+        self.broken: RunFailed | None = None  # raised by every call after a failed update
         self.asleep = False
-        self.seen = {"prefix_queries": 0, "prefix_hits": 0}
+        self.prefix_stats = {"prefix_queries": 0, "prefix_hits": 0}
         self.llm = start_engine(config, facts)
 
     def __repr__(self) -> str:
@@ -49,13 +52,13 @@ class Generator:
     def generate(
         self, expected_version: int, requests: Sequence[Request], greedy: bool, *images: np.ndarray
     ) -> Iterator[list[Response]]:
-        """One response per request, in parts, as they are finished.
+        """One response per request, in parts, as they finish.
 
         images: uint8 [H, W, 3], indexed by the requests.
         """
         from vllm import SamplingParams
 
-        self._require(expected_version)
+        self._require_version(expected_version)
         generator = self.config.generator
         prompts = self._prompts(requests, images, [()] * len(requests))
         sampling = [
@@ -67,16 +70,16 @@ class Generator:
             )
             for request in requests
         ]
-        said: list[Response] = []
-        for number, output in self._finished(prompts, sampling):
-            self.seen["prefix_queries"] += len(output.prompt_token_ids)
-            self.seen["prefix_hits"] += output.num_cached_tokens or 0
-            said.append(self._response(requests[number], output))
-            if len(said) >= PART:
-                yield said
-                said = []
-        if said:
-            yield said
+        part: list[Response] = []
+        for i, output in vllm_patches.stream_outputs(self.llm, prompts, sampling, self.adapter):
+            self.prefix_stats["prefix_queries"] += len(output.prompt_token_ids)
+            self.prefix_stats["prefix_hits"] += output.num_cached_tokens or 0
+            part.append(self._response(requests[i], output))
+            if len(part) >= PART:
+                yield part
+                part = []
+        if part:
+            yield part
 
     def score(
         self,
@@ -88,7 +91,7 @@ class Generator:
         """Log-probabilities of given answers (token ids [T] each) → float32 [T] each."""
         from vllm import SamplingParams
 
-        self._require(expected_version)
+        self._require_version(expected_version)
         prompts = self._prompts(requests, images, answers)
         sampling = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0)
         outputs = self.llm.generate(prompts, sampling, use_tqdm=False, lora_request=self.adapter)
@@ -99,16 +102,16 @@ class Generator:
             scored.append(np.asarray(values, dtype=np.float32))
         return scored
 
-    def update(self, manifest: Manifest, shards: Sequence[Part]) -> float:
-        """Take over the weights of `manifest.version`, newer or older; returns seconds.
+    def update(self, manifest: Manifest, shards: Sequence[ShardSource]) -> float:
+        """Adopt the weights of `manifest.version`, newer or older; returns seconds.
 
-        `shards`: references to the manifest's shards (in a list: Ray leaves them alone there),
-        or the shards. RunFailed with the cause where anything fails: the engine then holds a
-        mixture, refuses every later call, and the caller must replace this actor.
+        `shards`: references to the manifest's shards (in a list, so that Ray does not resolve
+        them), or the shards. Raises RunFailed with the cause if anything fails: the engine then
+        holds a mixture, refuses every later call, and the caller must replace this actor.
         """
         self._refuse_if_broken()
         self.wake()
-        begin = time.perf_counter()
+        start = time.perf_counter()
         self.updates += 1
         try:
             if manifest.mode == "adapter":
@@ -118,7 +121,7 @@ class Generator:
             self._reset_caches()
         except Exception as error:
             cause = str(error) if isinstance(error, MedrayError) else f"{error!r}"
-            self.refusal = RunFailed(
+            self.broken = RunFailed(
                 f"{self!r} holds a mixture of versions {self.version} and {manifest.version}",
                 f"its update failed: {cause}",
                 "replace this actor",
@@ -127,7 +130,7 @@ class Generator:
                 raise
             raise RunFailed(f"weight update of {self!r}", cause, "see the Ray logs") from error
         self.version = manifest.version
-        return time.perf_counter() - begin
+        return time.perf_counter() - start
 
     def policy_version(self) -> int:
         return self.version
@@ -135,22 +138,20 @@ class Generator:
     def cache_stats(self) -> dict[str, int]:
         """Queries and hits since the last call, counted without vLLM's statistics.
 
-        prefix_*: tokens of prompts that `generate` gave (scoring reads no cached prefix);
-        image_*: pictures whose processed pixels were looked for. vLLM does not count how often
-        a picture's features were at hand.
+        prefix_*: tokens of prompts given to `generate` (scoring reads no cached prefix);
+        image_*: images whose processed pixels were looked up. vLLM does not count how often it
+        reused an image's features.
         """
-        pictures = self.llm.llm_engine.renderer.stat_mm_cache()
-        told = self.seen | {
-            "image_queries": pictures.queries if pictures else 0,
-            "image_hits": pictures.hits if pictures else 0,
-        }
-        self.seen = dict.fromkeys(self.seen, 0)
-        return told
+        queries, hits = vllm_patches.image_cache_stats(self.llm)
+        stats = self.prefix_stats | {"image_queries": queries, "image_hits": hits}
+        self.prefix_stats = dict.fromkeys(self.prefix_stats, 0)
+        return stats
 
     def sleep(self) -> None:
-        """Give the GPU's memory back until `wake`: weights wait in host memory.
+        """Release the GPU's memory until `wake`; the weights move to host memory.
 
-        Level 1 of vLLM's two: an update brings only what trains, so the rest must not be lost.
+        Level 1 of vLLM's two: an update brings only the weights that train, so the others must
+        not be discarded.
         """
         self._refuse_if_broken()
         if not self.llm.llm_engine.model_config.enable_sleep_mode:
@@ -160,13 +161,13 @@ class Generator:
             self.asleep = True
 
     def wake(self) -> None:
-        """Take the GPU's memory again; every call that needs it does so. The caches are empty."""
+        """Take the GPU's memory again, with empty caches; every call that needs it does so."""
         if self.asleep:
             self.llm.wake_up()
             self.asleep = False
             self._reset_caches()
 
-    def _require(self, version: int) -> None:
+    def _require_version(self, version: int) -> None:
         self._refuse_if_broken()
         self.wake()
         if version != self.version:
@@ -175,8 +176,8 @@ class Generator:
             )
 
     def _refuse_if_broken(self) -> None:
-        if self.refusal is not None:
-            raise self.refusal
+        if self.broken is not None:
+            raise self.broken
 
     def _prompts(
         self,
@@ -184,7 +185,7 @@ class Generator:
         images: Sequence[np.ndarray],
         answers: Sequence[Sequence[int]],
     ) -> list[dict[str, Any]]:
-        """Token prompts (an answer appended where one is given) with their pictures."""
+        """Token prompts with their images, each followed by the tokens of its answer."""
         from PIL import Image
 
         pictures = [Image.fromarray(image) for image in images]
@@ -195,22 +196,6 @@ class Generator:
             }
             for request, answer in zip(requests, answers, strict=True)
         ]
-
-    def _finished(
-        self, prompts: Sequence[dict[str, Any]], sampling: Sequence[Any]
-    ) -> Iterator[tuple[int, Any]]:
-        """(number of the prompt, its output), in the order in which they are finished."""
-        engine = self.llm.llm_engine
-        first = self.llm.request_counter.counter  # vLLM numbers requests, and outputs say which
-        asked = self.llm.enqueue(prompts, sampling, use_tqdm=False, lora_request=self.adapter)
-        try:
-            while engine.has_unfinished_requests():
-                for output in engine.step():
-                    if output.finished:
-                        yield int(output.request_id) - first, output
-        finally:
-            if engine.has_unfinished_requests():  # a failure, or nobody listens any more
-                engine.abort_request(asked, internal=True)
 
     def _response(self, request: Request, output: Any) -> Response:
         best = output.outputs[0]
@@ -224,42 +209,38 @@ class Generator:
         finished = bool(ids) and ids[-1] == self.codec.eos_id
         return Response(request.item_id, request.case_id, self.version, text, ids, logps, finished)
 
-    def _load_weights(self, manifest: Manifest, shards: Sequence[Part]) -> None:
+    def _load_weights(self, manifest: Manifest, shards: Sequence[ShardSource]) -> None:
         """Shard by shard through vLLM's own weight transfer, into every worker."""
         self.llm.start_weight_update()
         for specs, shard in arriving(manifest, shards):
             self.llm.update_weights({"update_info": {"specs": specs, "shard": shard}})
         self.llm.finish_weight_update(weight_version=str(manifest.version))
 
-    def _load_adapter(self, manifest: Manifest, shards: Sequence[Part]) -> None:
-        """A new name, id and path per update: they key vLLM's prefix cache.
+    def _load_adapter(self, manifest: Manifest, shards: Sequence[ShardSource]) -> None:
+        """A new name, id and path per update: they are keys of vLLM's prefix cache.
 
-        Not per version: a run that goes back to a checkpoint comes to a version again.
+        Not per version: a run that returns to a checkpoint reaches a version a second time.
         """
-        import json
-
         from safetensors.torch import save_file
         from vllm.lora.request import LoRARequest
 
-        from medray.policy.export.weight_update import adapter_config
-
         lora = self.config.model.lora
         if lora is None:
-            raise RunFailed("weight update", "an adapter came, and model.lora is null")
+            raise RunFailed("weight update", "an adapter arrived, and model.lora is null")
         directory = self.adapter_dir / str(self.updates)
         directory.mkdir()
-        came = {n: t for part in arriving(manifest, shards) for n, t in named(*part)}
-        save_file(came, directory / "adapter_model.safetensors")
+        weights = {n: t for part in arriving(manifest, shards) for n, t in named(*part)}
+        save_file(weights, directory / "adapter_model.safetensors")
         (directory / "adapter_config.json").write_text(
             json.dumps(adapter_config(lora.rank, lora.alpha, lora.rank_stabilised))
         )
-        old = self.adapter
+        previous = self.adapter
         self.adapter = LoRARequest(f"update-{self.updates}", self.updates, str(directory))
         if not self.llm.llm_engine.add_lora(self.adapter):
             raise RunFailed(f"{self!r}", f"vLLM refused the adapter of {manifest.version}")
-        if old is not None:
-            self.llm.llm_engine.remove_lora(old.lora_int_id)
-            shutil.rmtree(old.lora_path, ignore_errors=True)
+        if previous is not None:
+            self.llm.llm_engine.remove_lora(previous.lora_int_id)
+            shutil.rmtree(previous.lora_path, ignore_errors=True)
 
     def _reset_caches(self) -> None:
         """Prefix, multi-modal and encoder cache hold values of the old weights."""

@@ -1,4 +1,4 @@
-"""vLLM: how an engine of a run starts."""
+"""Starts a vLLM engine for a run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from actors import ENGINE_MARK
 from actors.generator.receive import keep_freed_memory
-from actors.generator.vllm_patches import BACKEND, mend_vllm
+from actors.generator.vllm_patches import BACKEND, patch_vllm
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.policy.model.loading import ModelFacts
 
 
 def start_engine(config: Config, facts: ModelFacts) -> Any:
-    """vLLM's `LLM` for the run's model, in this process; its environment is set for good."""
+    """vLLM's `LLM` for the run's model, in this process, whose environment changes for good."""
     os.environ[ENGINE_MARK] = "1"
     os.environ.update(
         VLLM_ENABLE_V1_MULTIPROCESSING="0",
@@ -28,7 +28,7 @@ def start_engine(config: Config, facts: ModelFacts) -> Any:
     from vllm import LLM
     from vllm.config import WeightTransferConfig
 
-    mend_vllm()
+    patch_vllm()
     lora = config.model.lora if config.loop.sync == "adapter" else None
     on_gpu = torch.cuda.is_available()
     options: dict[str, Any] = {}
@@ -56,7 +56,7 @@ def start_engine(config: Config, facts: ModelFacts) -> Any:
 
 
 def _vllm_rank(rank: int) -> int:
-    """vLLM allocates for one of a few ranks."""
+    """The smallest rank that vLLM allocates for and that is large enough."""
     for allowed in (8, 16, 32, 64, 128, 256, 320, 512):
         if rank <= allowed:
             return allowed

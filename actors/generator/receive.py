@@ -1,4 +1,4 @@
-"""The receiving end of a weight update: each shard is pulled while the one before it is used."""
+"""The receiving end of a weight update: the next shard is pulled while one is being loaded."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PULL_DEADLINE = 600.0  # seconds for one shard, from another node at worst
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
-Part: TypeAlias = ray.ObjectRef | Shard  # a shard, or where it is
+ShardSource: TypeAlias = ray.ObjectRef | Shard  # where a shard is, or the shard itself
 
 
 def keep_freed_memory() -> None:
-    """Let this process use the memory again that one update freed, in the next.
+    """Keep the memory that one weight update frees in this process, for the next one.
 
-    glibc gives large blocks back to the system at once, and the kernel clears every page of the
-    next ones: on a CPU, where vLLM moves each layer into new memory, 40 % of an update.
+    glibc returns large blocks to the system at once, and the kernel clears every page of new ones:
+    40 % of an update on a CPU, where vLLM moves each layer into new memory.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -33,39 +33,39 @@ def keep_freed_memory() -> None:
 
 
 def arriving(
-    manifest: Manifest, parts: Sequence[Part]
+    manifest: Manifest, sources: Sequence[ShardSource]
 ) -> Iterator[tuple[tuple[TensorSpec, ...], Shard]]:
-    """(specs, verified shard) in order; one more is pulled and verified by a thread meanwhile.
+    """(specs, verified shard) in order; a thread pulls and verifies the next one meanwhile.
 
-    RunFailed where a shard is missing, cannot be pulled, or is not what the manifest says.
+    Raises RunFailed if a shard is missing, cannot be pulled, or does not match the manifest.
     """
-    require_all(manifest, len(parts))
-    ahead = ThreadPoolExecutor(1, "weights")
+    require_all(manifest, len(sources))
+    thread = ThreadPoolExecutor(1, "weights")
     try:
-        coming = ahead.submit(receive, manifest, parts, 0)
+        pulling = thread.submit(pull_verified, manifest, sources, 0)
         for number, specs in enumerate(manifest.shards, 1):
-            shard = coming.result()
-            if number < len(parts):
-                coming = ahead.submit(receive, manifest, parts, number)
+            shard = pulling.result()
+            if number < len(sources):
+                pulling = thread.submit(pull_verified, manifest, sources, number)
             yield specs, shard
-            del shard  # its memory in the object store is free for the next but one
+            del shard  # frees its memory in the object store for the shard after the next
     finally:
-        ahead.shutdown(wait=False, cancel_futures=True)
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
-def receive(manifest: Manifest, parts: Sequence[Part], number: int) -> Shard:
-    """Shard `number`, pulled and verified."""
-    shard = pull(parts[number], f"shard {number + 1} of {len(parts)}")
-    verify(manifest.shards[number], shard)
+def pull_verified(manifest: Manifest, sources: Sequence[ShardSource], index: int) -> Shard:
+    """The shard of that index, pulled and verified."""
+    shard = pull(sources[index], f"shard {index + 1} of {len(sources)}")
+    verify(manifest.shards[index], shard)
     return shard
 
 
-def pull(part: Part, what: str) -> Shard:
+def pull(source: ShardSource, what: str) -> Shard:
     """The shard itself, in the memory of this node's object store."""
-    if not isinstance(part, ray.ObjectRef):
-        return part
+    if not isinstance(source, ray.ObjectRef):
+        return source
     try:
-        return ray.get(part, timeout=PULL_DEADLINE)
+        return ray.get(source, timeout=PULL_DEADLINE)
     except RayError as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise RunFailed(

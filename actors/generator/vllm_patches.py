@@ -1,122 +1,113 @@
-"""What vLLM 0.31 has to be taught before an engine starts, each with its reason."""
+"""Everything of vLLM 0.31 that is patched, or used although it is not public.
+
+Each says why, and what would end it. The test of private APIs (tests/integration/house) fails if
+vLLM changes one of them.
+"""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from actors.weights.manifest import Shard, TensorSpec, named
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.architectures.llava import Llava
 
-BACKEND = "ray_store"  # the name under which vLLM knows our way of updating weights
+BACKEND = "ray_store"  # the name under which vLLM knows our weight transfer
 
 
-def mend_vllm() -> None:
-    """Teach vLLM our weight transfer and its models what they do not know, before an engine starts.
-
-    Called in every worker process of an engine that has several too, by `vllm_plugin`.
-    """
-    import re
-
+def patch_vllm() -> None:
+    """Apply all patches, before an engine starts; `vllm_plugin` does so in its worker processes."""
     from vllm import ModelRegistry
-    from vllm.model_executor.models.utils import WeightsMapper
 
-    _register_transfer()
+    _register_weight_transfer()
     for architecture in ARCHITECTURES.values():
         if architecture.vllm_names:
             model = ModelRegistry.models[architecture.name].load_model_cls()
-            renames = {re.compile(old): new for old, new in architecture.vllm_names.items()}
-            model.hf_to_vllm_mapper |= WeightsMapper(orig_to_new_regex=renames)
+            _rename_weights(model, architecture.vllm_names)
     llava = ModelRegistry.models[Llava.name].load_model_cls()
-    llava.get_mm_lora_token_counts = _llava_token_counts
+    llava.get_mm_lora_token_counts = _llava_lora_tokens
     _leave_weights_unpacked()
 
 
 @functools.cache
-def _register_transfer() -> None:
-    """Make our way of updating weights known to vLLM (once: it refuses a second time)."""
-    from vllm.distributed.weight_transfer.base import (
-        WeightTransferEngine,
-        WeightTransferInitInfo,
-        WeightTransferUpdateInfo,
-    )
+def _register_weight_transfer() -> None:
+    """Register the engine that loads shards; once, because vLLM refuses a second time.
+
+    The factory is vLLM's extension point for this, not yet documented as stable.
+    """
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
-    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
-    from vllm.model_executor.model_loader.reload import (
-        finalize_layerwise_reload,
-        initialize_layerwise_reload,
+
+    WeightTransferEngineFactory.register_engine(
+        BACKEND, "actors.generator.weight_engine", "RayStoreEngine"
     )
 
-    @dataclass
-    class Nothing(WeightTransferInitInfo):
-        """There is nobody to meet."""
 
-    @dataclass
-    class Piece(WeightTransferUpdateInfo):
-        """One verified shard: arrays, which reach other processes without a copy more."""
+def _rename_weights(model: Any, names: Mapping[str, str]) -> None:
+    """Teach a model class the weight names that transformers 5 writes and vLLM does not know.
 
-        specs: tuple[TensorSpec, ...]
-        shard: Shard
+    Until vLLM reads CLIP towers as transformers 5 saves them.
+    """
+    from vllm.model_executor.models.utils import WeightsMapper
 
-    class RayStoreEngine(WeightTransferEngine[Nothing, Piece]):
-        """What each worker does with a shard.
-
-        Where the layers keep their weights as they were loaded, a shard is copied into them: one
-        copy, no new memory. Where vLLM changes them after loading (quantised, or packed for a
-        CPU's kernels), its own reload does it all again, layer by layer.
-        """
-
-        init_info_cls, update_info_cls = Nothing, Piece
-        supports_draft_weight_update = False
-
-        def init_transfer_engine(self, init_info: Nothing) -> None:
-            pass
-
-        def start_weight_update(self) -> None:
-            whole = all(parameter.numel() for parameter in self.model.parameters())
-            self.in_place = whole and self.vllm_config.quant_config is None
-            if not self.in_place:
-                initialize_layerwise_reload(self.model)
-
-        def receive_weights(self, update_info: Piece) -> None:
-            self.model.load_weights(named(update_info.specs, update_info.shard))
-
-        def finish_weight_update(self) -> None:
-            if not self.in_place:
-                finalize_layerwise_reload(self.model, self.model_config)
-            for module in self.model.modules():  # tied to the embeddings, a head is not itself
-                if isinstance(module, ParallelLMHead):  # reloaded, and a CPU has a packed copy
-                    module.quant_method.process_weights_after_loading(module)
-
-        def shutdown(self) -> None:
-            pass
-
-    WeightTransferEngineFactory.register_engine(BACKEND, RayStoreEngine)
+    renames = {re.compile(old): new for old, new in names.items()}
+    model.hf_to_vllm_mapper |= WeightsMapper(orig_to_new_regex=renames)
 
 
 def _leave_weights_unpacked() -> None:
     """On a CPU, keep linear layers as they are loaded.
 
-    vLLM packs them for oneDNN once, for a server that keeps its weights; here they change at every
-    step, and packing takes four times as long as the rest of an update.
+    vLLM packs them for oneDNN once, which suits a server that keeps its weights; here they change
+    at every step, and packing takes four times as long as the rest of an update. Until vLLM
+    reloads weights in place (RFC vllm-project/vllm#48312).
     """
     from vllm import _custom_ops
 
     _custom_ops._supports_onednn = False
 
 
-def _llava_token_counts(
+def _llava_lora_tokens(
     model: Any, *, modality: str, mm_kwargs: Any, num_mm_embeds: int
 ) -> tuple[int, int]:
-    """Tokens that LoRA meets in a CLIP tower and in the projector, of so many image tokens.
+    """Tokens that LoRA layers see in a CLIP tower and in the projector for `num_mm_embeds`.
 
-    vLLM forgets the class token, which the tower computes and the projector never sees: the
-    last tokens of a batch would go without the adapter (on a CPU, shapes do not match).
+    vLLM (since #31513) does not count the class token, which the tower computes and the projector
+    never sees: the last tokens of a batch would go without the adapter (on a CPU, shapes do not
+    match).
     """
     if model.config.vision_feature_select_strategy != "default":
         return num_mm_embeds, num_mm_embeds
     vision = model.config.vision_config
     per_image = (vision.image_size // vision.patch_size) ** 2
     return num_mm_embeds + -(-num_mm_embeds // per_image), num_mm_embeds
+
+
+def stream_outputs(
+    llm: Any, prompts: Sequence[dict[str, Any]], sampling: Sequence[Any], adapter: Any
+) -> Iterator[tuple[int, Any]]:
+    """(index of the prompt, its output) in the order in which they finish.
+
+    `LLM.generate` returns only when all are finished; so its engine is stepped here. If the caller
+    stops listening, the remaining requests are aborted. Until `LLM` can stream.
+    """
+    engine = llm.llm_engine
+    first = llm.request_counter.counter  # vLLM numbers its requests, and outputs carry the number
+    requests = llm.enqueue(prompts, sampling, use_tqdm=False, lora_request=adapter)
+    try:
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                if output.finished:
+                    yield int(output.request_id) - first, output
+    finally:
+        if engine.has_unfinished_requests():
+            engine.abort_request(requests, internal=True)
+
+
+def image_cache_stats(llm: Any) -> tuple[int, int]:
+    """(queries, hits) of processed images since the last call.
+
+    vLLM's public statistics are switched off here: they cost time at every step.
+    """
+    stats = llm.llm_engine.renderer.stat_mm_cache()
+    return (stats.queries, stats.hits) if stats else (0, 0)

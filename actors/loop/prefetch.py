@@ -1,17 +1,16 @@
-"""Rollouts of the next steps, begun while the learner is still at an earlier one.
+"""Rollouts of the next steps, started while the learner is still at an earlier one.
 
-The rollout of step s begins once step s-1-max_lag is done and its weights are offered, so no
-answer is ever further behind than `loop.max_lag` when its step is learnt, and none is made in vain.
+The rollout of step s starts once step s-1-max_lag is done and its weights are offered. So no answer
+is more than `loop.max_lag` versions old when its step is learnt, and no rollout is wasted. An
+answer that is too old nevertheless (its generator was slow) is dropped by the editor as stale.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from actors.fleet.fleet import Fleet
-from actors.fleet.work import Rollout
+from actors.fleet import Item, Rollouts, StepRollout
 from actors.weights.checkpoint import State
 from medray.data.stream import take
 from medray.errors import RunFailed
@@ -19,31 +18,21 @@ from medray.ledger import Ledger
 from medray.plan import Plan
 from medray.records import Case
 from medray.seeds import refill_seed
-from medray.targeting import ErrorTargets, Tally, draw
+from medray.targeting import EditContext, Tally, draw
 
-FRUITLESS_ROUNDS = 10  # batches in a row without a single pair: something is wrong
-
-
-@dataclass(slots=True)
-class Prepared:
-    """All that a step issued, and what came of it."""
-
-    step: int
-    position: int  # in the stream of cases, behind this step
-    items: list[tuple[str, Case]] = field(default_factory=list)
-    rollout: Rollout = field(default_factory=Rollout)
+MAX_FRUITLESS_BATCHES = 10  # in a row without a single pair: something is wrong
 
 
-class Ahead:
-    """The rollouts that are under way, by step."""
+class RolloutPrefetcher:
+    """The running rollouts, by step."""
 
-    def __init__(self, plan: Plan, fleet: Fleet, ledger: Ledger, begin: State) -> None:
-        self.plan, self.config, self.fleet, self.ledger = plan, plan.config, fleet, ledger
-        self.tasks: dict[int, asyncio.Task[Prepared]] = {}
-        self.started, self.position = begin.step, begin.position  # of the last step begun
+    def __init__(self, plan: Plan, rollouts: Rollouts, ledger: Ledger, state: State) -> None:
+        self.plan, self.config, self.rollouts, self.ledger = plan, plan.config, rollouts, ledger
+        self.tasks: dict[int, asyncio.Task[StepRollout]] = {}
+        self.started, self.position = state.step, state.position  # of the last step started
 
-    def admit(self, done: State) -> None:
-        """Begin what may be begun after `done`."""
+    def start_allowed(self, done: State) -> None:
+        """Start the rollouts that may be started after `done`."""
         config = self.config
         last = min(done.step + 1 + config.loop.max_lag, config.loop.steps)
         while self.started < last:
@@ -58,53 +47,50 @@ class Ahead:
                 candidates=config.targeting.candidates,
             )
             version = done.policy_version + self.started - 1 - done.step
-            prepared = Prepared(self.started, self.position)
-            work = self._prepare(prepared, cases, version, targets)
-            self.tasks[self.started] = asyncio.create_task(work)
+            rollout = StepRollout(self.started, self.position)
+            task = self._fill(rollout, cases, EditContext(version, targets))
+            self.tasks[self.started] = asyncio.create_task(task)
 
-    async def take(self, step: int) -> Prepared:
-        """The rollout of `step`, which was admitted."""
-        prepared = await asyncio.shield(self.tasks[step])
+    async def wait_for(self, step: int) -> StepRollout:
+        """The rollout of `step`, which was started."""
+        rollout = await asyncio.shield(self.tasks[step])
         del self.tasks[step]
-        return prepared
+        return rollout
 
-    async def abandon(self) -> None:
-        """End all rollouts; what they issued stays in flight in the ledger."""
+    async def cancel(self) -> None:
+        """End all rollouts; their items stay in flight in the ledger."""
         tasks = list(self.tasks.values())
         self.tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _prepare(
-        self, prepared: Prepared, cases: Sequence[Case], version: int, targets: ErrorTargets
-    ) -> Prepared:
-        """Answer and edit `cases`; more of them until at least one pair stands."""
-        step = prepared.step
-        for batch in range(FRUITLESS_ROUNDS):
-            items = self._issue(step, batch, cases)
-            prepared.items += items
-            prepared.rollout.add(await self.fleet.rollouts.make(items, version, targets))
-            if prepared.rollout.pairs:
-                return prepared
-            cases = self._more(step, batch)
+    async def _fill(
+        self, rollout: StepRollout, cases: Sequence[Case], context: EditContext
+    ) -> StepRollout:
+        """Answer and edit `cases`, and more of them until there is at least one pair."""
+        for batch in range(MAX_FRUITLESS_BATCHES):
+            items = self._issue(rollout.step, batch, cases)
+            await self.rollouts.extend(rollout, items, context)
+            if rollout.pairs:
+                return rollout
+            cases = self._refill(rollout.step, batch)
         raise RunFailed(
-            f"step {step}",
-            f"{FRUITLESS_ROUNDS} batches gave no pair",
+            f"step {rollout.step}",
+            f"{MAX_FRUITLESS_BATCHES} batches gave no pair",
             "look at `medray pairs`, or run `medray edit` on a few answers: every one was dropped",
         )
 
-    def _issue(self, step: int, batch: int, cases: Sequence[Case]) -> list[tuple[str, Case]]:
-        """Each case as often as it is to be answered, under ids of its own."""
-        responses = self.config.generator.responses
-        numbered = enumerate((case for case in cases for _ in range(responses)), 1)
-        items = [(f"s{step:06d}-b{batch}-{n:05d}", case) for n, case in numbered]
-        self.ledger.issue(items)
+    def _issue(self, step: int, batch: int, cases: Sequence[Case]) -> list[Item]:
+        """One item per answer to be given, under ids of their own."""
+        repeated = (case for case in cases for _ in range(self.config.generator.responses))
+        items = [Item(f"s{step:06d}-b{batch}-{n:05d}", c) for n, c in enumerate(repeated, 1)]
+        self.ledger.issue([(item.item_id, item.case) for item in items])
         return items
 
-    def _more(self, step: int, batch: int) -> list[Case]:
-        """Cases in the place of a batch that gave nothing: an order of the step's own, so that
-        the steps behind it, which may be under way already, keep theirs."""
+    def _refill(self, step: int, batch: int) -> list[Case]:
+        """Cases instead of a batch that gave no pair, in an order of the step's own: later steps,
+        which may have been started already, keep theirs."""
         return take(
             self.plan.dataset.train,
             position=batch * self.config.loop.batch,

@@ -1,4 +1,4 @@
-"""A request to stop (SIGTERM), and how long what is under way may still take."""
+"""A request to stop (SIGTERM), and how long running work may still take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Stop:
-    """`within`: seconds from the request to the end of the command."""
+    """`within`: seconds from a request to the end of the command."""
 
     def __init__(self, within: float) -> None:
         self.within = within
@@ -21,29 +21,29 @@ class Stop:
         self._deadline = float("inf")
 
     def request(self) -> None:
-        """Stop as soon as it can be done; asking twice changes nothing."""
+        """Stop as soon as possible; a second request changes nothing."""
         if not self._requested.is_set():
             self._deadline = time.monotonic() + self.within
             self._requested.set()
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the command has to end; None where nobody asked."""
+        """Until the command has to end; None without a request."""
         if not self._requested.is_set():
             return None
         return max(0.0, self._deadline - time.monotonic())
 
     def check(self) -> None:
-        """Raise StoppedOnRequest where the request has come."""
+        """Raise StoppedOnRequest after a request."""
         if self._requested.is_set():
-            raise StoppedOnRequest("stopped", "as requested", "go on with --resume")
+            raise StoppedOnRequest("stopped", "as requested", "continue with --resume")
 
-    async def or_result(self, work: Awaitable[T]) -> T:
-        """The result of `work`, which is given up as soon as the request comes."""
+    async def cancel_on_stop(self, work: Awaitable[T]) -> T:
+        """The result of `work`, which is cancelled as soon as a request arrives."""
         return await self._race(work, self._requested.wait())
 
-    async def or_late(self, work: Awaitable[T]) -> T:
-        """The result of `work`, which is given up only when the time to stop is over."""
+    async def until_deadline(self, work: Awaitable[T]) -> T:
+        """The result of `work`, which is cancelled only when the time to stop is over."""
         return await self._race(work, self._time_is_up())
 
     async def _time_is_up(self) -> None:
@@ -56,7 +56,7 @@ class Stop:
             await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise StoppedOnRequest("stopped", "as requested", "go on with --resume")
+            raise StoppedOnRequest("stopped", "as requested", "continue with --resume")
         finally:
             for pending in (task, alarm):
                 pending.cancel()

@@ -1,4 +1,4 @@
-"""The numbers of a step, to Ray's metrics (dashboard, Prometheus) and to TensorBoard."""
+"""The figures of a step, for Ray's metrics (dashboard, Prometheus) and TensorBoard."""
 
 from __future__ import annotations
 

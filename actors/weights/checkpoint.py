@@ -1,8 +1,8 @@
-"""One directory per checkpoint: complete and proven by its manifest, or not there at all.
+"""One directory per checkpoint: complete and verified by its manifest, or not there at all.
 
 checkpoints/step-000020/
   learner/              master weights and optimiser state, of any number of ranks
-  weights.safetensors   what a generator needs (mode and version in its metadata)
+  weights.safetensors   the weights a generator needs (mode and version in its metadata)
   state.json            step, policy version, data position
   manifest.json         size and sha256 of each file above
 checkpoints/latest      the name of the newest one
@@ -28,18 +28,16 @@ from medray.files import sha256_of, sync, write_text
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run stands. The ledger's position is the step: its files are one per step."""
+    """Where a run is. The ledger's position is the step: it has one file per step."""
 
     step: int
     policy_version: int
     position: int  # cases taken from the training stream
-    tally: dict[str, Any] = field(
-        default_factory=dict
-    )  # the policy's errors, where they are counted
+    tally: dict[str, Any] = field(default_factory=dict)  # the policy's errors, if counted
 
 
 def begin(folder: Path, state: State) -> Path:
-    """A new draft; the learner's files go to its folder `learner`, then `publish` ends it."""
+    """A new draft; the learner writes to its folder `learner`, then `publish` completes it."""
     for remains in (*folder.glob(".step-*.draft"), *folder.glob(".step-*.gone")):
         shutil.rmtree(remains)
     draft = folder / f".{_name(state)}.draft"
@@ -48,7 +46,7 @@ def begin(folder: Path, state: State) -> Path:
 
 
 def publish(draft: Path, state: State, manifest: Manifest, shards: Sequence[Shard]) -> Path:
-    """Complete, prove and publish a draft; then delete older checkpoints."""
+    """Complete, verify and publish a draft; then delete older checkpoints."""
     folder, final = draft.parent, draft.parent / _name(state)
     metadata = {"mode": manifest.mode, "version": str(manifest.version)}
     save_file(dict(tensors(manifest, shards)), draft / "weights.safetensors", metadata=metadata)
@@ -56,7 +54,7 @@ def publish(draft: Path, state: State, manifest: Manifest, shards: Sequence[Shar
     write_text(draft / "manifest.json", json.dumps(_inventory(draft), indent=1))
     for path in [draft, *draft.rglob("*")]:
         sync(path)
-    if final.exists():  # of an earlier life of the run: kept under a name that is listed as well
+    if final.exists():  # from an earlier attempt: keep it under a name that is listed as well
         replaced = folder / f"{final.name}-replaced"
         if replaced.exists():
             _delete(replaced)
@@ -76,7 +74,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> tuple[Path, State, list[str]] | None:
-    """The newest valid checkpoint, its state, and which newer ones were skipped and why."""
+    """The newest valid checkpoint, its state, and why newer ones were skipped."""
     skipped: list[str] = []
     for path in reversed(list_checkpoints(folder)):
         problem = find_damage(path)
@@ -89,7 +87,7 @@ def newest(folder: Path) -> tuple[Path, State, list[str]] | None:
 
 
 def find_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, held against its manifest; None where it is whole."""
+    """What is wrong with a checkpoint, compared with its manifest; None if it is intact."""
     try:
         expected = json.loads((path / "manifest.json").read_text())
     except (OSError, ValueError) as error:
@@ -104,12 +102,12 @@ def find_damage(path: Path) -> str | None:
 
 
 def read_state(path: Path) -> State:
-    """State of a checkpoint that `find_damage` found whole."""
+    """State of a checkpoint that `find_damage` found intact."""
     return State(**json.loads((path / "state.json").read_text()))
 
 
 def read_weights(path: Path) -> tuple[Manifest, list[Shard]]:
-    """weights.safetensors of a whole checkpoint, as a weight update of one shard."""
+    """weights.safetensors of an intact checkpoint, as a weight update of one shard."""
     with safe_open(path / "weights.safetensors", framework="pt") as file:
         metadata = file.metadata()
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -120,7 +118,7 @@ def read_weights(path: Path) -> tuple[Manifest, list[Shard]]:
 
 
 def _delete(path: Path) -> None:
-    """Unlist, then delete: a checkpoint that is half gone must not be taken for one."""
+    """Rename, then delete: a half-deleted checkpoint must not be listed."""
     gone = path.with_name(f".{path.name}.gone")
     os.rename(path, gone)
     shutil.rmtree(gone)

@@ -1,4 +1,4 @@
-"""The model out of a run, from its newest valid checkpoint or a named one, as files for others."""
+"""Exports the trained model of a run, from its newest valid checkpoint or from a given one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from medray.policy.export.model_folder import write_adapter, write_merged
 from medray.rundir import RunDirectory
 
 
-def release(run: Path, out: Path, *, step: int | None = None, adapter: bool = False) -> Path:
+def export_model(run: Path, out: Path, *, step: int | None = None, adapter: bool = False) -> Path:
     """Write the policy of `run` to the new folder `out`; returns the checkpoint it came from.
 
-    UserError where there is no such checkpoint or it is damaged.
+    Raises UserError if there is no such checkpoint, or if it is damaged.
     """
     directory = RunDirectory.open(run)
     config = directory.read_config()
     path = _find(directory.checkpoints, step)
     manifest, shards = checkpoint.read_weights(path)
     state = checkpoint.read_state(path)
-    told = {
+    metadata = {
         "run": config.run.name,
         "step": state.step,
         "policy_version": manifest.version,
@@ -31,9 +31,9 @@ def release(run: Path, out: Path, *, step: int | None = None, adapter: bool = Fa
     }
     trained = dict(tensors(manifest, shards))
     if adapter:
-        write_adapter(config.model, manifest.mode, trained, out, told)
+        write_adapter(config.model, manifest.mode, trained, out, metadata)
     else:
-        write_merged(config.model, config.model.dtype, manifest.mode, trained, out, told)
+        write_merged(config.model, config.model.dtype, manifest.mode, trained, out, metadata)
     return path
 
 
@@ -41,7 +41,9 @@ def _find(folder: Path, step: int | None) -> Path:
     if step is None:
         found = checkpoint.newest(folder)
         if found is None:
-            raise UserError(str(folder), "holds no checkpoint", "let the run reach its first one")
+            raise UserError(
+                str(folder), "contains no checkpoint", "let the run reach its first one"
+            )
         return found[0]
     path = folder / f"step-{step:06d}"
     problem = checkpoint.find_damage(path) if path.is_dir() else "no such checkpoint"

@@ -1,9 +1,9 @@
-"""Learner → generators over the object store: a manifest and shards of numpy arrays.
+"""Weights from learner to generators: a manifest, and shards of numpy arrays in the object store.
 
-Learners RETURN shards (an object that an actor puts dies with the actor, one that a method
-returns does not). numpy has no bfloat16, so tensors travel as int16 views and the manifest
-says what they are. Arrays and tensors share memory with what they were made of, on both ends:
-the object store holds the only copy.
+Learners RETURN shards: an object that an actor puts dies with the actor, one that a method returns
+does not. NumPy has no bfloat16, so tensors travel as int16 views and the manifest records their
+dtype. Arrays and tensors share memory with their source on both ends: the object store holds the
+only copy.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from medray.policy.export.weight_update import ExportItem, Mode, numel_bytes
 
 Shard = dict[str, np.ndarray]
 SHARD_BYTES = 256 * 2**20
-THREADED_BYTES = 32 * 2**20  # below that, starting threads is not worth it
-CHECKSUM_THREADS = 8  # memory is the limit soon
+THREADED_BYTES = 32 * 2**20  # below that, threads are not worth starting
+CHECKSUM_THREADS = 8  # with more, memory bandwidth is the limit
 VIEWS = {"bfloat16": torch.int16}
 
 
@@ -38,7 +38,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one weight update holds, shard by shard."""
+    """The content of one weight update, shard by shard."""
 
     version: int
     mode: Mode
@@ -47,7 +47,7 @@ class Manifest:
 
 
 def plan_shards(items: Sequence[ExportItem], dtype: torch.dtype) -> list[list[ExportItem]]:
-    """Consecutive items, at most SHARD_BYTES together (a larger tensor stands alone)."""
+    """Consecutive items, at most SHARD_BYTES per shard (a larger tensor is a shard of its own)."""
     shards: list[list[ExportItem]] = [[]]
     room = SHARD_BYTES
     for item, size in zip(items, numel_bytes(list(items), dtype), strict=True):
@@ -67,10 +67,10 @@ def pack(
     *,
     keep: bool = True,
 ) -> tuple[Manifest, *tuple[Shard, ...]]:
-    """(manifest, shard, …) of the planned shards; nothing in them unless `keep`.
+    """(manifest, shard, …) of the planned shards, empty ones unless `keep`.
 
-    `gathered`: a context in which an item's sources are whole. Arrays may be the weights' own
-    memory: who does not return them from an actor's method copies them before the next step.
+    `gathered`: a context in which an item's sources are complete. Arrays may share the weights'
+    memory: unless an actor's method returns them, copy them before the next step.
     """
     shards: list[Shard] = []
     specs = []
@@ -89,15 +89,15 @@ def pack(
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray:
-    """A CPU tensor as the array that travels: its own memory where it is contiguous."""
+    """A CPU tensor as the array that is sent: the same memory if it is contiguous."""
     view = VIEWS.get(dtype_name(tensor.dtype))
     return (tensor.contiguous().view(view) if view else tensor.contiguous()).numpy()
 
 
 def to_tensor(array: np.ndarray, spec: TensorSpec) -> torch.Tensor:
-    """The tensor again, in the array's memory: from the object store it is read-only.
+    """The tensor again, in the array's memory, which is read-only in the object store.
 
-    DLPack hands over read-only memory without a word; torch.from_numpy warns.
+    DLPack accepts read-only memory silently; torch.from_numpy warns.
     """
     tensor = torch.from_dlpack(array)
     return tensor.view(getattr(torch, spec.dtype)) if spec.dtype in VIEWS else tensor
@@ -105,15 +105,15 @@ def to_tensor(array: np.ndarray, spec: TensorSpec) -> torch.Tensor:
 
 def describe(shard: Shard, dtypes: dict[str, torch.dtype]) -> tuple[TensorSpec, ...]:
     """The specs of one shard, checksums included."""
-    both = zip(shard.items(), checksums(list(shard.values())), strict=True)
+    rows = zip(shard.items(), checksums(list(shard.values())), strict=True)
     return tuple(
-        TensorSpec(name, tuple(array.shape), dtype_name(dtypes[name]), told)
-        for (name, array), told in both
+        TensorSpec(name, tuple(array.shape), dtype_name(dtypes[name]), checksum)
+        for (name, array), checksum in rows
     )
 
 
 def tensors(manifest: Manifest, shards: Sequence[Shard]) -> Iterator[tuple[str, torch.Tensor]]:
-    """(name, tensor) of a whole update; RunFailed where it is not what the manifest says."""
+    """(name, tensor) of a complete update. Raises RunFailed if it does not match the manifest."""
     require_all(manifest, len(shards))
     for specs, shard in zip(manifest.shards, shards, strict=True):
         verify(specs, shard)
@@ -127,34 +127,34 @@ def named(specs: Sequence[TensorSpec], shard: Shard) -> Iterator[tuple[str, torc
 
 def require_all(manifest: Manifest, count: int) -> None:
     if count != len(manifest.shards):
-        raise RunFailed("weight update", f"{count} of {len(manifest.shards)} shards came")
+        raise RunFailed("weight update", f"{count} of {len(manifest.shards)} shards arrived")
 
 
 def verify(specs: Sequence[TensorSpec], shard: Shard) -> None:
-    """RunFailed, with the tensor's name, where a shard is not what its specs say."""
+    """Raise RunFailed, with the tensor's name, if a shard does not match its specs."""
     for spec in specs:
         array = shard.get(spec.name)
         if array is None or tuple(array.shape) != spec.shape:
             raise RunFailed(f"weight update: {spec.name}", "missing or of another shape")
     found = checksums([shard[spec.name] for spec in specs])
-    for spec, told in zip(specs, found, strict=True):
-        if told != spec.checksum:
+    for spec, checksum in zip(specs, found, strict=True):
+        if checksum != spec.checksum:
             raise RunFailed(f"weight update: {spec.name}", "checksum differs")
 
 
 def checksums(arrays: Sequence[np.ndarray]) -> list[int]:
-    """Of each array; by several threads where there is much to read (xxhash lets go of the GIL)."""
+    """Checksum of each array, by several threads if they are large (xxhash releases the GIL)."""
     if sum(array.nbytes for array in arrays) < THREADED_BYTES:
-        return [checksum(array) for array in arrays]
+        return [checksum_of(array) for array in arrays]
     with ThreadPoolExecutor(min(CHECKSUM_THREADS, os.cpu_count() or 1)) as threads:
-        return list(threads.map(checksum, arrays))
+        return list(threads.map(checksum_of, arrays))
 
 
-def checksum(array: np.ndarray) -> int:
-    """XXH3 over the bytes, in order: as fast as memory is read, and any two tensors differ.
+def checksum_of(array: np.ndarray) -> int:
+    """XXH3 of the bytes, in order: as fast as memory can be read.
 
-    It guards against accidents (a flipped byte, tensors swapped, a pull cut short), not against
-    an attacker.
+    It protects against accidents (a flipped byte, swapped tensors, a truncated transfer), not
+    against an attacker.
     """
     return xxhash.xxh3_64_intdigest(np.ascontiguousarray(array).data)
 

@@ -1,1 +1,1 @@
-"""Benchmarks as commands: `medray bench learner`."""
+"""Benchmarks as commands: `medray bench learner|edit|sync|loop`."""

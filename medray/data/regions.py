@@ -1,4 +1,4 @@
-"""Lesion regions of one JSON row: boxes, masks, or both."""
+"""The lesion regions of one JSON row: boxes, masks, or both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medray.records import Region
 def read_regions(item: dict[str, Any], folder: Path) -> tuple[Region, ...]:
     """`regions` of a row, or else its `mask` paths, or else its `boxes`. Raises FieldError.
 
-    A mask goes before the boxes of the same row: those may be no more than its hull.
+    Masks take precedence over boxes of the same row, which may only be their bounding boxes.
     """
     if item.get("regions") is not None:
         entries = _list(item["regions"], "regions")
@@ -53,7 +53,7 @@ def _boxed(entry: Any, key: str, field: str) -> Region:
 
 
 def _box(value: Any, field: str) -> tuple[int, int, int, int]:
-    """Whole pixels around [x0, y0, x1, y1]."""
+    """[x0, y0, x1, y1], enlarged to whole pixels."""
     if not _four_numbers(value):
         raise FieldError(field, "is not [x0, y0, x1, y1] in pixels")
     x0, y0, x1, y1 = value
@@ -65,7 +65,7 @@ def _box(value: Any, field: str) -> tuple[int, int, int, int]:
 
 
 def box_xywh(value: Any, field: str) -> tuple[int, int, int, int]:
-    """Whole pixels around [x, y, width, height]. Raises FieldError."""
+    """(x0, y0, x1, y1) of [x, y, width, height], enlarged to whole pixels. Raises FieldError."""
     if not _four_numbers(value):
         raise FieldError(field, "is not [x, y, width, height] in pixels")
     x, y, width, height = value

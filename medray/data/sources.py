@@ -1,34 +1,47 @@
-"""Rows out of files, one at a time: JSON lines, JSON lists, CSV, Parquet, compressed or not.
+"""Rows read from files, one at a time: JSON lines, JSON lists, CSV, Parquet, compressed or not.
 
-Every row comes with where it stands ("file.json:12"), for messages. No file is held in
-memory as a whole.
+Every row has a location for messages ("file.jsonl:12", "file.json: row 3"). No file is read
+into memory at once.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
-import json
+import math
+import re
 import zlib
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import IO, Any
 
-from medray.data.rows import half_characters, parse_json
+import ijson
+
+from medray.data.rows import parse_json
 from medray.errors import DataError, ItemError
 from medray.imaging.reference import parse_reference, row_reference
 from medray.imaging.stored import row_place
 
 CHUNK = 1 << 18  # characters
-NEAR_END = 16  # a fault this close to the end of the text read may only be a text cut short
-SPACE = " \t\r\n"
+MAX_DEPTH = 900  # of lists and mappings in an item; the json module fails near 1000
+NAN = Decimal("-9e999999999999999")
+NUMBERS = {"NaN": str(NAN), "Infinity": "1e999"}  # what ijson reads in their place
+# Quotes and escapes, to know what is inside a string, and what ijson misreads. Every alternative
+# starts with a literal, which makes the search twice as fast.
+TOKEN = re.compile(
+    r'"|\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(?P<half>u[dD][89a-fA-F])|.)'
+    r"|NaN\b|I(?<!\wI)nfinity\b|[0-9]{4301}",
+    re.DOTALL,
+)
+CUT = re.compile(r"\\|\w\Z")  # found in the last 12 characters of a chunk: it may end in a token
 PARQUET_ROWS = 1024
-PICTURES = ("image", "images", "rejected_image", "mask")  # columns of bytes that are no text
-FAULTS = (OSError, EOFError, UnicodeDecodeError, zlib.error)  # of opening, unpacking, decoding
+IMAGES = ("image", "images", "rejected_image", "mask")  # names of columns whose bytes are images
+FAULTS = (OSError, EOFError, UnicodeDecodeError, zlib.error)  # of reading and decompressing
 
 
 def open_text(path: Path) -> IO[str]:
-    """A UTF-8 file, unpacked where its name ends in .gz, byte-order mark removed."""
+    """A UTF-8 file, decompressed if its name ends in .gz, byte-order mark removed."""
     try:
         if path.suffix == ".gz":
             return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
@@ -38,11 +51,11 @@ def open_text(path: Path) -> IO[str]:
 
 
 def unreadable(path: Path, error: Exception) -> DataError:
-    """What a file that cannot be opened, unpacked or decoded is answered with."""
+    """The error for a file that cannot be opened, decompressed or decoded."""
     if isinstance(error, UnicodeDecodeError):
         return DataError(str(path), "is not UTF-8 text", "convert it to UTF-8")
     if isinstance(error, EOFError):
-        return DataError(str(path), "is cut short", "fetch it again")
+        return DataError(str(path), "is cut short", "download it again")
     reason = getattr(error, "strerror", None) or "cannot be read"
     return DataError(str(path), reason, "check the file")
 
@@ -78,7 +91,7 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[s
                 where = f"{path}:{table.line_num}"
                 if None in row or None in row.values():
                     raise DataError(
-                        where, "has another number of fields than the header", "mend it"
+                        where, "has a different number of fields than the header", "fix the row"
                     )
                 yield where, row
         except (*FAULTS, csv.Error) as error:
@@ -86,10 +99,10 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[s
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, row) of a Parquet file, a batch of rows in memory at a time.
+    """(where, row) of a Parquet file, with one batch of rows in memory at a time.
 
-    Pictures are not read: in the place of their bytes a row has what names them
-    ("file.parquet#image:17"), or else the path that stands beside them.
+    Images are not read: instead of their bytes a row has a reference to them
+    ("file.parquet#image:17"), or else the path stored beside them.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -97,37 +110,37 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         number = 0
         with pq.ParquetFile(path) as file:
-            pictures = [each.name for each in file.schema_arrow if _holds_pictures(each)]
-            columns = [name for name in file.schema_arrow.names if name not in pictures]
+            images = [column.name for column in file.schema_arrow if _holds_images(column)]
+            columns = [name for name in file.schema_arrow.names if name not in images]
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=columns):
                 rows = batch.to_pylist() if columns else [{} for _ in range(batch.num_rows)]
                 for row in rows:
                     number += 1
-                    for name in pictures:
-                        row[name] = _picture(path, name, number)
+                    for name in images:
+                        row[name] = _image_name(path, name, number)
                     yield f"{path}: row {number}", row
     except (OSError, pa.ArrowException):
         raise DataError(str(path), "is not a readable Parquet file", "check the file") from None
 
 
-def _holds_pictures(column: Any) -> bool:
-    """Hugging Face's {"bytes", "path"} or a list of it, or bytes where the name says so."""
-    import pyarrow.types as of
+def _holds_images(column: Any) -> bool:
+    """Hugging Face's {"bytes", "path"} or a list of it, or bytes if the name is one of `IMAGES`."""
+    import pyarrow.types as types
 
-    kind = column.type
-    if of.is_list(kind) or of.is_large_list(kind):
-        kind = kind.value_type
-    if of.is_struct(kind):
-        return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
-    return column.name in PICTURES and (
-        of.is_binary(kind) or of.is_large_binary(kind) or of.is_binary_view(kind)
+    dtype = column.type
+    if types.is_list(dtype) or types.is_large_list(dtype):
+        dtype = dtype.value_type
+    if types.is_struct(dtype):
+        return "bytes" in [dtype.field(i).name for i in range(dtype.num_fields)]
+    return column.name in IMAGES and (
+        types.is_binary(dtype) or types.is_large_binary(dtype) or types.is_binary_view(dtype)
     )
 
 
-def _picture(path: Path, column: str, row: int) -> Any:
-    """What names a row's picture (`row_place`).
+def _image_name(path: Path, column: str, row: int) -> Any:
+    """The name of a row's image (`row_place`).
 
-    One that cannot be read is named as well: its case is dropped when its turn comes.
+    An image that cannot be read has a name too: its case is dropped when it is issued.
     """
     name = row_reference(path, column, row)
     try:
@@ -150,105 +163,93 @@ def rows_of(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def json_items(path: Path) -> Iterator[tuple[str, str, Any]]:
-    """(name, where, value) of each item of a JSON list (name "") or of a mapping's lists."""
+    """(name, where, value) of each item of a JSON list (name "") or of a mapping's lists.
+
+    NaN and Infinity, which Python writes although they are not JSON, are read as numbers.
+    """
+    count = 0
     with open_text(path) as file:
-        text = _Text(path, file)
         try:
-            if text.peek() != "{":
-                for where, value in _list(text):
-                    yield "", where, value
-            else:
-                yield from _mapping(text)
-            if text.peek():
-                raise text.fault("more text follows the end")
+            for name, value in _items(path, _events(file)):
+                count += 1
+                yield name, f"{path}: row {count}", value
+        except (ijson.JSONError, InvalidOperation) as error:
+            where = f"{path}: after row {count}" if count else str(path)
+            why = "an exponent is too large"
+            if isinstance(error, ijson.JSONError):
+                why = str(error).splitlines()[0].rstrip(".")  # the other lines quote the file
+            raise DataError(where, f"is not valid JSON ({why})", "fix or replace it") from None
         except FAULTS as error:
             raise unreadable(path, error) from None
 
 
-def _mapping(text: _Text) -> Iterator[tuple[str, str, Any]]:
-    text.take("{")
-    while text.peek() != "}":
-        name = text.value()
-        if not isinstance(name, str):
-            raise text.fault("a name is not a text")
-        text.take(":")
-        for where, value in _list(text):
-            yield name, where, value
-        if text.peek() != "}":
-            text.take(",")
-    text.take("}")
+def _items(path: Path, events: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """(name, value) of each item. Raises DataError if a list is expected and not found."""
+    event, _ = next(events)
+    if event == "start_map":
+        for event, name in events:
+            if event == "map_key":
+                event, _ = next(events)
+                for value in _list(path, event, events):
+                    yield name, value
+    else:
+        for value in _list(path, event, events):
+            yield "", value
+        for _ in events:  # text after the list raises JSONError
+            pass
 
 
-def _list(text: _Text) -> Iterator[tuple[str, Any]]:
-    if text.peek() != "[":
-        raise DataError(text.where(), "is not a list", "give the file as distributed")
-    text.take("[")
-    more = text.peek() != "]"
-    while more:
-        text.peek()
-        yield text.where(), text.value()
-        more = text.peek() != "]"
-        if more:
-            text.take(",")
-    text.take("]")
+def _list(path: Path, start: str, events: Iterator[tuple[str, Any]]) -> Iterator[Any]:
+    """The items of a list. `start`: the event at which it should begin."""
+    if start != "start_array":
+        raise DataError(str(path), "is not a list", "give the file as distributed")
+    for event, value in events:
+        if event == "end_array":
+            return
+        builder = ijson.ObjectBuilder()
+        builder.event(event, value)
+        while builder.containers:
+            if len(builder.containers) > MAX_DEPTH:
+                raise ijson.JSONError("too deep")
+            builder.event(*next(events))
+        yield builder.value
 
 
-class _Text:
-    """A file read in pieces, and the place that is read next."""
+def _events(file: IO[str]) -> Iterator[tuple[str, Any]]:
+    """ijson's (event, value), with int and float as Python's json makes them."""
+    for event, value in ijson.basic_parse(_JsonBytes(file), buf_size=CHUNK):
+        if isinstance(value, Decimal):
+            yield event, math.nan if value == NAN else float(value)
+        else:
+            yield event, value
 
-    def __init__(self, path: Path, file: IO[str]) -> None:
-        self.path, self.file = path, file
-        self.held, self.at, self.line, self.ended = "", 0, 1, False
-        self.decode = json.JSONDecoder().raw_decode
 
-    def where(self) -> str:
-        return f"{self.path}:{self.line}"
+class _JsonBytes:
+    """JSON text as the bytes that ijson reads, without what it would misread.
 
-    def fault(self, why: str, line: int | None = None) -> DataError:
-        return DataError(
-            f"{self.path}:{line or self.line}", f"is not valid JSON ({why})", "mend or replace it"
-        )
+    NaN and Infinity become numbers that JSON can express. Half of a surrogate pair, which
+    becomes "?" in ijson, and an integer too long for Python, which crashes it, raise JSONError.
+    """
 
-    def peek(self) -> str:
-        """The next character that is not white space; "" at the end."""
-        while True:
-            while self.at < len(self.held) and self.held[self.at] in SPACE:
-                self.line += self.held[self.at] == "\n"
-                self.at += 1
-            if self.at < len(self.held) or self.ended:
-                return self.held[self.at : self.at + 1]
-            self._more()
+    def __init__(self, file: IO[str]) -> None:
+        self.file, self.in_string = file, False
 
-    def take(self, expected: str) -> None:
-        if self.peek() != expected:
-            raise self.fault(f"{expected!r} is expected")
-        self.at += 1
+    def read(self, size: int) -> bytes:
+        text = self.file.read(size)
+        while CUT.search(text[-12:]) and (more := self.file.read(1)):
+            text += more
+        if not text and self.in_string:  # which ijson overlooks after the end of the list
+            raise ijson.JSONError("a string is not closed")
+        return TOKEN.sub(self._replace, text).encode()
 
-    def value(self) -> Any:
-        """The JSON value that stands next."""
-        self.peek()
-        while True:
-            try:
-                value, end = self.decode(self.held, self.at)
-            except RecursionError:
-                raise self.fault("too deep") from None
-            except json.JSONDecodeError as error:
-                cut = error.pos >= len(self.held) - NEAR_END or "Unterminated" in error.msg
-                if self.ended or not cut:
-                    line = self.line + self.held.count("\n", self.at, error.pos)
-                    raise self.fault(error.msg, line) from None
-            else:
-                if end < len(self.held) or self.ended:
-                    if half_characters(self.held[self.at : end], value):
-                        raise self.fault("holds half of a character")
-                    self.line += self.held.count("\n", self.at, end)
-                    self.at = end
-                    return value
-            self._more()
-
-    def _more(self) -> None:
-        """Read on, at least as much as is held, so that a long value is not read many times."""
-        self.held, self.at = self.held[self.at :], 0
-        piece = self.file.read(max(CHUNK, len(self.held)))
-        self.ended = not piece
-        self.held += piece
+    def _replace(self, match: re.Match[str]) -> str:
+        token = match.group()
+        if token == '"':
+            self.in_string = not self.in_string
+        elif match["half"]:
+            raise ijson.JSONError("holds half of a character")
+        elif not self.in_string:
+            if token.isdigit():
+                raise ijson.JSONError("an integer is too long")
+            return NUMBERS.get(token, token)
+        return token

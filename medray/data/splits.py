@@ -1,8 +1,8 @@
-"""Which cases are trained on and which are held out; no image is ever in both by accident.
+"""Which cases are trained on and which are held out; no image is on both sides by accident.
 
-A group (image, patient or study) goes to one side as a whole. Files with the same bytes
-are one image whatever their names, frames of one file stay together, and groups that share an
-image are one group.
+A group (image, patient or study) is never divided. Files with the same bytes are one image
+whatever their names, frames of one file stay together, and groups that share an image are one
+group.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ GroupBy = Literal["image", "patient", "study"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case as its dataset places it.
+    """A case with its place in the dataset.
 
-    `split`: "train", "heldout", "validation", or "" where the dataset does not say.
+    `split`: "train", "heldout", "validation", or "" if the dataset does not say.
 
     >>> case = Case("rad-0", "a.png", "00", "Is there a nodule?", "Yes", "closed")
     >>> Row(case, split="heldout").study_id
@@ -40,8 +40,8 @@ def split_by_group(
 ) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
     """(train, heldout): `share` of the groups, drawn by a hash of (seed, group), is held out.
 
-    With two groups or more, both sides get at least one. Raises DataError where the cases
-    have no patient or study to group by.
+    With two groups or more, each side gets at least one. Raises DataError if the cases have no
+    patient or study to group by.
     """
     keys = _group_keys(rows, by)
     order = sorted(set(keys), key=lambda key: sort_key(seed, f"{by}:{key}"))
@@ -53,29 +53,31 @@ def split_by_group(
 
 
 def leaks(train: Iterable[Case], heldout: Iterable[Case]) -> list[str]:
-    """The held-out images that are also in training, or another frame of their file: sorted image
-    keys (sha256; path of an unreadable file)."""
+    """Held-out images that are also in training, or have another frame of their file there.
+
+    Returns sorted image keys (sha256, or the path of an unreadable file).
+    """
     images, files = set(), set()
     for case in train:
         images.add(image_key(case))
-        files.add(whole_image(case))
+        files.add(_image_source(case))
     return sorted(
-        {image_key(c) for c in heldout if image_key(c) in images or whole_image(c) in files}
+        {image_key(c) for c in heldout if image_key(c) in images or _image_source(c) in files}
     )
 
 
 def shuffled(cases: Iterable[Case], seed: int) -> tuple[Case, ...]:
-    """The same order for the same seed, whatever order the cases come in."""
+    """Cases in an order that depends on their ids and the seed, not on their given order."""
     return tuple(sorted(cases, key=lambda case: sort_key(seed, f"order:{case.case_id}")))
 
 
 def image_key(case: Case) -> str:
-    """What makes two cases show the same image."""
+    """The key that cases have in common if they show the same image."""
     return case.image_sha256 or f"unreadable:{case.image}"
 
 
-def whole_image(case: Case) -> str:
-    """Where the image is; for a frame, where all frames of its file are."""
+def _image_source(case: Case) -> str:
+    """The file or table row that holds the image, without the frame."""
     reference = parse_reference(case.image)
     return f"{reference.file}#{reference.column}:{reference.row}"
 
@@ -98,12 +100,12 @@ def _root(parents: dict[str, str], node: str) -> str:
 
 
 def _group_node(row: Row, by: GroupBy) -> str:
-    of: dict[GroupBy, Callable[[Row], str]] = {
-        "image": lambda row: whole_image(row.case),
+    group_of: dict[GroupBy, Callable[[Row], str]] = {
+        "image": lambda row: _image_source(row.case),
         "patient": lambda row: row.case.patient_id,
         "study": lambda row: row.study_id,
     }
-    value = of[by](row)
+    value = group_of[by](row)
     if not value:
         raise DataError(
             f"data.split {by}", f"case {row.case.case_id} has no {by}_id", "use data.split=image"

@@ -1,4 +1,4 @@
-"""The order in which a run meets its cases: endless, shuffled by epoch, resumable by position."""
+"""The order in which a run uses its cases: endless, shuffled per epoch, resumable by position."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from medray.seeds import stream
 
 
 def take(cases: Sequence[Case], *, position: int, count: int, seed: int) -> list[Case]:
-    """`count` cases from `position` on; every epoch is a permutation of its own.
+    """`count` cases starting at `position`; every epoch is a new permutation.
 
-    A pure function of its arguments: a run resumes by remembering one number.
+    A pure function of its arguments: to resume, a run only needs its position.
     """
     taken: list[Case] = []
     while len(taken) < count:
@@ -28,7 +28,7 @@ def _epoch_order(size: int, epoch: int, seed: int) -> list[int]:
 
 
 def evenly_spaced(cases: Sequence[Case], count: int) -> list[Case]:
-    """`count` cases evenly spread over `cases` (fewer where there are fewer)."""
+    """`count` cases evenly spread over `cases`, or all of them if there are fewer."""
     count = min(count, len(cases))
     return [cases[i * len(cases) // count] for i in range(count)]
 

@@ -1,7 +1,7 @@
 """One Parquet schema for cases and one for preference pairs, written and read in row groups.
 
-Patients and studies are numbers in the order they are met: enough to keep them together in a
-split, and nothing else. Paths of images are absolute.
+Patients and studies are numbered in order of appearance: enough to keep them together in a
+split, and nothing more. Image paths are absolute.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Kind = Literal["cases", "pairs"]
 
 
 def schema(kind: Kind) -> pa.Schema:
-    """The columns of a file, with kind and version in its metadata."""
+    """The columns of a file; its metadata hold kind and version."""
     import pyarrow as pa
 
     text, flag = pa.string(), pa.bool_()
@@ -37,12 +37,12 @@ def schema(kind: Kind) -> pa.Schema:
     region = pa.struct([("label", text), ("box", box), ("mask", text), ("source", text)])
     spans = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
     truth = pa.list_(pa.struct([("name", text), ("value", text)]))
-    picture = [("image", text), ("image_sha256", text)]
+    image = [("image", text), ("image_sha256", text)]
     origin = [("split", text), ("source", text), ("licence", text)]
     columns = {
         "cases": [
             ("case_id", text),
-            *picture,
+            *image,
             ("question", text),
             ("reference", text),
             ("answer_type", text),
@@ -54,7 +54,7 @@ def schema(kind: Kind) -> pa.Schema:
         ],
         "pairs": [
             ("pair_id", text),
-            *picture,
+            *image,
             ("rejected_image", text),
             ("question", text),
             ("chosen", text),
@@ -70,21 +70,21 @@ def schema(kind: Kind) -> pa.Schema:
 
 
 def write_cases(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a new Parquet file; returns how many. Raises DataError."""
+    """Write rows to a new Parquet file and return their number. Raises DataError."""
     patient, study = _numbers(), _numbers()
     return _write(path, "cases", (_case_row(row, patient, study) for row in rows))
 
 
 def write_pairs(path: Path, pairs: Iterable[PreferencePair]) -> int:
-    """Write pairs to a new Parquet file; returns how many. Raises DataError."""
+    """Write pairs to a new Parquet file and return their number. Raises DataError."""
     return _write(path, "pairs", map(_pair_row, pairs))
 
 
 def kind_of(path: Path) -> Kind:
-    """What a Parquet file that medray wrote holds. Raises DataError for any other file."""
-    about = _about(path)
-    kind = about.get(b"medray.kind")
-    if kind not in (b"cases", b"pairs") or about.get(b"medray.version") != VERSION.encode():
+    """The kind of a Parquet file that medray wrote. Raises DataError for any other file."""
+    metadata = _metadata(path)
+    kind = metadata.get(b"medray.kind")
+    if kind not in (b"cases", b"pairs") or metadata.get(b"medray.version") != VERSION.encode():
         raise DataError(
             str(path), "was not written by this version of medray", "write it: medray data import"
         )
@@ -92,11 +92,11 @@ def kind_of(path: Path) -> Kind:
 
 
 def written_by_medray(path: Path) -> bool:
-    """Whether a Parquet file holds cases or pairs, of whatever version. Raises DataError."""
-    return b"medray.kind" in _about(path)
+    """Whether a Parquet file holds cases or pairs, in any version. Raises DataError."""
+    return b"medray.kind" in _metadata(path)
 
 
-def _about(path: Path) -> dict[bytes, bytes]:
+def _metadata(path: Path) -> dict[bytes, bytes]:
     """The metadata of a Parquet file. Raises DataError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -110,7 +110,7 @@ def _about(path: Path) -> dict[bytes, bytes]:
 
 
 def read_cases(path: str | None) -> Iterator[Row]:
-    """The rows of a Parquet file of cases, a row group at a time."""
+    """The rows of a Parquet file of cases, one row group in memory at a time."""
     file = existing_folder(path, "parquet")
     _expect(file, "cases")
     for _, row in parquet_rows(file):
@@ -122,14 +122,14 @@ def read_cases(path: str | None) -> Iterator[Row]:
             **{key: row[key] for key in ("case_id", "image", "image_sha256", "question")},
             **{key: row[key] for key in ("reference", "answer_type", "source", "licence")},
             regions=regions,
-            truth=tuple((each["name"], each["value"]) for each in row["truth"]),
+            truth=tuple((entry["name"], entry["value"]) for entry in row["truth"]),
             patient_id=_number_text(row["patient"]),
         )
         yield Row(case, split=row["split"], study_id=_number_text(row["study"]))
 
 
 def read_pairs(path: Path) -> Iterator[PreferencePair]:
-    """The pairs of a Parquet file of pairs, a row group at a time."""
+    """The pairs of a Parquet file, one row group in memory at a time."""
     _expect(path, "pairs")
     for _, row in parquet_rows(path):
         spans = {
@@ -182,9 +182,9 @@ def _pair_row(pair: PreferencePair) -> dict[str, Any]:
 
 
 def _numbers() -> Callable[[str], int | None]:
-    """A function that numbers names in the order they are met; None for ""."""
-    known: dict[str, int] = {}
-    return lambda name: known.setdefault(name, len(known)) if name else None
+    """A function that numbers names in order of appearance; None for ""."""
+    numbers: dict[str, int] = {}
+    return lambda name: numbers.setdefault(name, len(numbers)) if name else None
 
 
 def _number_text(number: int | None) -> str:
@@ -192,7 +192,7 @@ def _number_text(number: int | None) -> str:
 
 
 def _write(path: Path, kind: Kind, rows: Iterator[dict[str, Any]]) -> int:
-    """All rows under a temporary name, synced, then renamed: the file is whole or not there."""
+    """Write all rows to a temporary file, sync, then rename: the file is complete or absent."""
     import pyarrow.parquet as pq
 
     columns, count = schema(kind), 0
@@ -207,7 +207,7 @@ def _write(path: Path, kind: Kind, rows: Iterator[dict[str, Any]]) -> int:
 
 
 def _table(group: list[dict[str, Any]], columns: pa.Schema) -> pa.Table:
-    """Rows as a table; where a value does not fit its column, DataError naming the row."""
+    """Rows as a table. Raises DataError naming the row if a value does not fit its column."""
     import pyarrow as pa
 
     try:
@@ -219,5 +219,5 @@ def _table(group: list[dict[str, Any]], columns: pa.Schema) -> pa.Table:
             raise
     where = next(iter(group[0].values()))
     raise DataError(
-        f"row {where!r}", "has a text that is not Unicode, or a number too large", "mend the row"
+        f"row {where!r}", "has a text that is not Unicode, or a number too large", "fix the row"
     )

@@ -1,7 +1,7 @@
 """Editors: from an answer and its reference to a minimal pair with marked spans.
 
-claims → facts → compare → rewrite is the way of the findings editor; `alignment` takes the
-spans to tokens, `relevance` says how much a pair matters.
+The findings editor runs claims → facts → compare → rewrite; `alignment` maps spans to tokens,
+`relevance` scores how much a pair matters.
 """
 
 from medray.editing.base import Editor, edit_fraction

@@ -1,20 +1,20 @@
-"""What every editor is, and how replacements become the two sides of an edit."""
+"""What every editor provides, and how replacements become the two sides of an edit."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from medray.records import Edit, Span, VerdictName
 
 
 class Editor(Protocol):
-    """Judges one answer against its reference and makes the other side of the pair.
+    """Judges an answer against its reference and makes the other side of the pair.
 
-    `edit` never raises for what a model may have sampled: where it cannot judge, it abstains.
-    The same arguments give the same result, on every machine.
+    `edit` never raises because of what a model sampled: if it cannot judge, it abstains.
+    The same arguments give the same result on every machine.
     """
 
     name: str
@@ -23,9 +23,17 @@ class Editor(Protocol):
     def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit: ...
 
 
+class Change(NamedTuple):
+    """`text` replaces the characters [start, end) of an answer."""
+
+    start: int
+    end: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """`text` instead of the characters [start, end) of the answer."""
+    """A change of the answer, with the type of error it resolves or makes, and the reason."""
 
     start: int
     end: int
@@ -35,7 +43,7 @@ class Replacement:
 
 
 def apply(answer: str, replacements: Sequence[Replacement]) -> str:
-    """The answer with sorted, non-overlapping replacements made.
+    """The answer with sorted, non-overlapping replacements applied.
 
     >>> apply("left lung", [Replacement(0, 4, "right", "side", "")])
     'right lung'
@@ -48,7 +56,7 @@ def apply(answer: str, replacements: Sequence[Replacement]) -> str:
 
 
 def arrange(answer: str, replacements: Iterable[Replacement]) -> tuple[Replacement, ...]:
-    """Sorted, what changes nothing left out, and of overlapping ones the widest kept."""
+    """Replacements sorted, without those that change nothing; of overlapping ones the widest."""
     kept: list[Replacement] = []
     for item in sorted(replacements, key=lambda r: (r.start - r.end, r.start)):
         changes = answer[item.start : item.end] != item.text
@@ -64,13 +72,13 @@ def build_edit(
     severity: dict[str, float],
     reason: str = "",
 ) -> Edit:
-    """The record of arranged replacements: the new text, and spans on both sides of each."""
+    """The record of arranged replacements: the new text, and each one's spans on both sides."""
     answer_spans, text_spans, shift = [], [], 0
     for item in replacements:
-        about = (item.error_type, severity[item.error_type], item.reason)
-        answer_spans.append(Span(item.start, item.end, *about))
+        labels = (item.error_type, severity[item.error_type], item.reason)
+        answer_spans.append(Span(item.start, item.end, *labels))
         start = item.start + shift
-        text_spans.append(Span(start, start + len(item.text), *about))
+        text_spans.append(Span(start, start + len(item.text), *labels))
         shift += len(item.text) - (item.end - item.start)
     return Edit(
         verdict, apply(answer, replacements), tuple(answer_spans), tuple(text_spans), reason
@@ -78,9 +86,9 @@ def build_edit(
 
 
 def edit_fraction(answer: str, spans: Sequence[Span]) -> float:
-    """The share of the answer's words that the spans touch; 0.0 for an answer without words.
+    """The fraction of the answer's words that the spans touch; 0.0 for an answer without words.
 
-    An insertion point touches the word it stands in or, between words, none.
+    An insertion point touches the word it is inside; between words it touches none.
 
     >>> edit_fraction("Small left nodule", [Span(6, 10, "side", 1.0, "")]) == 1 / 3
     True
@@ -94,7 +102,7 @@ def edit_fraction(answer: str, spans: Sequence[Span]) -> float:
 
 
 def _overlap(one: Replacement, other: Replacement) -> bool:
-    """Shared characters, or two insertions at (or an insertion inside) the same place."""
+    """Whether both share characters, or one is an insertion inside or at an edge of the other."""
     if one.start == one.end or other.start == other.end:
         return one.start <= other.end and other.start <= one.end
     return max(one.start, other.start) < min(one.end, other.end)

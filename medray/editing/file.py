@@ -1,4 +1,4 @@
-"""The editor over a file: what ``medray edit IN.jsonl -o OUT.jsonl`` does."""
+"""Edits a file: what ``medray edit IN.jsonl -o OUT.jsonl`` does."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _KEYS = ("question", "gold", "model_answer")
 
 
 def edit_file(inp: Path, out: Path, *, seed: int = 0, editor: Editor | None = None) -> Counter[str]:
-    """Edit every line of `inp` into `out`; returns how often each verdict was given.
+    """Edit every line of `inp` and write it to `out`; returns the number of each verdict.
 
-    A line is an object with the texts question, gold and model_answer (numbers are read as
-    text); what else it holds is kept. Added are `verdict`, `edited` (the corrected answer, the
-    answer itself where it is right, null on abstention), `opposite` (the wrong variant of a
+    A line is an object with the strings question, gold and model_answer (numbers are read as
+    text); its other keys are kept. The keys added are `verdict`, `edited` (the corrected answer,
+    the answer itself if it is right, null on abstention), `opposite` (the wrong variant of a
     right answer, else null), `spans` (the ranges of model_answer with the replacements that
-    make `edited` of a wrong answer and `opposite` of a right one) and `reason`.
-    `out` appears whole or not at all; blank lines are left out.
+    turn a wrong answer into `edited` and a right one into `opposite`) and `reason`.
+    `out` is written completely or not at all; blank lines are skipped.
     Raises DataError naming the file and the line.
     """
     editor = editor or FindingsEditor()
@@ -35,32 +35,32 @@ def edit_file(inp: Path, out: Path, *, seed: int = 0, editor: Editor | None = No
             continue
         row = _row(line, f"{inp}:{number}")
         question, gold, answer = (_text(row, key, f"{inp}:{number}") for key in _KEYS)
-        made = editor.edit(question, gold, answer, seed=seed)
-        counts[made.verdict] += 1
-        rows.append(json.dumps({**row, **_columns(answer, made)}, ensure_ascii=True))
+        edit = editor.edit(question, gold, answer, seed=seed)
+        counts[edit.verdict] += 1
+        rows.append(json.dumps({**row, **_columns(answer, edit)}, ensure_ascii=True))
     with output_file(out) as temporary:
         temporary.write_text("".join(row + "\n" for row in rows), encoding="ascii")
     return counts
 
 
-def _columns(answer: str, made: Edit) -> dict[str, Any]:
+def _columns(answer: str, edit: Edit) -> dict[str, Any]:
     spans = [
         {
-            "start": at.start,
-            "end": at.end,
-            "replacement": made.text[to.start : to.end],
-            "error_type": at.error_type,
-            "severity": at.severity,
-            "reason": at.reason,
+            "start": old.start,
+            "end": old.end,
+            "replacement": edit.text[new.start : new.end],
+            "error_type": old.error_type,
+            "severity": old.severity,
+            "reason": old.reason,
         }
-        for at, to in zip(made.answer_spans, made.text_spans, strict=True)
+        for old, new in zip(edit.answer_spans, edit.text_spans, strict=True)
     ]
     return {
-        "verdict": made.verdict,
-        "edited": {"wrong": made.text, "right": answer}.get(made.verdict),
+        "verdict": edit.verdict,
+        "edited": {"wrong": edit.text, "right": answer}.get(edit.verdict),
         "spans": spans,
-        "opposite": made.text if made.verdict == "right" else None,
-        "reason": made.reason,
+        "opposite": edit.text if edit.verdict == "right" else None,
+        "reason": edit.reason,
     }
 
 
@@ -73,21 +73,21 @@ def _lines(path: Path) -> list[str]:
         raise DataError(str(path), f"cannot be read ({error})", "give a UTF-8 file") from None
 
 
-def _row(line: str, place: str) -> dict[str, Any]:
+def _row(line: str, location: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(place, f"not valid JSON ({error})", "mend the line") from None
+        raise DataError(location, f"not valid JSON ({error})", "fix the line") from None
     if not isinstance(row, dict):
-        raise DataError(place, "not an object", f"write an object with {', '.join(_KEYS)}")
+        raise DataError(location, "not an object", f"write an object with {', '.join(_KEYS)}")
     return row
 
 
-def _text(row: dict[str, Any], key: str, place: str) -> str:
+def _text(row: dict[str, Any], key: str, location: str) -> str:
     value = row.get(key)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
         why = "is missing" if key not in row else f"is {type(value).__name__}, not a text"
-        raise DataError(f"{place}: {key}", why, f"every line needs {', '.join(_KEYS)}")
+        raise DataError(f"{location}: {key}", why, f"every line needs {', '.join(_KEYS)}")
     return value

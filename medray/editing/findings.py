@@ -1,4 +1,4 @@
-"""The findings editor: judges by claims, changes only what is wrong, and checks its own work."""
+"""The findings editor: judges by claims, changes only what is wrong, and checks its own result."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.facts import Facts, facts
 from medray.editing.reading.judge import Judgement, judge
 from medray.editing.rewriting.rewrite import candidates
-from medray.editing.rewriting.variants import other_worlds
+from medray.editing.rewriting.variants import counterfactuals
 from medray.records import Edit, Span
 from medray.seeds import text_stream
 
-_SMALL = 0.5  # a variant that changes more than this share of the words is only a last resort
+_SMALL = 0.5  # a variant that changes a larger fraction of the words is only a last resort
 
 
 class FindingsEditor:
     """Rule-based, offline and deterministic.
 
-    What it returns has been judged again: a corrected answer is right, a wrong variant is
-    wrong. Where that fails, or nothing can be compared, it abstains and says why:
+    Every result is judged again: a corrected answer must be right, a wrong variant must be
+    wrong. If that fails, or nothing can be compared, it abstains with a reason:
     empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant.
 
-    `prefer` weighs the types of error that a wrong variant may make: one of twice the weight is
-    tried first twice as often. None: all alike.
+    `prefer` weights the types of error that a wrong variant may contain: a type of twice the
+    weight is tried first twice as often. None: all equally often.
 
     >>> FindingsEditor().edit("Which side?", "Left", "Right", seed=0).text
     'Left'
@@ -37,7 +37,7 @@ class FindingsEditor:
     def __init__(self, prefer: Mapping[str, float] | None = None) -> None:
         self.prefer = prefer
         if prefer:
-            self.version += " aimed"  # its variants are not those of the version alone
+            self.version += " aimed"  # its variants differ from those of the plain version
 
     def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
         """Judge the answer against the reference, and make the other side of the pair."""
@@ -52,31 +52,33 @@ class FindingsEditor:
                 return Edit("abstain", reason="cannot-rewrite")
             return build_edit("wrong", answer, corrected, severity, _why(corrected))
         rng = text_stream(seed, question, reference, answer)
-        variant = _variant(answer, other_worlds(judgement, known, rng, self.prefer), known)
+        variant = _variant(answer, counterfactuals(judgement, known, rng, self.prefer), known)
         if variant is None:
             return Edit("abstain", reason="no-variant")
         return build_edit("right", answer, variant, severity, "agrees with the reference")
 
 
-def _corrected(answer: str, judgement: Judgement, known: Facts) -> tuple[Replacement, ...] | None:
-    """The first way of rewriting after which the answer is right."""
-    for way in candidates(judgement, known):
-        changes = _arranged(answer, way)
-        if changes and judge(apply(answer, changes), known).verdict == "right":
+def _corrected(answer: str, judgement: Judgement, facts: Facts) -> tuple[Replacement, ...] | None:
+    """The first candidate rewrite after which the answer is right."""
+    for candidate in candidates(judgement, facts):
+        changes = _arranged(answer, candidate)
+        if changes and judge(apply(answer, changes), facts).verdict == "right":
             return changes
     return None
 
 
-def _variant(answer: str, worlds: Iterable[Facts], known: Facts) -> tuple[Replacement, ...] | None:
-    """A wrong variant: the first small one, else the first at all."""
+def _variant(
+    answer: str, alternatives: Iterable[Facts], facts: Facts
+) -> tuple[Replacement, ...] | None:
+    """A wrong variant: the first small one, else the first of any size."""
     large: tuple[Replacement, ...] | None = None
-    for world in worlds:
-        changed = judge(answer, world)
-        if changed.verdict != "wrong":
+    for alternative in alternatives:
+        contradicted = judge(answer, alternative)
+        if contradicted.verdict != "wrong":
             continue
-        for way in candidates(changed, world):
-            changes = _arranged(answer, way)
-            if not changes or not _mendable(apply(answer, changes), known):
+        for candidate in candidates(contradicted, alternative):
+            changes = _arranged(answer, candidate)
+            if not changes or not _is_correctable(apply(answer, changes), facts):
                 continue
             if edit_fraction(answer, _spans(changes)) <= _SMALL:
                 return changes
@@ -85,14 +87,14 @@ def _variant(answer: str, worlds: Iterable[Facts], known: Facts) -> tuple[Replac
     return large
 
 
-def _mendable(variant: str, known: Facts) -> bool:
-    """Whether a variant is wrong, and the way back is known: then it is wrong in our own terms."""
-    judgement = judge(variant, known)
-    return judgement.verdict == "wrong" and _corrected(variant, judgement, known) is not None
+def _is_correctable(variant: str, facts: Facts) -> bool:
+    """Whether a variant is judged wrong and can be corrected, so that the rules understand it."""
+    judgement = judge(variant, facts)
+    return judgement.verdict == "wrong" and _corrected(variant, judgement, facts) is not None
 
 
-def _arranged(answer: str, way: Sequence[Replacement]) -> tuple[Replacement, ...]:
-    return arrange(answer, fix_articles(answer, arrange(answer, way)))
+def _arranged(answer: str, candidate: Sequence[Replacement]) -> tuple[Replacement, ...]:
+    return arrange(answer, fix_articles(answer, arrange(answer, candidate)))
 
 
 def _spans(changes: Sequence[Replacement]) -> list[Span]:

@@ -1,4 +1,4 @@
-"""The one table of editors by `editor.kind`."""
+"""The registry of editors by `editor.kind`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from medray.editing.findings import FindingsEditor
 
 
 def _llm(config: EditorConfig) -> Editor:
-    from medray.editing.llm.editor import LLMEditor  # brings an HTTP client with it
+    from medray.editing.llm.editor import LLMEditor  # imports an HTTP client
 
     return LLMEditor(config)
 

@@ -1,4 +1,4 @@
-"""How much a pair matters clinically: from the severity of its edit, over a window of pairs."""
+"""How much a pair matters clinically: its edit's severity, normalised over a window of pairs."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Literal
 
 from medray.records import Edit
 
-_SPREAD = math.sqrt(0.1)
+_STD = math.sqrt(0.1)
 _LOW, _HIGH = 0.75, 1.25
 
 
 def relevance(edit: Edit) -> float:
-    """The raw score in [0, 1]: as relevant as the worst error in the edit; 0.0 without one."""
+    """The raw score in [0, 1]: the severity of the worst error in the edit; 0.0 without errors."""
     return max((min(1.0, max(0.0, span.severity)) for span in edit.answer_spans), default=0.0)
 
 
 def normalise(scores: Sequence[float], mode: Literal["window", "none"] = "window") -> list[float]:
-    """Scores of one window made comparable: z-scores, brought to mean 1 and variance 0.1,
-    clipped to [0.75, 1.25]. Where all scores are equal, 1.0 each; "none" returns them as given.
+    """The scores of one window as z-scores, rescaled to mean 1 and variance 0.1, and clipped to
+    [0.75, 1.25]. If all scores are equal, 1.0 each; "none" returns them unchanged.
 
-    Raises ValueError for a score that is not finite, and for another mode.
+    Raises ValueError for a score that is not finite and for an unknown mode.
 
     >>> normalise([0.5, 0.5]), normalise([0.2, 0.4], mode="none"), normalise([0.0, 1.0])
     ([1.0, 1.0], [0.2, 0.4], [0.75, 1.25])
@@ -35,7 +35,7 @@ def normalise(scores: Sequence[float], mode: Literal["window", "none"] = "window
         return list(scores)
     if not scores:
         return []
-    mean, spread = statistics.fmean(scores), statistics.pstdev(scores)
-    if spread <= 1e-12 * max(1.0, abs(mean)):
+    mean, std = statistics.fmean(scores), statistics.pstdev(scores)
+    if std <= 1e-12 * max(1.0, abs(mean)):
         return [1.0] * len(scores)
-    return [min(_HIGH, max(_LOW, 1.0 + _SPREAD * (s - mean) / spread)) for s in scores]
+    return [min(_HIGH, max(_LOW, 1.0 + _STD * (s - mean) / std)) for s in scores]

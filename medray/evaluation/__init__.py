@@ -1,1 +1,1 @@
-"""Metrics of answers, and the evaluation of a checkpoint."""
+"""Metrics of answers, for the evaluation of a checkpoint."""

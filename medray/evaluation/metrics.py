@@ -1,7 +1,7 @@
-"""What the answers of one checkpoint are worth, by rules that anyone can recompute.
+"""Metrics of the answers of one checkpoint, by rules that anyone can recompute.
 
-A phantom's truth is complete: whatever else an answer asserts contradicts it. Of a real case
-only the reference is known, and only what contradicts it counts against an answer.
+A phantom's truth is complete: anything else that an answer asserts contradicts it. For a real
+case only the reference is known, and only what contradicts the reference counts as wrong.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ RATES = ("report_exact", "closed_accuracy", "open_recall", "hallucination_rate",
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """One attribute that an answer asserts, and whether what is known contradicts it.
+    """One attribute that an answer asserts, and whether the truth or reference contradicts it.
 
-    `error_type` is the kind of error it is where it is contradicted.
+    `error_type` is the type of error that a contradiction is.
     """
 
     attribute: str
@@ -35,7 +35,7 @@ class Assertion:
 
 
 def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, object]:
-    """All metrics of the cases that have an answer (by case_id); None where none applies.
+    """All metrics of the cases that have an answer (by case_id); None if a metric does not apply.
 
     n                   distinct studies (images)
     answers             answers evaluated
@@ -46,31 +46,35 @@ def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, obj
     finding_f1          micro F1 of the findings positively asserted in reports
     by_error_type       {type: {"asserted": …, "contradicted": …, "rate": …}}
     """
-    told = [(case, answers[case.case_id]) for case in cases if case.case_id in answers]
-    asserted = [(case, answer, assertions(case, answer)) for case, answer in told]
+    answered = [(case, answers[case.case_id]) for case in cases if case.case_id in answers]
+    asserted = [(case, answer, assertions(case, answer)) for case, answer in answered]
     tally: dict[str, Counter[str]] = {}
-    for _, _, found in asserted:
-        for item in found:
-            counts = tally.setdefault(item.error_type, Counter(asserted=0, contradicted=0))
-            counts.update(asserted=1, contradicted=int(item.contradicted))
+    for _, _, case_assertions in asserted:
+        for assertion in case_assertions:
+            counts = tally.setdefault(assertion.error_type, Counter(asserted=0, contradicted=0))
+            counts.update(asserted=1, contradicted=int(assertion.contradicted))
     total = sum(counts["asserted"] for counts in tally.values())
     wrong = sum(counts["contradicted"] for counts in tally.values())
     return {
-        "n": len({case.image_sha256 or case.image for case, _ in told}),
-        "answers": len(told),
+        "n": len({case.image_sha256 or case.image for case, _ in answered}),
+        "answers": len(answered),
         "report_exact": _mean(
-            _exact(case, found)
-            for case, _, found in asserted
+            _exact(case, case_assertions)
+            for case, _, case_assertions in asserted
             if case.answer_type == "report" and case.truth
         ),
         "closed_accuracy": _mean(
-            _closed(case, answer) for case, answer in told if case.answer_type == "closed"
+            _closed(case, answer) for case, answer in answered if case.answer_type == "closed"
         ),
         "open_recall": _mean(
-            _recall(case.reference, answer) for case, answer in told if case.answer_type == "open"
+            _recall(case.reference, answer)
+            for case, answer in answered
+            if case.answer_type == "open"
         ),
         "hallucination_rate": wrong / total if total else None,
-        "finding_f1": _finding_f1([item for item in told if item[0].answer_type == "report"]),
+        "finding_f1": _finding_f1(
+            [(case, answer) for case, answer in answered if case.answer_type == "report"]
+        ),
         "by_error_type": {kind: _with_rate(tally[kind]) for kind in sorted(tally)},
     }
 
@@ -91,9 +95,9 @@ def compare_table(
 
 
 def assertions(case: Case, answer: str) -> list[Assertion]:
-    """What the answer asserts about the case, each thing once."""
-    found = _against_truth(case, answer) if case.truth else _against_reference(case, answer)
-    return list(dict.fromkeys(found))
+    """What the answer asserts about the case, without duplicates."""
+    asserted = _against_truth(case, answer) if case.truth else _against_reference(case, answer)
+    return list(dict.fromkeys(asserted))
 
 
 def _against_truth(case: Case, answer: str) -> Iterable[Assertion]:
@@ -112,7 +116,7 @@ def _against_truth(case: Case, answer: str) -> Iterable[Assertion]:
 
 
 def _head(statement: Statement, truth: Mapping[str, str]) -> Iterable[Assertion]:
-    """The finding a statement asserts or denies, held against the complete truth."""
+    """The finding that a statement asserts or denies, compared with the complete truth."""
     if statement.head is None:
         return
     onto, kind, real = ontology(), statement.head.value, truth.get("kind", "none")
@@ -127,77 +131,77 @@ def _head(statement: Statement, truth: Mapping[str, str]) -> Iterable[Assertion]
 
 
 def _against_reference(case: Case, answer: str) -> Iterable[Assertion]:
-    """Comparisons with the reference, and what else is claimed, as not contradicted."""
+    """Comparisons with the reference; other claims of the answer count as not contradicted."""
     judgement = judge(answer, facts(case.question, case.reference))
-    seen = set()
-    for outcome in judgement.outcomes:
+    compared = set()
+    for outcome in judgement.comparisons:
         m = outcome.mention
-        seen.add((m.start, m.end) if m else None)
+        compared.add((m.start, m.end) if m else None)
         value = m.value if m else str(judgement.answer.word)
         yield Assertion(outcome.attribute, value, outcome.error_type, not outcome.agrees)
     for claim in claims(answer, case.question):
-        if (claim.start, claim.end) not in seen:
-            known = ontology().attributes.get(claim.attribute)
-            other = "attribute" if claim.attribute == "heart" else "presence"
-            kind = known.error_type if known else other
+        if (claim.start, claim.end) not in compared:
+            attribute = ontology().attributes.get(claim.attribute)
+            default = "attribute" if claim.attribute == "heart" else "presence"
+            kind = attribute.error_type if attribute else default
             yield Assertion(claim.attribute, claim.value, kind, False)
 
 
 def _statements(question: str, answer: str) -> list[Statement]:
-    """What an answer states, its yes or no included."""
+    """What an answer states, including its yes or no."""
     reading = read(answer, subject=subject_of(question))
     proposal = proposition(question)
     statements = list(reading.statements)
     if reading.word is not None and proposal is not None:
-        statements += proposal.told(reading.word)[0]
+        statements += proposal.implied(reading.word)[0]
     return statements
 
 
-def _exact(case: Case, found: Sequence[Assertion]) -> bool:
-    """All of the truth asserted, nothing contradicted, nothing beside it."""
-    positive = {(a.attribute, a.value) for a in found if not a.value.startswith("not ")}
-    return positive == set(case.truth) and not any(a.contradicted for a in found)
+def _exact(case: Case, asserted: Sequence[Assertion]) -> bool:
+    """Whether an answer asserts all of the truth, nothing else, and contradicts nothing."""
+    positive = {(a.attribute, a.value) for a in asserted if not a.value.startswith("not ")}
+    return positive == set(case.truth) and not any(a.contradicted for a in asserted)
 
 
 def _closed(case: Case, answer: str) -> bool:
-    wanted, said = (_YES_NO.search(text) for text in (case.reference, answer))
-    if wanted is None:  # an option ("CT or MRI?")
+    expected, given = (_YES_NO.search(text) for text in (case.reference, answer))
+    if expected is None:  # a choice ("CT or MRI?")
         return judge(answer, facts(case.question, case.reference)).verdict == "right"
-    return said is not None and said.group().lower() == wanted.group().lower()
+    return given is not None and given.group().lower() == expected.group().lower()
 
 
 def _recall(reference: str, answer: str) -> float:
-    gold, said = set(phrase_words(reference)), set(phrase_words(answer))
-    return len(gold & said) / len(gold) if gold else 0.0
+    expected, given = set(phrase_words(reference)), set(phrase_words(answer))
+    return len(expected & given) / len(expected) if expected else 0.0
 
 
 def _finding_f1(reports: Sequence[tuple[Case, str]]) -> float | None:
-    """Micro F1 over findings; an enlarged heart is one. None where there is no finding at all."""
-    hits = said_total = known_total = 0
+    """Micro F1 over findings, counting an enlarged heart as one. None if there are no findings."""
+    hits = asserted_total = true_total = 0
     for case, answer in reports:
-        said = _findings(_statements(case.question, answer))
+        asserted = _findings(_statements(case.question, answer))
         if case.truth:
             truth = dict(case.truth)
-            known = {truth.get("kind", "none")} - {"none"}
-            known |= {"cardiomegaly"} if truth.get("heart") == "enlarged" else set()
+            true = {truth.get("kind", "none")} - {"none"}
+            true |= {"cardiomegaly"} if truth.get("heart") == "enlarged" else set()
         else:
-            known = _findings(_statements(case.question, case.reference))
-        hits += len(said & known)
-        said_total += len(said)
-        known_total += len(known)
-    return 2 * hits / (said_total + known_total) if said_total + known_total else None
+            true = _findings(_statements(case.question, case.reference))
+        hits += len(asserted & true)
+        asserted_total += len(asserted)
+        true_total += len(true)
+    return 2 * hits / (asserted_total + true_total) if asserted_total + true_total else None
 
 
 def _findings(statements: Iterable[Statement]) -> set[str]:
-    found = set()
+    findings = set()
     for statement in statements:
         if statement.head is None or not statement.polarity:
             continue
         if statement.subject == "lesion":
-            found.add(statement.head.value)
+            findings.add(statement.head.value)
         elif statement.head.value == "enlarged":
-            found.add("cardiomegaly")
-    return found
+            findings.add("cardiomegaly")
+    return findings
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -1,1 +1,1 @@
-"""Images: reading them whatever their format, lesion regions, and corrupting a region."""
+"""Images: reading them in any format, lesion regions, and corruption of a region."""

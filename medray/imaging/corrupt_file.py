@@ -1,4 +1,4 @@
-"""One corrupted image from one file: what `medray corrupt` does."""
+"""Corrupt the image of one file, as `medray corrupt` does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medray.records import Region
 
 Box = tuple[int, int, int, int]
 
-# --sigma is the strength of whichever of these the kind has.
+# The setting that --sigma sets, by kind; the other kinds have none.
 STRENGTH = {"gaussian": "sigma", "blur": "sigma", "replacement": "replacement_sigma"}
 
 
@@ -33,10 +33,10 @@ def corrupt_file(
     seed: int = 0,
     **options: Any,
 ) -> Corrupted:
-    """Corrupt `image` inside a mask or a box (x0, y0, x1, y1), or everywhere; write PNG.
+    """Corrupt `image` inside a mask or a box (x0, y0, x1, y1), or everywhere; write a PNG.
 
-    `options`: sigma, feather, step, crop_scale; what is None or left out is as in a run's
-    configuration. Raises DataError where an input cannot be used or `out` cannot be written.
+    `options`: sigma, feather, step, crop_scale; missing ones and None mean the default of a run's
+    configuration. Raises DataError if an input cannot be used or `out` cannot be written.
     """
     image, out = Path(image), Path(out)
     settings = settings_of(kind, mask is None and box is None, **options)
@@ -56,8 +56,8 @@ def corrupt_file(
     return result
 
 
-def settings_of(kind: str, whole: bool, **options: Any) -> CorruptionConfig:
-    """The configuration that the options of the command stand for. Raises DataError."""
+def settings_of(kind: str, everywhere: bool, **options: Any) -> CorruptionConfig:
+    """The configuration for the options of the command. Raises DataError."""
     if kind not in KINDS:
         raise DataError(f"--kind {kind}", "unknown kind", f"one of {', '.join(KINDS)}")
     given = {key: value for key, value in options.items() if value is not None}
@@ -65,7 +65,7 @@ def settings_of(kind: str, whole: bool, **options: Any) -> CorruptionConfig:
         sigma = given.pop("sigma")
         if kind not in STRENGTH:
             raise DataError(f"--sigma {sigma:g}", f"{kind} has none", "leave it out")
-        given["whole_sigma" if whole and kind == "gaussian" else STRENGTH[kind]] = sigma
+        given["whole_sigma" if everywhere and kind == "gaussian" else STRENGTH[kind]] = sigma
     try:
         return CorruptionConfig.model_validate({"kind": kind, **given})
     except pydantic.ValidationError as error:
@@ -78,7 +78,7 @@ def settings_of(kind: str, whole: bool, **options: Any) -> CorruptionConfig:
 
 
 def check_paths(out: Path, image: Path, mask: Path | None) -> None:
-    """Refuse to write over an input."""
+    """Raise DataError if `out` would overwrite an input."""
     files = [Path(parse_reference(path).file) for path in (image, mask) if path is not None]
     if out.resolve() in [file.resolve() for file in files]:
         raise DataError(str(out), "is also an input", "write to another file")
@@ -87,8 +87,10 @@ def check_paths(out: Path, image: Path, mask: Path | None) -> None:
 def read_pair(
     image: Path, mask: Path | None, box: Box | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The image, uint8 [H, W, 3], and its region, bool [H, W]; None where neither mask nor box
-    is given. Raises DataError."""
+    """The image, uint8 [H, W, 3], and its region, bool [H, W].
+
+    The region is None if neither mask nor box is given. Raises DataError.
+    """
     if mask is not None and box is not None:
         raise DataError("--mask and --box", "both given", "give one of them")
     try:
@@ -108,7 +110,7 @@ def read_pair(
 
 
 def write(out: Path, content: bytes) -> None:
-    """Raises DataError where `out` cannot be written."""
+    """Write a file. Raises DataError if it cannot be written."""
     try:
         out.write_bytes(content)
     except OSError as error:

@@ -1,9 +1,9 @@
 """DICOM to 8-bit RGB as a viewer shows it: one frame, its modality LUT, its window or VOI LUT.
 
-MONOCHROME1 is inverted. Of a file of several frames only the one asked for is read. Where the
-file has neither window nor VOI LUT, grey values of more than 8 bits are scaled by their own
-range, padding left out. Only pixels leave this module: header values appear in no message,
-warning or exception.
+MONOCHROME1 is inverted. Of a multi-frame file only the requested frame is read. If the file has
+neither window nor VOI LUT, grey values of more than 8 bits are scaled by their own range,
+ignoring padding. Only pixels leave this module: header values appear in no message, warning or
+exception.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from medray.errors import ItemError
 from medray.imaging.scale import MAX_PIXELS, between, by_range
 
 SUFFIXES = (".dcm", ".dicom", ".dic")
-PICTURE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+OTHER_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 
-# Enhanced multi-frame files keep these one level down, per file or per frame.
+# Enhanced multi-frame files nest these one level deeper, per file or per frame.
 FRAME_ATTRIBUTES = {
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
     "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
@@ -32,11 +32,11 @@ FRAME_ATTRIBUTES = {
 
 
 def looks_like_dicom(path: Path, head: bytes) -> bool:
-    """By the magic after the preamble; by the name for files written without a preamble,
-    unless they begin as another format does."""
+    """Whether a file is DICOM: by the magic after the preamble, or for files without a preamble
+    by name, unless they begin like another format."""
     if head[128:132] == b"DICM":
         return True
-    return path.suffix.lower() in SUFFIXES and not head.startswith(PICTURE_MAGIC)
+    return path.suffix.lower() in SUFFIXES and not head.startswith(OTHER_MAGIC)
 
 
 def read_dicom(source: Path | io.BytesIO, name: str, frame: int = 1) -> np.ndarray:
@@ -46,31 +46,31 @@ def read_dicom(source: Path | io.BytesIO, name: str, frame: int = 1) -> np.ndarr
     """
     from pydicom.config import disable_value_validation
 
-    # pydicom's remarks quote header values, patient names among them
+    # pydicom's log messages quote header values, even patient names
     logging.getLogger("pydicom").propagate = False
     try:
         with warnings.catch_warnings(), disable_value_validation():
             warnings.simplefilter("ignore")
             dataset, pixels = _read(source)
             if not dataset and "TransferSyntaxUID" in dataset.file_meta:
-                raise EOFError  # pydicom gives nothing at all where compressed pixels break off
+                raise EOFError  # pydicom returns no data if compressed pixels are cut short
             if "PixelData" not in dataset and "Rows" not in dataset:
                 raise ItemError("image-unreadable", f"{name}: holds no image")
             if int(dataset.Rows) * int(dataset.Columns) > MAX_PIXELS:
                 raise ItemError("image-unreadable", f"{name}: more than {MAX_PIXELS} px")
             if not 1 <= frame <= frame_count(dataset):
                 raise ItemError("image-missing", f"{name}: no such frame")
-            return _shown(pixels, dataset, frame)
+            return _rendered(pixels, dataset, frame)
     except (ItemError, MemoryError):
         raise
     except Exception as error:  # decoders of damaged files raise almost anything
-        if _cut_short(error):
+        if _is_truncated(error):
             raise ItemError("image-truncated", f"{name}: the file is cut short") from None
         raise ItemError("image-unreadable", f"{name}: not a readable DICOM image") from None
 
 
 def frame_count(header: Any) -> int:
-    """How many frames a header states, 1 where that is missing or no number."""
+    """The number of frames in a header, 1 if it is missing or not a number."""
     try:
         return max(1, int(header.get("NumberOfFrames") or 1))
     except (TypeError, ValueError):
@@ -78,8 +78,8 @@ def frame_count(header: Any) -> int:
 
 
 def _read(source: Path | io.BytesIO) -> tuple[Any, Any]:
-    """The dataset, and what has its pixels: itself, or the file where frames are many, of which
-    one is then read."""
+    """The dataset and the source of its pixels: itself, or for a multi-frame file the file, so
+    that only one frame is read."""
     import pydicom
 
     header = pydicom.dcmread(source, force=True, stop_before_pixels=True)
@@ -91,24 +91,26 @@ def _read(source: Path | io.BytesIO) -> tuple[Any, Any]:
     return dataset, dataset
 
 
-def _cut_short(error: Exception) -> bool:
-    """pydicom tells of missing bytes in words, by kind, or as pixel data that are absent."""
+def _is_truncated(error: Exception) -> bool:
+    """Whether bytes are missing: pydicom says so in the text, the type, or as absent pixel data."""
     text = str(error).lower()
-    words = (
+    phrases = (
         "less than expected",
         "unexpected end",
         "truncated",
         "broken data stream",
         "cannot reshape array of size",
-    )  # the last of a frame beyond the end
+    )  # the last one: a frame beyond the end
     missing = isinstance(error, AttributeError) and "pixel data" in text
     return (
-        isinstance(error, EOFError | struct.error) or missing or any(word in text for word in words)
+        isinstance(error, EOFError | struct.error)
+        or missing
+        or any(phrase in text for phrase in phrases)
     )
 
 
-def _shown(pixels: Any, dataset: Any, frame: int) -> np.ndarray:
-    """A frame as uint8 [H, W, 3]. `pixels`: the dataset, or the file that has them."""
+def _rendered(pixels: Any, dataset: Any, frame: int) -> np.ndarray:
+    """A frame as uint8 [H, W, 3]. `pixels`: the dataset, or the file that contains them."""
     from pydicom.pixels import apply_color_lut, pixel_array
 
     values = pixel_array(pixels, index=frame - 1)
@@ -142,7 +144,7 @@ def _grey(stored: np.ndarray, dataset: Any) -> np.ndarray:
 
 
 def _not_padding(stored: np.ndarray, dataset: Any) -> np.ndarray | None:
-    """bool [H, W]: pixels inside the scanned field, or None where the file marks none."""
+    """bool [H, W]: pixels inside the scanned field, or None if the file declares no padding."""
     padding = dataset.get("PixelPaddingValue")
     if padding is None:
         return None
@@ -152,7 +154,7 @@ def _not_padding(stored: np.ndarray, dataset: Any) -> np.ndarray | None:
 
 
 def _lift_frame_attributes(dataset: Any, frame: int) -> None:
-    """Copy a frame's rescale and window to the top level, where pydicom looks."""
+    """Copy a frame's rescale and window to the top level, where pydicom expects them."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     for groups in (per_frame[frame - 1 : frame], shared[:1]):

@@ -1,11 +1,11 @@
 """One way to read an image: uint8 [H, W, 3] RGB, whatever the file holds.
 
-An image is named by the path of its file, or by a part of one: a frame, or a row of a Parquet
-file (`medray.imaging.reference`).
+An image is named by the path of its file, or by a part of a file: a frame, or a row of a
+Parquet file (`medray.imaging.reference`).
 
-What goes wrong is an ItemError with one of four reasons: image-missing, image-empty,
-image-truncated, image-unreadable. Its message holds the file's name and nothing of what
-the file says, so that no patient's data reach a log.
+Every failure is an ItemError with one of four reasons: image-missing, image-empty,
+image-truncated, image-unreadable. Its message contains the file's name and nothing of its
+contents, so that no patient data reach a log.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from medray.imaging.reference import Reference, parse_reference
 from medray.imaging.scale import MAX_PIXELS, by_range
 from medray.imaging.stored import row_bytes
 
-# Told by content, not by name. Everything else Pillow reads stays outside on purpose.
+# Detected by content, not by name. The other formats that Pillow reads are excluded on purpose.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 HEAD_BYTES = 132  # enough for the DICOM preamble and magic
 TAIL_BYTES = 64
@@ -37,11 +37,10 @@ Source = Path | io.BytesIO
 
 
 def load_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a PNG, JPEG, DICOM (or TIFF, BMP, GIF, WebP) image; of several frames the first, where
-    none is named.
+    """Read a PNG, JPEG, DICOM (or TIFF, BMP, GIF, WebP) image; the first frame if none is named.
 
-    Transparency is laid on white, EXIF orientation applied, more than 8 bits scaled by the
-    range of the picture; DICOM as described in `medray.imaging.dicom`.
+    Transparency is composited on white, EXIF orientation applied, and more than 8 bits scaled by
+    the range of the image; for DICOM see `medray.imaging.dicom`.
 
     Returns uint8 [H, W, 3] in RGB. Raises ItemError (see the module).
     """
@@ -50,33 +49,33 @@ def load_image(path: str | os.PathLike[str]) -> np.ndarray:
     frame = 1 if reference.part is None else reference.part
     if looks_like_dicom(Path(reference.file), head):
         return read_dicom(source, reference.name, frame)
-    return _read_picture(source, reference.name, frame, head, tail)
+    return _read_with_pillow(source, reference.name, frame, head, tail)
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal digest of an image's bytes; "" where they cannot be read.
+    """Hexadecimal digest of an image's bytes; "" if they cannot be read.
 
-    A frame has the digest of its number and the digest of its file, so that no two are alike.
+    The digest of a frame combines its number and the digest of its file, so that frames differ.
     """
     reference = parse_reference(path)
     try:
         if reference.column:
-            whole = hashlib.sha256(row_bytes(reference)).hexdigest()
+            digest = hashlib.sha256(row_bytes(reference)).hexdigest()
         elif reference.part is None:
             return sha256_of(reference.file)
         else:
-            about = os.stat(reference.file)
-            whole = _known_digest(reference.file, about.st_mtime_ns, about.st_size)
+            status = os.stat(reference.file)
+            digest = _cached_digest(reference.file, status.st_mtime_ns, status.st_size)
     except (OSError, ValueError, ItemError):
         return ""
     if reference.part is None:
-        return whole
-    return hashlib.sha256(f"{whole}#{reference.part}".encode()).hexdigest()
+        return digest
+    return hashlib.sha256(f"{digest}#{reference.part}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=16)
-def _known_digest(path: str, *changed: int) -> str:
-    """A file is asked for as often as it has frames. `changed`: last change and size."""
+def _cached_digest(path: str, *version: int) -> str:
+    """The digest of a file, requested once per frame. `version`: its mtime and size."""
     return sha256_of(path)
 
 
@@ -96,7 +95,7 @@ def encode_png(array: np.ndarray) -> bytes:
 
 
 def open_bytes(reference: Reference) -> tuple[Source, bytes, bytes]:
-    """Where the bytes are, and the first and the last of them. Raises ItemError."""
+    """(path or buffer, first bytes, last bytes) of an image. Raises ItemError."""
     if reference.column:
         content = row_bytes(reference)
         return io.BytesIO(content), content[:HEAD_BYTES], content[-TAIL_BYTES:]
@@ -116,10 +115,12 @@ def open_bytes(reference: Reference) -> tuple[Source, bytes, bytes]:
     return path, head, tail
 
 
-def _read_picture(source: Source, name: str, frame: int, head: bytes, tail: bytes) -> np.ndarray:
+def _read_with_pillow(
+    source: Source, name: str, frame: int, head: bytes, tail: bytes
+) -> np.ndarray:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on metadata are not ours to show
+            warnings.simplefilter("ignore")  # Pillow's warnings about metadata are of no use here
             with Image.open(source, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ItemError("image-unreadable", f"{name}: more than {MAX_PIXELS} px")
@@ -132,7 +133,7 @@ def _read_picture(source: Source, name: str, frame: int, head: bytes, tail: byte
     except MemoryError:
         raise
     except Exception:  # decoders of damaged files raise almost anything
-        if _cut_short(head, tail):
+        if _is_truncated(head, tail):
             raise ItemError("image-truncated", f"{name}: the file is cut short") from None
         raise ItemError("image-unreadable", f"{name}: not a readable image") from None
 
@@ -144,8 +145,8 @@ def _seek(image: Image.Image, name: str, frame: int) -> None:
         raise ItemError("image-missing", f"{name}: no such frame") from None
 
 
-def _cut_short(head: bytes, tail: bytes) -> bool:
-    """Whether a file that failed to decode lacks the end its own format prescribes."""
+def _is_truncated(head: bytes, tail: bytes) -> bool:
+    """Whether a file that failed to decode lacks the end marker of its format."""
     if head.startswith(b"\x89PNG"):
         return b"IEND" not in tail
     if head.startswith(b"\xff\xd8"):

@@ -1,11 +1,11 @@
-"""What names an image or a mask: a path, and after # the part of the file that is meant.
+"""References to an image or a mask: a path, and after # a part of the file.
 
-    scan.dcm#3              frame 3 of a file of several
+    scan.dcm#3              frame 3 of a multi-frame file
     train.parquet#image:17  the bytes in column `image` of row 17
     mask.png#5              the pixels of value 5 of a mask
 
-Frames and rows count from 1. The last two may be joined ("f.parquet#image:17#3"). A file whose
-name is the whole text goes before a part of another.
+Frames and rows count from 1. Parts can be combined ("f.parquet#image:17#3"). If a file has the
+whole text as its name, that file is meant.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PARTS = re.compile(r"(?P<file>.*?)(?:#(?P<column>[^#:/]+):(?P<row>\d+))?(?:#(?P<
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`column` is "" where the file is not a table; `part` is a frame or a value of a mask."""
+    """`column` is "" if the file is not a table; `part` is a frame, or a value of a mask."""
 
     file: str
     column: str = ""
@@ -28,14 +28,14 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """For messages: without the folders, as those of DICOM files are named after patients."""
-        where = f"#{self.column}:{self.row}" if self.column else ""
+        """For messages: without folders, because DICOM folders are often named after patients."""
+        row = f"#{self.column}:{self.row}" if self.column else ""
         part = "" if self.part is None else f"#{self.part}"
-        return f"{os.path.basename(self.file)}{where}{part}"
+        return f"{os.path.basename(self.file)}{row}{part}"
 
 
 def parse_reference(text: str | os.PathLike[str]) -> Reference:
-    """Take a reference apart.
+    """Parse a reference.
 
     >>> parse_reference("a/b.dcm#3").part, parse_reference("t.parquet#image:17").row
     (3, 17)
@@ -45,19 +45,19 @@ def parse_reference(text: str | os.PathLike[str]) -> Reference:
     path = os.fspath(text)
     if "#" not in path or os.path.exists(path):
         return Reference(path)
-    found = PARTS.fullmatch(path)
-    assert found is not None  # the file may be any text
-    part, column = found["part"], found["column"]
+    match = PARTS.fullmatch(path)
+    assert match is not None  # the file may be any text
+    part, column = match["part"], match["column"]
     return Reference(
-        found["file"], column or "", int(found["row"] or 0), None if part is None else int(part)
+        match["file"], column or "", int(match["row"] or 0), None if part is None else int(part)
     )
 
 
 def row_reference(file: str | os.PathLike[str], column: str, row: int) -> str:
-    """The text that names the bytes of a row, counted from 1; the path becomes absolute."""
+    """The reference of a row, counted from 1; the path becomes absolute."""
     return f"{os.path.abspath(file)}#{column}:{row}"
 
 
 def frame_reference(file: str | os.PathLike[str], frame: int) -> str:
-    """The text that names a frame, counted from 1."""
+    """The reference of a frame, counted from 1."""
     return f"{os.fspath(file)}#{frame}"

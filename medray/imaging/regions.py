@@ -19,7 +19,7 @@ from medray.records import Region
 def region_mask(regions: Iterable[Region], height: int, width: int) -> np.ndarray | None:
     """The union of all boxes and masks: bool [height, width].
 
-    None where no pixel is marked: no regions, empty masks, boxes outside the image.
+    None if no pixel is marked: no regions, empty masks, boxes outside the image.
     Raises ItemError mask-size | mask-missing | mask-unreadable.
     """
     union = np.zeros((height, width), dtype=bool)
@@ -33,7 +33,7 @@ def region_mask(regions: Iterable[Region], height: int, width: int) -> np.ndarra
 
 
 def labelled(regions: Iterable[Region], labels: Iterable[str] | None) -> tuple[Region, ...]:
-    """The regions with one of these labels, upper and lower case alike; all where None.
+    """The regions with one of these labels, ignoring case; all of them if `labels` is None.
 
     >>> labelled([Region("Liver", box=(0, 0, 1, 1)), Region("aorta")], ["liver"])[0].label
     'Liver'
@@ -45,8 +45,8 @@ def labelled(regions: Iterable[Region], labels: Iterable[str] | None) -> tuple[R
 
 
 def soft_mask(mask: np.ndarray, feather: int) -> np.ndarray:
-    """How much of each pixel is corrupted, float32 [H, W]: 1 in the mask, falling evenly to 0
-    over `feather` pixels outside it, and 0 where the distance to the mask is more than that.
+    """How much of each pixel is corrupted, float32 [H, W]: 1 in the mask, falling linearly to 0
+    over `feather` pixels outside it, and 0 at a greater distance.
 
     mask: bool [H, W], not empty.
     """
@@ -61,16 +61,16 @@ def soft_mask(mask: np.ndarray, feather: int) -> np.ndarray:
 
 
 def read_mask(path: str | Path, height: int, width: int) -> np.ndarray:
-    """The marked pixels of a PNG: bool [height, width]. Palette masks count by index.
+    """The marked pixels of a PNG: bool [height, width]. Palette masks are read as indices.
 
-    Marked is what is not zero, or is of the value that stands after the path ("mask.png#5").
+    Marked pixels are not zero, or have the value given after the path ("mask.png#5").
     Raises ItemError mask-size | mask-missing | mask-unreadable.
     """
     reference = parse_reference(path)
     values, bands = mask_values(reference)
     if values.shape[:2] != (height, width):
-        found = f"{values.shape[1]}x{values.shape[0]}"
-        what = f"{reference.name}: {found} px, the image has {width}x{height}"
+        size = f"{values.shape[1]}x{values.shape[0]}"
+        what = f"{reference.name}: {size} px, the image has {width}x{height}"
         raise ItemError("mask-size", what)
     if reference.part is not None:
         if values.ndim != 2:
@@ -96,8 +96,9 @@ def mask_values(reference: Reference) -> tuple[np.ndarray, int]:
             return np.asarray(image), len(image.getbands())
     except ItemError as error:
         reason = error.reason.replace("image-", "mask-")
-        known = reason if reason in ("mask-missing", "mask-unreadable") else "mask-unreadable"
-        raise ItemError(known, error.what) from None
+        if reason not in ("mask-missing", "mask-unreadable"):
+            reason = "mask-unreadable"
+        raise ItemError(reason, error.what) from None
     except MemoryError:
         raise
     except Exception:  # decoders of damaged files raise almost anything
@@ -108,5 +109,5 @@ def mask_outline(mask: np.ndarray) -> np.ndarray:
     """The outermost pixels of a mask, for drawing: bool [H, W] → bool [H, W]."""
     from skimage.segmentation import find_boundaries
 
-    # padded, so that a region touching the border is closed there as well
+    # padded, so that a region touching the border gets an outline there as well
     return find_boundaries(np.pad(mask, 1), mode="inner")[1:-1, 1:-1]

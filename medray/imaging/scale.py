@@ -1,18 +1,18 @@
-"""Values of any depth to 8 bits, and the largest picture that is read at all."""
+"""Values of any bit depth to 8 bits, and the largest image that is read."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# 240 MB in RGB: above any radiograph, below what a decompression bomb needs to hurt.
+# 240 MB in RGB: larger than any radiograph, too small for a decompression bomb to do harm.
 MAX_PIXELS = 80_000_000
 
 
 def by_range(values: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """Scale values linearly so that their own minimum is 0 and their maximum 255.
 
-    values: any real dtype, [H, W]; `valid`: bool [H, W], pixels that count for the range.
-    A constant picture becomes 0. Returns uint8 [H, W].
+    values: any real dtype, [H, W]; `valid`: bool [H, W], pixels that determine the range.
+    A constant image becomes 0. Returns uint8 [H, W].
     """
     values = np.nan_to_num(values.astype(np.float64))
     counted = values if valid is None or not valid.any() else values[valid]

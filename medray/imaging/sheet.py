@@ -34,13 +34,13 @@ def write_sheet(
 ) -> int:
     """Write every kind for each image, with its region outlined in the first column.
 
-    Masks, or else boxes, belong to the images position by position. What is shown is a square
-    around the region; a kind that changes the whole image is shown whole. Returns the number of
-    images. Raises DataError.
+    Masks, or else boxes, belong to the images in order. Tiles show a square around the region;
+    for a kind that changes the whole image, they show all of it. Returns the number of images.
+    Raises DataError.
     """
     out = Path(out)
     if out.suffix.lower() not in FORMATS:
-        raise DataError(str(out), "not a .png or .jpg", "name the sheet so")
+        raise DataError(str(out), "not a .png or .jpg", "use one of these suffixes")
     given = len(masks) + len(boxes)
     if given != len(images) or (masks and boxes):
         what = f"{len(images)} images, {len(masks)} masks, {len(boxes)} boxes"
@@ -70,16 +70,16 @@ def _tiles(
     for kind in KINDS:
         chosen = {k: v for k, v in options.items() if k != "sigma" or kind in STRENGTH}
         try:
-            made = corrupt_inside(pixels, region, "", settings_of(kind, False, **chosen), seed)
+            result = corrupt_inside(pixels, region, "", settings_of(kind, False, **chosen), seed)
         except ItemError:
             tiles.append(np.full((TILE, TILE, 3), 255, np.uint8))
             continue
-        tiles.append(_tile(made.image if kind in WHOLE_ONLY else made.image[window]))
+        tiles.append(_tile(result.image if kind in WHOLE_ONLY else result.image[window]))
     return tiles
 
 
 def _window(region: np.ndarray) -> tuple[slice, slice]:
-    """A square around a region, half as wide again, as far as the image goes."""
+    """A square around a region, 1.5 times as wide, clipped to the image."""
     rows, columns = box_of(region)
     height, width = region.shape
     longest = max(rows.stop - rows.start, columns.stop - columns.start)
@@ -94,12 +94,12 @@ def _window(region: np.ndarray) -> tuple[slice, slice]:
 
 
 def _tile(pixels: np.ndarray) -> np.ndarray:
-    """Scaled to fit, in the middle of a white square with a rim of one pixel."""
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    scale = (TILE - 2) / max(picture.size)
-    width, height = (max(1, round(edge * scale)) for edge in picture.size)
+    """Pixels scaled to fit, centred on a white square with a margin of one pixel."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    scale = (TILE - 2) / max(image.size)
+    width, height = (max(1, round(edge * scale)) for edge in image.size)
     tile = Image.new("RGB", (TILE, TILE), "white")
-    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
     tile.paste(resized, ((TILE - width) // 2, (TILE - height) // 2))
     return np.asarray(tile)
 

@@ -1,8 +1,8 @@
-"""Pictures whose bytes are in a Parquet file: one row's at a time, with what is near it.
+"""Images stored in a Parquet file, read row by row with a cache of recent batches.
 
-A column holds bytes, Hugging Face's {"bytes", "path"}, or a list of one of these. Row groups
-are decoded in small batches; the last ones are kept, up to `KEPT` bytes of all files together,
-so that reading on, or again nearby, costs nothing, and the size of a file does not matter.
+A column contains bytes, Hugging Face's {"bytes", "path"}, or a list with one of these. Row
+groups are decoded in small batches; the most recent ones are cached, up to `CACHE_BYTES` for all
+files together, so that sequential and nearby reads are cheap whatever the size of the file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 16  # rows decoded at a time
-KEPT = 64 * 2**20  # bytes
-FILES = 64  # open at a time
+CACHE_BYTES = 64 * 2**20
+FILES = 64  # open at the same time
 
 _LOCK = threading.Lock()
 
@@ -35,21 +35,21 @@ def row_bytes(reference: Reference) -> bytes:
 
     Raises ItemError image-missing | image-empty | image-unreadable.
     """
-    value = _picture(reference)
+    value = _single_value(reference)
     content = value.get("bytes") if isinstance(value, dict) else value
     if content is None:
-        raise ItemError("image-missing", f"{reference.name}: the row has no picture")
+        raise ItemError("image-missing", f"{reference.name}: the row has no image")
     if not isinstance(content, bytes):
-        raise ItemError("image-unreadable", f"{reference.name}: not a column of pictures")
+        raise ItemError("image-unreadable", f"{reference.name}: not a column of images")
     if not content:
         raise ItemError("image-empty", f"{reference.name}: has no bytes")
     return content
 
 
 def row_place(reference: Reference, name: str) -> Any:
-    """Where the picture of a row is: `name`, which is the reference's own text, where the row has
-    the bytes; the path that it gives in their place; None where it has neither; a list of as many
-    names as there are pictures, where there are several.
+    """Where the image of a row is: `name`, the text of the reference, if the row has the bytes;
+    else the path that the row gives; None if it has neither. If the row has several images, a
+    list that repeats `name` for each.
 
     Raises ItemError image-missing | image-unreadable.
     """
@@ -63,13 +63,13 @@ def row_place(reference: Reference, name: str) -> Any:
     return None if value is None else name
 
 
-def _picture(reference: Reference) -> Any:
-    """A row's value, or the only one of its list."""
+def _single_value(reference: Reference) -> Any:
+    """A row's value, or the only element of its list. Raises ItemError if there are several."""
     value = _value(reference)
     if not isinstance(value, list):
         return value
     if len(value) > 1:
-        raise ItemError("image-unreadable", f"{reference.name}: holds {len(value)} pictures")
+        raise ItemError("image-unreadable", f"{reference.name}: holds {len(value)} images")
     return value[0] if value else None
 
 
@@ -77,12 +77,12 @@ def _value(reference: Reference) -> Any:
     import pyarrow as pa
 
     try:
-        about = os.stat(reference.file)
+        status = os.stat(reference.file)
     except (OSError, ValueError):
         raise ItemError("image-missing", f"{reference.name}: no such file") from None
     with _LOCK:
         try:
-            opened = _open(reference.file, about.st_mtime_ns, about.st_size)
+            opened = _open(reference.file, status.st_mtime_ns, status.st_size)
             return opened.value(reference.column, reference.row - 1)
         except LookupError:
             raise ItemError("image-missing", f"{reference.name}: no such row or column") from None
@@ -92,26 +92,26 @@ def _value(reference: Reference) -> Any:
 
 
 @dataclass(slots=True)
-class _Batches:
-    """The batches that were used last, and the bytes of all of them."""
+class _BatchCache:
+    """The most recently used batches, and their total size in bytes."""
 
-    held: OrderedDict[tuple[Any, ...], pa.Array] = field(default_factory=OrderedDict)
+    batches: OrderedDict[tuple[Any, ...], pa.Array] = field(default_factory=OrderedDict)
     size: int = 0
 
-    def keep(self, key: tuple[Any, ...], values: pa.Array) -> None:
-        self.held[key] = values
+    def add(self, key: tuple[Any, ...], values: pa.Array) -> None:
+        self.batches[key] = values
         self.size += values.nbytes
-        while self.size > KEPT and len(self.held) > 1:
-            _, oldest = self.held.popitem(last=False)
+        while self.size > CACHE_BYTES and len(self.batches) > 1:
+            _, oldest = self.batches.popitem(last=False)
             self.size -= oldest.nbytes
 
 
-_BATCHES = _Batches()
+_CACHE = _BatchCache()
 
 
 @dataclass(slots=True)
-class _Running:
-    """A row group that is being decoded: which, and the batch that comes next."""
+class _Decoding:
+    """A row group that is being decoded, and the number of the next batch."""
 
     group: int
     batch: int
@@ -120,12 +120,12 @@ class _Running:
 
 @dataclass(slots=True)
 class _Opened:
-    """A file: `ends` are the numbers of rows up to and with each row group."""
+    """An open file. `ends`: the number of rows up to and including each row group."""
 
     key: tuple[Any, ...]
     file: Any
     ends: list[int]
-    running: dict[str, _Running] = field(default_factory=dict)
+    decoding: dict[str, _Decoding] = field(default_factory=dict)
 
     def value(self, column: str, row: int) -> Any:
         """A value by its column and row, from 0. Raises LookupError, ArrowException, OSError."""
@@ -133,37 +133,37 @@ class _Opened:
             raise LookupError
         group = bisect.bisect_right(self.ends, row)
         within = row - (self.ends[group - 1] if group else 0)
-        batch, place = divmod(within, BATCH)
+        batch, offset = divmod(within, BATCH)
         key = (*self.key, column, group, batch)
-        if key not in _BATCHES.held:
+        if key not in _CACHE.batches:
             self._decode(column, group, batch)
-        _BATCHES.held.move_to_end(key)
-        return _BATCHES.held[key][place].as_py()
+        _CACHE.batches.move_to_end(key)
+        return _CACHE.batches[key][offset].as_py()
 
     def _decode(self, column: str, group: int, batch: int) -> None:
-        """Keep a batch, and those before it that have to be passed where they are not kept."""
-        running = self.running.get(column)
-        if running is None or running.group != group or running.batch > batch:
+        """Cache a batch, and those that must be decoded before it."""
+        decoding = self.decoding.get(column)
+        if decoding is None or decoding.group != group or decoding.batch > batch:
             batches = self.file.iter_batches(
                 BATCH, row_groups=[group], columns=[column], use_threads=False
             )
-            running = self.running[column] = _Running(group, 0, batches)
-        while running.batch <= batch:
-            values = next(running.batches, None)
+            decoding = self.decoding[column] = _Decoding(group, 0, batches)
+        while decoding.batch <= batch:
+            values = next(decoding.batches, None)
             if values is None:
                 raise LookupError
-            key = (*self.key, column, group, running.batch)
-            if key not in _BATCHES.held:
-                _BATCHES.keep(key, values.column(column))
-            running.batch += 1
+            key = (*self.key, column, group, decoding.batch)
+            if key not in _CACHE.batches:
+                _CACHE.add(key, values.column(column))
+            decoding.batch += 1
 
 
 @lru_cache(maxsize=FILES)
-def _open(path: str, *changed: int) -> _Opened:
-    """`changed`: when the file changed last and its size, so that a new one is opened anew."""
+def _open(path: str, *version: int) -> _Opened:
+    """Open a file once. `version`: its mtime and size, so that a changed file is opened again."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path, memory_map=True)
     groups = range(file.metadata.num_row_groups)
     sizes = (file.metadata.row_group(i).num_rows for i in groups)
-    return _Opened((path, *changed), file, list(accumulate(sizes)))
+    return _Opened((path, *version), file, list(accumulate(sizes)))

@@ -26,7 +26,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def find_objective(name: str) -> Objective:
-    """The objective of that name, or ConfigError with the names there are."""
+    """The objective of that name; ConfigError with the known names if there is none."""
     if name not in OBJECTIVES:
         raise ConfigError(
             f"objective.name = {name!r}", "unknown", f"one of {', '.join(OBJECTIVES)}"
@@ -35,7 +35,7 @@ def find_objective(name: str) -> Objective:
 
 
 def needs_of(config: ObjectiveConfig) -> Needs:
-    """What the configured objective reads. ConfigError where it, or a setting of it, is wrong."""
+    """What the configured objective reads; ConfigError on a wrong name or hyper-parameter."""
     objective = find_objective(config.name)
     return objective.needs_for(objective.resolve(config.hyperparameters))
 

@@ -1,4 +1,4 @@
-"""What an objective is: a pure function of per-token tensors and a declaration of its needs."""
+"""The definition of an objective: a pure function of per-token tensors, and what it reads."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MASK_OF: dict[Positions, str] = {"edited": "edit_mask", "response": "response_ma
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What packing and scoring must compute, and nothing beyond it.
+    """What packing and scoring must compute; nothing else is computed.
 
     `positions`: the tokens whose log-probabilities are read, on every branch.
     `kl`: per branch, which of kl_fwd / kl_rev are read, at `kl_positions`.
     `clean_fallback`: a pair without v' is scored on its clean image instead of a corrupted one.
-    `chosen`: "edit" where y+ is the corrected answer, "reference" where it is the reference's.
+    `chosen`: "edit" if y+ is the corrected answer, "reference" if it is the reference answer.
     `kto_baseline`: reads scores["z0"], the baseline over mismatched pairs (see `kto`).
-    `masks`: masks read on every branch beside those of `positions` and `kl_positions`.
+    `masks`: masks read on every branch in addition to those of `positions` and `kl_positions`.
     """
 
     branches: tuple[Branch, ...]
@@ -49,7 +49,7 @@ class Needs:
         return any(branch.startswith("corrupt/") for branch in self.branches)
 
     def tensors(self, branch: Branch) -> tuple[str, ...]:
-        """The names of what is read in scores[branch], masks included."""
+        """The names of the tensors read in scores[branch], masks included."""
         kl = self.kl.get(branch, ())
         masks = [
             MASK_OF[self.positions],
@@ -62,7 +62,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
-    """A default and the closed interval (or the choices) it must come from."""
+    """A default, and the closed interval (or the choices) of allowed values."""
 
     default: float | str
     low: float = 0.0
@@ -70,7 +70,7 @@ class Hyperparameter:
     choices: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any) -> Any:
-        """The value, or ConfigError saying what is allowed."""
+        """The value; ConfigError, with what is allowed, if it is wrong."""
         if self.choices:
             if value not in self.choices:
                 allowed = ", ".join(self.choices)
@@ -80,7 +80,7 @@ class Hyperparameter:
             raise ConfigError(f"objective.{name} = {value!r}", "not a number", "give a number")
         if not (self.low <= value <= self.high and math.isfinite(value)):
             interval = f"[{self.low:g}, {self.high:g}]"
-            raise ConfigError(f"objective.{name} = {value}", f"outside {interval}", "correct it")
+            raise ConfigError(f"objective.{name} = {value}", f"outside {interval}", "change it")
         return float(value)
 
 
@@ -90,10 +90,10 @@ BETA = Hyperparameter(0.1, low=SMALLEST)
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A loss by name, its hyper-parameters and what it reads.
+    """A named loss, its hyper-parameters and what it reads.
 
-    `compute(scores, **hyperparameters) -> (loss [B], metrics {name: [B]})` knows no weights;
-    calling the objective checks the scores, computes, and weighs by the clinical relevance.
+    `compute(scores, **hyperparameters) -> (loss [B], metrics {name: [B]})` is unweighted; calling
+    the objective checks the scores, computes the loss, and multiplies it by the clinical relevance.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Objective:
         return self.needs_for(self.resolve({}))
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Defaults completed with `given`; ConfigError on an unknown name or a bad value."""
+        """The defaults updated by `given`; ConfigError on an unknown name or a bad value."""
         unknown = sorted(set(given) - set(self.hyperparameters))
         if unknown:
             known = ", ".join(self.hyperparameters) or "none"
@@ -123,9 +123,9 @@ class Objective:
 
     def __call__(self, scores: Scores, **given: Any) -> tuple[Tensor, Metrics]:
         """(loss [B] times relevance, metrics {name: [B]}); RunFailed or DataError by `check`."""
-        hyper = self.resolve(given)
-        check(self.name, scores, self.needs_for(hyper))
-        arguments = {python_name(name): value for name, value in hyper.items()}
+        hyperparameters = self.resolve(given)
+        check(self.name, scores, self.needs_for(hyperparameters))
+        arguments = {python_name(name): value for name, value in hyperparameters.items()}
         loss, metrics = self.compute(scores, **arguments)
         relevance = scores.get("relevance")
         return (loss if relevance is None else loss * relevance), metrics
@@ -137,7 +137,7 @@ def python_name(name: str) -> str:
 
 
 def check(name: str, scores: Scores, needs: Needs) -> None:
-    """RunFailed where something read is missing, DataError where a pair has no token to read."""
+    """RunFailed if a tensor that is read is missing, DataError if a pair has no token to read."""
     for branch in needs.branches:
         if branch not in scores:
             raise _missing(f"scores[{branch!r}]", name)
@@ -146,9 +146,9 @@ def check(name: str, scores: Scores, needs: Needs) -> None:
                 raise _missing(f"scores[{branch!r}][{tensor!r}]", name)
     for branch in needs.branches:
         if needs.clean_fallback or branch.startswith("clean/"):  # else a pair may lack the branch
-            read = scores[branch][MASK_OF[needs.positions]].bool().any(-1)
-            if not bool(read.all()):
-                row = int(read.logical_not().nonzero()[0])
+            has_token = scores[branch][MASK_OF[needs.positions]].bool().any(-1)
+            if not bool(has_token.all()):
+                row = int(has_token.logical_not().nonzero()[0])
                 why = f"{name} reads {needs.positions} tokens and there are none"
                 raise DataError(f"row {row} of scores[{branch!r}]", why, "drop the pair")
 
@@ -158,12 +158,12 @@ def _missing(what: str, name: str) -> RunFailed:
 
 
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
-    """Sum over [B, T] where mask, → [B]; what is masked may hold anything, NaN included."""
+    """Sum over the tokens of [B, T] that `mask` selects, → [B]; the others may even be NaN."""
     return torch.where(mask.bool(), values, torch.zeros_like(values)).sum(-1)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over [B, T] where mask, → [B]; `check` has seen to it that there is something."""
+    """Mean over the tokens of [B, T] that `mask` selects, → [B]; `check` ensures there are any."""
     return masked_sum(values, mask) / mask.bool().sum(-1)
 
 
@@ -185,19 +185,21 @@ def mean_logp(branch: Mapping[str, Tensor]) -> Tensor:
 
 
 def with_corrupt(scores: Scores, values: Tensor) -> Tensor:
-    """`values` [B] where a pair has v', 0 elsewhere; without has_corrupt every pair has v'."""
-    there = scores.get("has_corrupt")
-    return values if there is None else torch.where(there.bool(), values, torch.zeros_like(values))
+    """`values` [B] if a pair has v', else 0; without has_corrupt every pair has v'."""
+    has_corrupt = scores.get("has_corrupt")
+    if has_corrupt is None:
+        return values
+    return torch.where(has_corrupt.bool(), values, torch.zeros_like(values))
 
 
 def visual_loss(scores: Scores, margin: Tensor) -> Tensor:
-    """−log σ(margin) [B] where a pair has v', 0 elsewhere; without v' a margin may be NaN."""
-    # Masked before and after: the gradient of a NaN that is not selected is NaN as well.
+    """−log σ(margin) [B] if a pair has v', else 0; without v' a margin may be NaN."""
+    # Masked before and after: the gradient of a NaN that is not selected is still NaN.
     return with_corrupt(scores, -F.logsigmoid(with_corrupt(scores, margin)))
 
 
 def preference_metrics(chosen_reward: Tensor, rejected_reward: Tensor, **parts: Tensor) -> Metrics:
-    """`parts` of the loss, reward margin and accuracy per pair, all detached, [B]."""
+    """`parts` of the loss, reward margin and reward accuracy per pair, all detached, [B]."""
     margin = (chosen_reward - rejected_reward).detach()
     metrics = {name: part.detach() for name, part in parts.items()}
     return metrics | {"reward_margin": margin, "reward_accuracy": (margin > 0).to(margin.dtype)}

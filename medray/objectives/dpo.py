@@ -1,4 +1,4 @@
-"""DPO on all tokens of both answers, and what varies only its link function.
+"""DPO on all tokens of both answers, and its variants with another link function or term.
 
 h = Δ(y+|v) − Δ(y−|v), Δ summed over the response.
 """
@@ -30,7 +30,7 @@ def dpo(scores: Scores, *, beta: float) -> tuple[Tensor, Metrics]:
 
 
 def cdpo(scores: Scores, *, beta: float, epsilon: float) -> tuple[Tensor, Metrics]:
-    """−(1−ε)·log σ(βh) − ε·log σ(−βh): a share ε of the preferences is taken to be wrong.
+    """−(1−ε)·log σ(βh) − ε·log σ(−βh): a share ε of the preferences is assumed to be wrong.
 
     Source: conservative DPO, E. Mitchell, "A note on DPO with noisy preferences", 2023.
     """
@@ -43,7 +43,7 @@ def cdpo(scores: Scores, *, beta: float, epsilon: float) -> tuple[Tensor, Metric
 def ipo(scores: Scores, *, beta: float) -> tuple[Tensor, Metrics]:
     """(h̄ − 1/(2β))², h̄ from log-ratios averaged over each answer's tokens.
 
-    Source: IPO, arXiv 2310.12036; the average per token is TRL's reading.
+    Source: IPO, arXiv 2310.12036; the average per token follows TRL.
     """
     chosen, rejected = (
         masked_mean(branch["policy_logp"] - branch["ref_logp"], branch["response_mask"])

@@ -1,10 +1,10 @@
 """`fire`: token-level DPO on the edited spans with lesion contrast and a KL anchor.
 
-Source: FiRe-MPO, arXiv 2606.12590 (the sign of its KL term as in its code: added).
+Source: FiRe-MPO, arXiv 2606.12590 (its KL term is added, as in the authors' code).
 
     r(v,y)  = β·Δ_M(y|v)
     rank    = −log σ(r(v,y+) − r(v,y−))
-    visual  = −log σ(r(v',y−) − r(v',y+))          reversed under v'; 0 without a v'
+    visual  = −log σ(r(v',y−) − r(v',y+))          reversed under v'; 0 without v'
     kl      = Σ_{t∈M(y+)} λ·KL_fwd_t + (1−λ)·KL_rev_t
     loss    = rank + γ·visual + α·kl
 """
@@ -68,16 +68,16 @@ def _anchor(branch: Mapping[str, Tensor], lambda_: float) -> Tensor:
     return masked_sum(total, branch["edit_mask"])
 
 
-def needs(hyper: Mapping[str, Any]) -> Needs:
-    """Which branches and KL directions these hyper-parameters read."""
+def needs(hyperparameters: Mapping[str, Any]) -> Needs:
+    """Which branches and KL directions are read with these hyper-parameters."""
     branches: list[Branch] = ["clean/chosen", "clean/rejected"]
-    if hyper["gamma"] > 0 and hyper["visual"] != "none":
-        read = VISUAL[hyper["visual"]]
-        branches += [b for b in ("corrupt/chosen", "corrupt/rejected") if b in read]
+    if hyperparameters["gamma"] > 0 and hyperparameters["visual"] != "none":
+        contrasted = VISUAL[hyperparameters["visual"]]
+        branches += [b for b in ("corrupt/chosen", "corrupt/rejected") if b in contrasted]
     directions = []
-    if hyper["alpha"] > 0:
-        directions += ["kl_fwd"] if hyper["lambda"] > 0 else []
-        directions += ["kl_rev"] if hyper["lambda"] < 1 else []
+    if hyperparameters["alpha"] > 0:
+        directions += ["kl_fwd"] if hyperparameters["lambda"] > 0 else []
+        directions += ["kl_rev"] if hyperparameters["lambda"] < 1 else []
     kl: dict[Branch, tuple[str, ...]] = {"clean/chosen": tuple(directions)} if directions else {}
     return Needs(branches=tuple(branches), positions="edited", kl=kl)
 

@@ -1,11 +1,11 @@
-"""`kto`: each answer against a baseline, not against the other answer of its pair.
+"""`kto`: each answer is compared with a baseline, not with the other answer of its pair.
 
 Source: KTO, arXiv 2402.01306. Per pair, with z0 = max(0, mean of Δ over mismatched pairs):
 
     loss = λ_D·(1 − σ(β(Δ(y+|v) − z0))) + λ_U·(1 − σ(β(z0 − Δ(y−|v))))
 
-A mismatched pair is a chosen answer under the image and prompt of another pair. The mean is
-over the batch of all ranks, so it comes with the scores: scores["z0"], one number or [B].
+A mismatched pair is a chosen answer under the image and prompt of another pair. The mean is over
+the batch of all ranks, so it is passed with the scores: scores["z0"], one number or [B].
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from medray.objectives.base import (
 
 
 def kto(scores: Scores, *, beta: float, lambda_d: float, lambda_u: float) -> tuple[Tensor, Metrics]:
-    """Loss per pair [B]; z0 gives no gradient and is 0 where it is not given."""
+    """Loss per pair [B]; z0 is detached, and 0 if not given."""
     chosen, rejected = rewards(scores, beta)
     baseline = torch.as_tensor(scores.get("z0", 0.0), dtype=chosen.dtype, device=chosen.device)
     baseline = beta * baseline.detach().clamp(min=0).expand_as(chosen)
-    # 1 − σ(x) = σ(−x), which keeps its digits where σ(x) is near 1.
+    # 1 − σ(x) = σ(−x), which keeps its precision when σ(x) is near 1.
     desirable = torch.sigmoid(baseline - chosen)
     undesirable = torch.sigmoid(rejected - baseline)
     rank = lambda_d * desirable + lambda_u * undesirable

@@ -48,13 +48,15 @@ def orpo(scores: Scores, *, lambda_: float) -> tuple[Tensor, Metrics]:
 
 
 def log_odds(logp: Tensor) -> Tensor:
-    """x − log(1 − e^x) of x = log p [B]; a p nearer to 1 than rounding tells is held off it."""
-    # At p = 1 odds are infinite, and the difference of two such would be NaN.
+    """x − log(1 − e^x) of x = log p [B]; p is kept below 1 by the machine epsilon."""
+    # At p = 1 the odds are infinite, and the difference of two infinities is NaN.
     logp = logp.clamp(max=-torch.finfo(logp.dtype).eps)
-    return logp - torch.log(-torch.expm1(logp))  # 1 − e^x has no digits left near x = 0
+    return logp - torch.log(-torch.expm1(logp))  # computing 1 − e^x loses all digits near x = 0
 
 
-BOTH = Needs(branches=("clean/chosen", "clean/rejected"), positions="response", reference=False)
+BOTH_SIDES = Needs(
+    branches=("clean/chosen", "clean/rejected"), positions="response", reference=False
+)
 REFERENCE_ANSWER = Needs(
     branches=("clean/chosen",), positions="response", reference=False, chosen="reference"
 )
@@ -64,6 +66,6 @@ SIMPO = Objective(
     "simpo",
     simpo,
     {"beta": Hyperparameter(2.0, low=SMALLEST), "gamma": Hyperparameter(1.0)},
-    lambda _: BOTH,
+    lambda _: BOTH_SIDES,
 )
-ORPO = Objective("orpo", orpo, {"lambda": Hyperparameter(0.1)}, lambda _: BOTH)
+ORPO = Objective("orpo", orpo, {"lambda": Hyperparameter(0.1)}, lambda _: BOTH_SIDES)

@@ -1,4 +1,4 @@
-"""Objectives that tell the tokens of an answer apart: by their KL, or by being edited.
+"""Objectives that treat the tokens of an answer differently: by their KL, or if edited.
 
 h = Δ(y+|v) − Δ(y−|v) over the response, D(y) = Σ_t KL_fwd_t over the response,
 Δ_M over the edited tokens only.
@@ -49,8 +49,8 @@ def tdpo2(scores: Scores, *, beta: float, alpha: float) -> tuple[Tensor, Metrics
         return dpo(scores, beta=beta)
     chosen_kl, rejected_kl = (_response_kl(scores, branch) for branch in PAIR)
     chosen, rejected = rewards(scores, beta)
-    held_back = beta * alpha * (rejected_kl - chosen_kl.detach())
-    rank = -F.logsigmoid(chosen - rejected - held_back)
+    kl_margin = beta * alpha * (rejected_kl - chosen_kl.detach())
+    rank = -F.logsigmoid(chosen - rejected - kl_margin)
     parts = {"loss_rank": rank, "kl_chosen": chosen_kl, "kl_rejected": rejected_kl}
     return rank, preference_metrics(chosen, rejected, **parts)
 
@@ -76,7 +76,7 @@ def mask_dpo(scores: Scores, *, beta: float) -> tuple[Tensor, Metrics]:
 
 
 def rrpo(scores: Scores, *, beta: float, alpha: float) -> tuple[Tensor, Metrics]:
-    """mask_dpo + α·D(y+), the KL over the whole chosen answer; α = 0 reads no KL.
+    """mask_dpo + α·D(y+), the KL over the entire chosen answer; α = 0 reads no KL.
 
     Source: RRPO, arXiv 2504.12083.
     """
@@ -100,7 +100,7 @@ def _weighted_ratio(branch: Mapping[str, Tensor], gamma_w: float, normalise: str
     return total / masked_sum(weight, branch["response_mask"])
 
 
-WHOLE = Needs(branches=PAIR, positions="response")
+RESPONSE = Needs(branches=PAIR, positions="response")
 WITH_KL = Needs(
     branches=PAIR,
     positions="response",
@@ -114,12 +114,12 @@ EDITED_WITH_KL = Needs(
 )
 
 
-def _needs_of_tdpo2(hyper: Mapping[str, Any]) -> Needs:
-    return WITH_KL if hyper["alpha"] > 0 else WHOLE
+def _needs_of_tdpo2(hyperparameters: Mapping[str, Any]) -> Needs:
+    return WITH_KL if hyperparameters["alpha"] > 0 else RESPONSE
 
 
-def _needs_of_rrpo(hyper: Mapping[str, Any]) -> Needs:
-    return EDITED_WITH_KL if hyper["alpha"] > 0 else EDITED
+def _needs_of_rrpo(hyperparameters: Mapping[str, Any]) -> Needs:
+    return EDITED_WITH_KL if hyperparameters["alpha"] > 0 else EDITED
 
 
 TDPO1 = Objective("tdpo1", tdpo1, {"beta": BETA}, lambda _: WITH_KL)

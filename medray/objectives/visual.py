@@ -1,9 +1,9 @@
 """Objectives that compare the clean image v with the corrupted v', on all response tokens.
 
 anchor = −log σ(β·Δ(y+|v) − δ)
-copo   = −log σ(β[Δ(y+|v) − Δ(y+|v')])          0 where a pair has no v'
+copo   = −log σ(β[Δ(y+|v) − Δ(y+|v')])          0 if a pair has no v'
 mdpo   = dpo + copo + anchor
-mmedpo = −log σ(β[Δ(y+|v) − Δ(y−|v')])          v for v' where a pair has none
+mmedpo = −log σ(β[Δ(y+|v) − Δ(y−|v')])          v in place of v' if a pair has none
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from medray.objectives.dpo import dpo
 
 
 def copo(scores: Scores, *, beta: float) -> tuple[Tensor, Metrics]:
-    """−log σ(β[Δ(y+|v) − Δ(y+|v')]); loss, margin and accuracy are 0 where there is no v'.
+    """−log σ(β[Δ(y+|v) − Δ(y+|v')]); loss, margin and accuracy are 0 without v'.
 
     Source: the conditional term of mDPO, arXiv 2406.11839.
     """
@@ -48,7 +48,7 @@ def mdpo(scores: Scores, *, beta: float, delta: float) -> tuple[Tensor, Metrics]
 
 
 def mmedpo(scores: Scores, *, beta: float) -> tuple[Tensor, Metrics]:
-    """−log σ(β[Δ(y+|v) − Δ(y−|v')]), weighed by the clinical relevance as every objective is.
+    """−log σ(β[Δ(y+|v) − Δ(y−|v')]), weighted by the clinical relevance like every objective.
 
     Source: MMedPO, arXiv 2412.06141. Without v' the branch is scored on the clean image.
     """

@@ -2,4 +2,4 @@
 
 from pathlib import Path
 
-BASE_PATH = Path(__file__).parent / "base"  # the base model that is shipped, as built by recipe.py
+BASE_PATH = Path(__file__).parent / "base"  # the shipped base model, built by training/recipe.py

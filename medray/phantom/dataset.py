@@ -1,4 +1,4 @@
-"""Write phantom studies to a folder that looks like any other dataset: PNG files and JSONL rows."""
+"""Write phantom studies as a folder like any other dataset: PNG files and JSONL rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_dataset(out: Path, *, seed: int, n_train: int, n_heldout: int) -> None
         records.jsonl               one case per line, train first, then held-out
         dataset.json                format version, seed, counts
 
-    The same seed gives the same bytes. The folder appears complete or not at all.
+    The same seed gives the same bytes. The folder appears only when it is complete.
     """
     out = Path(out)
     if is_taken(out):
@@ -40,20 +40,25 @@ def _write(folder: Path, seed: int, counts: dict[str, int]) -> None:
     with (folder / "records.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
         for split, count in counts.items():
             for index in range(count):
-                shown = study(seed, split, index)
-                Image.fromarray(shown.image).save(folder / _image_name(split, index))
-                for row in case_rows(shown, split, index):
+                phantom = study(seed, split, index)
+                Image.fromarray(phantom.image).save(folder / _image_name(split, index))
+                for row in case_rows(phantom, split, index):
                     lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-    about = {"format_version": FORMAT_VERSION, "source": SOURCE, "licence": LICENCE, "seed": seed}
-    about |= {"studies": counts, "cases": 3 * sum(counts.values())}
-    (folder / "dataset.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "source": SOURCE,
+        "licence": LICENCE,
+        "seed": seed,
+    }
+    metadata |= {"studies": counts, "cases": 3 * sum(counts.values())}
+    (folder / "dataset.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
 
-def case_rows(shown: Study, split: str, index: int) -> Iterator[dict[str, Any]]:
+def case_rows(phantom: Study, split: str, index: int) -> Iterator[dict[str, Any]]:
     """The JSON rows of one study: report, closed, open."""
     patient = f"{SOURCE}-{split}-{index:06d}"
-    regions = [{"label": r.label, "box": list(r.box)} for r in shown.regions if r.box]
-    for exchange in shown.exchanges:
+    regions = [{"label": r.label, "box": list(r.box)} for r in phantom.regions if r.box]
+    for exchange in phantom.exchanges:
         yield {
             "id": f"{patient}-{exchange.answer_type}",
             "image": _image_name(split, index),
@@ -62,7 +67,7 @@ def case_rows(shown: Study, split: str, index: int) -> Iterator[dict[str, Any]]:
             "answer_type": exchange.answer_type,
             "split": split,
             "regions": regions,
-            "truth": shown.truth.attributes(),
+            "truth": phantom.truth.attributes(),
             "patient_id": patient,
             "source": SOURCE,
             "licence": LICENCE,

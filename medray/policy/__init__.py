@@ -1,1 +1,1 @@
-"""Models, chat templates, packing of pairs, and scoring."""
+"""Models, chat templates, packing of pairs, scoring, conversion and export."""

@@ -1,8 +1,7 @@
-"""Pairs as arrays: what travels from the editor to the learners.
+"""Pairs as arrays: what is sent from the editor to the learners.
 
-The tokens of the side that is the policy's own response are the sampled ones; the other side
-is encoded from its text. Pixels are kept once per picture, by digest, however many pairs
-share it.
+The side that is the policy's own answer keeps its sampled tokens; the other side is encoded
+from its text. Pixels are stored once per picture, by digest, however many pairs share it.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from medray.records import Pair, Response, Span
 class Side:
     """One answer: token ids int64 [T], end-of-turn included; edited bool [T].
 
-    behaviour: float32 [T] in nats, how likely each token was to the policy that sampled it;
-    None where the side was written.
+    behaviour: float32 [T] in nats, the log-probability of each token under the policy that
+    sampled it; None if not recorded.
     """
 
     ids: np.ndarray
@@ -34,9 +33,9 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class PackedPair:
-    """One pair ready for scoring; `corrupted_key` is "" where it has no v'.
+    """One pair ready for scoring; `corrupted_key` is "" if it has no v'.
 
-    `relevance` is raw from the editor, and normalised over the step's pairs by `merge_batches`.
+    `relevance` is raw from the editor; `merge_batches` normalises it over the step's pairs.
     """
 
     pair_id: str
@@ -60,7 +59,7 @@ class PackedBatch:
 
 
 def merge_batches(batches: Sequence[PackedBatch]) -> list[PackedPair]:
-    """All pairs by their id, relevance normalised over them, however they came in batches."""
+    """All pairs in order of their ids, however batched; relevance normalised over all of them."""
     pairs = sorted((p for batch in batches for p in batch.pairs), key=lambda p: p.pair_id)
     weights = normalise([pair.relevance for pair in pairs], "window")
     return [replace(pair, relevance=weight) for pair, weight in zip(pairs, weights, strict=True)]
@@ -76,19 +75,20 @@ def pack_reference(
     context: int,
 ) -> PackedPair:
     """The reference answer as y+ (`pair.chosen`), for objectives that imitate it; no edits."""
-    told = token_ids(codec, pair.chosen, finished=True)
-    said = np.asarray(response.token_ids, dtype=np.int64)
-    if len(prompt_ids) + max(len(told), len(said)) > context:
+    reference_ids = token_ids(codec, pair.chosen, finished=True)
+    sampled_ids = np.asarray(response.token_ids, dtype=np.int64)
+    if len(prompt_ids) + max(len(reference_ids), len(sampled_ids)) > context:
         raise ItemError("pair-too-long")
     chosen, rejected = (
-        Side(ids, np.zeros(len(ids), dtype=bool)) for ids in (np.asarray(told), said)
+        Side(ids, np.zeros(len(ids), dtype=bool))
+        for ids in (np.asarray(reference_ids), sampled_ids)
     )
     return PackedPair(pair.pair_id, prompt_ids, chosen, rejected, image_key, "", pair.relevance)
 
 
 def sampled_side(codec: ChatCodec, response: Response, spans: Sequence[Span]) -> Side:
-    """The policy's own answer: its sampled tokens, spans aligned by a checked round trip,
-    and the log-probabilities they were sampled with."""
+    """The policy's own answer: its sampled tokens, spans aligned by a checked round trip, and
+    the log-probabilities with which the tokens were sampled."""
     ids = list(response.token_ids)
     offsets = token_offsets(codec.tokenizer, ids, response.text)
     side = _side(ids, edit_mask(offsets, spans))
@@ -99,7 +99,7 @@ def sampled_side(codec: ChatCodec, response: Response, spans: Sequence[Span]) ->
 
 
 def written_side(codec: ChatCodec, text: str, spans: Sequence[Span], *, finished: bool) -> Side:
-    """The editor's text, encoded; ends its turn exactly where the response did."""
+    """The editor's text, encoded; its turn is ended exactly if the response's was (`finished`)."""
     ids = token_ids(codec, text, finished=finished)
     return _side(ids, edit_mask(token_offsets(codec.tokenizer, ids, text), spans))
 
@@ -114,13 +114,13 @@ def pack_pair(
     *,
     context: int,
 ) -> PackedPair:
-    """Tokens and masks of both sides; ItemError where they cannot be aligned or do not fit."""
-    own, other = pair.chosen_spans, pair.rejected_spans
+    """Tokens and masks of both sides; ItemError if they cannot be aligned or do not fit."""
+    sampled_spans, written_spans = pair.chosen_spans, pair.rejected_spans
     if not pair.response_was_correct:
-        own, other = other, own
-    sampled = sampled_side(codec, response, own)
+        sampled_spans, written_spans = written_spans, sampled_spans
+    sampled = sampled_side(codec, response, sampled_spans)
     text = pair.rejected if pair.response_was_correct else pair.chosen
-    written = written_side(codec, text, other, finished=response.finished)
+    written = written_side(codec, text, written_spans, finished=response.finished)
     if len(prompt_ids) + max(len(sampled.ids), len(written.ids)) > context:
         raise ItemError("pair-too-long")
     chosen, rejected = (sampled, written) if pair.response_was_correct else (written, sampled)
@@ -130,7 +130,7 @@ def pack_pair(
 
 
 def token_ids(codec: ChatCodec, text: str, *, finished: bool) -> list[int]:
-    """A text as an answer's tokens, with the end of its turn where it is finished."""
+    """The tokens of an answer, with the end of its turn if it is finished."""
     ids = encode_answer(codec.tokenizer, text)
     return [*ids, codec.eos_id] if finished else ids
 

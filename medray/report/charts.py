@@ -1,8 +1,10 @@
-"""Line charts as plain geometry; the template draws them as inline SVG, in the page's colours.
+"""Line charts laid out as plain geometry, which the template draws as inline SVG.
 
     series {name: [(x, y | None)]} ──▶ Chart(ticks, lines) ──▶ chart.svg.j2
 
-Lines differ in dash pattern and marker as well as in colour.
+Written by hand although matplotlib is installed: these charts follow the page's light, dark and
+print colours through CSS, need no script, carry text for screen readers and for hovering, and stay
+small. Lines differ in dash pattern or width as well as in colour.
 """
 
 from __future__ import annotations
@@ -13,20 +15,20 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 440, 232
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 34  # margins around the plot, in the units of the viewBox
-MOST_POINTS = 240  # per line; longer runs are averaged over stretches of steps
+MAX_POINTS = 240  # per line; longer runs are averaged over consecutive steps
 
 Point = tuple[float, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    at: float  # position along the axis, in the units of the viewBox
+    position: float  # along the axis, in the units of the viewBox
     label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series: an SVG path, its markers as (x, y, hover text), its last value as text."""
+    """One series: an SVG path, its markers as (x, y, hover text), and its last value as text."""
 
     label: str
     path: str
@@ -36,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`description` is what a screen reader says instead of the picture."""
+    """`description` is the text that screen readers read instead of the drawing."""
 
     title: str
     note: str
@@ -44,7 +46,7 @@ class Chart:
     lines: tuple[Line, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    zero: float | None  # height of y = 0 where it lies inside the plot, not on its floor
+    zero: float | None  # height of y = 0 if it lies inside the plot, not on its bottom edge
     averaged: int = 1  # steps per point
     width: int = WIDTH
     height: int = HEIGHT
@@ -59,14 +61,14 @@ def chart(
     high: float | None = None,
     percent: bool = False,
 ) -> Chart | None:
-    """Lay out a chart of steps (x) and values (y); None where no series has a value.
+    """Lay out a chart of values (y) over steps (x); None if no series has a value.
 
-    A value of None leaves a gap. `low` and `high` are included in the y axis; `percent` writes
+    A value of None leaves a gap. The y axis includes `low` and `high`; `percent` formats
     fractions as percentages.
     """
     longest = max((len(points) for points in series.values()), default=0)
-    every = -(-longest // MOST_POINTS) or 1
-    drawn = {name: _averaged(points, every) for name, points in series.items()}
+    stride = -(-longest // MAX_POINTS) or 1
+    drawn = {name: _averaged(points, stride) for name, points in series.items()}
     drawn = {name: points for name, points in drawn.items() if _values(points)}
     if not drawn:
         return None
@@ -74,12 +76,14 @@ def chart(
     steps = [x for points in drawn.values() for x, _ in points]
     y_marks = nice_ticks(min([*values, *_given(low)]), max([*values, *_given(high)]), 5)
     x_low, x_high = min(steps), max(steps)
-    x_marks = [mark for mark in nice_ticks(x_low, x_high, 6, whole=True) if x_low <= mark <= x_high]
+    x_marks = [
+        mark for mark in nice_ticks(x_low, x_high, 6, integers=True) if x_low <= mark <= x_high
+    ]
     y_low, y_high = y_marks[0], y_marks[-1]
 
     def to_x(x: float) -> float:
-        share = (x - x_low) / (x_high - x_low) if x_high > x_low else 0.5
-        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+        fraction = (x - x_low) / (x_high - x_low) if x_high > x_low else 0.5
+        return round(LEFT + fraction * (WIDTH - LEFT - RIGHT), 1)
 
     def to_y(y: float) -> float:
         return round(TOP + (y_high - y) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM), 1)
@@ -88,33 +92,33 @@ def chart(
         _line(name, [(x, y, to_x(x), None if y is None else to_y(y)) for x, y in points], percent)
         for name, points in drawn.items()
     )
-    said = "; ".join(f"{line.label}: {line.last} at the end" for line in lines)
+    last_values = "; ".join(f"{line.label}: {line.last} at the end" for line in lines)
     gap = y_marks[1] - y_marks[0]
     return Chart(
         title=title,
         note=note,
-        description=f"{title}, steps {x_low:g} to {x_high:g}. {said}.",
+        description=f"{title}, steps {x_low:g} to {x_high:g}. {last_values}.",
         lines=lines,
         x_ticks=tuple(Tick(to_x(mark), f"{mark:g}") for mark in x_marks),
         y_ticks=tuple(Tick(to_y(mark), _tick_label(mark, gap, percent)) for mark in y_marks),
         zero=to_y(0.0) if y_low < 0 < y_high else None,
-        averaged=every,
+        averaged=stride,
     )
 
 
-def nice_ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
-    """At least two round numbers, evenly spaced, that enclose [low, high].
+def nice_ticks(low: float, high: float, target: int, *, integers: bool = False) -> list[float]:
+    """About `target` and at least two round numbers, evenly spaced, that enclose [low, high].
 
     >>> nice_ticks(0.0, 0.93, 5)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-18):  # one value, as far as floats go
+    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-18):  # one value, up to rounding
         pad = abs(low) * 0.1 or 1.0
-        low, high = (low, high + 1) if whole else (low - pad, high + pad)
-    rough = (high - low) / max(most - 1, 1)
+        low, high = (low, high + 1) if integers else (low - pad, high + pad)
+    rough = (high - low) / max(target - 1, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.8)
-    if whole:
+    if integers:
         step = max(1.0, math.ceil(step))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     digits = max(0, 2 - math.floor(math.log10(step)))
@@ -122,7 +126,7 @@ def nice_ticks(low: float, high: float, most: int, *, whole: bool = False) -> li
 
 
 def number(value: float, percent: bool = False) -> str:
-    """A value as a person reads it: three significant digits, or a percentage.
+    """A value formatted for people: three significant digits, or a percentage.
 
     >>> number(0.12345), number(0.12345, percent=True), number(12345.6)
     ('0.123', '12.3 %', '12,346')
@@ -150,15 +154,15 @@ def _line(
     return Line(label, path, tuple(markers), last)
 
 
-def _averaged(points: Sequence[Point], every: int) -> list[Point]:
-    """Means over stretches of `every` points, at the last step of each; gaps are left out."""
-    if every == 1:
+def _averaged(points: Sequence[Point], stride: int) -> list[Point]:
+    """Means over `stride` consecutive points, at the last step of each; gaps are skipped."""
+    if stride == 1:
         return list(points)
     out: list[Point] = []
-    for start in range(0, len(points), every):
-        stretch = points[start : start + every]
-        values = _values(stretch)
-        out.append((stretch[-1][0], sum(values) / len(values) if values else None))
+    for start in range(0, len(points), stride):
+        chunk = points[start : start + stride]
+        values = _values(chunk)
+        out.append((chunk[-1][0], sum(values) / len(values) if values else None))
     return out
 
 
@@ -171,10 +175,10 @@ def _given(bound: float | None) -> list[float]:
 
 
 def _tick_label(mark: float, gap: float, percent: bool) -> str:
-    """All labels of an axis have the decimals its spacing needs."""
+    """The label of a tick, with as many decimals as the spacing of its axis needs."""
     mark, gap = (100 * mark, 100 * gap) if percent else (mark, gap)
     if abs(mark) >= 1e5 or 0 < gap < 1e-4:
         return f"{mark:.2g}"
     digits = max(0, -math.floor(math.log10(gap) + 1e-9))
-    digits += round(gap, digits) != round(gap, digits + 1)  # spacing of 0.25 needs two
+    digits += round(gap, digits) != round(gap, digits + 1)  # a spacing of 0.25 needs two
     return f"{mark:,.{digits}f}" + (" %" if percent else "")

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: the plan, one live line, the before/after table."""
+"""Console output of a run: the plan, one live progress line, the before/after table."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Rows = Sequence[tuple[str, float | None, float | None]]
 
 
 class RunConsole:
-    """Progress for people on a terminal, plain lines for logs."""
+    """A live line on a terminal, plain lines in a log."""
 
     def __init__(self, steps: int, *, quiet: bool = False) -> None:
         self.steps = steps
         self.console = Console(highlight=False, soft_wrap=True, quiet=quiet)
         self.live: Live | None = None
         self.first_step: int | None = None
-        self.begin = time.monotonic()
+        self.start_time = time.monotonic()
 
     def plan(self, rows: Sequence[tuple[str, str]]) -> None:
         for topic, sentence in rows:
             self.console.print(f"[bold]{topic:>10}[/]  {escape(sentence)}")
 
     def status(self, text: str) -> None:
-        """What is being waited for."""
+        """Show what the run is waiting for."""
         self._show(text)
 
     def step(self, step: int, row: Mapping[str, Any]) -> None:
-        """The live line: position, quality, rates and the time left."""
+        """Show the progress of a step: position, quality, rates and the time left."""
         self._show(progress_line(step, self.steps, row, self._seconds_left(step, row)))
 
     def done(self) -> None:
@@ -43,7 +43,7 @@ class RunConsole:
             self.live = None
 
     def table(self, rows: Rows) -> None:
-        """Evaluation before and after training."""
+        """Print the evaluation before and after training."""
         self.done()
         table = Table("evaluation", title_justify="left")
         for column in ("before", "after", "change"):
@@ -58,9 +58,9 @@ class RunConsole:
 
     def _seconds_left(self, step: int, row: Mapping[str, Any]) -> float:
         if self.first_step is None:
-            self.first_step, self.begin = step, time.monotonic() - float(row["t_step"])
+            self.first_step, self.start_time = step, time.monotonic() - float(row["t_step"])
         done = step - self.first_step + 1
-        return (time.monotonic() - self.begin) / done * (self.steps - step)
+        return (time.monotonic() - self.start_time) / done * (self.steps - step)
 
     def _show(self, text: str) -> None:
         if not self.console.is_terminal:
@@ -72,11 +72,11 @@ class RunConsole:
         self.live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
-def progress_line(step: int, steps: int, row: Mapping[str, Any], left: float) -> str:
-    """One step in one line."""
+def progress_line(step: int, steps: int, row: Mapping[str, Any], seconds_left: float) -> str:
+    """One step as one line of text."""
     tokens = row["tokens_generated"] / max(row["t_generate"], 1e-9)
     pairs = row["pairs_trained"] / max(row["t_step"], 1e-9)
-    minutes, seconds = divmod(round(left), 60)
+    minutes, seconds = divmod(round(seconds_left), 60)
     return (
         f"step {step}/{steps} · loss {_number(row['loss'])} · "
         f"margin {_number(row.get('reward_margin'))} · "

@@ -1,4 +1,4 @@
-"""Which charts a report has, from the lines of metrics.jsonl and the evaluations."""
+"""The charts of a report, drawn from metrics.jsonl and the evaluations."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from medray.report.tables import EVAL_METRICS
 Metrics = Sequence[Mapping[str, Any]]
 Evals = Mapping[int, Mapping[str, Any]]
 
-_RATE = "over the whole step, learning and sync included"
+_RATE = "over the entire step, including learning and sync"
 
 
 def evaluation_charts(evals: Evals) -> list[Chart]:
-    """Results over steps; none where fewer than two evaluations were made."""
+    """Results over steps; empty if there are fewer than two evaluations."""
     if len(evals) < 2:
         return []
-    better: dict[str, list[Point]] = {}
+    higher_is_better: dict[str, list[Point]] = {}
     for key, (_, more_is_better) in EVAL_METRICS.items():
         if more_is_better:
-            better[key] = [(step, result.get(key)) for step, result in evals.items()]
+            higher_is_better[key] = [(step, result.get(key)) for step, result in evals.items()]
     rate = "hallucination_rate"
-    worse = {rate: [(step, result.get(rate)) for step, result in evals.items()]}
+    lower_is_better = {rate: [(step, result.get(rate)) for step, result in evals.items()]}
     charts = [
-        chart("Evaluation", better, note="higher is better", low=0, high=1, percent=True),
-        chart("Hallucination rate", worse, note="lower is better", low=0, percent=True),
+        chart("Evaluation", higher_is_better, note="higher is better", low=0, high=1, percent=True),
+        chart("Hallucination rate", lower_is_better, note="lower is better", low=0, percent=True),
     ]
     return [drawn for drawn in charts if drawn]
 
 
 def training_charts(metrics: Metrics) -> list[Chart]:
-    """Loss, rewards, gradient, agreement of the two engines, rates and times, where recorded."""
+    """Loss, rewards, gradient, agreement of the two engines, rates and times, if recorded."""
     losses = {"loss": "loss", "rank": "loss_rank", "visual": "loss_visual", "KL": "loss_kl"}
     phases = {"generate": "t_generate", "edit": "t_edit", "learn": "t_learn", "sync": "t_sync"}
     charts = [
@@ -45,7 +45,7 @@ def training_charts(metrics: Metrics) -> list[Chart]:
         chart(
             "Reward accuracy",
             _series(metrics, {"accuracy": "reward_accuracy"}),
-            note="share of pairs whose chosen side has the higher reward",
+            note="share of pairs whose chosen answer has the higher reward",
             low=0,
             high=1,
             percent=True,
@@ -54,7 +54,7 @@ def training_charts(metrics: Metrics) -> list[Chart]:
             "Gradient norm", _series(metrics, {"norm": "grad_norm"}), note="before clipping", low=0
         ),
         chart(
-            "Generator against learner",
+            "Generator vs. learner",
             _series(metrics, {"log-probability gap": "logp_gap"}),
             note="nats per token, after each weight update",
             low=0,
@@ -70,7 +70,7 @@ def training_charts(metrics: Metrics) -> list[Chart]:
         chart(
             "Seconds per step",
             _series(metrics, {"step": "t_step", **phases}),
-            note="and what they were spent on",
+            note="in total and per stage",
             low=0,
         ),
     ]

@@ -1,4 +1,4 @@
-"""Arrays as pictures inside a page: data: URIs, a size to show them at, a region's outline."""
+"""Arrays as inline images: data: URIs, display sizes, and outlines of regions."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-LARGEST = 512  # pixels of the longer side; larger images are scaled down to it
-SMALL = 192  # CSS pixels; images smaller than that are enlarged to about it, pixel by pixel
-SHOWN = 400  # CSS pixels of the longer side of all other images
+LARGEST = 512  # pixels of the longer side; larger images are scaled down to this
+SMALL = 192  # CSS pixels; smaller images are enlarged to about this, pixel by pixel
+DISPLAYED = 400  # CSS pixels of the longer side of all other images
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """What the template needs of one image. `outline` is an SVG path in pixels of the image."""
+class InlineImage:
+    """What the template needs of one image. `outline` is an SVG path in image pixels."""
 
     uri: str
     width: int
     height: int
-    shown_width: int  # CSS pixels
+    display_width: int  # CSS pixels
     pixelated: bool
     outline: str = ""
 
 
-def picture(image: np.ndarray, region: np.ndarray | None = None) -> Picture:
-    """A uint8 image [H, W, 3] and a bool region [H, W] of it, ready for the page."""
+def inline_image(image: np.ndarray, region: np.ndarray | None = None) -> InlineImage:
+    """A uint8 image [H, W, 3] and optionally its bool region [H, W], ready for the page."""
     height, width = image.shape[:2]
     scale = min(1.0, LARGEST / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     pixelated = max(height, width) < SMALL
-    drawn = Image.fromarray(np.ascontiguousarray(image))
+    resized = Image.fromarray(np.ascontiguousarray(image))
     if scale < 1.0:
-        drawn = drawn.resize(size, Image.Resampling.LANCZOS)
+        resized = resized.resize(size, Image.Resampling.LANCZOS)
         if region is not None:
             mask = Image.fromarray(region.astype(np.uint8) * 255)
             region = np.asarray(mask.resize(size, Image.Resampling.BILINEAR)) >= 128
-    return Picture(
-        uri=_data_uri(drawn, lossless=pixelated),
+    return InlineImage(
+        uri=_data_uri(resized, lossless=pixelated),
         width=size[0],
         height=size[1],
-        shown_width=_shown_width(*size),
+        display_width=_display_width(*size),
         pixelated=pixelated,
         outline="" if region is None else outline(region),
     )
 
 
-def _shown_width(width: int, height: int) -> int:
-    """CSS pixels; small images by a whole factor, so that their pixels stay square and equal.
+def _display_width(width: int, height: int) -> int:
+    """CSS pixels; small images are scaled by an integer, so their pixels stay square and equal.
 
-    >>> _shown_width(48, 48), _shown_width(512, 256), _shown_width(256, 512)
+    >>> _display_width(48, 48), _display_width(512, 256), _display_width(256, 512)
     (192, 400, 200)
     """
     longer = max(width, height)
     if longer < SMALL:
         return width * round(SMALL / longer)
-    return max(1, round(SHOWN * width / longer))
+    return max(1, round(DISPLAYED * width / longer))
 
 
 def outline(region: np.ndarray) -> str:
-    """The border of a bool region [H, W] as an SVG path along pixel edges; "" if it is empty."""
+    """The border of a bool region [H, W] as an SVG path along pixel edges; "" if empty."""
     padded = np.pad(region.astype(bool), 1)
     moves = []
     for y, x0, x1 in _runs(padded[1:, 1:-1] != padded[:-1, 1:-1]):
@@ -72,7 +72,7 @@ def outline(region: np.ndarray) -> str:
 
 
 def _runs(edges: np.ndarray) -> list[tuple[int, int, int]]:
-    """(row, start, end) of every run of true values along the rows of a bool array [R, C]."""
+    """(row, start, end) of every run of true values in the rows of a bool array [R, C]."""
     steps = np.diff(np.pad(edges.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     rows, starts = np.nonzero(steps == 1)
     _, ends = np.nonzero(steps == -1)

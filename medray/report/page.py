@@ -1,6 +1,6 @@
-"""The pages themselves: everything is gathered here and handed to the templates.
+"""The HTML pages: collect everything that they show and render the templates.
 
-Autoescape is on for every template, and the pages forbid scripts and loads by policy too.
+Every template autoescapes, and the pages' content security policy forbids scripts and loads.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from medray.config import Config
 from medray.files import write_text
 from medray.report import figures, tables
 from medray.report.charts import number
-from medray.report.inline_images import picture
-from medray.report.pair_images import collect_pictures
-from medray.report.pairs import PairPicture, choose_pairs, error_types, rows_of_step, segments
+from medray.report.inline_images import inline_image
+from medray.report.pair_images import collect_images
+from medray.report.pairs import PairImages, choose_pairs, error_types, rows_of_step, text_parts
 from medray.rundir import METRIC_KEYS, RunDirectory
 
-_MOST_STEPS = 400  # rows of the table of steps; metrics.jsonl has them all
+_MAX_STEPS = 400  # rows in the table of steps; metrics.jsonl has all of them
 
 
 def write_report(run_dir: str | os.PathLike[str]) -> Path:
     """Write report.html of a run, finished or not, and return its path.
 
-    Raises UserError where `run_dir` is not a run.
+    Raises UserError if `run_dir` is not a run.
     """
     from medray.ledger import read_ledger
 
     run = RunDirectory.open(run_dir)
     rows = choose_pairs(read_ledger(run.path))
-    return build_report(run.path, pairs=collect_pictures(run.path, rows))
+    return build_report(run.path, pairs=collect_images(run.path, rows))
 
 
-def build_report(run_dir: Path, *, pairs: Sequence[PairPicture], out: Path | None = None) -> Path:
+def build_report(run_dir: Path, *, pairs: Sequence[PairImages], out: Path | None = None) -> Path:
     """Write the report with these pairs to `out` (default: report.html of the run)."""
     from medray.ledger import read_ledger
 
@@ -78,19 +78,19 @@ def build_report(run_dir: Path, *, pairs: Sequence[PairPicture], out: Path | Non
 def write_pairs_page(
     run_dir: str | os.PathLike[str], out: Path, *, step: int | None = None
 ) -> Path:
-    """All pairs of one step (the last that has any, where None) as one page, pictures included."""
+    """Write all pairs of one step (None: the last that has any) as a page with images."""
     from medray.ledger import read_ledger
 
     run = RunDirectory.open(run_dir)
     rows = rows_of_step(read_ledger(run.path), step)
     shown = rows[0]["step"] if rows else step
-    return build_pairs_page(run.path, pairs=collect_pictures(run.path, rows), out=out, step=shown)
+    return build_pairs_page(run.path, pairs=collect_images(run.path, rows), out=out, step=shown)
 
 
 def build_pairs_page(
-    run_dir: Path, *, pairs: Sequence[PairPicture], out: Path, step: int | None = None
+    run_dir: Path, *, pairs: Sequence[PairImages], out: Path, step: int | None = None
 ) -> Path:
-    """Write a page of nothing but these pairs."""
+    """Write a page that shows only these pairs."""
     name = RunDirectory.open(run_dir).read_config().run.name
     cards = [_card(pair) for pair in pairs]
     html = _templates().get_template("pairs.html.j2").render(title=name, step=step, pairs=cards)
@@ -114,20 +114,20 @@ def summary(
         f"{table.num_rows - trained:,} were dropped.",
     ]
     before, after = tables.first_and_last(evals)
-    moved = [
+    movements = [
         _movement(label, before[key], after[key])
         for key, (label, _) in tables.EVAL_METRICS.items()
         if before.get(key) is not None and after.get(key) is not None
     ]
-    if moved:
+    if movements:
         studies = (
             f"On {after['n']:,} held-out studies, " if after.get("n") else "On held-out data, "
         )
-        headline = dict.fromkeys([moved[0], moved[-1]])  # the table below has them all
+        headline = dict.fromkeys([movements[0], movements[-1]])  # the table below has all of them
         sentences.append(studies + ", and ".join(headline) + ".")
     seconds = sum(line.get("t_step") or 0.0 for line in metrics)
     if seconds:
-        sentences.append(f"The steps took {_duration(seconds)} in all.")
+        sentences.append(f"The steps took {_duration(seconds)} in total.")
     return " ".join(sentences)
 
 
@@ -139,17 +139,17 @@ def _movement(label: str, before: float, after: float) -> str:
     return f"{label[0].lower() + label[1:]} {verb} from {old} to {new}"
 
 
-def _card(pair: PairPicture) -> dict[str, Any]:
-    """What the template shows of one pair."""
+def _card(pair: PairImages) -> dict[str, Any]:
+    """What the template needs of one pair."""
     row = pair.row
     return {
         "row": row,
         "note": pair.note,
         "error_types": error_types(row),
-        "image": picture(pair.image, pair.region) if pair.image is not None else None,
-        "corrupted": picture(pair.corrupted, pair.region) if pair.corrupted is not None else None,
-        "chosen": segments(row["chosen"], row["chosen_spans"]),
-        "rejected": segments(row["rejected"], row["rejected_spans"]),
+        "image": None if pair.image is None else inline_image(pair.image, pair.region),
+        "corrupted": None if pair.corrupted is None else inline_image(pair.corrupted, pair.region),
+        "chosen": text_parts(row["chosen"], row["chosen_spans"]),
+        "rejected": text_parts(row["rejected"], row["rejected_spans"]),
         "chosen_gain": _difference(row["chosen_logp"], row["chosen_ref_logp"]),
         "rejected_gain": _difference(row["rejected_logp"], row["rejected_ref_logp"]),
     }
@@ -169,8 +169,8 @@ def _recorded(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _thinned(metrics: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    every = -(-len(metrics) // _MOST_STEPS) or 1
-    return list(metrics[::every])
+    stride = -(-len(metrics) // _MAX_STEPS) or 1
+    return list(metrics[::stride])
 
 
 def _duration(seconds: float) -> str:
@@ -178,16 +178,16 @@ def _duration(seconds: float) -> str:
     >>> _duration(75), _duration(7384)
     ('1 min 15 s', '2 h 3 min')
     """
-    whole = round(seconds)
-    if whole < 60:
+    total = round(seconds)
+    if total < 60:
         return f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s"
+    return f"{total // 3600} h {total % 3600 // 60} min"
 
 
 def _show(value: Any) -> str:
-    """A value as the page shows it."""
+    """A value formatted for the page."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)):

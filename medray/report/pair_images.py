@@ -1,7 +1,7 @@
-"""What the policy saw: images and corrupted images of ledger rows, made again from the data.
+"""What the policy saw: the images and corrupted images of ledger rows, recreated from the data.
 
-A picture is shown only where its bytes are the ones the ledger names; otherwise the pair is
-shown without it, and the page says so.
+An image is shown only if its digest is the one in the ledger; otherwise the pair is shown
+without it, and the page says so.
 """
 
 from __future__ import annotations
@@ -15,58 +15,58 @@ import numpy as np
 from medray.config import Config
 from medray.errors import MedrayError
 from medray.records import Case
-from medray.report.pairs import PairPicture
+from medray.report.pairs import PairImages
 from medray.rundir import RunDirectory
 
 
-def collect_pictures(
+def collect_images(
     run_dir: str | os.PathLike[str], rows: Sequence[dict[str, Any]]
-) -> list[PairPicture]:
-    """One PairPicture per row, in order. A dataset that is gone costs the pictures only."""
+) -> list[PairImages]:
+    """One PairImages per row, in order. If the dataset is gone, only the images are missing."""
     config = RunDirectory.open(run_dir).read_config()
     try:
         cases = _cases(config, {row["case_id"] for row in rows})
     except MedrayError as error:
-        return [PairPicture(row, note=f"The dataset could not be read: {error}") for row in rows]
+        return [PairImages(row, note=f"The dataset could not be read: {error}") for row in rows]
     return [_collect(row, cases.get(row["case_id"]), config) for row in rows]
 
 
-def _cases(config: Config, wanted: set[str]) -> dict[str, Case]:
+def _cases(config: Config, case_ids: set[str]) -> dict[str, Case]:
     from medray.data.dataset import open_dataset
 
     dataset = open_dataset(config.data, seed=config.run.seed)
-    return {case.case_id: case for case in dataset.train if case.case_id in wanted}
+    return {case.case_id: case for case in dataset.train if case.case_id in case_ids}
 
 
-def _collect(row: dict[str, Any], case: Case | None, config: Config) -> PairPicture:
+def _collect(row: dict[str, Any], case: Case | None, config: Config) -> PairImages:
     from medray.imaging.load import file_sha256, load_image
     from medray.imaging.regions import labelled, region_mask
 
     if case is None:
-        return PairPicture(row, note="The dataset no longer has this case.")
+        return PairImages(row, note="The dataset no longer has this case.")
     try:
         if file_sha256(case.image) != row["image_sha256"]:
-            return PairPicture(row, note="The image file has changed since the run.")
+            return PairImages(row, note="The image file has changed since the run.")
         image = load_image(case.image)
-        known = labelled(case.regions, config.corruption.labels)
-        region = region_mask(known, image.shape[0], image.shape[1])
+        regions = labelled(case.regions, config.corruption.labels)
+        region = region_mask(regions, image.shape[0], image.shape[1])
         corrupted, note = _corrupted(row, case, image, config)
     except (MedrayError, OSError, ValueError) as error:
-        return PairPicture(row, note=f"The image could not be read: {error}")
-    return PairPicture(row, image, corrupted, region, note)
+        return PairImages(row, note=f"The image could not be read: {error}")
+    return PairImages(row, image, corrupted, region, note)
 
 
 def _corrupted(
     row: dict[str, Any], case: Case, image: np.ndarray, config: Config
 ) -> tuple[np.ndarray | None, str]:
-    """The corrupted image uint8 [H, W, 3] if it is the one trained on, and a note if it is not."""
+    """The corrupted image, uint8 [H, W, 3], if it is the one trained on, else None and a note."""
     from medray.imaging.corruption import corrupt
     from medray.seeds import item_seed
 
     if not row["corrupted_sha256"]:
         return None, ""
     seed = item_seed(config.run.seed, case.case_id)
-    made = corrupt(image, case.regions, config.corruption, seed=seed)
-    if made is None or made.sha256 != row["corrupted_sha256"]:
-        return None, "The corrupted image could not be made again as it was; it is not shown."
-    return made.image, ""
+    recreated = corrupt(image, case.regions, config.corruption, seed=seed)
+    if recreated is None or recreated.sha256 != row["corrupted_sha256"]:
+        return None, "The corrupted image could not be reproduced; it is not shown."
+    return recreated.image, ""

@@ -1,4 +1,4 @@
-"""Which pairs a person is shown, and a text cut at the spans that were edited."""
+"""Choose the pairs to show, and split their texts at the edited spans."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_CANDIDATES = 64  # per stratum: enough variety, and a long run is still quick to choose from
+_CANDIDATES = 64  # per stretch of rows: enough variety, and still fast for a long run
 
 
 @dataclass(frozen=True)
-class PairPicture:
-    """A row of the ledger with what the policy saw.
+class PairImages:
+    """A row of the ledger with the images that the policy saw.
 
-    `image` and `corrupted` are uint8 [H, W, 3], `region` is bool [H, W]; None where there is
-    none. `note` says in a sentence why a picture is missing, "" if nothing is.
+    `image` and `corrupted` are uint8 [H, W, 3], `region` is bool [H, W]; each may be None.
+    `note` says in one sentence why an image is missing; "" if none is.
     """
 
     row: dict[str, Any]
@@ -31,10 +31,10 @@ class PairPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of a text: plain, or edited with its error type and the reason.
+class TextPart:
+    """Part of a text: plain, or edited, with the error type and the reason of the edit.
 
-    An edited segment of empty text is an insertion point.
+    An edited part without text is an insertion point.
     """
 
     text: str
@@ -43,27 +43,27 @@ class Segment:
     edited: bool = False
 
 
-def segments(text: str | None, spans: Sequence[dict[str, Any]] | None) -> list[Segment]:
-    """`text` cut at its spans, in order. Spans outside the text or overlapping are clipped.
+def text_parts(text: str | None, spans: Sequence[dict[str, Any]] | None) -> list[TextPart]:
+    """Split `text` at its spans, in order. Spans that overlap or exceed the text are clipped.
 
-    >>> [s.text for s in segments("left apex", [{"start": 0, "end": 4, "error_type": "side",
-    ...                                          "severity": 1.0, "reason": ""}])]
+    >>> spans = [{"start": 0, "end": 4, "error_type": "side", "severity": 1.0, "reason": ""}]
+    >>> [part.text for part in text_parts("left apex", spans)]
     ['left', ' apex']
     """
     text = text or ""
-    pieces: list[Segment] = []
-    at = 0
+    parts: list[TextPart] = []
+    position = 0
     for span in sorted(spans or [], key=lambda span: (span["start"], span["end"])):
-        start = min(max(span["start"], at), len(text))
+        start = min(max(span["start"], position), len(text))
         end = min(max(span["end"], start), len(text))
-        if start > at:
-            pieces.append(Segment(text[at:start]))
-        kind, reason = span["error_type"] or "", span["reason"] or ""
-        pieces.append(Segment(text[start:end], kind, reason, edited=True))
-        at = end
-    if at < len(text):
-        pieces.append(Segment(text[at:]))
-    return pieces
+        if start > position:
+            parts.append(TextPart(text[position:start]))
+        error_type, reason = span["error_type"] or "", span["reason"] or ""
+        parts.append(TextPart(text[start:end], error_type, reason, edited=True))
+        position = end
+    if position < len(text):
+        parts.append(TextPart(text[position:]))
+    return parts
 
 
 def error_types(row: dict[str, Any]) -> tuple[str, ...]:
@@ -73,10 +73,10 @@ def error_types(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def choose_pairs(table: pa.Table, n: int = 12) -> list[dict[str, Any]]:
-    """At most `n` trained rows, in order of steps, spread over steps and error types.
+    """At most `n` trained rows, ordered by step, spread over steps and error types.
 
-    The rows are cut into `n` stretches of equal length; from each comes the row whose error
-    types were shown least so far. The same table always gives the same rows.
+    The rows are split into `n` stretches of equal length; each contributes the row whose error
+    types have been shown least so far. The same table always gives the same rows.
     """
     trained = table.filter(pc.equal(table["status"], "trained"))
     trained = trained.sort_by([("step", "ascending"), ("pair_id", "ascending")])
@@ -84,16 +84,16 @@ def choose_pairs(table: pa.Table, n: int = 12) -> list[dict[str, Any]]:
     shown: Counter[str] = Counter()
     chosen: list[dict[str, Any]] = []
     for start, end in pairwise(edges.tolist()):
-        every = -(-(end - start) // _CANDIDATES)
-        rows = trained.take(list(range(start, end, every))).to_pylist()
-        best = min(rows, key=lambda row: _familiarity(error_types(row), shown))
+        stride = -(-(end - start) // _CANDIDATES)
+        rows = trained.take(list(range(start, end, stride))).to_pylist()
+        best = min(rows, key=lambda row: _times_shown(error_types(row), shown))
         shown.update(error_types(best))
         chosen.append(best)
     return chosen
 
 
 def rows_of_step(table: pa.Table, step: int | None) -> list[dict[str, Any]]:
-    """All rows of one step that hold a pair; of the last step that has any where None."""
+    """All rows of one step that hold a pair (None: of the last step that has any)."""
     pairs = table.filter(pc.is_valid(table["chosen"]))
     if step is None:
         step = pc.max(pairs["step"]).as_py()
@@ -102,5 +102,5 @@ def rows_of_step(table: pa.Table, step: int | None) -> list[dict[str, Any]]:
     return pairs.filter(pc.equal(pairs["step"], step)).sort_by("pair_id").to_pylist()
 
 
-def _familiarity(types: tuple[str, ...], shown: Counter[str]) -> tuple[bool, float]:
-    return (not types, sum(shown[kind] for kind in types) / max(len(types), 1))
+def _times_shown(types: tuple[str, ...], shown: Counter[str]) -> tuple[bool, float]:
+    return (not types, sum(shown[name] for name in types) / max(len(types), 1))

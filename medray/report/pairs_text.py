@@ -1,7 +1,7 @@
 """The pairs of one step for the terminal.
 
-A rich Text, not markup: what a model said can then be taken neither for a tag nor for an
-emoji code, whatever it is.
+They are a rich Text rather than markup, so that nothing in a model's answer can be mistaken for a
+tag or an emoji code.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import pyarrow as pa
 from rich.text import Text
 
 from medray.report.charts import number
-from medray.report.pairs import error_types, rows_of_step, segments
+from medray.report.pairs import error_types, rows_of_step, text_parts
 
 _CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
 _CONTROLS |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)  # C1: some terminals obey them
 
 
 def pairs_text(table: pa.Table, step: int | None = None) -> Text:
-    """All pairs of one step (the last that has any, where None), edited spans marked.
+    """All pairs of one step (None: the last that has any), with the edited spans marked.
 
-    Control characters are made visible, so that no answer can steer the terminal.
+    Control characters are made visible, so that no answer can control the terminal.
     """
     rows = rows_of_step(table, step)
     if not rows:
@@ -31,7 +31,7 @@ def pairs_text(table: pa.Table, step: int | None = None) -> Text:
 
 
 def safe(text: str | None) -> str:
-    """`text` with its control characters, newline and tab excepted, as visible symbols."""
+    """`text` with its control characters, except newline and tab, as visible symbols."""
     return (text or "").translate(_CONTROLS)
 
 
@@ -48,25 +48,25 @@ def _pair(row: dict[str, Any]) -> Text:
 
 
 def _facts(row: dict[str, Any]) -> list[str]:
-    fate = f"loss {_value(row, 'loss')}"
+    outcome = f"loss {_value(row, 'loss')}"
     if row["status"] != "trained":
-        fate = f"{row['status']}: {row['drop_reason']}"
+        outcome = f"{row['status']}: {row['drop_reason']}"
     return [
         f"policy version {row['policy_version']}",
         "the answer was right" if row["response_was_correct"] else "the answer was wrong",
         ", ".join(error_types(row)) or "no span marked",
         f"relevance {_value(row, 'relevance')}",
-        fate,
+        outcome,
     ]
 
 
 def _marked(row: dict[str, Any], side: str, colour: str) -> Text:
     marked = Text()
-    for segment in segments(row[side], row[f"{side}_spans"]):
-        if segment.edited:
-            marked.append(safe(segment.text) or "‸", f"bold underline {colour}")
+    for part in text_parts(row[side], row[f"{side}_spans"]):
+        if part.edited:
+            marked.append(safe(part.text) or "‸", f"bold underline {colour}")
         else:
-            marked.append(safe(segment.text))
+            marked.append(safe(part.text))
     return marked
 
 

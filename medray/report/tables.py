@@ -1,4 +1,4 @@
-"""The figures of a run as rows of tables: before and after, error types, dropped items."""
+"""The results of a run as table rows: before and after, error types, dropped items."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pyarrow.compute as pc
 
 from medray.report.charts import number
 
-EVAL_METRICS = {  # key → (what it is, whether more of it is better)
+EVAL_METRICS = {  # key → (label, whether higher is better)
     "report_exact": ("Reports right in every attribute", True),
     "closed_accuracy": ("Closed questions answered right", True),
     "open_recall": ("Open answers: recall of the reference", True),
     "finding_f1": ("Findings: F1", True),
     "hallucination_rate": ("Hallucination rate", False),
 }
-_ABOUT = {"n", "step", "policy_version", "seconds"}  # of an evaluation, not its results
+_METADATA = {"n", "step", "policy_version", "seconds"}  # of an evaluation; not results
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row of a before/after table. `verdict` is better, worse, same or "" (not known)."""
+    """One row of a before/after table. `verdict` is better, worse, same or "" (unknown)."""
 
     label: str
     before: str
@@ -32,12 +32,12 @@ class Change:
     delta: str
     verdict: str
     hint: str = ""
-    count: int = 0  # edits of an error type in the trained pairs
+    count: int = 0  # edits of this error type in the trained pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A count and its share of the whole, in [0, 1]."""
+    """A count and its share of the total, in [0, 1]."""
 
     label: str
     count: int
@@ -45,29 +45,29 @@ class Share:
 
 
 def first_and_last(evals: Mapping[int, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first and the last evaluation; the last is {} where there is only one, or none."""
+    """The first and, of at least two, the last evaluation; {} for one that is missing."""
     results = list(evals.values())
     return (results[0] if results else {}), (results[-1] if len(results) > 1 else {})
 
 
 def evaluation_changes(evals: Mapping[int, dict[str, Any]]) -> list[Change]:
-    """One row per known metric that was measured, then the other numbers of the evaluation."""
+    """One row per known metric that was measured, then one per other number."""
     before, after = first_and_last(evals)
     present = {**before, **after}
     rows = []
     for key, (label, more_is_better) in EVAL_METRICS.items():
         if _is_number(present.get(key)):
             hint = "higher is better" if more_is_better else "lower is better"
-            pair = before.get(key), after.get(key)
-            rows.append(change(label, *pair, more_is_better=more_is_better, hint=hint))
+            values = before.get(key), after.get(key)
+            rows.append(change(label, *values, more_is_better=more_is_better, hint=hint))
     for key, value in present.items():
-        if _is_number(value) and key not in EVAL_METRICS and key not in _ABOUT:
+        if _is_number(value) and key not in EVAL_METRICS and key not in _METADATA:
             rows.append(change(key, before.get(key), after.get(key), percent=False))
     return rows
 
 
 def error_type_changes(evals: Mapping[int, dict[str, Any]], table: pa.Table) -> list[Change]:
-    """Per error type: its rate before and after, and how often training pairs corrected it."""
+    """Per error type: its rate before and after, and how often a trained pair corrected it."""
     before, after = (_by_error_type(result) for result in first_and_last(evals))
     edits = _edits(table)
     names = sorted({*before, *after, *edits}, key=lambda name: (-edits[name], name))
@@ -87,7 +87,7 @@ def change(
     hint: str = "",
     count: int = 0,
 ) -> Change:
-    """A row; fractions are written as percentages and their difference in points."""
+    """One row; fractions are shown as percentages and their difference in points."""
     old, new = ("–" if value is None else number(value, percent) for value in (before, after))
     delta = verdict = ""
     if before is not None and after is not None:
@@ -102,7 +102,7 @@ def change(
 
 
 def drop_reasons(table: pa.Table) -> list[Share]:
-    """Reason → count over all issued items, the most frequent first."""
+    """Drop reasons with their counts over all issued items, the most frequent first."""
     reasons = Counter(reason for reason in table["drop_reason"].to_pylist() if reason)
     rows = max(table.num_rows, 1)
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
@@ -117,14 +117,14 @@ def statuses(table: pa.Table) -> Counter[str]:
 def _edits(table: pa.Table) -> Counter[str]:
     trained = table.filter(pc.equal(table["status"], "trained"))
     spans = pc.list_flatten(trained["rejected_spans"].combine_chunks())
-    return Counter(kind for kind in pc.struct_field(spans, "error_type").to_pylist() if kind)
+    return Counter(name for name in pc.struct_field(spans, "error_type").to_pylist() if name)
 
 
 def _by_error_type(result: Mapping[str, Any]) -> dict[str, float]:
-    """Rates by error type of one evaluation: numbers, or mappings that hold a `rate`."""
-    found = result.get("by_error_type")
+    """Rates by error type of one evaluation: numbers, or mappings with a `rate`."""
+    by_error_type = result.get("by_error_type")
     rates: dict[str, float] = {}
-    for name, value in (found if isinstance(found, Mapping) else {}).items():
+    for name, value in (by_error_type if isinstance(by_error_type, Mapping) else {}).items():
         value = value.get("rate") if isinstance(value, Mapping) else value
         if value is not None and _is_number(value):
             rates[str(name)] = float(value)

@@ -1,16 +1,17 @@
-"""Training aimed at the errors that the policy makes: counted, then followed. Off by default.
+"""Training targeted at the errors that the policy makes, which are counted. Off by default.
 
 pairs of a step ──classify_errors──▶ Tally ──targets──▶ ErrorTargets
-which decide the cases (`draw`), the wrong variant (`targeted_editor`) and v' (`corruption`)
+which affect the cases (`draw`), the wrong variant (`targeted_editor`) and v' (`corruption`)
 """
 
 from medray.targeting.classify_errors import ErrorObservation, case_types, classify_errors
-from medray.targeting.error_targets import ErrorTargets, targeted_editor
+from medray.targeting.error_targets import EditContext, ErrorTargets, targeted_editor
 from medray.targeting.sampling import draw
 from medray.targeting.tally import Counts, Tally
 
 __all__ = [
     "Counts",
+    "EditContext",
     "ErrorObservation",
     "ErrorTargets",
     "Tally",

@@ -1,4 +1,4 @@
-"""What one answer tells of the policy's errors, and what answers to a case can be wrong about."""
+"""The types of error in one answer, and the types that answers to a case can contain."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from medray.editing.reading.compare import Outcome
+from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
 from medray.imaging.corruption import WHOLE_IMAGE
 from medray.records import Case, Pair, PairScore
 
-# Corruptions of a whole image that leave nothing of it: an answer that stays did not need it.
+# Corruptions that leave nothing of an image: an answer that stays likely did not use it.
 _NOTHING_LEFT = ("black", "replacement")
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorObservation:
-    """Error types in alphabetical order: those an answer erred in, those it could have and did
-    not, and where it can be told, the one that is a misreading or a language prior."""
+    """Error types in alphabetical order: those in which an answer is wrong, those in which it is
+    right, and if it can be determined, the one caused by a misreading or by a language prior."""
 
     wrong: tuple[str, ...] = ()
     right: tuple[str, ...] = ()
@@ -31,13 +31,13 @@ class ErrorObservation:
 def classify_errors(
     case: Case, pair: Pair, score: PairScore, prior_below: float
 ) -> ErrorObservation:
-    """What a pair tells of the answer in it. Each type counts once per answer.
+    """The error types of the answer in a pair. Each type counts once per answer.
 
-    The errors are those that the editor marked and those that the rules find; what was right is
-    what the rules find agreeing with the reference.
+    Wrong types are those that the editor marked or the rules find; right types are those in which
+    the rules find that the answer agrees with the reference.
     """
     answer = pair.chosen if pair.response_was_correct else pair.rejected
-    outcomes = judge(answer, facts(case.question, case.reference)).outcomes
+    outcomes = judge(answer, facts(case.question, case.reference)).comparisons
     wrong = _types(o for o in outcomes if not o.agrees)
     if not pair.response_was_correct:
         wrong |= {span.error_type for span in pair.rejected_spans}
@@ -47,19 +47,19 @@ def classify_errors(
 
 
 def case_types(case: Case) -> frozenset[str]:
-    """The types of error that answers to a case can make, as far as its reference tells; empty
-    where the rules read nothing in it."""
-    return _known_types(case.question, case.reference)
+    """The types of error that answers to a case can contain, judging by its reference; empty if
+    the rules find nothing in it."""
+    return _reference_types(case.question, case.reference)
 
 
-@lru_cache(maxsize=1 << 18)  # a few hundred bytes each; a case comes back every epoch
-def _known_types(question: str, reference: str) -> frozenset[str]:
-    """The reference as an answer to its own question: what can be compared can be wrong."""
-    return frozenset(_types(judge(reference, facts(question, reference)).outcomes))
+@lru_cache(maxsize=1 << 18)  # a few hundred bytes each; a case returns every epoch
+def _reference_types(question: str, reference: str) -> frozenset[str]:
+    """Judge the reference as an answer to its question: what can be compared can be wrong."""
+    return frozenset(_types(judge(reference, facts(question, reference)).comparisons))
 
 
-def _types(outcomes: Iterable[Outcome]) -> set[str]:
-    """A finding named by its kind was also held present: its presence was at stake as well."""
+def _types(outcomes: Iterable[Comparison]) -> set[str]:
+    """Error types of outcomes. An agreeing kind of finding also agrees that one is present."""
     types = set()
     for outcome in outcomes:
         types.add(outcome.error_type)
@@ -71,16 +71,17 @@ def _types(outcomes: Iterable[Outcome]) -> set[str]:
 def _cause(
     wrong: tuple[str, ...], pair: Pair, contrast: float, prior_below: float
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(wrong, ()) for a misreading, ((), wrong) for a language prior, ((), ()) where untold.
+    """(wrong, ()) for a misreading, ((), wrong) for a language prior, ((), ()) if undecidable.
 
-    An answer that changes with the image was made by looking. One that stays needs the image to
-    be gone entirely: noise on a lesion may leave it visible, and says nothing of a heart beside
-    it. The contrast is a sum over all edits, so it speaks for a pair of one type only.
+    An answer whose likelihood changes with the image used the image. One that stays shows a prior
+    only if v' has nothing of the image: noise on a lesion may leave it visible, and does not
+    affect the heart beside it. The contrast is a sum over all edits, so it can only be attributed
+    if a pair has a single type.
     """
     if len(wrong) != 1 or not math.isfinite(contrast):
         return (), ()
     if abs(contrast) >= prior_below:
         return wrong, ()
     kind = pair.corruption.partition(" ")[0]
-    gone = pair.region_source == WHOLE_IMAGE and kind in _NOTHING_LEFT
-    return ((), wrong) if gone else ((), ())
+    removed = pair.region_source == WHOLE_IMAGE and kind in _NOTHING_LEFT
+    return ((), wrong) if removed else ((), ())

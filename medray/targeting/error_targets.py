@@ -1,4 +1,4 @@
-"""What the tally asks of the next step: plain numbers, which go to the editors with each call."""
+"""What the tally implies for the next step: plain numbers, sent to the editors with each call."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NO_IMAGE = {"kind": "black", "region": "whole"}
 
 @dataclass(frozen=True, slots=True)
 class ErrorTargets:
-    """Per error type: how much to prefer it (1: as it comes), and which share of its errors a
-    language prior makes. Without types everything is done as if there were no targets."""
+    """Per error type: how much to prefer it (1: no preference), and the share of its errors that
+    a language prior causes. Without types, nothing is targeted."""
 
     weights: Mapping[str, float] = field(default_factory=dict)
     prior: Mapping[str, float] = field(default_factory=dict)
 
     def weight(self, types: Iterable[str]) -> float:
-        """Of a case: as promising as the type that goes wrong most; 1.0 where none is known.
+        """The weight of a case: the largest of its error types' weights; 1.0 without any.
 
         >>> ErrorTargets({"side": 3.0, "zone": 0.5}).weight(["side", "zone"])
         3.0
@@ -32,12 +32,13 @@ class ErrorTargets:
     def corruption(
         self, config: CorruptionConfig, spans: Iterable[Span], *, seed: int
     ) -> CorruptionConfig:
-        """How to make v' of a pair with these edits: as configured, or no image at all.
+        """How to make v' of a pair with these edits: as configured, or as a black image.
 
-        Where the policy looks and misreads, the configured corruption of the lesion shows it what
-        to look at. Where it answers by what is common, that changes nothing in its answer, and a
-        patch would still tell side, zone and size: there the image goes black. The chance of the
-        second is the share of a language prior in such errors. A run without v' keeps none.
+        If the policy misreads the image, corrupting the lesion as configured shows it what to
+        look at. If it answers from a language prior, that does not change its answer, and a
+        corrupted patch would still reveal side, zone and size: then the image becomes black, with
+        probability equal to the estimated share of language-prior errors. A run without v' stays
+        without.
         """
         share = max((self.prior.get(span.error_type, 0.0) for span in spans), default=0.0)
         if config.region == "none" or stream(seed, "corruption").random() >= share:
@@ -45,9 +46,18 @@ class ErrorTargets:
         return config.model_copy(update=_NO_IMAGE)
 
 
+@dataclass(frozen=True, slots=True)
+class EditContext:
+    """What all edits of a step share: the policy version that will learn from them, and which of
+    the policy's errors they should target."""
+
+    version: int
+    targets: ErrorTargets = field(default_factory=ErrorTargets)
+
+
 def targeted_editor(editor: Editor, targets: ErrorTargets) -> Editor:
-    """The editor that prefers variants by the targets's weights, where it is the findings editor;
-    other kinds choose their variants themselves and are returned as they are."""
+    """A findings editor that prefers wrong variants by the targets' weights; editors of other
+    kinds choose their variants themselves and are returned unchanged."""
     if not targets.weights or not isinstance(editor, FindingsEditor):
         return editor
     return FindingsEditor(targets.weights)

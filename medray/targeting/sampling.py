@@ -1,4 +1,4 @@
-"""Which cases a step asks: of more than it needs, those on which the policy is likely to err."""
+"""The cases of a step: a weighted sample that prefers those where the policy is likely to err."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ def draw(
     targets: ErrorTargets,
     candidates: int,
 ) -> tuple[list[Case], int]:
-    """`count` cases, and the position in the stream behind all that were looked at.
+    """`count` cases in the stream's order, and the position after the last one considered.
 
     Without weights they are those of `take`. With weights, `candidates` times as many are taken
-    (no more than an epoch has, which would repeat them), and of these each draw without
-    replacement picks with a chance in proportion to the weight. They come in the stream's order.
+    (at most one epoch, so that none repeats), and `count` of these are sampled without
+    replacement: each draw picks a case with probability proportional to its weight.
     A pure function of its arguments.
     """
     if not targets.weights:
         return take(cases, position=position, count=count, seed=seed), position + count
     pool_size = max(count, min(candidates * count, len(cases)))
     pool = take(cases, position=position, count=pool_size, seed=seed)
-    chance = stream(seed, f"targeting/{position}")
-    # Who waits shortest is drawn: exponential times of these rates come in just that order.
-    times = [-math.log(1.0 - chance.random()) / targets.weight(case_types(case)) for case in pool]
-    chosen = sorted(sorted(range(pool_size), key=times.__getitem__)[:count])
+    random = stream(seed, f"targeting/{position}")
+    # Efraimidis-Spirakis weighted sampling without replacement: give each case an exponential key
+    # whose rate is its weight, and keep the `count` smallest keys.
+    keys = [-math.log(1.0 - random.random()) / targets.weight(case_types(case)) for case in pool]
+    chosen = sorted(sorted(range(pool_size), key=keys.__getitem__)[:count])
     return [pool[i] for i in chosen], position + pool_size

@@ -1,4 +1,4 @@
-"""How often the current policy is wrong, per type of error, and whether it looked when it was."""
+"""How often the current policy is wrong, per error type, and whether it then used the image."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from medray.targeting.classify_errors import ErrorObservation
 from medray.targeting.error_targets import ErrorTargets
 
-# Answers of a type before its own rate outweighs the rate of all types.
-_DOUBT = 4.0
-# What an unmeasured error is taken for: one part prior to three parts misreading, so that some
-# pairs are measured without an image from the beginning, and ever again as counts fade.
-_PRIOR, _MISREAD = 1.0, 3.0
+# Pseudo-count of a rate: with more answers, a type's own rate outweighs the rate of all types.
+_RATE_WEIGHT = 4.0
+# Pseudo-counts of the cause of an error: one part prior to three parts misreading, so that some
+# pairs are measured without an image from the start, and again as counts decay.
+_PRIOR_WEIGHT, _MISREAD_WEIGHT = 1.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Answers that erred in one type, answers that could have and did not, and of the first those
-    that were seen to change with the image (`misread`) and those seen not to (`prior`)."""
+    """Answers that are wrong in one type and answers that are right in it; of the wrong ones,
+    those observed to depend on the image (`misread`) and those observed not to (`prior`)."""
 
     wrong: float = 0.0
     right: float = 0.0
@@ -32,48 +32,49 @@ class Counts:
 
     @property
     def prior_share(self) -> float:
-        """Which share of the errors a language prior makes, in (0, 1).
+        """The estimated share of errors that a language prior causes, in (0, 1).
 
         >>> Counts().prior_share, Counts(prior=4.0).prior_share
         (0.25, 0.625)
         """
-        return (self.prior + _PRIOR) / (self.prior + self.misread + _PRIOR + _MISREAD)
+        total = self.prior + self.misread + _PRIOR_WEIGHT + _MISREAD_WEIGHT
+        return (self.prior + _PRIOR_WEIGHT) / total
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts per error type, of which each step keeps the share `decay`.
+    """Counts per error type, which each step multiplies by `decay`.
 
-    A value: `after` gives a new one. Types are in alphabetical order, so that sums, and all that
-    follows from them, are the same after a resume.
+    Immutable: `after` returns a new tally. Types are in alphabetical order, so that sums, and all
+    that depends on them, are the same after a resume.
     """
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
 
     def after(self, observations: Iterable[ErrorObservation], decay: float) -> Tally:
-        """The tally once these answers are counted and the older ones have faded."""
+        """A new tally: the old counts decayed, plus these answers."""
         new = {
             kind: {name: decay * value for name, value in asdict(counts).items()}
             for kind, counts in self.counts.items()
         }
-        for seen in observations:
-            for column, kinds in asdict(seen).items():
+        for observation in observations:
+            for column, kinds in asdict(observation).items():
                 for kind in kinds:
                     row = new.setdefault(kind, dict.fromkeys(_COLUMNS, 0.0))
                     row[column] += 1.0
         return Tally({kind: Counts(**new[kind]) for kind in sorted(new)})
 
     def rate(self, kind: str) -> float:
-        """Wrong answers of all that could err in this type, drawn to the rate of all types where
-        there are few; 0.0 before the first error."""
+        """The share of answers that are wrong in this type, shrunk to the rate of all types if
+        there are few answers; 0.0 before the first error."""
         counts = self.counts.get(kind, Counts())
-        return (counts.wrong + _DOUBT * self._mean()) / (counts.answers + _DOUBT)
+        return (counts.wrong + _RATE_WEIGHT * self._mean()) / (counts.answers + _RATE_WEIGHT)
 
     def targets(self, strength: float) -> ErrorTargets:
-        """What follows from the counts; nothing at strength 0, or before the first error.
+        """The targets for the next step; none at strength 0, or before the first error.
 
-        The weight of a type is (1 − strength) + strength · rate / (rate of all types): 1 for what
-        goes wrong as often as the average or is unknown, and never below 1 − strength.
+        The weight of a type is (1 − strength) + strength · rate / (rate of all types): 1 if it is
+        unknown or as frequent an error as the average, and never below 1 − strength.
         """
         mean = self._mean()
         if not strength or not mean:
@@ -84,8 +85,8 @@ class Tally:
         return ErrorTargets(weights, {kind: row.prior_share for kind, row in self.counts.items()})
 
     def metrics(self) -> dict[str, float]:
-        """For metrics.jsonl: `targeting_TYPE`, the rate of each type met so far, and
-        `targeting_prior`, the share of a language prior in the errors told apart."""
+        """For metrics.jsonl: `targeting_TYPE`, the rate of each type seen so far, and
+        `targeting_prior`, the share of language priors among errors of known cause."""
         rates = {f"targeting_{kind}": self.rate(kind) for kind in self.counts}
         prior, misread = (
             sum(getattr(row, name) for row in self.counts.values()) for name in ("prior", "misread")
@@ -93,12 +94,13 @@ class Tally:
         return rates | ({"targeting_prior": prior / (prior + misread)} if prior + misread else {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, which keeps every digit."""
+        """Plain values for JSON, which preserves every digit."""
         return {kind: asdict(row) for kind, row in self.counts.items()}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Tally:
-        return cls({kind: Counts(**told[kind]) for kind in sorted(told)})
+    def from_dict(cls, counts: Mapping[str, Any]) -> Tally:
+        """The tally of a `to_dict`."""
+        return cls({kind: Counts(**counts[kind]) for kind in sorted(counts)})
 
     def _mean(self) -> float:
         """The rate of all types together."""

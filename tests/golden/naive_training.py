@@ -1,8 +1,8 @@
-"""Ten training steps the naive way, written down: `python -m tests.golden.naive_training`.
+"""Losses of ten naive training steps: `python -m tests.golden.naive_training`.
 
 Nothing of medray's packing, scoring, objectives or learner is used: one unpadded forward pass
-per branch with all logits (tests/support/datasets/pairs.py), the formulas of the papers below,
-torch's AdamW. The losses in losses.txt are what the real learner must give
+per branch with all logits (tests/support/datasets/pairs.py), the papers' formulas written out
+below, torch's AdamW. The real learner must reproduce the losses in losses.txt
 (tests/integration/learner/test_golden.py).
 """
 
@@ -25,19 +25,19 @@ STEPS, LR, CLIP, SEED = 10, 1e-3, 1.0, 0
 LORA = LoraConfig(rank=4, alpha=8.0)
 
 
-def delta(scores, where, mask="response_mask"):
-    branch = scores[where]
+def delta(scores, name, mask="response_mask"):
+    branch = scores[name]
     return ((branch["policy_logp"] - branch["ref_logp"]) * branch[mask]).sum(-1)
 
 
 def fire(scores):
-    def r(where):
-        return 0.1 * delta(scores, where, "edit_mask")
+    def reward(name):
+        return 0.1 * delta(scores, name, "edit_mask")
 
-    visual = -F.logsigmoid(r("corrupt/rejected") - r("corrupt/chosen"))
+    visual = -F.logsigmoid(reward("corrupt/rejected") - reward("corrupt/chosen"))
     chosen = scores["clean/chosen"]
     kl = ((0.5 * chosen["kl_fwd"] + 0.5 * chosen["kl_rev"]) * chosen["edit_mask"]).sum(-1)
-    rank = -F.logsigmoid(r("clean/chosen") - r("clean/rejected"))
+    rank = -F.logsigmoid(reward("clean/chosen") - reward("clean/rejected"))
     return rank + 0.1 * visual * scores["has_corrupt"] + 0.01 * kl
 
 
@@ -56,9 +56,9 @@ def mmedpo(scores):
 
 
 def window(raw):
-    """Relevance of the step's pairs: mean 1, variance 0.1, held within 0.75 and 1.25."""
-    spread = raw.std(correction=0)
-    return (1 + 0.1**0.5 * (raw - raw.mean()) / spread).clamp(0.75, 1.25)
+    """Normalised relevance of the step's pairs: mean 1, variance 0.1, clipped to [0.75, 1.25]."""
+    deviation = raw.std(correction=0)
+    return (1 + 0.1**0.5 * (raw - raw.mean()) / deviation).clamp(0.75, 1.25)
 
 
 FORMULAS = {"fire": fire, "dpo": dpo, "mdpo": mdpo, "mmedpo": mmedpo}
@@ -87,7 +87,7 @@ def train(name: str) -> list[float]:
 
 
 def read() -> dict[str, list[float]]:
-    """losses.txt: a line per objective, its name and ten losses."""
+    """Read losses.txt: a line per objective, its name and ten losses."""
     lines = (line.split() for line in FILE.read_text().splitlines() if not line.startswith("#"))
     return {name: [float(value) for value in values] for name, *values in lines}
 

@@ -1,4 +1,4 @@
-"""`medray bench learner`: one forward and backward pass, beside the naive way and TRL.
+"""`medray bench learner`: one forward and backward pass, compared with naive scoring and TRL.
 
-Each variant computes in a process of its own (`worker`), in turns with the others.
+Each variant runs in a process of its own (`worker`), taking turns with the others.
 """

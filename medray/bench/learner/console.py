@@ -1,4 +1,4 @@
-"""The result of a benchmark for people."""
+"""Print the result of a benchmark for people."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from rich.table import Table
 
 NAMES = {"ours": "medray", "naive": "naive", "ours-dpo": "medray, dpo", "trl": "TRL, dpo"}
 
-WIDTH = 100  # where there is no terminal to ask
+WIDTH = 100  # columns, if the output is not a terminal
 
 
 def show_learner(result: dict[str, Any]) -> None:
-    """Two small tables at most, the ratios in words, and how to measure it again."""
+    """At most two small tables, the ratios in words, and the command that measures them again."""
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     sizes = ", ".join(f"{name} {value}" for name, value in result["sizes"].items())
     console.print(f"{result['shape']}, {result['objective']}, {result['dtype']}: {sizes}")
-    console.print(sides_table(result))
+    console.print(variants_table(result))
     for line in sentences(result):
         console.print(line)
     if "sweep" in result:
@@ -28,60 +28,60 @@ def show_learner(result: dict[str, Any]) -> None:
     for note in result["notes"]:
         console.print(note)
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    place = f"{result['device']}, {result['threads']} threads"
-    console.print(f"{result['command']}  # {place}; {versions}", markup=False)
+    machine = f"{result['device']}, {result['threads']} threads"
+    console.print(f"{result['command']}  # {machine}; {versions}", markup=False)
 
 
-def sides_table(result: dict[str, Any]) -> Table:
-    """One row per side."""
-    table = Table("side", box=SIMPLE)
+def variants_table(result: dict[str, Any]) -> Table:
+    """One row per variant."""
+    table = Table("variant", box=SIMPLE)
     for column in ("s per step", "range", "pairs/s", "peak GB", "model GB", "loss", "‖gradient‖"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, side in result["sides"].items():
-        seconds = side["seconds"]
+    for name, variant in result["sides"].items():
+        seconds = variant["seconds"]
         table.add_row(
             NAMES[name],
             f"{seconds['median']:.3g}",
             f"{seconds['min']:.3g}–{seconds['max']:.3g}",
-            f"{side['pairs_per_second']:.3g}",
-            f"{side['peak_bytes'] / 1e9:.2f}",
-            f"{side['baseline_bytes'] / 1e9:.2f}",
-            f"{side['loss']:.7f}",
-            f"{side['gradient_norm']:.7f}",
+            f"{variant['pairs_per_second']:.3g}",
+            f"{variant['peak_bytes'] / 1e9:.2f}",
+            f"{variant['baseline_bytes'] / 1e9:.2f}",
+            f"{variant['loss']:.7f}",
+            f"{variant['gradient_norm']:.7f}",
         )
     return table
 
 
 def sentences(result: dict[str, Any]) -> list[str]:
-    """The ratios and the differences of the results."""
+    """The ratios, and the differences between the results, as sentences."""
     lines = []
-    for name, end in (("naive", ""), ("trl", "_vs_trl")):
+    for name, suffix in (("naive", ""), ("trl", "_vs_trl")):
         if f"speedup_vs_{name}" in result:
             lines.append(
                 f"{NAMES[name]}: medray is {result[f'speedup_vs_{name}']:.2f} × as fast with "
                 f"{result[f'memory_vs_{name}']:.2f} × the memory; the losses differ by "
-                f"{result[f'loss_difference{end}']:.1e}, gradients by "
-                f"{result[f'gradient_difference{end}']:.1e} at most"
+                f"{result[f'loss_difference{suffix}']:.1e}, gradients by "
+                f"{result[f'gradient_difference{suffix}']:.1e} at most"
             )
     if "model_flop_utilisation" in result:
         shares = ", ".join(
-            f"{NAMES[name]} {side['model_flop_utilisation']:.0%}"
-            for name, side in result["sides"].items()
-            if "model_flop_utilisation" in side
+            f"{NAMES[name]} {variant['model_flop_utilisation']:.0%}"
+            for name, variant in result["sides"].items()
+            if "model_flop_utilisation" in variant
         )
         lines.append(f"of the device's peak: {shares}")
     return lines
 
 
 def sweep_table(rows: list[dict[str, Any]]) -> Table:
-    """One size changed at a time."""
+    """One row per size that was changed, one size at a time."""
     table = Table("size", box=SIMPLE)
     for column in ("value", "s, medray", "s, naive", "speed-up", "memory", "gradients differ"):
         table.add_column(column, justify="right")
-    before = ""
+    previous = ""
     for row in rows:
-        name = "" if row["size"] == before else row["size"]
-        before = row["size"]
+        name = "" if row["size"] == previous else row["size"]
+        previous = row["size"]
         if "error" in row:
             table.add_row(name, str(row["value"]), "–", "–", "–", "–", "failed")
             continue

@@ -1,4 +1,4 @@
-"""Floating-point operations of a step, counted from the weights."""
+"""Floating-point operations of a step, counted from the sizes of the weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from medray.policy.scoring.last_layer import ROW_BY_ROW
 from medray.policy.scoring.score_pairs import Pixels, pair_branches
 
 DEFINITION = (
-    "model_flop_utilisation: operations per second over the peak of dense bf16 matrices. Counted "
-    "are the tokens that a side processes itself, padding left out. Language layers: 2 per weight "
-    "and token for the policy's forward pass, 2 for the reference's, 2 for the gradients of the "
-    "policy's activations (frozen weights have none of their own); adapters: 2 forward, 4 "
-    "backward; the head and the last layer's rows alike, at the positions they run at; vision: 2 "
-    "per weight and patch, each pass. Not counted: attention scores, norms, the softmax."
+    "model_flop_utilisation: operations per second divided by the device's peak for dense bf16 "
+    "matrix products. Counts the tokens that a variant processes, without padding. Language "
+    "layers: 2 per weight and token for the policy's forward pass, 2 for the reference's, 2 for "
+    "the gradients of the policy's activations (frozen weights have no gradients); adapters: 2 "
+    "forward, 4 backward; the head and the rows of the last layer likewise, at the positions where "
+    "they run; vision: 2 per weight and patch in each pass. Not counted: attention scores, norms, "
+    "the softmax."
 )
-# Dense bf16, operations per second, by a part of the device's name.
+# Peak operations per second in dense bf16, by a part of the device's name.
 PEAKS = {"H200": 989e12, "H100 80GB HBM3": 989e12, "H100 SXM": 989e12, "H100 PCIe": 756e12}
 
 
@@ -33,8 +34,8 @@ PEAKS = {"H200": 989e12, "H100 80GB HBM3": 989e12, "H100 SXM": 989e12, "H100 PCI
 class Weights:
     """Parameters by use; `vision` runs per patch, `projector` per image token.
 
-    `last`: those of the language layers that run only where something is read (see
-    medray.policy.scoring.last_layer; the naive way reads everywhere); not in `language`.
+    `last`: those of the language layers that run only at positions that are read (see
+    medray.policy.scoring.last_layer; naive scoring reads all positions); not in `language`.
     """
 
     language: int
@@ -47,7 +48,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one step runs over; `pictures`: how often the vision tower sees one."""
+    """What one step processes; `pictures`: how many images the vision tower encodes."""
 
     tokens: int
     head_positions: int
@@ -56,14 +57,14 @@ class Work:
 
 
 def peak_of(device_name: str, dtype: str) -> float | None:
-    """Operations per second the device is built for, where that is known."""
+    """Peak operations per second of the device; None if unknown."""
     if dtype != "bfloat16":
         return None
     return next((peak for part, peak in PEAKS.items() if part in device_name), None)
 
 
 def count_weights(policy: nn.Module, architecture: Architecture) -> Weights:
-    """Matrices only: tables are looked up, and vectors cost nothing beside them."""
+    """Count matrices only: tables are looked up, and the cost of vectors is negligible."""
     sums = dict.fromkeys(("language", "last", "adapters", "head", "vision", "projector"), 0)
     layers: Any = base_model(policy).get_submodule("model.language_model.layers")
     ending = tuple(f"language_model.layers.{len(layers) - 1}.{name}." for name in ROW_BY_ROW)
@@ -79,38 +80,40 @@ def count_weights(policy: nn.Module, architecture: Architecture) -> Weights:
     return Weights(**sums)
 
 
-def operations(weights: Weights, work: Work, task: Settings, patches: int) -> int:
-    """Of one forward and backward pass; `patches` of one picture."""
+def operations(weights: Weights, work: Work, settings: Settings, patches: int) -> int:
+    """Operations of one forward and backward pass; `patches`: per picture."""
     passes = 6 if work.reference else 4
     return (
         passes * weights.language * work.tokens
         + passes * weights.last * work.head_positions
         + 6 * weights.adapters * work.tokens
         + passes * weights.head * work.head_positions
-        + 2 * work.pictures * (weights.vision * patches + weights.projector * task.image_tokens)
+        + 2 * work.pictures * (weights.vision * patches + weights.projector * settings.image_tokens)
     )
 
 
 def work_of_trees(
     pairs: Sequence[PackedPair], pixels: Pixels, needs: Needs, layout: Layout
 ) -> Work:
-    """What medray's scoring runs over: a frozen tower once per picture, policy and reference."""
+    """Work of medray's scoring: the frozen tower runs once per picture for both models."""
     branches = [branch for _, _, branch in pair_branches(pairs, needs)]
     forest = build_forest(branches, {key: array.shape for key, array in pixels.items()}, layout)
-    return Work(forest.tokens, len(forest.readings.places), len(forest.pictures), needs.reference)
+    head_positions, pictures = len(forest.read_index.positions), len(forest.image_keys)
+    return Work(forest.tokens, head_positions, pictures, needs.reference)
 
 
 def work_of_sequences(pairs: Sequence[PackedPair], needs: Needs) -> Work:
-    """What the naive way runs over: whole sequences, the head everywhere, the tower each time."""
+    """Work of naive scoring: full sequences, the head at all positions, the tower every time."""
     lengths = [
-        len(branch.prompt_ids) + len(branch.ids) for _, _, branch in pair_branches(pairs, needs)
+        len(branch.prompt_ids) + len(branch.answer_ids)
+        for _, _, branch in pair_branches(pairs, needs)
     ]
     passes = 2 if needs.reference else 1
     return Work(sum(lengths), sum(lengths), passes * len(lengths), needs.reference)
 
 
 def patches_of(picture: Any) -> int:
-    """Patches of a picture: [3, h, w] pixels (14 a side), or a grid [t, h, w, patch]."""
+    """Patches of a picture: [3, h, w] pixels (patches of 14 × 14), or a grid [t, h, w, patch]."""
     from medray.bench.learner.models import PATCH
 
     if len(picture.shape) == 4:

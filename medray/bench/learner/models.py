@@ -1,4 +1,4 @@
-"""Models of known shapes with random weights: built from a configuration, nothing downloaded."""
+"""Models of known shapes with random weights, built from a configuration without downloads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from medray.config import LoraConfig, ModelConfig
 from medray.policy.model.tuning import prepare_policy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PATCH, MERGE = 14, 2  # pixels of a patch; patches a side that become one token (Qwen2.5-VL)
+PATCH, MERGE = 14, 2  # pixels per patch edge; patches per token edge (Qwen2.5-VL)
 BOS, EOS, IMAGE, PAD = 1, 2, 3, 4
 VISION_START, VISION_END, VIDEO = 5, 6, 7
 SPECIAL = ("<unk>", "<s>", "</s>", "<image>", "<pad>", "<v>", "</v>", "<video>")
 
-# Language model, then vision tower, as in the checkpoints' config.json.
+# Language models, then vision towers, as in the config.json of the checkpoints.
 TEXT: dict[str, dict[str, Any]] = {
     "small": {
         "hidden_size": 512,
@@ -104,72 +104,74 @@ VISION: dict[str, dict[str, Any]] = {
 }
 
 
-def is_qwen(task: Settings) -> bool:
-    return "qwen" in task.shape
+def is_qwen(settings: Settings) -> bool:
+    return "qwen" in settings.shape
 
 
-def build_model(task: Settings, device: torch.device) -> nn.Module:
-    """The bare model on `device`; the same task, the same weights (on the same kind of device)."""
-    torch.manual_seed(task.seed)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(DTYPES[task.dtype])
+def build_model(settings: Settings, device: torch.device) -> nn.Module:
+    """The bare model on `device`; the same settings give the same weights per kind of device."""
+    torch.manual_seed(settings.seed)
+    previous_dtype = torch.get_default_dtype()
+    torch.set_default_dtype(DTYPES[settings.dtype])
     try:
         with device:
-            return _qwen(task) if is_qwen(task) else _llava(task)
+            return _qwen(settings) if is_qwen(settings) else _llava(settings)
     finally:
-        torch.set_default_dtype(before)
+        torch.set_default_dtype(previous_dtype)
 
 
-def build_policy(task: Settings, device: torch.device) -> Any:
-    """The model under LoRA on the language layers, its adapters away from zero."""
-    shape = SHAPES[task.shape]
+def build_policy(settings: Settings, device: torch.device) -> Any:
+    """The model with LoRA on the language layers, its adapters not zero."""
+    shape = SHAPES[settings.shape]
     lora = LoraConfig(rank=shape.lora_rank, alpha=shape.lora_alpha)
-    policy = prepare_policy(build_model(task, device), ModelConfig(lora=lora))
-    fill_adapters(policy, task)
+    policy = prepare_policy(build_model(settings, device), ModelConfig(lora=lora))
+    fill_adapters(policy, settings)
     return policy.train()
 
 
-def fill_adapters(policy: nn.Module, task: Settings) -> None:
-    """Random adapters, the same whoever created them: A as PEFT draws it, B from N(0, .02)."""
+def fill_adapters(policy: nn.Module, settings: Settings) -> None:
+    """Fill adapters alike, whoever created them: A as PEFT initialises it, B from N(0, .02)."""
     adapters = [(n, p) for n, p in policy.named_parameters() if ".lora_" in n and p.requires_grad]
     for number, (name, parameter) in enumerate(sorted(adapters)):
-        generator = torch.Generator(parameter.device).manual_seed(task.seed * 1_000_003 + number)
-        drawn = torch.empty(parameter.shape, device=parameter.device)
+        generator = torch.Generator(parameter.device).manual_seed(
+            settings.seed * 1_000_003 + number
+        )
+        values = torch.empty(parameter.shape, device=parameter.device)
         if ".lora_A." in name:
             bound = parameter.shape[1] ** -0.5
-            drawn.uniform_(-bound, bound, generator=generator)
+            values.uniform_(-bound, bound, generator=generator)
         else:
-            drawn.normal_(0.0, 0.02, generator=generator)
+            values.normal_(0.0, 0.02, generator=generator)
         with torch.no_grad():
-            parameter.copy_(drawn)
+            parameter.copy_(values)
 
 
 def counts(policy: Any) -> dict[str, int]:
-    """Facts that every side tells of itself."""
+    """Facts that every variant reports about itself."""
     trained = sum(p.numel() for p in policy.parameters() if p.requires_grad)
-    every = sum(p.numel() for p in policy.parameters())
+    total = sum(p.numel() for p in policy.parameters())
     threads = torch.get_num_threads()
-    return {"parameters": every, "trainable_parameters": trained, "threads": threads}
+    return {"parameters": total, "trainable_parameters": trained, "threads": threads}
 
 
-def image_processor(task: Settings) -> Any:
-    """The model family's own, told to leave the size of the image alone."""
+def image_processor(settings: Settings) -> Any:
+    """The image processor of the model family, set to keep the size of the image."""
     from transformers import CLIPImageProcessor, Qwen2VLImageProcessor
 
-    if is_qwen(task):
-        pixels = image_pixels(task) ** 2
+    if is_qwen(settings):
+        pixels = image_pixels(settings) ** 2
         return Qwen2VLImageProcessor(
             patch_size=PATCH, merge_size=MERGE, min_pixels=pixels, max_pixels=pixels
         )
     return CLIPImageProcessor(do_resize=False, do_center_crop=False)
 
 
-def image_pixels(task: Settings) -> int:
-    """Pixels along one side of the image."""
-    return task.image_side * PATCH * (MERGE if is_qwen(task) else 1)
+def image_pixels(settings: Settings) -> int:
+    """Pixels along one edge of the image."""
+    return settings.image_side * PATCH * (MERGE if is_qwen(settings) else 1)
 
 
-def _llava(task: Settings) -> nn.Module:
+def _llava(settings: Settings) -> nn.Module:
     from transformers import (
         CLIPVisionConfig,
         LlavaConfig,
@@ -178,16 +180,18 @@ def _llava(task: Settings) -> nn.Module:
     )
 
     text = MistralConfig(
-        vocab_size=task.vocabulary,
+        vocab_size=settings.vocabulary,
         max_position_embeddings=CONTEXT,
         sliding_window=None,
         bos_token_id=BOS,
         eos_token_id=EOS,
         pad_token_id=PAD,
         tie_word_embeddings=False,
-        **TEXT[task.shape],
+        **TEXT[settings.shape],
     )
-    vision = CLIPVisionConfig(image_size=image_pixels(task), patch_size=PATCH, **VISION[task.shape])
+    vision = CLIPVisionConfig(
+        image_size=image_pixels(settings), patch_size=PATCH, **VISION[settings.shape]
+    )
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,
@@ -199,19 +203,19 @@ def _llava(task: Settings) -> nn.Module:
     return LlavaForConditionalGeneration(config)
 
 
-def _qwen(task: Settings) -> nn.Module:
+def _qwen(settings: Settings) -> nn.Module:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     text = {
-        "vocab_size": task.vocabulary,
+        "vocab_size": settings.vocabulary,
         "max_position_embeddings": CONTEXT,
         "bos_token_id": BOS,
         "eos_token_id": EOS,
         "pad_token_id": PAD,
         "tie_word_embeddings": False,
-        **TEXT[task.shape],
+        **TEXT[settings.shape],
     }
-    vision = {"patch_size": PATCH, "spatial_merge_size": MERGE, **VISION[task.shape]}
+    vision = {"patch_size": PATCH, "spatial_merge_size": MERGE, **VISION[settings.shape]}
     config = Qwen2_5_VLConfig(
         text_config=text,
         vision_config=vision,

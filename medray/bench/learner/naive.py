@@ -1,7 +1,7 @@
-"""Scoring as it is usually done, and the oracle that faster ways are held against.
+"""Scoring as it is usually done: the naive oracle that faster implementations are compared with.
 
-Every branch of a pair is a sequence of its own; the model gives the logits of every position;
-log_softmax over all of them; the reference does all of it again, vision tower included. Nothing
+Every branch of a pair is a separate sequence; the model computes the logits of every position,
+with log_softmax over all of them; the reference repeats all of it, vision tower included. Nothing
 of medray's own scoring is used here.
 """
 
@@ -21,8 +21,8 @@ from medray.objectives.base import Branch
 from medray.policy.packing import PackedPair
 
 Pixels = Mapping[str, np.ndarray]
-Row = tuple[Branch, int]  # and the number of the pair
-Values = dict[str, Tensor]  # name → [R, L − 1], at each token but the first
+Row = tuple[Branch, int]  # branch and index of the pair
+Values = dict[str, Tensor]  # name → [R, L − 1], at every token except the first
 
 
 def naive_scores(
@@ -36,13 +36,13 @@ def naive_scores(
 ) -> dict[str, Any]:
     """The `scores` an objective reads: {branch: {name: [B, T]}}, relevance and has_corrupt [B].
 
-    `reference` None: `model` with its adapters off. Every answer token gets its values, whatever
-    positions are read; a pair without v' has zeros there, or its clean image's values if
-    `needs.clean_fallback`. `one_by_one`: a forward pass per sequence, nothing padded; else one for
-    the clean and one for the corrupted images.
+    `reference` None: `model` with its adapters disabled. Every answer token gets values, whichever
+    positions the objective reads; a pair without v' has zeros for it, or the values of its clean
+    image if `needs.clean_fallback`. `one_by_one`: one forward pass per sequence, without padding;
+    otherwise one for the clean and one for the corrupted images.
     """
     device = next(model.parameters()).device
-    found: dict[Row, Values] = {}
+    values: dict[Row, Values] = {}
     for image in ("clean", "corrupt"):
         rows = [
             (branch, b)
@@ -53,9 +53,9 @@ def naive_scores(
         ]
         groups = [[row] for row in rows] if one_by_one else [rows]
         for group in filter(None, groups):
-            found |= _answer_values(model, reference, pairs, pixels, group, needs)
+            values |= _answer_values(model, reference, pairs, pixels, group, needs)
     scores: dict[str, Any] = {
-        branch: _branch(branch, pairs, found, needs, device) for branch in needs.branches
+        branch: _branch(branch, pairs, values, needs, device) for branch in needs.branches
     }
     scores["relevance"] = torch.tensor([pair.relevance for pair in pairs], device=device)
     scores["has_corrupt"] = torch.tensor(
@@ -72,32 +72,32 @@ def _answer_values(
     rows: Sequence[Row],
     needs: Needs,
 ) -> dict[Row, Values]:
-    """{row: {name: [T]}} of the answers of some rows, by one forward pass of each model."""
+    """{row: {name: [T]}} of the answers of `rows`, from one forward pass of each model."""
     inputs = model_inputs(model, pairs, pixels, rows)
     kl = [r for r, (branch, _) in enumerate(rows) if needs.kl.get(branch)]
     first, last = (min(kl), max(kl) + 1) if kl else (0, 0)
     ref_all = None
     values: Values = {}
     if needs.reference:
-        off: AbstractContextManager[Any] = nullcontext()
+        adapters_off: AbstractContextManager[Any] = nullcontext()
         if reference is None:
-            off = model.disable_adapter()
-        with torch.no_grad(), off:
+            adapters_off = model.disable_adapter()
+        with torch.no_grad(), adapters_off:
             ref_all = _log_probabilities(model if reference is None else reference, inputs)
             values["ref_logp"] = _of_tokens(ref_all, inputs["input_ids"])
-            ref_all = ref_all[first:last].clone()  # the rest is not needed any longer
+            ref_all = ref_all[first:last].clone()  # the rest is no longer needed
     policy_all = _log_probabilities(model, inputs)
     values["policy_logp"] = _of_tokens(policy_all, inputs["input_ids"])
-    made = _per_answer(values, range(len(rows)), rows, pairs)
+    by_row = _per_answer(values, range(len(rows)), rows, pairs)
     if kl:
         assert ref_all is not None, "KL reads a reference"
         p, q = policy_all[first:last], ref_all
-        asked = {name for names in needs.kl.values() for name in names}
-        both = {"kl_fwd": (q, p), "kl_rev": (p, q)}
-        divergences = {name: _divergence(*both[name]) for name in sorted(asked)}
-        for row, found in _per_answer(divergences, range(first, last), rows, pairs).items():
-            made[row] |= found
-    return made
+        requested = {name for names in needs.kl.values() for name in names}
+        arguments = {"kl_fwd": (q, p), "kl_rev": (p, q)}
+        divergences = {name: _divergence(*arguments[name]) for name in sorted(requested)}
+        for row, divergence in _per_answer(divergences, range(first, last), rows, pairs).items():
+            by_row[row] |= divergence
+    return by_row
 
 
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def _divergence(p: Tensor, q: Tensor) -> Tensor:
 def model_inputs(
     model: Any, pairs: Sequence[PackedPair], pixels: Pixels, rows: Sequence[Row]
 ) -> dict[str, Tensor]:
-    """What the transformers model takes: right-padded ids and mask [R, L], and the pictures."""
+    """Inputs of the transformers model: right-padded ids and mask [R, L], and the pictures."""
     parameter = next(model.parameters())
     sequences, pictures = [], []
     for branch, b in rows:
@@ -137,33 +137,33 @@ def model_inputs(
 
 
 def _log_probabilities(model: Any, inputs: dict[str, Tensor]) -> Tensor:
-    """log p(· | everything before) of each token but the first, float32 [R, L − 1, V]."""
+    """log p(· | preceding tokens) at every token except the first, float32 [R, L − 1, V]."""
     logits = model(**inputs, use_cache=False).logits
     return logits[:, :-1].float().log_softmax(-1)
 
 
 def _of_tokens(log_probabilities: Tensor, ids: Tensor) -> Tensor:
-    """log p of the tokens that are there, [R, L − 1]."""
+    """log p of the actual tokens, [R, L − 1]."""
     return log_probabilities.gather(-1, ids[:, 1:, None])[..., 0]
 
 
 def _per_answer(
     values: Values, numbers: Sequence[int], rows: Sequence[Row], pairs: Sequence[PackedPair]
 ) -> dict[Row, Values]:
-    """The answers' part, {row: {name: [T]}}, of values whose line i is that of row numbers[i]."""
-    made = {}
+    """The part of the answers, {row: {name: [T]}}; line i of `values` is row numbers[i]."""
+    by_row = {}
     for line, number in enumerate(numbers):
         branch, b = rows[number]
         start = len(pairs[b].prompt_ids) - 1
         stop = start + len(pairs[b].side(branch.split("/")[1]).ids)
-        made[rows[number]] = {name: value[line, start:stop] for name, value in values.items()}
-    return made
+        by_row[rows[number]] = {name: value[line, start:stop] for name, value in values.items()}
+    return by_row
 
 
 def _branch(
     branch: Branch,
     pairs: Sequence[PackedPair],
-    found: dict[Row, Values],
+    values: dict[Row, Values],
     needs: Needs,
     device: torch.device,
 ) -> Values:
@@ -176,11 +176,11 @@ def _branch(
 
     names = ["policy_logp", *(["ref_logp"] if needs.reference else [])]
     names += needs.kl.get(branch, ())
-    nothing = [torch.zeros(len(side.ids), device=device) for side in sides]
-    made = {
-        name: stacked([found.get((branch, b), {}).get(name, nothing[b]) for b in range(len(pairs))])
+    zeros = [torch.zeros(len(side.ids), device=device) for side in sides]
+    scores = {
+        name: stacked([values.get((branch, b), {}).get(name, zeros[b]) for b in range(len(pairs))])
         for name in names
     }
-    made["response_mask"] = stacked([torch.ones_like(row, dtype=torch.bool) for row in nothing])
-    made["edit_mask"] = stacked([torch.from_numpy(side.edited).to(device) for side in sides])
-    return made
+    scores["response_mask"] = stacked([torch.ones_like(row, dtype=torch.bool) for row in zeros])
+    scores["edit_mask"] = stacked([torch.from_numpy(side.edited).to(device) for side in sides])
+    return scores

@@ -1,4 +1,4 @@
-"""What is measured: a model's shape and the sizes of its pairs, checked without torch."""
+"""What to measure: a model's shape and the sizes of its pairs, checked without torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from medray.errors import ConfigError
 
-CONTEXT = 32_768  # tokens that every shape holds
-AROUND_IMAGE = 2  # tokens before and behind an image, in some shapes
+CONTEXT = 32_768  # tokens that fit every shape
+AROUND_IMAGE = 2  # tokens before and after an image, in some shapes
 FIRST_WORD = 8  # ids below it are special tokens
 SMALLEST_VOCABULARY = 64
 DEVICES = ("auto", "cpu", "cuda")
@@ -20,7 +20,7 @@ DTYPES = ("float32", "bfloat16")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes a shape has where nothing else is asked for; its layers are in `models`."""
+    """The default sizes of a shape; its layers are in `models`."""
 
     name: str
     vocabulary: int
@@ -44,7 +44,7 @@ SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`batch` pairs on one image each: `prompt` tokens behind the image, `common` tokens that
+    """`batch` pairs with one image each: `prompt` tokens after the image, `common` tokens that
     both answers begin with, `tail` tokens of which the first `edited` differ."""
 
     shape: str
@@ -62,7 +62,7 @@ class Settings:
     seed: int = 0
 
     def check(self) -> None:
-        """ConfigError where the sizes make no pairs."""
+        """Raise ConfigError if no pairs can be built with these sizes."""
         _one_of("--device", self.device, DEVICES)
         _one_of("--dtype", self.dtype, DTYPES)
         for name, least in LEAST.items():
@@ -77,12 +77,12 @@ class Settings:
             why = "images are square, and this is not a square number"
             raise ConfigError(f"--image-tokens {self.image_tokens}", why, f"try {near}")
         if self.length > CONTEXT:
-            why = f"the models hold {CONTEXT}"
-            raise ConfigError(f"{self.length} tokens in a sequence", why, "ask for fewer")
+            why = f"the context of the models is {CONTEXT}"
+            raise ConfigError(f"{self.length} tokens in a sequence", why, "use fewer")
 
     @property
     def image_side(self) -> int:
-        """Image tokens along one side of the image."""
+        """Image tokens along one edge of the image."""
         return isqrt(self.image_tokens)
 
     @property
@@ -92,15 +92,15 @@ class Settings:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """By the names of the command's options."""
+        """The sizes by the names of the command's options."""
         return {_option(name)[2:].replace("-", "_"): getattr(self, name) for name in SIZES}
 
     def command(self, *flags: str) -> str:
-        """The command line that measures this again, without what is the default anyway."""
-        plain = asdict(make_settings(self.shape))
+        """The command line that measures this again; options with default values are omitted."""
+        defaults = asdict(make_settings(self.shape))
         words = ["medray", "bench", "learner", "--shape", self.shape]
         for name, value in asdict(self).items():
-            if value != plain[name]:
+            if value != defaults[name]:
                 words += [_option(name), str(value)]
         return shlex.join([*words, *flags])
 
@@ -113,18 +113,18 @@ def make_settings(
     dtype: str | None = None,
     **others: Any,
 ) -> Settings:
-    """A task, completed from the shape and checked."""
+    """Settings completed with the defaults of the shape, and checked."""
     _one_of("--shape", shape, tuple(SHAPES))
-    usual = SHAPES[shape]
-    task = Settings(
+    shape_defaults = SHAPES[shape]
+    settings = Settings(
         shape=shape,
-        vocabulary=usual.vocabulary if vocabulary is None else vocabulary,
-        image_tokens=usual.image_tokens if image_tokens is None else image_tokens,
-        dtype=usual.dtype if dtype is None else dtype,
+        vocabulary=shape_defaults.vocabulary if vocabulary is None else vocabulary,
+        image_tokens=shape_defaults.image_tokens if image_tokens is None else image_tokens,
+        dtype=shape_defaults.dtype if dtype is None else dtype,
         **others,
     )
-    task.check()
-    return task
+    settings.check()
+    return settings
 
 
 SIZES = ("batch", "prompt", "common", "tail", "edited", "vocabulary", "image_tokens")
@@ -140,32 +140,32 @@ LEAST = {
 }
 
 
-def sweep_points(task: Settings) -> Iterator[tuple[str, Settings]]:
-    """(option, task): each size at about four values around the task's, the others as they are."""
-    side = task.image_side
+def sweep_points(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """(option, settings): each size at about four values around its own, all others unchanged."""
+    edge = settings.image_side
     values = {
-        "tail": [max(task.edited, round(task.tail * f)) for f in (0.5, 1, 2, 4)],
-        "common": [0, task.common, 2 * (task.common or 10), 4 * (task.common or 10)],
+        "tail": [max(settings.edited, round(settings.tail * f)) for f in (0.5, 1, 2, 4)],
+        "common": [0, settings.common, 2 * (settings.common or 10), 4 * (settings.common or 10)],
         "vocabulary": [
-            max(SMALLEST_VOCABULARY, round(task.vocabulary * f)) for f in (0.25, 0.5, 1, 2)
+            max(SMALLEST_VOCABULARY, round(settings.vocabulary * f)) for f in (0.25, 0.5, 1, 2)
         ],
-        "image_tokens": [max(1, round(side * f)) ** 2 for f in (0.5, 1, 1.5, 2)],
-        "batch": [max(1, round(task.batch * f)) for f in (0.25, 0.5, 1, 2)],
+        "image_tokens": [max(1, round(edge * f)) ** 2 for f in (0.5, 1, 1.5, 2)],
+        "batch": [max(1, round(settings.batch * f)) for f in (0.25, 0.5, 1, 2)],
     }
-    for name, wanted in values.items():
-        for value in sorted(set(wanted)):
-            point = _with(task, name, value)
+    for name, size_values in values.items():
+        for value in sorted(set(size_values)):
+            point = _with(settings, name, value)
             if point.length <= CONTEXT:
                 yield _option(name)[2:].replace("-", "_"), point
 
 
-def _with(task: Settings, name: str, value: int) -> Settings:
+def _with(settings: Settings, name: str, value: int) -> Settings:
     changes: dict[str, Any] = {name: value}
-    return replace(task, **changes)
+    return replace(settings, **changes)
 
 
 def _option(name: str) -> str:
-    """The option of the command that sets a field."""
+    """The command-line option that sets a field."""
     return "--vocab" if name == "vocabulary" else "--" + name.replace("_", "-")
 
 

@@ -28,11 +28,11 @@ from medray.bench.learner.worker_protocol import WorkerProtocol
 from medray.bench.learner.workload import Workload
 
 
-def train(policy: Any, task: Settings, workload: Workload, turns: WorkerProtocol) -> None:
-    """Answer turns from inside the training loop: it waits wherever a step ends.
+def train(policy: Any, settings: Settings, workload: Workload, protocol: WorkerProtocol) -> None:
+    """Serve the commands from inside TRL's training loop, which waits after each step.
 
-    Timed is `training_step`: forward passes of policy and reference, and the backward pass.
-    The batch is collated before, the optimiser (at a learning rate of 0) runs after it.
+    Only `training_step` is timed: forward passes of policy and reference, and the backward pass.
+    The batch is collated before it; the optimiser (at a learning rate of 0) runs after it.
     """
     from datasets import Dataset
     from transformers import TrainerCallback
@@ -40,49 +40,49 @@ def train(policy: Any, task: Settings, workload: Workload, turns: WorkerProtocol
 
     class Timed(DPOTrainer):
         def training_step(self, *arguments: Any, **options: Any) -> Any:
-            turns.begin()
+            protocol.start_timer()
             loss = super().training_step(*arguments, **options)
-            turns.end(loss, self.model)
+            protocol.stop_timer(loss, self.model)
             return loss
 
-    class TakeTurns(TrainerCallback):
+    class WaitForCommand(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            turns.ready(**counts(trainer.model))
-            control.should_training_stop = not turns.next()
+            protocol.ready(**counts(trainer.model))
+            control.should_training_stop = not protocol.next_command()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            turns.report()
-            control.should_training_stop = not turns.next()
+            protocol.report()
+            control.should_training_stop = not protocol.next_command()
 
-    # TRL makes the adapter itself: then its reference is the model without adapters, as ours.
+    # TRL creates the adapter itself: then its reference is the model without adapters, like ours.
     lora = policy.peft_config["default"]
     with tempfile.TemporaryDirectory() as folder:
         trainer = Timed(
             model=policy.unload(),
-            args=_arguments(task, turns, folder),
-            train_dataset=Dataset.from_list(dataset_rows(task, workload)),
-            processing_class=make_processor(task),
+            args=_arguments(settings, protocol, folder),
+            train_dataset=Dataset.from_list(dataset_rows(settings, workload)),
+            processing_class=make_processor(settings),
             peft_config=lora,
-            callbacks=[TakeTurns()],
+            callbacks=[WaitForCommand()],
         )
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:  # TRL leaves adapters in float32 and computes around them
-                parameter.data = parameter.data.to(DTYPES[task.dtype])
-        fill_adapters(trainer.model, task)
+                parameter.data = parameter.data.to(DTYPES[settings.dtype])
+        fill_adapters(trainer.model, settings)
         trainer.train()
 
 
-def _arguments(task: Settings, turns: WorkerProtocol, folder: str) -> Any:
+def _arguments(settings: Settings, protocol: WorkerProtocol, folder: str) -> Any:
     from trl import DPOConfig
 
     return DPOConfig(
         output_dir=folder,
-        per_device_train_batch_size=task.batch,
+        per_device_train_batch_size=settings.batch,
         max_steps=1_000_000,
         learning_rate=0.0,
         max_grad_norm=0.0,
         beta=0.1,
-        use_cpu=turns.device.type == "cpu",
+        use_cpu=protocol.device.type == "cpu",
         bf16=False,
         fp16=False,
         gradient_checkpointing=False,
@@ -96,15 +96,15 @@ def _arguments(task: Settings, turns: WorkerProtocol, folder: str) -> Any:
     )
 
 
-def dataset_rows(task: Settings, workload: Workload) -> list[dict[str, Any]]:
-    """One batch, which every step takes again. Words are named by their ids."""
+def dataset_rows(settings: Settings, workload: Workload) -> list[dict[str, Any]]:
+    """The rows of one batch, which every step reuses. Words are named by their ids."""
     image = SPECIAL[IMAGE]
-    if is_qwen(task):
+    if is_qwen(settings):
         image = f"{SPECIAL[VISION_START]}{image}{SPECIAL[VISION_END]}"
     return [
         {
             "images": [Image.fromarray(workload.images[pair.image_key])],
-            "prompt": f"{image} {_text(pair.prompt_ids[-task.prompt :])} ",
+            "prompt": f"{image} {_text(pair.prompt_ids[-settings.prompt :])} ",
             "chosen": _text(pair.chosen.ids),
             "rejected": _text(pair.rejected.ids),
         }
@@ -116,8 +116,8 @@ def _text(ids: Any) -> str:
     return " ".join(f"w{token}" for token in ids)
 
 
-def make_processor(task: Settings) -> Any:
-    """Image processor and a tokenizer whose vocabulary is `w8`, `w9`, … beside special tokens."""
+def make_processor(settings: Settings) -> Any:
+    """Image processor, and a tokenizer with words `w8`, `w9`, … in addition to special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import (
         LlavaProcessor,
@@ -126,11 +126,11 @@ def make_processor(task: Settings) -> Any:
         Qwen2VLVideoProcessor,
     )
 
-    names = [*SPECIAL, *(f"w{i}" for i in range(len(SPECIAL), task.vocabulary))]
+    names = [*SPECIAL, *(f"w{i}" for i in range(len(SPECIAL), settings.vocabulary))]
     words = models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=SPECIAL[0])
     tokenizer = Tokenizer(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
+    fast_tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token=SPECIAL[0],
         bos_token=SPECIAL[BOS],
@@ -138,12 +138,14 @@ def make_processor(task: Settings) -> Any:
         pad_token=SPECIAL[PAD],
         additional_special_tokens=[SPECIAL[i] for i in (IMAGE, VISION_START, VISION_END, VIDEO)],
     )
-    if is_qwen(task):
-        fast.image_token, fast.video_token = SPECIAL[IMAGE], SPECIAL[VIDEO]
-        return Qwen2_5_VLProcessor(image_processor(task), fast, Qwen2VLVideoProcessor())
+    if is_qwen(settings):
+        fast_tokenizer.image_token, fast_tokenizer.video_token = SPECIAL[IMAGE], SPECIAL[VIDEO]
+        return Qwen2_5_VLProcessor(
+            image_processor(settings), fast_tokenizer, Qwen2VLVideoProcessor()
+        )
     return LlavaProcessor(
-        image_processor(task),
-        fast,
+        image_processor(settings),
+        fast_tokenizer,
         patch_size=PATCH,
         image_token=SPECIAL[IMAGE],
         vision_feature_select_strategy="default",

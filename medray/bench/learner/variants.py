@@ -1,4 +1,4 @@
-"""Sides of a comparison, each in a process of its own, taking turns."""
+"""The variants of a comparison, each in a process of its own, taking turns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class Measured:
-    """What one side told of itself, and of every repeat; `gradients`: of the last."""
+    """What one variant reported about itself and every repeat; `gradients`: of the last."""
 
     gradients: Path
     facts: dict[str, Any] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Measured:
         return self.repeats[-1]
 
     def summary(self, pairs: int) -> dict[str, Any]:
-        """Its part of the result."""
+        """The variant's part of the result."""
         seconds = [repeat["seconds"] for repeat in self.repeats]
         summary: dict[str, Any] = {
             "seconds": {"median": self.seconds, "min": min(seconds), "max": max(seconds)},
@@ -55,54 +55,55 @@ class Measured:
 
 
 def measure(
-    names: Sequence[str], task: Settings, folder: Path, progress: Progress
+    names: Sequence[str], settings: Settings, folder: Path, progress: Progress
 ) -> dict[str, Measured]:
-    """All sides built, then a warm-up and `repeats` turns each; logs and gradients in `folder`.
+    """Build all variants, then run a warm-up and `repeats` repeats of each, in turns.
 
-    On a GPU a turn is a warm-up and a timed step, after which the memory goes back: the others
-    find it free, and the timed step does not pay for that.
+    Logs and gradients are written to `folder`. On a GPU a repeat is a warm-up and a timed step,
+    after which cached memory is freed: it is then available to the other variants, and freeing it
+    is not timed.
     """
     with ExitStack() as stack:
-        progress(f"building {' and '.join(names)} ({task.shape}, {task.objective})")
-        sides = [
-            Variant(name, task, stack.enter_context(_process(name, folder)), folder)
+        progress(f"building {' and '.join(names)} ({settings.shape}, {settings.objective})")
+        variants = [
+            Variant(name, settings, stack.enter_context(_process(name, folder)), folder)
             for name in names
         ]
-        for side in sides:
-            side.measured.facts = side.answer()
-        for side in sides:
-            progress(f"warming up {side.name}")
-            side.turn(release=True)
-        for number in range(task.repeats):
-            progress(f"repeat {number + 1} of {task.repeats}")
-            last = number == task.repeats - 1
-            for side in sides if number % 2 == 0 else reversed(sides):
-                if not side.measured.facts["on_cpu"]:
-                    side.turn()
-                side.measured.repeats.append(side.turn(release=True, gradients=last))
-        return {side.name: side.measured for side in sides}
+        for variant in variants:
+            variant.measured.facts = variant.receive()
+        for variant in variants:
+            progress(f"warming up {variant.name}")
+            variant.repeat(release=True)
+        for number in range(settings.repeats):
+            progress(f"repeat {number + 1} of {settings.repeats}")
+            last = number == settings.repeats - 1
+            for variant in variants if number % 2 == 0 else reversed(variants):
+                if not variant.measured.facts["on_cpu"]:
+                    variant.repeat()
+                variant.measured.repeats.append(variant.repeat(release=True, gradients=last))
+        return {variant.name: variant.measured for variant in variants}
 
 
 class Variant:
     """The parent's end of the conversation with `medray.bench.learner.worker_protocol`."""
 
-    def __init__(self, name: str, task: Settings, process: Any, folder: Path) -> None:
+    def __init__(self, name: str, settings: Settings, process: Any, folder: Path) -> None:
         self.name, self.process, self.log = name, process, _log(folder, name)
         self.measured = Measured(folder / f"{name}.safetensors")
-        self._send({"side": name, "task": asdict(task)})
+        self._send({"variant": name, "settings": asdict(settings)})
 
-    def turn(self, *, release: bool = False, gradients: bool = False) -> dict[str, Any]:
-        """One repeat; `release`: another side is next."""
+    def repeat(self, *, release: bool = False, gradients: bool = False) -> dict[str, Any]:
+        """Run one repeat; `release`: free cached memory, because another variant is next."""
         path = str(self.measured.gradients) if gradients else None
         self._send({"release": release, "gradients": path})
-        return self.answer()
+        return self.receive()
 
-    def answer(self) -> dict[str, Any]:
+    def receive(self) -> dict[str, Any]:
         line = self.process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line.strip() else {"error": ""}
-        if "error" in answer:
-            raise self._failed(answer["error"])
-        return answer
+        message: dict[str, Any] = json.loads(line) if line.strip() else {"error": ""}
+        if "error" in message:
+            raise self._failed(message["error"])
+        return message
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -113,11 +114,11 @@ class Variant:
     def _failed(self, error: str) -> RunFailed:
         code = self.process.wait()
         if not error and code == -9:
-            error = "it was killed, probably for its memory"
-        written = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        why = error or f"exit code {code}; {written[-1] if written else 'it wrote nothing'}"
-        todo = "ask for smaller sizes" if "memory" in why else ""
-        return RunFailed(f"the {self.name} side of the benchmark", why, todo)
+            error = "it was killed, probably because it ran out of memory"
+        log_lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        why = error or f"exit code {code}; {log_lines[-1] if log_lines else 'its log is empty'}"
+        todo = "use smaller sizes" if "memory" in why else ""
+        return RunFailed(f"the {self.name} variant of the benchmark", why, todo)
 
 
 def _log(folder: Path, name: str) -> Path:
@@ -146,7 +147,7 @@ def _process(name: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """This checkout's medray, one GPU, nothing downloaded, no threads that spin while idle."""
+    """This checkout's medray, one GPU, no downloads, and threads that do not spin while idle."""
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     return os.environ | {
         "PYTHONPATH": str(Path(medray.__file__).parents[1]),

@@ -1,4 +1,4 @@
-"""One variant in a process of its own: `python -m medray.bench.learner.worker`, over its pipes."""
+"""Run one variant in its own process: `python -m medray.bench.learner.worker`, with pipes."""
 
 from __future__ import annotations
 
@@ -23,49 +23,50 @@ from medray.policy.scoring.scorer import Scorer
 Step = Callable[[], Tensor]  # the mean loss, after its backward pass
 
 
-def serve(turns: WorkerProtocol) -> None:
-    """The first line names the side and the task; each further one asks for a repeat."""
-    turns.next()
-    side, task = turns.command["side"], Settings(**turns.command["task"])
-    turns.device = find_device(task)
-    policy = build_policy(task, turns.device)
+def serve(protocol: WorkerProtocol) -> None:
+    """The first command names the variant and its settings; each further one requests a repeat."""
+    protocol.next_command()
+    variant = protocol.command["variant"]
+    settings = Settings(**protocol.command["settings"])
+    protocol.device = find_device(settings)
+    policy = build_policy(settings, protocol.device)
     model = base_model(policy)
     architecture = ARCHITECTURES[type(model).__name__]
-    workload = make_workload(task, architecture)
-    if side == "trl":
+    workload = make_workload(settings, architecture)
+    if variant == "trl":
         from medray.bench.learner.trl import train
 
-        train(policy, task, workload, turns)
+        train(policy, settings, workload, protocol)
         return
-    objective = find_objective(task.objective)
-    if side == "ours":
+    objective = find_objective(settings.objective)
+    if variant == "ours":
         scorer = Scorer(policy, architecture, int(model.config.image_token_id))
         step = our_step(scorer, workload, objective)
         work = flops.work_of_trees(workload.pairs, workload.pixels, objective.needs, scorer.layout)
     else:
         step = naive_step(policy, workload, objective)
         work = flops.work_of_sequences(workload.pairs, objective.needs)
-    turns.ready(
+    protocol.ready(
         tokens=work.tokens,
-        operations=_operations(policy, architecture, work, task, workload),
+        operations=_operations(policy, architecture, work, settings, workload),
         **counts(policy),
     )
-    while turns.next():
-        turns.begin()
+    while protocol.next_command():
+        protocol.start_timer()
         policy.zero_grad(set_to_none=True)
-        turns.end(step(), policy)
-        turns.report()
+        protocol.stop_timer(step(), policy)
+        protocol.report()
 
 
-def find_device(task: Settings) -> torch.device:
-    """As asked; `auto` is a GPU where there is one."""
+def find_device(settings: Settings) -> torch.device:
+    """The device of the settings; `auto` is a GPU if there is one."""
     available = torch.cuda.is_available()
-    kind = task.device if task.device != "auto" else "cuda" if available else "cpu"
+    kind = settings.device if settings.device != "auto" else "cuda" if available else "cpu"
     return torch.device("cuda", 0) if kind == "cuda" else torch.device("cpu")
 
 
 def our_step(scorer: Scorer, workload: Workload, objective: Objective) -> Step:
-    """As the learner does it."""
+    """A step with the learner's own scoring."""
     needs = objective.needs
     reference = AdaptersOff(scorer) if needs.reference else None
 
@@ -78,7 +79,7 @@ def our_step(scorer: Scorer, workload: Workload, objective: Objective) -> Step:
 
 
 def naive_step(policy: Any, workload: Workload, objective: Objective) -> Step:
-    """Every branch a sequence of its own, full logits."""
+    """A step that scores every branch as a separate sequence, with full logits."""
 
     def scores() -> dict[str, Any]:
         return naive_scores(policy, workload.pairs, workload.pixels, objective.needs)
@@ -97,19 +98,23 @@ def _step(scores: Callable[[], dict[str, Any]], objective: Objective) -> Step:
 
 
 def _operations(
-    policy: Any, architecture: Architecture, work: flops.Work, task: Settings, workload: Workload
+    policy: Any,
+    architecture: Architecture,
+    work: flops.Work,
+    settings: Settings,
+    workload: Workload,
 ) -> int:
     picture = next(iter(workload.pixels.values()))
     weights = flops.count_weights(policy, architecture)
-    return flops.operations(weights, work, task, flops.patches_of(picture))
+    return flops.operations(weights, work, settings, flops.patches_of(picture))
 
 
 def main() -> None:
-    turns = WorkerProtocol.of_this_process()
+    protocol = WorkerProtocol.of_this_process()
     try:
-        serve(turns)
+        serve(protocol)
     except Exception as error:
-        turns.answer({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
+        protocol.send({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
         raise
 
 

@@ -1,4 +1,4 @@
-"""Random pairs of given sizes, one image and one corrupted image each."""
+"""Random pairs of given sizes, each with an image and a corrupted image."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from medray.policy.packing import PackedPair, Side
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`images` uint8 [h, w, 3] are what `pixels` were made of, by the pairs' image keys."""
+    """`images`, uint8 [h, w, 3], are the sources of `pixels`; both by the pairs' image keys."""
 
     pairs: tuple[PackedPair, ...]
     pixels: dict[str, np.ndarray]
     images: dict[str, np.ndarray]
 
 
-def make_workload(task: Settings, architecture: Architecture) -> Workload:
-    """The same task, the same pairs."""
-    rng = np.random.default_rng(task.seed + 1)
-    processor = image_processor(task)
-    size = image_pixels(task)
+def make_workload(settings: Settings, architecture: Architecture) -> Workload:
+    """Build the pairs; the same settings give the same pairs."""
+    rng = np.random.default_rng(settings.seed + 1)
+    processor = image_processor(settings)
+    size = image_pixels(settings)
     pairs, images = [], {}
-    for number in range(task.batch):
+    for number in range(settings.batch):
         clean, corrupted = f"image-{number}", f"corrupted-{number}"
         images[clean] = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
         noisy = images[clean] + rng.normal(0.0, 45.0, images[clean].shape)
         images[corrupted] = noisy.round().clip(0, 255).astype(np.uint8)
-        chosen, rejected = _sides(task, rng)
+        chosen, rejected = _sides(settings, rng)
         pairs.append(
             PackedPair(
                 pair_id=f"pair-{number}",
-                prompt_ids=_prompt(task, rng),
+                prompt_ids=_prompt(settings, rng),
                 chosen=chosen,
                 rejected=rejected,
                 image_key=clean,
@@ -59,27 +59,30 @@ def make_workload(task: Settings, architecture: Architecture) -> Workload:
     return Workload(tuple(pairs), pixels, images)
 
 
-def _prompt(task: Settings, rng: np.random.Generator) -> np.ndarray:
-    """The image's placeholders as the family writes them, then words."""
-    image = [IMAGE] * task.image_tokens
-    if is_qwen(task):
+def _prompt(settings: Settings, rng: np.random.Generator) -> np.ndarray:
+    """The image's placeholder tokens as the model family writes them, then words."""
+    image = [IMAGE] * settings.image_tokens
+    if is_qwen(settings):
         image = [VISION_START, *image, VISION_END]
-    return np.concatenate([np.asarray(image, dtype=np.int64), _words(task, rng, task.prompt)])
+    return np.concatenate(
+        [np.asarray(image, dtype=np.int64), _words(settings, rng, settings.prompt)]
+    )
 
 
-def _sides(task: Settings, rng: np.random.Generator) -> tuple[Side, Side]:
-    """Both begin alike, differ in every edited token, and end alike."""
-    words = task.vocabulary - FIRST_WORD
-    begin, end = _words(task, rng, task.common), _words(task, rng, task.tail - task.edited)
-    edit = _words(task, rng, task.edited)
-    other = FIRST_WORD + (edit - FIRST_WORD + rng.integers(1, words, task.edited)) % words
-    mask = np.zeros(task.common + task.tail, dtype=bool)
-    mask[task.common : task.common + task.edited] = True
+def _sides(settings: Settings, rng: np.random.Generator) -> tuple[Side, Side]:
+    """Two answers that begin alike, differ in every edited token, and end alike."""
+    words = settings.vocabulary - FIRST_WORD
+    begin = _words(settings, rng, settings.common)
+    end = _words(settings, rng, settings.tail - settings.edited)
+    edit = _words(settings, rng, settings.edited)
+    other = FIRST_WORD + (edit - FIRST_WORD + rng.integers(1, words, settings.edited)) % words
+    mask = np.zeros(settings.common + settings.tail, dtype=bool)
+    mask[settings.common : settings.common + settings.edited] = True
     chosen, rejected = (
         Side(np.concatenate([begin, middle, end]), mask.copy()) for middle in (edit, other)
     )
     return chosen, rejected
 
 
-def _words(task: Settings, rng: np.random.Generator, count: int) -> np.ndarray:
-    return rng.integers(FIRST_WORD, task.vocabulary, count, dtype=np.int64)
+def _words(settings: Settings, rng: np.random.Generator, count: int) -> np.ndarray:
+    return rng.integers(FIRST_WORD, settings.vocabulary, count, dtype=np.int64)

@@ -1,1 +1,1 @@
-"""Preference pairs as other projects keep them, one file per layout."""
+"""Preference pairs in the layouts of other projects, one module per layout."""

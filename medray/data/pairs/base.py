@@ -1,4 +1,4 @@
-"""A preference pair as a file holds it, and what all layouts share."""
+"""A preference pair as stored in a file, and helpers that all layouts share."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Spans = tuple[tuple[int, int], ...]
 class PreferencePair:
     """Two answers to one question about one image, `chosen` the better one.
 
-    Spans are characters [start, end) that an edit changed. `score`, where given, is the
-    weight of the pair. `rejected_image` is "" where both answers are about the same image.
+    Spans are the characters [start, end) that an edit changed. `score`, if given, is the weight
+    of the pair. `rejected_image` is "" if both answers are about the same image.
 
     >>> PreferencePair("1", "a.png", "", "Is there a nodule?", "No.", "Yes.").rejected_spans
     ()
@@ -42,25 +42,25 @@ class PreferencePair:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where pairs come from: the folder of their images, and what is not in the rows."""
+class Origin:
+    """The origin of pairs: the folder of their images, and a licence if rows state none."""
 
     images: Path
     digest: Digest
     licence: str = ""
 
     def image(self, value: Any, field: str) -> tuple[str, str]:
-        """(path, sha256) of an image a row names. Raises FieldError."""
+        """(path, sha256) of an image that a row names. Raises FieldError."""
         path = str(self.images / path_text({field: value}, field))
         return path, self.digest(path)
 
 
-# (row, its number, where images are) → pair; raises FieldError
-ReadPair = Callable[[dict[str, Any], int, Place], PreferencePair]
+# (row, its number, its origin) → pair; raises FieldError
+ReadPair = Callable[[dict[str, Any], int, Origin], PreferencePair]
 
 
 def question_words(text: Any, field: str) -> str:
-    """A question without its mark for the image, at the start or at the end. Raises FieldError.
+    """A question without the image marker at its start or end. Raises FieldError.
 
     >>> question_words("<image>\\nIs it?", "prompt"), question_words("Is it?\\n<image>", "prompt")
     ('Is it?', 'Is it?')
@@ -74,21 +74,21 @@ def question_words(text: Any, field: str) -> str:
         text = text.removesuffix(IMAGE_MARK)
     if IMAGE_MARK in text:
         raise FieldError(field, f"has {IMAGE_MARK} inside the text, or more than once")
-    found = words(text)
-    if not found:
+    question = words(text)
+    if not question:
         raise FieldError(field, "is empty")
-    return found
+    return question
 
 
 def answer_text(value: Any, field: str) -> str:
-    """An answer as it stands, but for white space around it. Raises FieldError."""
+    """An answer, unchanged except for white space around it. Raises FieldError."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise FieldError(field, "is missing" if value is None else "is not a text")
     return str(value).strip()
 
 
 def score_of(value: Any, field: str) -> float | None:
-    """A finite number, or None where there is none. Raises FieldError."""
+    """A finite number, or None if there is none. Raises FieldError."""
     if value is None:
         return None
     number = not isinstance(value, bool) and isinstance(value, int | float)
@@ -104,8 +104,8 @@ def one_image(row: dict[str, Any]) -> Any:
         if len(value) != 1:
             raise FieldError("images", f"holds {len(value)} images; a pair has one")
         value = value[0]
-    if isinstance(value, dict):  # as Hugging Face keeps pictures: {"bytes", "path"}
+    if isinstance(value, dict):  # as Hugging Face stores images: {"bytes", "path"}
         if not value.get("path"):
-            raise FieldError("images", "holds the bytes of a picture; give the path of a file")
+            raise FieldError("images", "holds the bytes of an image; give the path of a file")
         value = value["path"]
     return value

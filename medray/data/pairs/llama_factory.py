@@ -1,4 +1,4 @@
-"""LLaMA-Factory: a conversation of one question, and both answers as turns.
+"""LLaMA-Factory: a conversation with one question, and both answers as turns.
 
 {"conversations": [{"from": "human", "value": "<image>…"}], "images": ["a.png"],
  "chosen": {"from": "gpt", "value": "…"}, "rejected": {"from": "gpt", "value": "…"}}
@@ -10,7 +10,7 @@ from typing import Any
 
 from medray.data.pairs.base import (
     IMAGE_MARK,
-    Place,
+    Origin,
     PreferencePair,
     answer_text,
     one_image,
@@ -19,7 +19,7 @@ from medray.data.pairs.base import (
 from medray.data.rows import FieldError, optional
 
 
-def read_llama_factory(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
+def read_llama_factory(row: dict[str, Any], number: int, origin: Origin) -> PreferencePair:
     """A row of a LLaMA-Factory preference file. Raises FieldError."""
     turns = row.get("conversations")
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
@@ -28,7 +28,7 @@ def read_llama_factory(row: dict[str, Any], number: int, place: Place) -> Prefer
         )
     if [turn.get("from") for turn in turns] != ["human"]:
         raise FieldError("conversations", "is not one turn of human")
-    image, digest = place.image(one_image(row), "images")
+    image, digest = origin.image(one_image(row), "images")
     return PreferencePair(
         pair_id=optional(row, "id") or str(number),
         image=image,
@@ -37,7 +37,7 @@ def read_llama_factory(row: dict[str, Any], number: int, place: Place) -> Prefer
         chosen=_answer(row, "chosen"),
         rejected=_answer(row, "rejected"),
         source=optional(row, "source") or "llama-factory",
-        licence=optional(row, "licence") or place.licence,
+        licence=optional(row, "licence") or origin.licence,
     )
 
 

@@ -1,37 +1,37 @@
-"""MMedPO and med-vlm-dpo: two conversations of one question, as LLaVA-Med's files have them.
+"""MMedPO and med-vlm-dpo: two conversations with the same question, in LLaVA-Med's layout.
 
 {"id", "image", "conversations": [{"from": "human", "value": "<image>\\n…"},
  {"from": "gpt", "value": "…"}], "rejected_conversations": […],
- "rejected_image": …, "weighted_score": …}      the last two may be left out
+ "rejected_image": …, "weighted_score": …}      the last two are optional
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from medray.data.pairs.base import Place, PreferencePair, answer_text, question_words, score_of
+from medray.data.pairs.base import Origin, PreferencePair, answer_text, question_words, score_of
 from medray.data.rows import FieldError, optional
 
 
-def read_mmedpo(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
+def read_mmedpo(row: dict[str, Any], number: int, origin: Origin) -> PreferencePair:
     """A row of an MMedPO file. Raises FieldError."""
     question, chosen = _exchange(row, "conversations")
-    asked, rejected = _exchange(row, "rejected_conversations")
-    if asked != question:
+    rejected_question, rejected = _exchange(row, "rejected_conversations")
+    if rejected_question != question:
         raise FieldError("rejected_conversations", "asks another question than conversations")
-    image, digest = place.image(row.get("image"), "image")
-    other = row.get("rejected_image")
+    image, digest = origin.image(row.get("image"), "image")
+    rejected_image = row.get("rejected_image")
     return PreferencePair(
         pair_id=optional(row, "id") or str(number),
         image=image,
         image_sha256=digest,
-        rejected_image=place.image(other, "rejected_image")[0] if other else "",
+        rejected_image=origin.image(rejected_image, "rejected_image")[0] if rejected_image else "",
         question=question,
         chosen=chosen,
         rejected=rejected,
         score=score_of(row.get("weighted_score"), "weighted_score"),
         source=optional(row, "source") or "mmedpo",
-        licence=optional(row, "licence") or place.licence,
+        licence=optional(row, "licence") or origin.licence,
     )
 
 

@@ -1,31 +1,31 @@
-"""TRL: columns prompt, chosen, rejected, images, plain or conversational.
+"""TRL: columns prompt, chosen, rejected, images; plain or conversational.
 
-Conversational sides are lists of {"role", "content"}, the content a text or a list of parts.
-Where there is no prompt, both sides begin with the same turn of the user.
+Conversational sides are lists of {"role", "content"}, with content a text or a list of parts.
+Without a prompt, both sides begin with the same user turn.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from medray.data.pairs.base import Place, PreferencePair, answer_text, one_image, question_words
+from medray.data.pairs.base import Origin, PreferencePair, answer_text, one_image, question_words
 from medray.data.rows import FieldError, optional
 
 
-def read_trl(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
+def read_trl(row: dict[str, Any], number: int, origin: Origin) -> PreferencePair:
     """A row of a preference dataset for TRL. Raises FieldError."""
     prompt = row.get("prompt")
-    asked, chosen = _side(row.get("chosen"), "chosen")
-    asked_again, rejected = _side(row.get("rejected"), "rejected")
+    question, chosen = _side(row.get("chosen"), "chosen")
+    rejected_question, rejected = _side(row.get("rejected"), "rejected")
     if prompt is None:
-        if asked is None or asked_again != asked:
+        if question is None or rejected_question != question:
             raise FieldError(
                 "prompt", "is missing, and the sides do not begin with the same question"
             )
-        prompt = asked
+        prompt = question
     elif isinstance(prompt, list):
         prompt = _turns(prompt, "prompt", ("user",))[0]
-    image, digest = place.image(one_image(row), "images")
+    image, digest = origin.image(one_image(row), "images")
     return PreferencePair(
         pair_id=optional(row, "id") or str(number),
         image=image,
@@ -34,27 +34,27 @@ def read_trl(row: dict[str, Any], number: int, place: Place) -> PreferencePair:
         chosen=chosen,
         rejected=rejected,
         source=optional(row, "source") or "trl",
-        licence=optional(row, "licence") or place.licence,
+        licence=optional(row, "licence") or origin.licence,
     )
 
 
 def trl_row(pair: PreferencePair) -> dict[str, Any]:
     """A pair in the conversational layout."""
-    ask = [{"type": "image"}, {"type": "text", "text": pair.question}]
+    question = [{"type": "image"}, {"type": "text", "text": pair.question}]
     return {
         "images": [pair.image],
-        "prompt": [{"role": "user", "content": ask}],
-        "chosen": [_said(pair.chosen)],
-        "rejected": [_said(pair.rejected)],
+        "prompt": [{"role": "user", "content": question}],
+        "chosen": [_assistant_turn(pair.chosen)],
+        "rejected": [_assistant_turn(pair.rejected)],
     }
 
 
-def _said(text: str) -> dict[str, Any]:
+def _assistant_turn(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": "text", "text": text}]}
 
 
 def _side(value: Any, field: str) -> tuple[str | None, str]:
-    """(question where the side begins with one, answer)."""
+    """(question, or None if the side has none; answer)."""
     if not isinstance(value, list):
         return None, answer_text(value, field)
     if len(value) == 1:

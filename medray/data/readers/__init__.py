@@ -1,1 +1,1 @@
-"""One reader per dataset, as its authors distribute it."""
+"""One reader per dataset, in the layout its authors distribute."""

@@ -1,13 +1,13 @@
-"""DICOM: one file, or a folder of them, with questions in records.jsonl or none.
+"""DICOM: one file, or a folder of them, with or without questions in a records.jsonl.
 
-Beside a records.jsonl, the rows are those of `medray.data.readers.jsonl`. Without one, every DICOM
-file of the folder and the folders below gives a case that asks for a report and has no
-reference: for looking at and for answering, not for training. A file of several frames gives
-one for each frame, "dicom-000007-3" of "….dcm#3"; a split keeps them together.
+With a records.jsonl, the rows are those of `medray.data.readers.jsonl`. Without one, every DICOM
+file in the folder and its subfolders gives a case that asks for a report and has no reference:
+it can be viewed and answered, but not trained on. A multi-frame file gives one case per frame,
+"dicom-000007-3" for "….dcm#3"; a split keeps them together.
 
-Patient and study of a row that does not name them are taken from the header, for splitting.
-Nothing else of the header is read here, and case ids are numbers, as folders of DICOM files
-are often named after patients.
+If a row names no patient or study, they are read from the header, for splitting. Nothing else
+of the header is read here, and case ids are numbers, because folders of DICOM files are often
+named after patients.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ SOURCE = "dicom"
 
 
 def read_dicom_folder(path: str | None) -> Iterator[Row]:
-    """The rows of records.jsonl, or a case for every frame of every DICOM file, by the order of
-    their paths."""
+    """The rows of records.jsonl, or else a case per frame of every DICOM file, sorted by path."""
     given = existing_folder(path, SOURCE)
     if given.suffix == ".jsonl" or (given / FILE_NAME).is_file():
         for row in stream_jsonl(str(given)):
@@ -50,7 +49,7 @@ def read_dicom_folder(path: str | None) -> Iterator[Row]:
 
 
 def _frames(file: Path, case_id: str) -> Iterator[Row]:
-    """A row for each frame; one for a file that has a single one, or cannot be read."""
+    """One row per frame; a single row if the file cannot be read."""
     patient, study, frames = _header(file)
     for frame in range(1, frames + 1):
         image = str(file) if frames == 1 else frame_reference(file, frame)
@@ -85,14 +84,14 @@ def _with_header(row: Row) -> Row:
 
 
 def _header(file: Path) -> tuple[str, str, int]:
-    """(patient, study, frames) of the header; "" and 1 where it does not say.
+    """(patient, study, frames) of the header; "" and 1 if it does not state them.
 
-    A file that states more frames than it has bytes is damaged, and has one.
+    A file that states more frames than it has bytes is damaged, and counts as one frame.
     """
     import pydicom
     from pydicom.config import disable_value_validation
 
-    logging.getLogger("pydicom").propagate = False  # its remarks quote header values
+    logging.getLogger("pydicom").propagate = False  # its log messages quote header values
     tags = ["PatientID", "StudyInstanceUID", "NumberOfFrames"]
     try:
         with warnings.catch_warnings(), disable_value_validation():
@@ -104,5 +103,5 @@ def _header(file: Path) -> tuple[str, str, int]:
             if frames > file.stat().st_size:
                 frames = 1
             return str(header.get(tags[0]) or ""), str(header.get(tags[1]) or ""), frames
-    except Exception:  # the case is dropped with its reason when its image is read
+    except Exception:  # the case is dropped, with a reason, when its image is read
         return "", "", 1

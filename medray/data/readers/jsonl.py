@@ -1,14 +1,14 @@
-"""One JSON object per line: medray's own layout, and that of the phantom dataset.
+"""One JSON object per line: medray's own layout, also used by the phantom dataset.
 
     {"id": "a-1", "image": "images/a.png", "question": "…", "answer": "…",
      "answer_type": "closed", "split": "train", "patient_id": "…", "study_id": "…",
      "regions": [{"label": "nodule", "box": [10, 12, 20, 24]}, {"label": "…", "mask": "m.png"}],
      "truth": {"side": "left"}, "source": "…", "licence": "CC-BY-4.0"}
 
-`image`, `question` and `answer` are required; paths are relative to the file; an `id` left
-out becomes the file's folder and the line number. "scan.dcm#3" is the third frame of a file of
-several, "mask.png#5" the pixels of value 5. In place of `regions`, rows may have
-`mask` (paths) or else `boxes` ({"label", "xyxy"}), as collections of lesions do.
+`image`, `question` and `answer` are required; paths are relative to the file; a missing `id`
+becomes the name of the file's folder and the line number. "scan.dcm#3" is the third frame of a
+multi-frame file, "mask.png#5" the pixels of value 5. Instead of `regions`, rows may have `mask`
+(paths) or else `boxes` ({"label", "xyxy"}), as lesion datasets do.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read_jsonl(path: str | None) -> list[Row]:
 
 
 def stream_jsonl(path: str | None) -> Iterator[Row]:
-    """As `read_jsonl`, a row at a time."""
+    """Like `read_jsonl`, one row at a time."""
     given = existing_folder(path, "jsonl")
     file = given / FILE_NAME if given.is_dir() else given
     if not file.exists():
@@ -67,7 +67,7 @@ def stream_jsonl(path: str | None) -> Iterator[Row]:
 
 
 def read_phantom(path: str | None) -> list[Row]:
-    """As `read_jsonl`; a missing folder is answered with how to write one."""
+    """Like `read_jsonl`; if the folder is missing, the error tells how to write one."""
     if not path or not Path(path).exists():
         raise DataError(
             path or "data.path", "no phantom dataset there", "write one: medray phantom write DIR"
@@ -81,14 +81,14 @@ def _read(item: Any, file: Path, number: int, digest: Callable[[str], str]) -> R
         raise DataError(where, "is not a JSON object", "write one object per line")
     try:
         return read_row(item, file.parent, f"{file.absolute().parent.name}-{number}", digest)
-    except FieldError as bad:
-        raise DataError(f"{where}: {bad.field}", bad.why, "correct the line") from None
+    except FieldError as error:
+        raise DataError(f"{where}: {error.field}", error.why, "correct the line") from None
 
 
 def read_row(
     item: dict[str, Any], folder: Path, default_id: str, digest: Callable[[str], str]
 ) -> Row:
-    """A row whose paths are relative to `folder`, `default_id` its id if none is given."""
+    """A row from its JSON; paths are relative to `folder`, `default_id` replaces a missing id."""
     for key in ("image", "question", "answer"):
         if key not in item:
             raise FieldError(key, "is missing")
@@ -133,7 +133,7 @@ def _truth(value: Any) -> tuple[tuple[str, str], ...]:
         return ()
     if not isinstance(value, dict):
         raise FieldError("truth", "is not a mapping of attributes")
-    for name, each in value.items():
-        if not is_scalar(each):
+    for name, attribute in value.items():
+        if not is_scalar(attribute):
             raise FieldError(f"truth.{name}", "is not a text or number")
-    return tuple((str(name), words(each)) for name, each in value.items())
+    return tuple((str(name), words(attribute)) for name, attribute in value.items())

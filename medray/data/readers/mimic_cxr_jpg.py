@@ -1,13 +1,12 @@
-"""MIMIC-CXR-JPG as PhysioNet distributes it: images by patient and study, tables beside them.
+"""MIMIC-CXR-JPG as PhysioNet distributes it: images by patient and study, and tables.
 
     files/p10/p10000032/s50414267/….jpg    mimic-cxr-2.0.0-split.csv.gz (also -metadata,
                                            -chexpert, -negbio)
 
-Frontal images alone are read (by the metadata). Where the reports of MIMIC-CXR are there, as
-files/p10/p10000032/s50414267.txt or in mimic-cxr-reports.zip, the findings section is the
-reference, and studies without one are left out. Where they are not, every label that is
-certain is a closed question. Labels never go into `Case.truth`: that is for phantoms, whose
-truth is complete.
+Only frontal images are read (according to the metadata). If the reports of MIMIC-CXR are present,
+as files/p10/p10000032/s50414267.txt or in mimic-cxr-reports.zip, the findings section is the
+reference, and studies without one are left out. Otherwise every certain label becomes a closed
+question. Labels are never stored in `Case.truth`: that is for phantoms, whose truth is complete.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from medray.records import Case
 
 SPLITS = {"train": "train", "validate": "validation", "test": "heldout"}
 FRONTAL = ("AP", "PA")
-ANSWERS = {"1.0": "yes", "0.0": "no", "1": "yes", "0": "no"}  # −1 is uncertain, blank not told
+ANSWERS = {"1.0": "yes", "0.0": "no", "1": "yes", "0": "no"}  # −1: uncertain; blank: not stated
 SOURCE = "mimic-cxr-jpg"
 HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/()&-]*[A-Z)]):", re.MULTILINE)
 REPORT_FOLDERS = ("", "mimic-cxr-reports", "reports")
 REPORT_ZIP = "mimic-cxr-reports.zip"
 
-Report = Callable[[str, str], str | None]  # (subject, study) → text, None where there is none
+Report = Callable[[str, str], str | None]  # (subject, study) → text, None if missing
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A line of the table of splits."""
+    """A row of the split table."""
 
     dicom: str
     subject: str
@@ -54,7 +53,7 @@ class Image:
 
 
 def read_mimic_cxr_jpg(path: str | None) -> Iterator[Row]:
-    """The frontal images in the order of the table of splits."""
+    """The frontal images in the order of the split table."""
     folder = existing_folder(path, SOURCE)
     splits = _table(folder, "split")
     if splits is None:
@@ -96,7 +95,7 @@ def read_mimic_cxr_jpg(path: str | None) -> Iterator[Row]:
 def _exchanges(
     image: Image, report: Report | None, labels: dict[str, tuple[tuple[str, str], ...]]
 ) -> Iterator[tuple[str, str, str]]:
-    """(end of the case's id, question, answer): the report, or a question for each label."""
+    """(suffix of the case id, question, answer): the report, or one question per label."""
     if report is not None:
         text = report(image.subject, image.study)
         if text and (section := findings(text)):
@@ -117,7 +116,7 @@ def _question(label: str) -> str:
 
 
 def findings(report: str) -> str:
-    """The findings section of a report, "" where it has none.
+    """The findings section of a report, "" if it has none.
 
     >>> findings(" FINDINGS:  The lungs\\n are clear.\\n\\n IMPRESSION: Normal.")
     'The lungs are clear.'
@@ -135,7 +134,7 @@ def _table(folder: Path, name: str) -> Path | None:
 
 
 def _frontal(folder: Path) -> set[str] | None:
-    """The images seen from the front; None without the table."""
+    """The ids of frontal images; None without the metadata table."""
     file = _table(folder, "metadata")
     if file is None:
         return None
@@ -144,7 +143,7 @@ def _frontal(folder: Path) -> set[str] | None:
 
 
 def _labels(folder: Path) -> dict[str, tuple[tuple[str, str], ...]]:
-    """study → (label, yes or no); CheXpert's, or else NegBio's."""
+    """study → its (label, yes or no) pairs, from CheXpert or else NegBio."""
     file = _table(folder, "chexpert") or _table(folder, "negbio")
     if file is None:
         return {}
@@ -157,32 +156,33 @@ def _labels(folder: Path) -> dict[str, tuple[tuple[str, str], ...]]:
 
 
 def _reports(folder: Path, splits: Path) -> Report | None:
-    """How the reports are had: from a folder, from the archive, or not at all.
+    """A function that reads reports from a folder or the archive; None if there are none.
 
-    Every study has a report, so that a few of the table tell whether a folder holds them.
+    Every study has a report, so checking the first studies of the table is enough to find the
+    folder.
     """
     rows = csv_rows(splits, ("study_id", "subject_id"))
-    few = [(row["subject_id"], row["study_id"]) for _, row in itertools.islice(rows, 100)]
+    sample = [(row["subject_id"], row["study_id"]) for _, row in itertools.islice(rows, 100)]
     for name in REPORT_FOLDERS:
-        place = folder / name
-        if any((place / _report_name(*study)).is_file() for study in few):
-            return functools.partial(_from_folder, place)
+        root = folder / name
+        if any((root / _report_name(*study)).is_file() for study in sample):
+            return functools.partial(_from_folder, root)
     archive = folder / REPORT_ZIP
     if not archive.is_file():
         return None
     try:
         return functools.partial(_from_archive, zipfile.ZipFile(archive))
     except (OSError, zipfile.BadZipFile):
-        raise DataError(str(archive), "is not a readable archive", "fetch it again") from None
+        raise DataError(str(archive), "is not a readable archive", "download it again") from None
 
 
 def _report_name(subject: str, study: str) -> str:
     return f"files/p{subject[:2]}/p{subject}/s{study}.txt"
 
 
-def _from_folder(place: Path, subject: str, study: str) -> str | None:
+def _from_folder(root: Path, subject: str, study: str) -> str | None:
     try:
-        return (place / _report_name(subject, study)).read_text(encoding="utf-8", errors="replace")
+        return (root / _report_name(subject, study)).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
 

@@ -1,11 +1,11 @@
-"""Parquet files: medray's own cases, or rows in the layout of jsonl that hold their pictures.
+"""Parquet files: medray's own cases, or rows in the jsonl layout that contain their images.
 
     train-00000-of-00002.parquet   columns image ({bytes, path}, or bytes), question, answer
 
-as Hugging Face distributes datasets: one file, or a folder of them. Beside the columns of
-`medray.data.readers.jsonl` a table may have `findings` or `report` instead of question and
-answer. The split is that of the column, or else what a file is named after. Pictures stay where
-they are until they are needed, and are named by file and row.
+as Hugging Face distributes datasets: one file, or a folder of them. The columns are those of
+`medray.data.readers.jsonl`, or `findings` or `report` instead of question and answer. The split
+is taken from the column, or else from the file name. Images are referenced by file and row, and
+read on demand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ REPORT_QUESTION = "Describe the findings of this image."
 
 
 def read_parquet(path: str | None) -> Iterator[Row]:
-    """The rows of a file, or of all files of a folder by the order of their paths.
+    """The rows of a file, or of all files of a folder, sorted by path.
 
     Raises DataError naming the file, the row and the column at fault.
     """
@@ -66,21 +66,21 @@ def read_parquet(path: str | None) -> Iterator[Row]:
 
 
 def _split_of(file: Path) -> str:
-    """What the file, or its folder, is named after; "" where that is no split."""
+    """The split that the file, or else its folder, is named after; "" if neither is."""
     for text in (file.name, file.parent.name):
-        if found := NAMED_AFTER.match(text.lower()):
-            return SPLITS[found[1]]
+        if match := NAMED_AFTER.match(text.lower()):
+            return SPLITS[match[1]]
     return ""
 
 
 def _exchange(item: dict[str, Any], split: str) -> dict[str, Any]:
-    """A row with its split, and with question and answer where it is a report."""
+    """A row with its split, and with question and answer if it is a report."""
     if item.get("split") is None:
         item["split"] = split
     elif str(item["split"]).lower() in SPLITS:
         item["split"] = SPLITS[str(item["split"]).lower()]
     report = next((name for name in REPORTS if name in item), None)
     if report is not None and "answer" not in item:
-        asked = {"question": item.get("question") or REPORT_QUESTION}
-        item |= asked | {"answer": item[report], "answer_type": "report"}
+        question = {"question": item.get("question") or REPORT_QUESTION}
+        item |= question | {"answer": item[report], "answer_type": "report"}
     return item

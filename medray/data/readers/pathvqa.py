@@ -1,9 +1,9 @@
-"""PathVQA in its own layout: questions per split, and a folder of images per split.
+"""PathVQA in its own layout: per split, a file of questions and a folder of images.
 
     qas/train/train_qa.pkl   images/train/train_0001.jpg
 
-The questions may also be .json or .jsonl, in `qas/` or beside `images/`. A pickle is read as
-plain values only: one that names any class or function is refused, so nothing in it can run.
+The questions may also be .json or .jsonl, in `qas/` or beside `images/`. Pickles may contain
+plain values only: one that names a class or function is refused, so it cannot run code.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ def _case(item: dict[str, Any], folder: Path, split: str, number: int, digest: D
 
 
 def _image(folder: Path, split: str, name: str) -> str:
-    """Where the image is; its usual place where it is nowhere."""
+    """The path of the image, or its usual path if there is no such file."""
     name = name if Path(name).suffix else f"{name}.jpg"
     places = [folder / place.format(split, name) for place in IMAGES]
     return str(next((file for file in places if file.is_file()), places[0]))
 
 
 class _Plain(pickle.Unpickler):
-    """Lists, mappings, texts and numbers; anything else would run code."""
+    """Loads lists, mappings, texts and numbers; anything else could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError("names a class")
@@ -97,12 +97,12 @@ def _items(file: Path) -> Iterator[tuple[str, Any]]:
         return
     try:
         with file.open("rb") as stream:
-            found = _Plain(stream).load()
+            questions = _Plain(stream).load()
     except Exception:  # damaged pickles raise almost anything
         raise DataError(
             str(file), "is not a pickle of plain values", "give the file as distributed"
         ) from None
-    if not isinstance(found, list):
+    if not isinstance(questions, list):
         raise DataError(str(file), "is not a list of questions", "give the file as distributed")
-    for number, item in enumerate(found):
+    for number, item in enumerate(questions):
         yield f"{file}: item {number}", item

@@ -2,7 +2,7 @@
 
     {"train": [{"id", "report", "image_path": ["CXR1_1_IM-0001/0.png", …]}], "val", "test"}
 
-A study gives one case: its report, and the first of its images.
+Each study gives one case: its report and its first image.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MIMIC_LICENCE = "PhysioNet Credentialed Health Data License 1.5.0"
 
 
 def read_iu_xray(path: str | None) -> Iterator[Row]:
-    """All studies, split by split. The collection has one study of each patient."""
+    """All studies, split by split. The dataset has one study per patient."""
     for split, item, where, case in _studies(path, "iu-xray", ""):
         with locate_errors(where):
             study = required(item, "id").split("_")[0]

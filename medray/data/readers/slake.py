@@ -1,12 +1,12 @@
-"""SLAKE in its own layout: a JSON list per split, and a folder for every image.
+"""SLAKE in its own layout: a JSON list per split, and a folder per image.
 
     train.json  validation.json  test.json  mask.txt
     imgs/xmlab1/source.jpg  detection.json  mask.png
 
 The regions of an image are its organs and lesions: the pixels of each value of mask.png that
-mask.txt names, and the boxes of detection.json for what the mask does not have. Of several, those
-that the question or the answer names are kept. A .jsonl file of {"image", "boxes", "qa_en"} is
-read as well: boxes and English questions without pictures.
+mask.txt names, and the boxes of detection.json for structures that the mask lacks. If the question
+or the answer names some of them, only those are kept. A .jsonl file of {"image", "boxes",
+"qa_en"} is read as well: boxes and English questions without the images.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ MASK_LINE = re.compile(r"\s*(?:(\d+)\s*[:=,\t ]\s*(\S.*?)|(\S.*?)\s*[:=,\t ]\s*(
 
 
 def read_slake(path: str | None) -> Iterator[Row]:
-    """The English questions, in the files' order."""
+    """The English questions, in file order."""
     given = existing_folder(path, "slake")
     yield from _text_only(given) if given.is_file() else _folder(given, "en")
 
 
 def read_slake_zh(path: str | None) -> Iterator[Row]:
-    """The Chinese questions, in the files' order."""
+    """The Chinese questions, in file order."""
     yield from _folder(existing_folder(path, "slake-zh"), "zh")
 
 
@@ -64,8 +64,8 @@ def _folder(folder: Path, language: str) -> Iterator[Row]:
     regions = functools.lru_cache(maxsize=64)(lambda name: _regions(folder, name))
     for stem, split in SPLITS.items():
         file = folder / f"{stem}.json"
-        again = stem == "validate" and (folder / "validation.json").is_file()
-        if again or not file.is_file():
+        duplicate = stem == "validate" and (folder / "validation.json").is_file()
+        if duplicate or not file.is_file():
             continue
         for number, (_, where, value) in enumerate(json_items(file)):
             item = mapping(value, where)
@@ -114,46 +114,47 @@ def _case(
 
 
 def named_regions(regions: tuple[Region, ...], text: str) -> tuple[Region, ...]:
-    """The regions a text names in full, or else by their last word, or else all of them.
+    """The regions that a text names in full, or else by their last word, or else all.
 
     >>> [r.label for r in named_regions((Region("Left Lung"), Region("Heart")), "a clear lung?")]
     ['Left Lung']
     """
-    said = " ".join(re.findall(r"\w+", text.lower()))
+    plain = " ".join(re.findall(r"\w+", text.lower()))
     for label in (lambda r: r.label, lambda r: r.label.split(" ")[-1]):
-        found = tuple(r for r in regions if _says(said, label(r).lower()))
-        if found:
-            return found
+        named = tuple(r for r in regions if _mentions(plain, label(r).lower()))
+        if named:
+            return named
     return regions
 
 
-def _says(text: str, name: str) -> bool:
+def _mentions(text: str, name: str) -> bool:
     return bool(name) and re.search(rf"\b{re.escape(name)}s?\b", text) is not None
 
 
 def _regions(folder: Path, name: str) -> tuple[Region, ...]:
-    """The masks, which are exact, before the boxes of what has none."""
-    place = (folder / "imgs" / name).parent
-    mask, names, file = place / "mask.png", folder / "mask.txt", place / "detection.json"
+    """The masks, which are exact, then the boxes of structures without a mask."""
+    image_folder = (folder / "imgs" / name).parent
+    mask, file = image_folder / "mask.png", image_folder / "detection.json"
+    names = folder / "mask.txt"
     masks = _masks(mask, names) if mask.is_file() and names.is_file() else ()
     if not file.is_file():
         return masks
-    found = parse_json(read_text(file), str(file))
-    masked = {_thing(region.label) for region in masks}
+    entries = parse_json(read_text(file), str(file))
+    masked = {_structure(region.label) for region in masks}
     with locate_errors(str(file)):
-        return masks + tuple(box for box in _boxes(found) if _thing(box.label) not in masked)
+        return masks + tuple(box for box in _boxes(entries) if _structure(box.label) not in masked)
 
 
-def _thing(label: str) -> tuple[str, ...]:
-    """ "Left Lung" and "lung_left" are the same."""
+def _structure(label: str) -> tuple[str, ...]:
+    """The same for "Left Lung" and "lung_left"."""
     return tuple(sorted(re.findall(r"[^\W_]+", label.casefold())))
 
 
-def _boxes(found: Any) -> Iterator[Region]:
+def _boxes(entries: Any) -> Iterator[Region]:
     """The regions of [{"Liver": [x, y, width, height]}, …]."""
-    if not isinstance(found, list):
+    if not isinstance(entries, list):
         raise FieldError("the file", "is not a list")
-    for number, entry in enumerate(found):
+    for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise FieldError(f"entry {number}", "is not a mapping")
         for label, box in entry.items():
@@ -161,14 +162,14 @@ def _boxes(found: Any) -> Iterator[Region]:
 
 
 def _masks(mask: Path, names: Path) -> tuple[Region, ...]:
-    """A region for each value of an indexed mask that mask.txt names; none of a coloured one."""
+    """A region per value of an indexed mask that mask.txt names; none for a colour mask."""
     import numpy as np
 
     labels = mask_labels(names)
     try:
         values, _ = mask_values(Reference(str(mask)))
     except ItemError as error:
-        raise DataError(str(mask), error.what, "fetch it again") from None
+        raise DataError(str(mask), error.what, "download it again") from None
     if values.ndim != 2:
         return ()
     return tuple(
@@ -180,7 +181,7 @@ def _masks(mask: Path, names: Path) -> tuple[Region, ...]:
 
 @functools.cache
 def mask_labels(file: Path) -> dict[int, str]:
-    """Pixel value → organ; zero is the background."""
+    """Pixel value → organ, without zero, the background."""
     labels: dict[int, str] = {}
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         if not line.strip():
@@ -195,6 +196,6 @@ def mask_labels(file: Path) -> dict[int, str]:
 
 def _mappings(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = row.get(key)
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise FieldError(key, "is not a list of mappings")
     return value

@@ -1,6 +1,6 @@
 """VGMED: one list of {image, question, label, bbox}, boxes as [x, y, width, height].
 
-The label names what the boxes show. It is the answer as well, unless a row has `answer`.
+The label names what the boxes show. It is also the answer, unless a row has `answer`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ IMAGE_FOLDERS = ("", "images")
 
 
 def read_vgmed(path: str | None) -> Iterator[Row]:
-    """All questions of a .json or .jsonl file, or of the only one in a folder."""
+    """All questions of a .json or .jsonl file, or of the only such file in a folder."""
     file = _file(existing_folder(path, SOURCE))
     digest = functools.cache(file_sha256)
     for number, (where, value) in enumerate(rows_of(file)):
@@ -46,18 +46,18 @@ def read_vgmed(path: str | None) -> Iterator[Row]:
 def _file(given: Path) -> Path:
     if given.is_file():
         return given
-    found = sorted([*given.glob("*.json"), *given.glob("*.jsonl")])
-    if len(found) != 1:
+    files = sorted([*given.glob("*.json"), *given.glob("*.jsonl")])
+    if len(files) != 1:
         raise DataError(
-            str(given), f"holds {len(found)} .json files, not one", "give the path of the file"
+            str(given), f"holds {len(files)} .json files, not one", "give the path of the file"
         )
-    return found[0]
+    return files[0]
 
 
 def _case(item: dict[str, Any], folder: Path, number: int, digest: Digest) -> Case:
     name = path_text(item, "image")
-    places = [folder / each / name for each in IMAGE_FOLDERS]
-    image = str(next((place for place in places if place.is_file()), places[0]))
+    paths = [folder / subfolder / name for subfolder in IMAGE_FOLDERS]
+    image = str(next((path for path in paths if path.is_file()), paths[0]))
     label = optional(item, "label")
     answer = optional(item, "answer") or label
     return Case(
@@ -74,11 +74,11 @@ def _case(item: dict[str, Any], folder: Path, number: int, digest: Digest) -> Ca
 
 
 def _boxes(value: Any) -> Iterator[tuple[int, int, int, int]]:
-    """[[x, y, width, height], …], or one box alone."""
+    """Boxes from [[x, y, width, height], …], or from a single box."""
     if value is None:
         return
     if not isinstance(value, list):
         raise FieldError("bbox", "is not a list of boxes")
-    one = bool(value) and not isinstance(value[0], list)
-    for index, box in enumerate([value] if one else value):
+    single = bool(value) and not isinstance(value[0], list)
+    for index, box in enumerate([value] if single else value):
         yield box_xywh(box, f"bbox[{index}]")

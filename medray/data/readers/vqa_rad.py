@@ -1,4 +1,4 @@
-"""VQA-RAD in its own layout: one JSON list and a folder of images beside it."""
+"""VQA-RAD in its own layout: one JSON list and a folder of images."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ANSWER_TYPES: dict[str, AnswerType] = {"CLOSED": "closed", "OPEN": "open"}
 def read_vqa_rad(path: str | None) -> list[Row]:
     """All question-answer pairs, in the file's order, with the official split.
 
-    The MedPix case of an image stands for patient and study. Raises DataError where the
-    folder is not VQA-RAD.
+    The MedPix case of an image serves as patient and study. Raises DataError if the folder is
+    not VQA-RAD.
     """
     folder = existing_folder(path, "vqa-rad")
     for name in (JSON_NAME, IMAGE_FOLDER):
@@ -45,7 +45,7 @@ def read_vqa_rad(path: str | None) -> list[Row]:
 
 
 def _check(item: Any, where: str, seen: set[str]) -> None:
-    """Raise DataError unless the item has the keys that are read, with usable values."""
+    """Raise DataError unless the item has all keys in `KEYS`, with usable values."""
     todo = "give the file as distributed"
     if not isinstance(item, dict):
         raise DataError(where, "is not a mapping", todo)

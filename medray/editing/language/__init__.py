@@ -1,1 +1,1 @@
-"""English as far as the editor needs it: words, sentences, clauses, denials, articles."""
+"""English, as far as the editor needs it: words, sentences, clauses, negation and articles."""

@@ -1,4 +1,4 @@
-"""Small surgery on English: case, articles, and the phrases that tell the state of the heart."""
+"""Small changes to English: letter case, articles, and the phrases for the state of the heart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from medray.editing.base import Replacement
+from medray.editing.base import Change, Replacement
 from medray.editing.ontology.lexicon import ontology
 
 
@@ -20,24 +20,24 @@ def match_case(old: str, new: str) -> str:
         return new
     letters = [c for c in old if c.isalpha()]
     acronym = new[0].isupper() and not new[1:2].islower()
-    shouting = len(letters) > 1 and all(c.isupper() for c in letters)
+    all_capitals = len(letters) > 1 and all(c.isupper() for c in letters)
     if acronym:
         known_acronym = old.islower() and len(letters) <= 4
         return new.lower() if known_acronym else new
-    if shouting and len(letters) > 4:
+    if all_capitals and len(letters) > 4:
         return new.upper()
-    return new[:1].upper() + new[1:] if old[:1].isupper() and not shouting else new
+    return new[:1].upper() + new[1:] if old[:1].isupper() and not all_capitals else new
 
 
 def lower_first(text: str) -> str:
-    """Without its capital, unless the first word is an acronym or a code."""
+    """The text with a lower-case initial, unless its first word is an acronym or a code."""
     first = text.split(maxsplit=1)[0] if text.strip() else ""
     plain = first[1:].islower() or len(first) == 1
     return text[:1].lower() + text[1:] if plain and first != "I" else text
 
 
 def article(following: str) -> str:
-    """ "a" or "an", by the sound of the word that follows.
+    """ "a" or "an", by the sound of the following word.
 
     >>> article("opacity"), article("nodule"), article("8 cm mass"), article("MRI")
     ('an', 'a', 'an', 'an')
@@ -53,7 +53,7 @@ def article(following: str) -> str:
 
 
 def fix_articles(answer: str, replacements: Sequence[Replacement]) -> list[Replacement]:
-    """Widens replacements to the article before them where its form no longer fits."""
+    """Extend replacements to the article before them if its form no longer fits."""
     fixed = []
     for item in replacements:
         before = re.search(r"\b(an?)(\s+)$", answer[: item.start], re.IGNORECASE)
@@ -65,8 +65,8 @@ def fix_articles(answer: str, replacements: Sequence[Replacement]) -> list[Repla
     return fixed
 
 
-def trimmed(answer: str, start: int, end: int, new: str) -> tuple[int, int, str]:
-    """The replacement of [start, end) without the words both sides begin and end with."""
+def trimmed(answer: str, start: int, end: int, new: str) -> Change:
+    """The change of [start, end) into `new`, without the words that both begin or end with."""
     old_words, new_words = (re.findall(r"\S+\s*", t) for t in (answer[start:end], new))
     while old_words and new_words and old_words[0].strip() == new_words[0].strip():
         if len(old_words) == 1 or len(new_words) == 1:
@@ -76,36 +76,38 @@ def trimmed(answer: str, start: int, end: int, new: str) -> tuple[int, int, str]
     while len(old_words) > 1 and len(new_words) > 1 and old_words[-1] == new_words[-1]:
         end -= len(old_words.pop())
         new_words.pop()
-    # the blank before the first common word stays where it is
+    # keep the whitespace before the first common word
     text = "".join(new_words)
-    kept = answer[start:end]
-    tail = kept[len(kept.rstrip()) :]
+    old = answer[start:end]
+    tail = old[len(old.rstrip()) :]
     if tail and text.endswith(tail):
         end, text = end - len(tail), text[: len(text) - len(tail)]
-    return start, end, text
+    return Change(start, end, text)
 
 
-def heart_phrase(answer: str, start: int, end: int, value: str) -> tuple[int, int, str] | None:
-    """The phrase of a heart clause that tells its state, and the phrase for the other state."""
+def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None:
+    """The change that gives a heart clause the state `value`; None if it has no known phrase."""
     heart = ontology().language["heart"]
     clause = answer[start:end]
     for finding in heart["finding"]:
-        if found := re.search(rf"\b(?:(no)\s+)?({finding})\b", clause, re.IGNORECASE):
-            if value == "enlarged" and found.group(1):
-                return (
-                    start + found.start(),
-                    start + found.end(),
-                    match_case(found.group(1), found.group(2)),
+        if match := re.search(rf"\b(?:(no)\s+)?({finding})\b", clause, re.IGNORECASE):
+            if value == "enlarged" and match.group(1):
+                return Change(
+                    start + match.start(),
+                    start + match.end(),
+                    match_case(match.group(1), match.group(2)),
                 )
-            if value == "normal" and not found.group(1):
-                new = match_case(found.group(2), "no") + " " + lower_first(found.group(2))
-                return start + found.start(2), start + found.end(2), new
+            if value == "normal" and not match.group(1):
+                new = match_case(match.group(2), "no") + " " + lower_first(match.group(2))
+                return Change(start + match.start(2), start + match.end(2), new)
     for phrase, new in heart["to_" + value].items():
         pattern = r"\b" + phrase.replace(" ", r"[\s-]+") + r"\b"
-        if found := re.search(pattern, clause, re.IGNORECASE):
+        if match := re.search(pattern, clause, re.IGNORECASE):
             if value == "normal" and new == "normal in size" and _plain(clause):
                 new = heart["plain_normal"]
-            return start + found.start(), start + found.end(), match_case(found.group(), new)
+            return Change(
+                start + match.start(), start + match.end(), match_case(match.group(), new)
+            )
     return None
 
 

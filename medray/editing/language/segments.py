@@ -1,4 +1,4 @@
-"""Cuts a sentence between its findings, each part with the attributes that belong to it."""
+"""Cuts a sentence into segments, one per finding, with the attributes that belong to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medray.editing.ontology.lexicon import Ontology
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Words first..last of a sentence, what is mentioned there, and which mentions are heads."""
+    """Words first..last of a sentence, the mentions in it, and which of them are heads."""
 
     first: int
     last: int
@@ -20,30 +20,30 @@ class Segment:
     heads: tuple[Mention, ...]
 
 
-def cut(words: Sequence[Word], found: Sequence[Mention], onto: Ontology) -> list[Segment]:
-    """The segments of a sentence: at most one finding each, or the heart."""
-    heads = find_heads(found, onto)
+def cut(words: Sequence[Word], mentions: Sequence[Mention], onto: Ontology) -> list[Segment]:
+    """The segments of a sentence, each about at most one finding or the heart."""
+    heads = find_heads(mentions, onto)
     starts = [0]
     for before, after in pairwise(heads):
         if (boundary := _boundary(words, before, after, onto)) is not None:
             starts.append(boundary)
     segments = []
-    for first, following in zip(starts, [*starts[1:], len(words)], strict=True):
-        inside = tuple(m for m in found if first <= m.first < following)
+    for first, next_first in zip(starts, [*starts[1:], len(words)], strict=True):
+        inside = tuple(m for m in mentions if first <= m.first < next_first)
         segments.append(
-            Segment(first, following - 1, inside, tuple(h for h in heads if h in inside))
+            Segment(first, next_first - 1, inside, tuple(h for h in heads if h in inside))
         )
     return segments
 
 
-def find_heads(found: Sequence[Mention], onto: Ontology) -> list[Mention]:
-    """The mentions a statement can be about, in order of place."""
-    about_heart = any(m.attribute == "heart-subject" for m in found)
-    has_state = any(m.attribute in ("heart-normal", "heart-enlarged") for m in found)
-    states = {(m.first, m.last) for m in found if m.attribute == "heart-normal"}
+def find_heads(mentions: Sequence[Mention], onto: Ontology) -> list[Mention]:
+    """The mentions that a statement can be about, in text order."""
+    about_heart = any(m.attribute == "heart-subject" for m in mentions)
+    has_state = any(m.attribute in ("heart-normal", "heart-enlarged") for m in mentions)
+    states = {(m.first, m.last) for m in mentions if m.attribute == "heart-normal"}
     return [
         m
-        for m in found
+        for m in mentions
         if m.attribute in ("kind", "heart-finding")
         or (m.attribute == "heart-subject" and has_state)
         or (m.attribute == "clear" and not (about_heart and (m.first, m.last) in states))
@@ -51,28 +51,30 @@ def find_heads(found: Sequence[Mention], onto: Ontology) -> list[Mention]:
 
 
 def _boundary(words: Sequence[Word], before: Mention, after: Mention, onto: Ontology) -> int | None:
-    """The word the second head's segment begins with; None where both are one subject."""
+    """The word that the second head's segment begins with; None if both name one subject."""
     between = range(before.last + 1, after.first + 1)
     denials = [phrase.split()[0] for phrase in onto.language["negation"]["before"]]
     connectors = {*onto.language["connectors"], *denials}
     hedges = onto.language["open"]
-    joined = [i for i in between if words[i].text in connectors]
-    if joined:
-        # "with no", "and without": the clause begins at the first of adjoining connectors
-        start = joined[-1]
-        while start - 1 in joined or (start - 1 > before.last and words[start - 1].text in hedges):
+    at_connectors = [i for i in between if words[i].text in connectors]
+    if at_connectors:
+        # "with no", "and without": the clause begins at the first of adjacent connectors
+        start = at_connectors[-1]
+        while start - 1 in at_connectors or (
+            start - 1 > before.last and words[start - 1].text in hedges
+        ):
             start -= 1
         return start
-    commas = [i for i in between if words[i].after_comma]
-    if commas:
-        return commas[-1]
+    after_commas = [i for i in between if words[i].after_comma]
+    if after_commas:
+        return after_commas[-1]
     if _one_subject(before, after, onto):
         return None
     return after.first
 
 
 def _one_subject(before: Mention, after: Mention, onto: Ontology) -> bool:
-    """ "The lesion is a nodule", "cardiomegaly of the heart": two words for one thing."""
+    """ "The lesion is a nodule", "cardiomegaly of the heart": two names for one thing."""
     hearts = before.attribute.startswith("heart-") and after.attribute.startswith("heart-")
     kinds = before.attribute == after.attribute == "kind"
     return hearts or (kinds and onto.compatible(before.value, after.value))

@@ -1,7 +1,7 @@
-"""Words, sentences and the phrases of the ontology in them, each with its character range.
+"""Words, sentences and the ontology's phrases in them, each with its character range.
 
-Ranges always refer to the text as given: case is folded word by word, since folding a whole
-text can change its length.
+Ranges always refer to the original text: case is folded word by word, because folding a text as
+a whole can change its length.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from dataclasses import dataclass
 
 from medray.editing.ontology.lexicon import WORD, Ontology
 
-_NUMBERS = ("count", "number")  # the 2 of "2 cm" counts nothing
+_NUMBERS = ("count", "number")  # not read inside a measurement: the 2 of "2 cm"
 _INSIDE_PHRASE = frozenset(" \t-‐‑'’")
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A lower-case word, its characters, and whether a comma or colon stands before it."""
+    """A lower-case word, its character range, and whether a comma, colon or "(" precedes it."""
 
     text: str
     start: int
     end: int
     after_comma: bool
-    joined: bool  # nothing but blanks, hyphens or an apostrophe since the word before
+    joined: bool  # only blanks, hyphens or an apostrophe since the previous word
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
     """A phrase of the ontology in a text: characters [start, end), words first..last.
 
-    `negated`: the clause denies it. `surface` is the phrase as written.
+    `negated`: its clause denies it. `surface` is the phrase as written.
     """
 
     attribute: str
@@ -45,31 +45,31 @@ class Mention:
 
 
 def sentences(text: str) -> list[tuple[Word, ...]]:
-    """The words of each sentence. A full stop inside a number ends nothing.
+    """The words of each sentence. A full stop inside a number does not end one.
 
     >>> [[w.text for w in s] for s in sentences("A 5.6 cm mass. Clear?")]
     [['a', '5.6', 'cm', 'mass'], ['clear']]
     """
-    found: list[list[Word]] = [[]]
+    result: list[list[Word]] = [[]]
     position = 0
     for match in WORD.finditer(text):
         gap = text[position : match.start()]
-        if found[-1] and any(mark in gap for mark in ".!?;\n\r"):
-            found.append([])
-        joined = bool(found[-1]) and set(gap) <= _INSIDE_PHRASE
+        if result[-1] and any(mark in gap for mark in ".!?;\n\r"):
+            result.append([])
+        joined = bool(result[-1]) and set(gap) <= _INSIDE_PHRASE
         comma = any(mark in gap for mark in ",:(")
-        found[-1].append(Word(match.group().lower(), match.start(), match.end(), comma, joined))
+        result[-1].append(Word(match.group().lower(), match.start(), match.end(), comma, joined))
         position = match.end()
-    return [tuple(words) for words in found if words]
+    return [tuple(words) for words in result if words]
 
 
 def mentions(text: str, words: Sequence[Word], onto: Ontology) -> list[Mention]:
-    """All phrases in one sentence, the longest first at every word; in order of place.
+    """All phrases in one sentence, the longest match at each word; in text order.
 
-    A phrase with several meanings gives several mentions of the same words.
+    A phrase with several meanings yields several mentions of the same words.
     """
-    found = list(_patterns(text, words, onto))
-    measured = {i for m in found for i in range(m.first, m.last + 1)}
+    result = list(_patterns(text, words, onto))
+    measured = {i for m in result for i in range(m.first, m.last + 1)}
     index = 0
     while index < len(words):
         length = _longest(words, index, onto)
@@ -77,17 +77,17 @@ def mentions(text: str, words: Sequence[Word], onto: Ontology) -> list[Mention]:
             key = tuple(word.text for word in words[index : index + length])
             last = index + length - 1
             start, end = words[index].start, words[last].end
-            found += [
+            result += [
                 Mention(e.attribute, e.value, e.form, start, end, index, last, text[start:end])
                 for e in onto.entries[key]
                 if e.attribute not in _NUMBERS or index not in measured
             ]
         index += max(1, length)
-    return sorted(found, key=lambda m: (m.first, m.last))
+    return sorted(result, key=lambda m: (m.first, m.last))
 
 
 def _longest(words: Sequence[Word], index: int, onto: Ontology) -> int:
-    """How many words from `index` make the longest known phrase; 0 for none."""
+    """The number of words in the longest known phrase at `index`; 0 if there is none."""
     limit = 1
     while limit < onto.longest and index + limit < len(words) and words[index + limit].joined:
         limit += 1

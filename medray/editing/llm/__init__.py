@@ -1,9 +1,9 @@
-"""The model-backed editor: a chat model names the replacements, we make and check them.
+"""The model-backed editor: a chat model names the replacements, we apply and check them.
 
-prompts → chat (cache, client) → replies → check → editor is its way; `judges` says how much a
-pair matters. The model never returns a whole text, so what it does not name stays as it is.
+The order is prompts → chat (cache, client) → replies → check → editor; `judges` scores how much a
+pair matters. The model never returns a complete text, so what it does not name stays unchanged.
 """
 
-from medray.editing.llm.task import BatchEditor, Judged, Task
+from medray.editing.llm.task import BatchEditor, EditTask, JudgedEdit
 
-__all__ = ["BatchEditor", "Judged", "Task"]
+__all__ = ["BatchEditor", "EditTask", "JudgedEdit"]

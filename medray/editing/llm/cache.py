@@ -1,4 +1,4 @@
-"""Replies on disk by the digest of what was asked, for several processes at once."""
+"""Replies on disk, keyed by the digest of the request, for several processes at once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from medray.files import replacing
 _log = logging.getLogger(__name__)
 
 
-def digest(model: str, prompts: str, asked: Any) -> str:
-    """sha256 of model, version of the prompts, and all that is sent."""
-    text = json.dumps([model, prompts, asked], sort_keys=True)
+def digest(model: str, prompts: str, request: Any) -> str:
+    """The sha256 of the model, the version of the prompts, and everything that is sent."""
+    text = json.dumps([model, prompts, request], sort_keys=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 class Cache:
-    """One JSON file per reply, whole or not there. A damaged file counts as not there.
+    """One JSON file per reply, complete or absent. A damaged file counts as absent.
 
     Nothing of the question is stored, only its digest and the model's reply.
     """
@@ -34,7 +34,7 @@ class Cache:
         except OSError as error:
             raise ConfigError(
                 f"editor.cache = {directory}",
-                f"cannot be made ({error.strerror or error})",
+                f"cannot be created ({error.strerror or error})",
                 "give a directory you may write to",
             ) from None
 
@@ -49,7 +49,7 @@ class Cache:
         return reply if isinstance(reply, str) else None
 
     def put(self, key: str, reply: str) -> None:
-        """Whole under its name; the last of several writers wins."""
+        """Store a reply atomically; the last of several writers wins."""
         file = self._file(key)
         try:
             file.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""One question to a model: prompt and material in, a reply that fits its schema out."""
+"""One request to a model: prompt and inputs in, a reply that fits its schema out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPLY_TOKENS = 2048
 
 
 class Chat:
-    """The endpoint behind its cache. Only replies that fit their schema are kept."""
+    """The endpoint behind a cache. Only replies that fit their schema are cached."""
 
     def __init__(self, config: EditorConfig) -> None:
         self.client = Client(config)
@@ -36,14 +36,14 @@ class Chat:
         image: np.ndarray | None = None,
         until: float = float("inf"),
     ) -> R:
-        """Raises ItemError where there is no reply, or none of that kind."""
+        """The reply, parsed as `kind`. Raises ItemError if there is none, or none of that kind."""
         body = request(model, prompt, inputs, image)
         key = digest(model, prompts.version(), body)
-        if self.cache is not None and (kept := self.cache.get(key)) is not None:
+        if self.cache is not None and (cached := self.cache.get(key)) is not None:
             try:
-                return parse(kept, kind)
+                return parse(cached, kind)
             except ItemError:
-                pass  # of an older schema: ask again
+                pass  # written for an older schema: ask again
         text = self.client.reply(body, until)
         reply = parse(text, kind)
         if self.cache is not None:
@@ -54,18 +54,18 @@ class Chat:
 def request(
     model: str, prompt: str, inputs: dict[str, Any], image: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """The body of one request: the texts in `inputs`, the image where one is given, no more."""
-    said: str | list[dict[str, Any]] = prompts.material(inputs)
+    """The body of one request: the texts in `inputs`, the image if given, and nothing else."""
+    content: str | list[dict[str, Any]] = prompts.material(inputs)
     if image is not None:
-        said = [
-            {"type": "text", "text": said},
+        content = [
+            {"type": "text", "text": content},
             {"type": "image_url", "image_url": {"url": _as_url(image)}},
         ]
     return {
         "model": model,
         "messages": [
             {"role": "system", "content": prompts.instructions(prompt, image=image is not None)},
-            {"role": "user", "content": said},
+            {"role": "user", "content": content},
         ],
         "temperature": 0.0,
         "max_tokens": _REPLY_TOKENS,
@@ -74,7 +74,7 @@ def request(
 
 
 def _as_url(image: np.ndarray) -> str:
-    """A PNG made of the pixels alone: no header, tag or name of the file goes with it."""
+    """A PNG of the pixels alone: no header, tag or name of the file is included."""
     from PIL import Image
 
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What a model's replacements must pass. Pure functions; each says what failed."""
+"""The checks that a model's replacements must pass. Pure functions; each reports what failed."""
 
 from __future__ import annotations
 
@@ -8,61 +8,64 @@ from dataclasses import replace
 from typing import Literal
 
 from medray.editing.base import Replacement, arrange, build_edit, edit_fraction
-from medray.editing.llm.replies import Change
+from medray.editing.llm.replies import ReplacementReply
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
 from medray.errors import ItemError
 from medray.records import Edit
 
-SHORT_ANSWER = 4  # words; below, one wrong word is most of the answer and still a small edit
+SHORT_ANSWER = 4  # words; in a shorter one a single word is a large fraction, but a small edit
 _PIECES = re.compile(r"\w+|\s+|[^\w\s]")
 
-Finding = Literal["holds", "fails", "unknown"]
+CheckResult = Literal["holds", "fails", "unknown"]
 
 
-def located(answer: str, changes: Sequence[Change]) -> list[tuple[Replacement, float]]:
-    """Where each change stands in the answer, cut down to what differs, with its severity.
+def located(answer: str, replies: Sequence[ReplacementReply]) -> list[tuple[Replacement, float]]:
+    """Each reply's replacement in the answer, trimmed to what differs, with its severity.
 
-    Raises ItemError: llm-span-not-found, or llm-malformed where changes overlap or change nothing.
+    Raises ItemError: llm-span-not-found, or llm-malformed if replacements overlap or change
+    nothing.
     """
-    found = []
-    for change in changes:
-        if change.original == change.corrected:
+    replacements = []
+    for reply in replies:
+        if reply.original == reply.corrected:
             raise ItemError("llm-malformed", "a replacement that changes nothing")
-        item = Replacement(
-            *_place(answer, change), change.corrected, change.error_type, change.reason
-        )
-        found.append((_trimmed(answer, item), change.severity))
-    found.sort(key=lambda pair: (pair[0].start, pair[0].end))
-    if list(arrange(answer, [item for item, _ in found])) != [item for item, _ in found]:
+        item = Replacement(*_find(answer, reply), reply.corrected, reply.error_type, reply.reason)
+        replacements.append((_trimmed(answer, item), reply.severity))
+    replacements.sort(key=lambda pair: (pair[0].start, pair[0].end))
+    items = [item for item, _ in replacements]
+    if list(arrange(answer, items)) != items:
         raise ItemError("llm-malformed", "replacements overlap")
-    return found
+    return replacements
 
 
-def made(
-    verdict: Literal["right", "wrong"], answer: str, changes: Sequence[Change], limit: float
+def checked_edit(
+    verdict: Literal["right", "wrong"],
+    answer: str,
+    replies: Sequence[ReplacementReply],
+    limit: float,
 ) -> Edit:
-    """The edit, made by us: all that lies outside the spans is the answer's own text.
+    """The edit, applied by us: everything outside the spans is the answer's own text.
 
-    `limit` is the share of the words that it may touch on either side.
-    Raises ItemError: as `located`, llm-not-minimal, or llm-malformed where no text is left.
+    `limit` is the fraction of the words that it may touch on either side.
+    Raises ItemError: as `located`, llm-not-minimal, or llm-malformed if no text is left.
     """
-    found = located(answer, changes)
-    if not found:
+    replacements = located(answer, replies)
+    if not replacements:
         raise ItemError("llm-malformed", "a verdict without replacements")
-    reason = "; ".join(dict.fromkeys(item.reason for item, _ in found))
+    reason = "; ".join(dict.fromkeys(item.reason for item, _ in replacements))
     edit = build_edit(
         verdict,
         answer,
-        [item for item, _ in found],
+        [item for item, _ in replacements],
         ontology().severity,
         reason if verdict == "wrong" else "agrees with the reference",
     )
     if not re.search(r"\w", edit.text):
         raise ItemError("llm-malformed", "nothing is left of the answer")
     _require_small(answer, edit, limit)
-    severities = [severity for _, severity in found]
+    severities = [severity for _, severity in replacements]
     answer_spans, text_spans = (
         tuple(replace(s, severity=v) for s, v in zip(spans, severities, strict=True))
         for spans in (edit.answer_spans, edit.text_spans)
@@ -70,11 +73,11 @@ def made(
     return replace(edit, answer_spans=answer_spans, text_spans=text_spans)
 
 
-def offline(question: str, reference: str, answer: str, edit: Edit) -> Finding:
-    """What the rules say of an edit, where they understand the matter.
+def by_rules(question: str, reference: str, answer: str, edit: Edit) -> CheckResult:
+    """What the rules conclude about an edit, "unknown" if they do not understand it.
 
-    A correction holds where the answer was contradicted and the new text agrees; a variant where
-    it is the other way round. It fails where the rules contradict what is to be the chosen side.
+    A correction holds if the answer was contradicted and the new text agrees; a variant, if it
+    is the other way round. Either fails if the rules contradict the side that would be chosen.
     """
     known = facts(question, reference)
     before, after = judge(answer, known).verdict, judge(edit.text, known).verdict
@@ -84,24 +87,24 @@ def offline(question: str, reference: str, answer: str, edit: Edit) -> Finding:
     return "holds" if (old, new) == ("wrong", "right") else "unknown"
 
 
-def _place(answer: str, change: Change) -> tuple[int, int]:
-    """The characters that a change replaces: whole words, and without doubt which."""
-    original = change.original
+def _find(answer: str, reply: ReplacementReply) -> tuple[int, int]:
+    """The characters that a reply replaces: complete words, and without ambiguity."""
+    original = reply.original
     before = r"(?<!\w)" if re.match(r"\w", original) else ""
     after = r"(?!\w)" if re.search(r"\w\Z", original) else ""
-    spots = [m.span() for m in re.finditer(before + re.escape(original) + after, answer)]
-    if change.occurrence is None and len(spots) != 1:
-        why = f"the words stand in the answer {len(spots)} times, and it is not said where"
+    positions = [m.span() for m in re.finditer(before + re.escape(original) + after, answer)]
+    if reply.occurrence is None and len(positions) != 1:
+        why = f"the words occur {len(positions)} times in the answer, and no occurrence is given"
         raise ItemError("llm-span-not-found", why)
-    number = change.occurrence or 1
-    if number > len(spots):
-        why = f"occurrence {number} of {len(spots)}"
+    number = reply.occurrence or 1
+    if number > len(positions):
+        why = f"occurrence {number} of {len(positions)}"
         raise ItemError("llm-span-not-found", why)
-    return spots[number - 1]
+    return positions[number - 1]
 
 
 def _trimmed(answer: str, item: Replacement) -> Replacement:
-    """Without the words and blanks that both sides begin or end with."""
+    """The replacement without the words and blanks that both sides begin or end with."""
     old, new = _PIECES.findall(answer[item.start : item.end]), _PIECES.findall(item.text)
     start, end = item.start, item.end
     while old and new and old[0] == new[0]:
@@ -114,7 +117,7 @@ def _trimmed(answer: str, item: Replacement) -> Replacement:
 
 
 def _require_small(answer: str, edit: Edit, limit: float) -> None:
-    """On both sides: an insertion touches no word of the answer, and may still be long."""
+    """Checks both sides: an insertion touches no word of the answer, but may still be long."""
     touched = max(
         edit_fraction(answer, edit.answer_spans), edit_fraction(edit.text, edit.text_spans)
     )

@@ -1,7 +1,7 @@
 """One OpenAI-compatible chat endpoint over HTTP: deadline, retries, budget, and no secrets.
 
-No message and no log line holds the key, the texts sent or the body of a reply: an endpoint may
-repeat either in its own error messages.
+No message and no log line contains the key, the texts sent or the body of a reply: an endpoint
+may repeat them in its own error messages.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from medray.config import EditorConfig
 from medray.errors import ConfigError, ItemError
 
 _log = logging.getLogger(__name__)
-_BUSY = {408, 409, 425, 429}  # beside 5xx: the same request may succeed later
-_LARGEST = 1 << 20  # bytes of a reply
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds between tries
-_IN_A_ROW, _REST = 8, 30.0  # so many requests failed: none is sent for so many seconds
-_MARGIN = 0.01  # seconds; a try with less time left is not begun
+_BUSY = {408, 409, 425, 429}  # like 5xx: the same request may succeed later
+_MAX_BYTES = 1 << 20  # of a reply
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds between attempts
+_IN_A_ROW, _REST = 8, 30.0  # after this many failures, no request for this many seconds
+_MARGIN = 0.01  # seconds; no attempt starts with less time left
 
 
 class Budget:
-    """Requests that may still be sent, counted over all threads."""
+    """The number of requests that may still be sent, over all threads."""
 
     def __init__(self, limit: int | None) -> None:
         self._left, self._lock = limit, threading.Lock()
@@ -40,7 +40,7 @@ class Budget:
             if self._left is None:
                 return
             if self._left <= 0:
-                raise ItemError("llm-budget", "no request of editor.budget is left")
+                raise ItemError("llm-budget", "the requests of editor.budget are used up")
             self._left -= 1
 
 
@@ -51,7 +51,7 @@ class _Failure:
 
 
 class Client:
-    """Safe to use from several threads. `sent` counts the requests, repeated ones included."""
+    """A thread-safe client. `sent` counts the requests, including retries."""
 
     def __init__(self, config: EditorConfig) -> None:
         assert config.url is not None
@@ -69,24 +69,24 @@ class Client:
         )
 
     def reply(self, body: dict[str, Any], until: float = float("inf")) -> str:
-        """The text of the first choice. `until` is a time.monotonic() to be done by.
+        """The text of the first choice. `until` is the deadline, as a time.monotonic().
 
         Raises ItemError: llm-unreachable, llm-refused, llm-budget, llm-malformed.
         """
         data = json.dumps(body).encode("ascii")
         until = min(until, time.monotonic() + self._timeout)
         if time.monotonic() < self._rest_until:
-            raise ItemError("llm-unreachable", "the endpoint failed too often just now")
-        failure = _Failure("no time was left")
+            raise ItemError("llm-unreachable", "the endpoint has failed too often recently")
+        failure = _Failure("no time is left")
         for attempt in range(self._retries + 1):
             if until - time.monotonic() < _MARGIN:
                 break
             self._budget.spend()
-            outcome = self._once(data, until)
-            if isinstance(outcome, bytes):
+            result = self._once(data, until)
+            if isinstance(result, bytes):
                 self._failed = 0
-                return _content(outcome)
-            failure = outcome
+                return _content(result)
+            failure = result
             wait = max(failure.retry_after, _backoff(attempt))
             if attempt == self._retries or time.monotonic() + wait >= until:
                 break
@@ -105,7 +105,7 @@ class Client:
                     header = response.headers.get("retry-after", "")
                     return _Failure(f"status {status}", _seconds(header))
                 if status != 200:
-                    self._report(f"refuses with status {status}")
+                    self._report(f"rejects requests with status {status}")
                     raise ItemError("llm-refused", f"status {status}")
                 return _read(response, until)
         except httpx.HTTPError as error:
@@ -118,62 +118,62 @@ class Client:
             if self._failed >= _IN_A_ROW:
                 self._failed, self._rest_until = 0, time.monotonic() + _REST
 
-    def _report(self, what: str) -> None:
-        """Once per kind of trouble: the ledger counts the rest."""
+    def _report(self, problem: str) -> None:
+        """Log each kind of problem once: the ledger counts the rest."""
         with self._lock:
-            new = what not in self._reported
-            self._reported.add(what)
+            new = problem not in self._reported
+            self._reported.add(problem)
         if new:
-            _log.warning("editor.url %s; see the drop reasons in the ledger", what)
+            _log.warning("editor.url %s; see the drop reasons in the ledger", problem)
 
 
 def _authorisation(variable: str | None) -> dict[str, str]:
-    """The header with the key that an environment variable holds."""
+    """The header with the key from an environment variable."""
     if variable is None:
         return {}
     key = os.environ.get(variable, "").strip()
     if not key or not key.isascii() or not key.isprintable():
-        why = "is not set where the editor runs" if not key else "does not hold a key"
+        why = "is not set where the editor runs" if not key else "does not contain a valid key"
         raise ConfigError(
             f"editor.api_key_env = {variable}",
             f"the variable {why}",
-            "set it on every node, or leave the key out",
+            "set it on every node, or remove editor.api_key_env",
         )
     return {"authorization": f"Bearer {key}"}
 
 
 def _read(response: httpx.Response, until: float) -> bytes:
-    """The body, as long as it is neither too large nor too late."""
+    """The body, unless it is too large or too late."""
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
-        if len(body) > _LARGEST:
+        if len(body) > _MAX_BYTES:
             raise ItemError("llm-malformed", "the reply is larger than 1 MiB")
         if time.monotonic() > until:
-            raise httpx.ReadTimeout("the reply came too slowly")
+            raise httpx.ReadTimeout("the reply arrived too slowly")
     return bytes(body)
 
 
 def _content(body: bytes) -> str:
     try:
         choice = json.loads(body)["choices"][0]
-        text, end = choice["message"]["content"], choice.get("finish_reason")
+        text, finish = choice["message"]["content"], choice.get("finish_reason")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ItemError("llm-malformed", "not a chat completion") from None
-    if not isinstance(text, str) or end == "length":
-        why = "the reply was cut off" if end == "length" else "the reply has no text"
+    if not isinstance(text, str) or finish == "length":
+        why = "the reply was cut off" if finish == "length" else "the reply has no text"
         raise ItemError("llm-malformed", why)
     return text
 
 
 def _backoff(attempt: int) -> float:
-    """Exponential with jitter, so that many threads do not come back at once."""
+    """Exponential backoff with jitter, so that many threads do not retry at the same time."""
     wait: float = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**attempt)
     return wait * random.uniform(0.5, 1.0)
 
 
 def _seconds(retry_after: str) -> float:
-    """Seconds of a Retry-After header, a number or a date; 0.0 where it says nothing.
+    """The seconds of a Retry-After header, a number or a date; 0.0 if it is neither.
 
     >>> _seconds("2"), _seconds("soon"), _seconds("nan")
     (2.0, 0.0, 0.0)

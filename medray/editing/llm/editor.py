@@ -1,4 +1,4 @@
-"""The LLM editor: the model's verdict and replacements, made by us and checked before use."""
+"""The LLM editor: the model's verdict and replacements, applied by us and checked before use."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from medray.editing.llm import check, prompts
 from medray.editing.llm.chat import Chat
 from medray.editing.llm.judges import score
 from medray.editing.llm.replies import EditReply, VerdictReply
-from medray.editing.llm.task import Judged, Task
+from medray.editing.llm.task import EditTask, JudgedEdit
 from medray.errors import ItemError
 from medray.records import Edit
 
-BATCH_SECONDS = 1200.0  # for one call; what is not done by then is dropped, with its reason
+BATCH_SECONDS = 1200.0  # per call; what is not finished by then is dropped, with its reason
 
 
 class LLMEditor:
     """Any OpenAI-compatible chat endpoint as the editor.
 
-    `edit` raises ItemError where the endpoint fails or its reply does not pass the checks, and
-    abstains where the model cannot tell or finds no variant. Requests are sent with temperature
-    0; with a cache the same arguments give the same result.
+    `edit` raises ItemError if the endpoint fails or its reply does not pass the checks, and
+    abstains if the model cannot tell or finds no variant. Requests are sent with temperature 0;
+    with a cache, the same arguments give the same result.
     """
 
     name = "llm"
@@ -37,28 +37,28 @@ class LLMEditor:
     def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
         """Judge the answer against the reference, and make the other side of the pair.
 
-        The image is not sent here: `edit_many` takes it. `seed` changes nothing.
+        The image is not sent here: only `edit_many` takes one. `seed` has no effect.
         """
         until = time.monotonic() + BATCH_SECONDS
-        return self._edit(Task(question, reference, answer, seed), until)
+        return self._edit(EditTask(question, reference, answer, seed), until)
 
-    def edit_many(self, tasks: Sequence[Task]) -> list[Judged | ItemError]:
-        """One outcome per task, `editor.concurrency` at a time."""
+    def edit_many(self, tasks: Sequence[EditTask]) -> list[JudgedEdit | ItemError]:
+        """One result per task, `editor.concurrency` at a time."""
         until = time.monotonic() + BATCH_SECONDS
 
-        def one(task: Task) -> Judged | ItemError:
+        def edit_one(task: EditTask) -> JudgedEdit | ItemError:
             try:
                 return self._judged(task, until)
             except ItemError as error:
                 return error
 
         with ThreadPoolExecutor(self.config.concurrency, "llm-editor") as pool:
-            return list(pool.map(one, tasks))
+            return list(pool.map(edit_one, tasks))
 
-    def _judged(self, task: Task, until: float) -> Judged:
+    def _judged(self, task: EditTask, until: float) -> JudgedEdit:
         edit = self._edit(task, until)
         if edit.verdict == "abstain" or not self.config.judges:
-            return Judged(edit)
+            return JudgedEdit(edit)
         right = edit.verdict == "right"
         correct, incorrect = (task.answer, edit.text) if right else (edit.text, task.answer)
         pair = {
@@ -67,10 +67,10 @@ class LLMEditor:
             "correct": correct,
             "incorrect": incorrect,
         }
-        found = score(self.chat, self.config.judges, pair, until=until)
-        return Judged(edit, found.value, found.note)
+        relevance = score(self.chat, self.config.judges, pair, until=until)
+        return JudgedEdit(edit, relevance.value, relevance.note)
 
-    def _edit(self, task: Task, until: float) -> Edit:
+    def _edit(self, task: EditTask, until: float) -> Edit:
         image = task.image if self.config.send_image else None
         inputs = _texts(task, task.answer)
         reply = self.chat.ask(self.model, "edit", inputs, EditReply, image=image, until=until)
@@ -78,28 +78,28 @@ class LLMEditor:
             return Edit("abstain", reason="llm-cannot-tell")
         if reply.verdict == "right" and not reply.replacements:
             return Edit("abstain", reason="no-variant")
-        edit = check.made(
+        edit = check.checked_edit(
             reply.verdict, task.answer, reply.replacements, self.config.max_edit_fraction
         )
         self._verify(task, edit, until)
         return edit
 
-    def _verify(self, task: Task, edit: Edit, until: float) -> None:
-        """The chosen side agrees with the reference, the other does not: by the rules where they
-        can tell, else by the model's verdict on the new text."""
-        finding = check.offline(task.question, task.reference, task.answer, edit)
-        if finding == "fails" and edit.verdict == "right":
+    def _verify(self, task: EditTask, edit: Edit, until: float) -> None:
+        """Require that only the chosen side agrees with the reference: by the rules if they can
+        decide, else by the model's verdict on the new text."""
+        result = check.by_rules(task.question, task.reference, task.answer, edit)
+        if result == "fails" and edit.verdict == "right":
             raise ItemError("llm-disagrees", "the rules contradict what the model calls right")
-        if finding == "unknown":
+        if result == "unknown":
             inputs = _texts(task, edit.text)
             verdict = self.chat.ask(self.model, "verify", inputs, VerdictReply, until=until).verdict
             wanted = "right" if edit.verdict == "wrong" else "wrong"
-            finding = "holds" if verdict == wanted else "fails"
-        if finding == "fails" and edit.verdict == "wrong":
+            result = "holds" if verdict == wanted else "fails"
+        if result == "fails" and edit.verdict == "wrong":
             raise ItemError("llm-still-wrong", "the corrected answer does not agree")
-        if finding == "fails":
+        if result == "fails":
             raise ItemError("llm-variant-not-wrong", "the variant is not wrong")
 
 
-def _texts(task: Task, answer: str) -> dict[str, str]:
+def _texts(task: EditTask, answer: str) -> dict[str, str]:
     return {"question": task.question, "reference": task.reference, "answer": answer}

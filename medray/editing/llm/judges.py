@@ -1,4 +1,4 @@
-"""Several models in sequence say how much a pair matters (after MMedPO, arXiv 2412.06141)."""
+"""Several models in sequence score how much a pair matters (after MMedPO, arXiv 2412.06141)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`value` is None where no judge could be used: the severity of the edit serves instead."""
+    """`value` is None if no judge was usable: the severity of the edit is used instead."""
 
     value: float | None
     rounds: int
@@ -42,42 +42,42 @@ class Score:
 def score(
     chat: Chat, judges: Sequence[str], pair: dict[str, str], *, until: float = float("inf")
 ) -> Score:
-    """The judges' common score of a pair {question, reference, correct, incorrect}.
+    """The judges' joint score of a pair {question, reference, correct, incorrect}.
 
-    The first gives a score; each one after it agrees with the one that stands or gives another,
-    which then stands. They take turns until all others agree with the one who gave the standing
-    score, or for five rounds, one judge's turn each. The value is the mean of the scores given.
-    A judge without a usable reply is left out from then on.
+    The first judge gives a score; each later one agrees with the current score or gives a new one,
+    which then becomes current. They take turns until all others agree with the judge who gave the
+    current score, or for five rounds of one judge's turn each. The value is the mean of the scores
+    given. A judge without a usable reply is excluded from then on.
     """
-    seats = list(judges)
-    given: list[float] = []
+    remaining = list(judges)
+    scores: list[float] = []
     rounds = agreed = turn = skipped = 0
-    while seats and rounds < ROUNDS and not (given and agreed >= len(seats) - 1):
-        judge = seats[turn % len(seats)]
+    while remaining and rounds < ROUNDS and not (scores and agreed >= len(remaining) - 1):
+        judge = remaining[turn % len(remaining)]
         try:
-            new = _ask(chat, judge, pair, given, until)
+            new = _ask(chat, judge, pair, scores, until)
         except ItemError:
-            position = turn % len(seats)
-            del seats[position]
+            position = turn % len(remaining)
+            del remaining[position]
             turn, skipped = position, skipped + 1
             continue
         rounds, turn = rounds + 1, turn + 1
         if new is None:
             agreed += 1
         else:
-            given.append(new)
+            scores.append(new)
             agreed = 0
-    value = statistics.fmean(given) if given else None
-    return Score(value, rounds, skipped, bool(given) and agreed >= len(seats) - 1)
+    value = statistics.fmean(scores) if scores else None
+    return Score(value, rounds, skipped, bool(scores) and agreed >= len(remaining) - 1)
 
 
 def _ask(
-    chat: Chat, judge: str, pair: dict[str, str], given: Sequence[float], until: float
+    chat: Chat, judge: str, pair: dict[str, str], scores: Sequence[float], until: float
 ) -> float | None:
     """A new score, or None for agreement."""
-    inputs = {**pair, "earlier": list(given)}
+    inputs = {**pair, "earlier": list(scores)}
     reply = chat.ask(judge, "relevance", inputs, ScoreReply, until=until)
-    if given and (reply.agree or reply.score == given[-1]):
+    if scores and (reply.agree or reply.score == scores[-1]):
         return None
     if reply.score is None:
         raise ItemError("llm-malformed", "neither agreement nor a score")

@@ -1,8 +1,8 @@
-"""Our prompts: instructions from data files, and everybody else's text as one JSON object.
+"""Our prompts: instructions from data files, and all untrusted text as one JSON object.
 
-The instructions are the system message and hold nothing that comes from a dataset or a model
-in training. What does come from there is the user message, one JSON object; a text cannot
-leave its JSON string, and none of it reads as a special token to a tokenizer.
+The instructions are the system message and contain nothing from a dataset or from a model in
+training. Such text is the user message, one JSON object: no text can leave its JSON string, and
+no tokenizer reads any of it as a special token.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ def instructions(name: str, *, image: bool = False) -> str:
 
 @cache
 def version() -> str:
-    """Eight characters that change whenever the words of a prompt do."""
-    every = [instructions(name, image=image) for name in NAMES for image in (False, True)]
-    return hashlib.sha256("\0".join(every).encode()).hexdigest()[:8]
+    """Eight hexadecimal digits that change whenever the text of a prompt does."""
+    all_instructions = [
+        instructions(name, image=image) for name in NAMES for image in (False, True)
+    ]
+    return hashlib.sha256("\0".join(all_instructions).encode()).hexdigest()[:8]
 
 
 def material(inputs: dict[str, Any]) -> str:
@@ -48,7 +50,7 @@ def material(inputs: dict[str, Any]) -> str:
 
 
 def _escaped(value: Any) -> str:
-    """JSON; strings inside lists and objects are escaped as well, brackets of JSON are not."""
+    """JSON; strings inside lists and objects are escaped as well, JSON's own brackets are not."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).translate(_OPENERS)
     if isinstance(value, dict):

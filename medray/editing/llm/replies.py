@@ -1,4 +1,4 @@
-"""What a model may reply, and nothing else: strict schemas, read from strict JSON."""
+"""The replies that a model may give: strict schemas, read from strict JSON."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ R = TypeVar("R", bound="Reply")
 
 
 class Reply(BaseModel):
-    """Keys that were not asked for are not read."""
+    """Unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
 
-class Change(Reply):
+class ReplacementReply(Reply):
     """One replacement, as the model names it."""
 
     original: Annotated[Text, Field(min_length=1)]
@@ -36,7 +36,7 @@ class Change(Reply):
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in ontology().severity:
-            raise ValueError("not a type of error that the ontology knows")
+            raise ValueError("not an error type of the ontology")
         return value
 
     @field_validator("reason")
@@ -47,7 +47,7 @@ class Change(Reply):
 
 class EditReply(Reply):
     verdict: Verdict
-    replacements: Annotated[tuple[Change, ...], Field(max_length=50)]
+    replacements: Annotated[tuple[ReplacementReply, ...], Field(max_length=50)]
 
 
 class VerdictReply(Reply):
@@ -74,7 +74,7 @@ def parse(text: str, kind: type[R]) -> R:
         return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the reply"
-        raise ItemError("llm-malformed", f"{place}: {first['type']}") from None
-    except ValueError:  # characters that no JSON can hold
+        location = ".".join(str(part) for part in first["loc"]) or "the reply"
+        raise ItemError("llm-malformed", f"{location}: {first['type']}") from None
+    except ValueError:  # characters that JSON cannot contain
         raise ItemError("llm-malformed", "the reply is not text") from None

@@ -1,4 +1,4 @@
-"""What an editor that works on many answers at once takes and gives."""
+"""Input and output of an editor that works on many answers at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medray.records import Edit
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class EditTask:
     """One answer to judge. `image` [height, width, channels] is None unless it may be sent."""
 
     question: str
@@ -24,8 +24,8 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """An edit, its relevance in [0, 1] where judges gave one, and a note for Pair.editor."""
+class JudgedEdit:
+    """An edit, its relevance in [0, 1] if judges gave one, and a note for Pair.editor."""
 
     edit: Edit
     relevance: float | None = None
@@ -34,6 +34,6 @@ class Judged:
 
 @runtime_checkable
 class BatchEditor(Protocol):
-    """An editor whose answers are worked on side by side: one outcome per task, in order."""
+    """An editor that works on many answers concurrently: one result per task, in order."""
 
-    def edit_many(self, tasks: Sequence[Task]) -> list[Judged | ItemError]: ...
+    def edit_many(self, tasks: Sequence[EditTask]) -> list[JudgedEdit | ItemError]: ...

@@ -1,1 +1,1 @@
-"""What the editor knows of medicine: YAML files, and `lexicon`, which reads them."""
+"""The editor's medical knowledge: YAML files, and `lexicon`, which reads them."""

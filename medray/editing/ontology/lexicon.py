@@ -1,6 +1,6 @@
-"""The ontology as data: what the YAML files beside this module say, ready to be looked up.
+"""The ontology as data: the YAML files beside this module, indexed for look-up.
 
-To teach the editor a word, a finding or an attribute, add it to ``ontology/*.yaml``.
+To add a word, a finding or an attribute, edit ``ontology/*.yaml``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of finding; `name` is how it is written, `covered_by` the wider kinds."""
+    """One kind of finding; `name` is how it is written, `covered_by` the more general kinds."""
 
     ident: str
     name: str
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An attribute with excluding values; `forms[value][form]` is the phrase to write."""
+    """An attribute with mutually exclusive values; `forms[value][form]` is the phrase to write."""
 
     name: str
     about: str
@@ -45,22 +45,22 @@ class Attribute:
     pattern: re.Pattern[str] | None
 
     def related(self, one: str, other: str) -> bool:
-        """Whether both may be said at once: equal, or one a part of the other."""
-        none: frozenset[str] = frozenset()
+        """Whether both values can be true at once: equal, or one a part of the other."""
+        no_parts: frozenset[str] = frozenset()
         return (
             one == other
-            or one in self.part_of.get(other, none)
-            or other in self.part_of.get(one, none)
+            or one in self.part_of.get(other, no_parts)
+            or other in self.part_of.get(one, no_parts)
         )
 
     def other(self, value: str) -> str | None:
-        """What "not `value`" means where only two values are possible."""
+        """The value that "not `value`" means if only two are possible, else None."""
         return dict(zip(self.binary, reversed(self.binary), strict=True)).get(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a phrase means: an attribute, its value, and the form the phrase has."""
+    """A meaning of a phrase: an attribute, its value, and the grammatical form of the phrase."""
 
     attribute: str
     value: str
@@ -69,7 +69,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """All of it. `entries` maps a phrase, as lower-case words, to its meanings."""
+    """The complete ontology. `entries` maps a phrase, as lower-case words, to its meanings."""
 
     findings: Mapping[str, Finding]
     attributes: Mapping[str, Attribute]
@@ -83,13 +83,13 @@ class Ontology:
         return general == kind or general in self.findings[kind].covered_by
 
     def compatible(self, one: str, other: str) -> bool:
-        """Whether both can be said of one finding: the same kind, or one the wider word."""
+        """Whether one finding can be called both: the same kind, or one more general."""
         return self.covers(one, other) or self.covers(other, one)
 
 
 @functools.cache
 def ontology() -> Ontology:
-    """The shipped ontology, read once."""
+    """The bundled ontology, read once."""
     findings, attributes, language, severity = (
         yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
         for name in ("findings", "attributes", "language", "severity")

@@ -1,1 +1,1 @@
-"""From text to claims, and from claims to a verdict on an answer."""
+"""Turns text into claims, and claims into a verdict on an answer."""

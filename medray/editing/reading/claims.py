@@ -1,6 +1,6 @@
-"""From free text to statements about findings and the heart, and from those to claims.
+"""Parses free text into statements about findings and the heart, and those into claims.
 
-A text is read sentence by sentence; a sentence with several findings is cut between them, so
+A text is parsed sentence by sentence; a sentence with several findings is cut between them, so
 that each keeps its own attributes and its own negation.
 """
 
@@ -14,18 +14,18 @@ from medray.editing.language.segments import Segment, cut
 from medray.editing.language.text import Mention, Word, mentions, sentences
 from medray.editing.ontology.lexicon import Ontology, ontology
 
-_REACH = 4  # words from a number to what it counts: "two small left lung nodules"
+_MAX_GAP = 4  # words from a number to the noun it counts: "two small left lung nodules"
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one clause says of one subject.
+    """What one clause states about one subject.
 
-    `subject`: "lesion" or "heart". `head` names the finding (attribute "kind"), None where the
+    `subject`: "lesion" or "heart". `head` names the finding (attribute "kind"), None if the
     clause only has attributes ("On the left."). A lesion statement with `polarity` False denies
     its head. The heart's `head` has attribute "heart" and value normal or enlarged, negation
-    already worked in. `details` are the attributes. Characters: the clause [start, end) and its
-    `sentence`; `core` is the sentence's text, "" where the statement was not read from text.
+    already applied. `details` are the attributes. Characters: the clause [start, end) and its
+    `sentence`; `core` is the sentence's text, "" if the statement does not come from a text.
     """
 
     subject: str
@@ -39,19 +39,21 @@ class Statement:
 
     def values(self, attribute: str, *, negated: bool = False) -> frozenset[str]:
         """The values given for an attribute; "left" and "right" together are "both"."""
-        found = {m.value for m in self.details if m.attribute == attribute and m.negated == negated}
-        two_sided = attribute == "side" and ("both" in found or {"left", "right"} <= found)
-        return frozenset({"both"} if two_sided else found)
+        values = {
+            m.value for m in self.details if m.attribute == attribute and m.negated == negated
+        }
+        two_sided = attribute == "side" and ("both" in values or {"left", "right"} <= values)
+        return frozenset({"both"} if two_sided else values)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A text as read: its leading yes or no, its statements, and what it says of the study.
+class ParsedText:
+    """A text's leading yes or no, its statements, and its mentions about the study.
 
-    `tail` is what follows a yes or no in the same sentence, [0, 0) for nothing; `body` runs
+    `tail` is what follows a yes or no in the same sentence, [0, 0) if nothing does; `body` runs
     from the first word to the last. `uncertain` are the statements under a hedge ("possible",
-    "cannot be excluded"): held apart, since they neither assert nor deny. `hedged`: the text has
-    a hedge at all.
+    "cannot be excluded"): kept apart because they neither assert nor deny. `hedged`: the text
+    contains a hedge.
     """
 
     text: str
@@ -68,7 +70,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One asserted or denied attribute, and the characters that say so.
+    """One asserted or denied attribute, and the characters that express it.
 
     >>> [(c.attribute, c.value, c.polarity) for c in claims("No left nodule.")]
     [('presence', 'nodule', False)]
@@ -83,23 +85,25 @@ class Claim:
 
 
 def claims(text: str, question: str = "") -> tuple[Claim, ...]:
-    """All claims of a text; the question tells what a short answer is about."""
-    reading = read(text, subject=subject_of(question))
-    found = [
-        Claim("study", m.attribute, m.value, not m.negated, m.start, m.end) for m in reading.study
+    """All claims of a text; the question determines what a short answer is about."""
+    parsed = read(text, subject=subject_of(question))
+    result = [
+        Claim("study", m.attribute, m.value, not m.negated, m.start, m.end) for m in parsed.study
     ]
-    for s in reading.statements:
+    for s in parsed.statements:
         name = s.head.value if s.head and s.subject == "lesion" else s.subject
         if s.head:
             attribute = "presence" if s.subject == "lesion" else "heart"
-            found.append(Claim(name, attribute, s.head.value, s.polarity, s.head.start, s.head.end))
+            result.append(
+                Claim(name, attribute, s.head.value, s.polarity, s.head.start, s.head.end)
+            )
         for m in s.details if s.polarity else ():
-            found.append(Claim(name, m.attribute, m.value, not m.negated, m.start, m.end))
-    return tuple(sorted(found, key=lambda claim: (claim.start, claim.end)))
+            result.append(Claim(name, m.attribute, m.value, not m.negated, m.start, m.end))
+    return tuple(sorted(result, key=lambda claim: (claim.start, claim.end)))
 
 
 def subject_of(question: str) -> str:
-    """What an answer without a subject is about: "heart" or "lesion"."""
+    """What an answer that names no subject is about: "heart" or "lesion"."""
     onto = ontology()
     heart = finding = False
     for words in sentences(question):
@@ -109,39 +113,42 @@ def subject_of(question: str) -> str:
     return "heart" if heart and not finding else "lesion"
 
 
-def read(text: str, subject: str = "lesion") -> Reading:
-    """Read a text. Never raises: what is not understood is left out."""
+def read(text: str, subject: str = "lesion") -> ParsedText:
+    """Parse a text. Never raises: what is not understood is ignored."""
     onto = ontology()
     parts = sentences(text)
     word, word_span, tail = None, (0, 0), (0, 0)
     body = (parts[0][0].start, parts[-1][-1].end) if parts else (0, 0)
-    if parts and (spoken := _answer_word(first := _past_lead(parts[0], onto), onto)) is not None:
-        word, word_span = spoken, (first[0].start, first[0].end)
+    if (
+        parts
+        and (answer_word := _answer_word(first := _past_lead(parts[0], onto), onto)) is not None
+    ):
+        word, word_span = answer_word, (first[0].start, first[0].end)
         tail = (first[1].start, first[-1].end) if first[1:] else (0, 0)
         parts = [p for p in (first[1:], *parts[1:]) if p]
     statements: list[Statement] = []
     uncertain: list[Statement] = []
     study: list[Mention] = []
     hedged = False
-    alone = _alone(text, parts, subject, onto)
-    for words in parts if alone is None else ():
+    standalone = _standalone(text, parts, subject, onto)
+    for words in parts if standalone is None else ():
         segments = cut(words, negate(words, mentions(text, words, onto), onto), onto)
         for segment in segments:
-            made = _statement(text, words, segment, subject, onto)
+            new = _statement(text, words, segment, subject, onto)
             cues = [m for m in segment.mentions if m.attribute == "open"]
             hedged = hedged or bool(cues)
-            under = made and any(_hedges(words, cue, made[0].head, onto) for cue in cues)
-            (uncertain if under else statements).extend(made)
-            study += _study(segment, made, onto)
-    said = (alone,) if alone else tuple(statements)
+            is_hedged = new and any(_hedges(words, cue, new[0].head, onto) for cue in cues)
+            (uncertain if is_hedged else statements).extend(new)
+            study += _study(segment, new, onto)
+    certain = (standalone,) if standalone else tuple(statements)
     n_words = sum(map(len, parts))
-    return Reading(
-        text, word, word_span, tail, body, said, tuple(study), n_words, tuple(uncertain), hedged
+    return ParsedText(
+        text, word, word_span, tail, body, certain, tuple(study), n_words, tuple(uncertain), hedged
     )
 
 
 def _hedges(words: Sequence[Word], cue: Mention, head: Mention | None, onto: Ontology) -> bool:
-    """Whether a hedge reaches the finding: not past "but", nor back over a comma."""
+    """Whether a finding is in a hedge's scope: not past "but", nor back over a comma."""
     if head is None:
         return True
     backwards = head.last < cue.first
@@ -154,17 +161,17 @@ def _hedges(words: Sequence[Word], cue: Mention, head: Mention | None, onto: Ont
 
 
 def _past_lead(words: tuple[Word, ...], onto: Ontology) -> tuple[Word, ...]:
-    """A sentence without "The answer is", where more follows."""
-    said = [word.text for word in words]
+    """A sentence without its "The answer is", if more follows."""
+    texts = [word.text for word in words]
     for lead in onto.language["answer_leads"]:
         length = len(lead.split())
-        if said[:length] == lead.split() and words[length:]:
+        if texts[:length] == lead.split() and words[length:]:
             return words[length:]
     return words
 
 
 def _answer_word(words: Sequence[Word], onto: Ontology) -> bool | None:
-    """Whether a text begins by saying yes or no ("No nodule" does not: it denies a nodule)."""
+    """The yes or no that a text begins with ("No nodule" has none: it denies a nodule)."""
     first, answers = words[0].text, onto.language["answer_words"]
     if first in answers["yes"]:
         return True
@@ -173,21 +180,21 @@ def _answer_word(words: Sequence[Word], onto: Ontology) -> bool | None:
     rest = words[1:]
     if not rest or rest[0].after_comma:
         return False if first != "not" else None
-    fresh = rest[0].text in (*onto.language["fresh_start"], *answers["no"], *answers["yes"])
-    return False if fresh and first != "not" else None
+    new_clause = rest[0].text in (*onto.language["fresh_start"], *answers["no"], *answers["yes"])
+    return False if new_clause and first != "not" else None
 
 
-def _alone(
+def _standalone(
     text: str, parts: Sequence[Sequence[Word]], subject: str, onto: Ontology
 ) -> Statement | None:
-    """A phrase like "Normal" or "None" that is read as a statement where it is everything."""
+    """The statement of a phrase like "Normal" or "None" that makes up the entire text."""
     if len(parts) != 1:
         return None
     words = parts[0]
-    said = tuple(word.text for word in words)
+    texts = tuple(word.text for word in words)
     for polarity, table in ((False, "nothing_found_alone"), (True, "something_found_alone")):
         for kind, phrases in onto.language[table].items():
-            if said in {tuple(phrase.split()) for phrase in phrases} and subject != "heart":
+            if texts in {tuple(phrase.split()) for phrase in phrases} and subject != "heart":
                 span = (words[0].start, words[-1].end)
                 surface = text[slice(*span)]
                 head = Mention("kind", kind, "alone", *span, 0, len(words) - 1, surface)
@@ -199,12 +206,17 @@ def _statement(
     text: str, words: Sequence[Word], segment: Segment, subject: str, onto: Ontology
 ) -> list[Statement]:
     """The statement a segment makes, if it makes one."""
-    found = segment.mentions
+    in_segment = segment.mentions
     sentence = (words[0].start, words[-1].end)
-    place = (words[segment.first].start, words[segment.last].end, sentence, text[slice(*sentence)])
+    location = (
+        words[segment.first].start,
+        words[segment.last].end,
+        sentence,
+        text[slice(*sentence)],
+    )
     details = tuple(
         m
-        for m in found
+        for m in in_segment
         if m.attribute in onto.attributes and onto.attributes[m.attribute].about == "lesion"
     )
     head = next((m for m in segment.heads if m.attribute == "kind"), None)
@@ -214,46 +226,46 @@ def _statement(
     if head is not None:
         if head.negated and _narrow(words, segment, head, onto):
             return []
-        return [Statement("lesion", not head.negated, head, details, *place)]
+        return [Statement("lesion", not head.negated, head, details, *location)]
     clear = next((m for m in segment.heads if m.attribute == "clear"), None)
     if clear is not None:
         polarity = clear.negated != (clear.form == "not")
         sides = tuple(m for m in details if m.attribute == "side")
-        return [Statement("lesion", polarity, replace(clear, attribute="kind"), sides, *place)]
+        return [Statement("lesion", polarity, replace(clear, attribute="kind"), sides, *location)]
     state = _heart_state(segment, subject)
     if state is not None:
-        return [Statement("heart", True, state, (), *place)]
+        return [Statement("heart", True, state, (), *location)]
     if details and subject == "lesion" and not segment.heads:
-        return [Statement("lesion", True, None, details, *place)]
+        return [Statement("lesion", True, None, details, *location)]
     return []
 
 
 def _belongs(mention: Mention, head: Mention | None) -> bool:
-    """Numbers count what they stand before, and an organ is a site where a finding is named."""
+    """Whether a detail belongs to the head: a number precedes it, a site needs a named finding."""
     if mention.attribute == "number":
-        return head is not None and 0 < head.first - mention.last <= _REACH
+        return head is not None and 0 < head.first - mention.last <= _MAX_GAP
     if mention.attribute == "site":
         return head is not None and not head.first <= mention.first <= head.last
     return True
 
 
 def _narrow(words: Sequence[Word], segment: Segment, head: Mention, onto: Ontology) -> bool:
-    """Whether a denial in general words is about something narrower ("no bony abnormality")."""
+    """Whether a denial in general terms is about something narrower ("no bony abnormality")."""
     if not onto.findings[head.value].generic:
         return False
     cues = [m.last for m in segment.mentions if m.attribute == "negation" and m.last < head.first]
-    known = {i for m in segment.mentions for i in range(m.first, m.last + 1)}
+    recognised = {i for m in segment.mentions for i in range(m.first, m.last + 1)}
     before = range(max(cues, default=segment.first - 1) + 1, head.first)
     modifiers = set(onto.language["general_modifiers"])
     organs = set(onto.language["general_organs"])
-    return any(i not in known and words[i].text not in modifiers for i in before) or any(
+    return any(i not in recognised and words[i].text not in modifiers for i in before) or any(
         m.attribute == "organ" and m.value not in organs for m in segment.mentions
     )
 
 
-def _study(segment: Segment, made: Sequence[Statement], onto: Ontology) -> list[Mention]:
-    """What a segment says of the study; the heart that it makes a statement on is no organ."""
-    heart = any(statement.subject == "heart" for statement in made)
+def _study(segment: Segment, statements: Sequence[Statement], onto: Ontology) -> list[Mention]:
+    """A segment's mentions about the study; the heart, if a statement is about it, is no organ."""
+    heart = any(statement.subject == "heart" for statement in statements)
     return [
         m
         for m in segment.mentions
@@ -264,7 +276,7 @@ def _study(segment: Segment, made: Sequence[Statement], onto: Ontology) -> list[
 
 
 def _heart_state(segment: Segment, subject: str) -> Mention | None:
-    """The state of the heart with negation worked in, where the clause is about the heart."""
+    """The state of the heart, negation applied, if the clause is about the heart."""
     about_heart = any(m.attribute.startswith("heart-") for m in segment.heads)
     if not about_heart and (subject != "heart" or segment.heads):
         return None

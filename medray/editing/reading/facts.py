@@ -1,7 +1,7 @@
-"""What a question and its reference together make known.
+"""The facts that a question and its reference establish together.
 
-"Yes" to "Is the lesion on the left?" says as much as "The lesion is on the left.": a yes or
-no is turned into the statement it stands for, so that all texts are compared alike.
+"Yes" to "Is the lesion on the left?" means the same as "The lesion is on the left.": a yes or
+no is turned into the statement it stands for, so that all texts are compared in the same way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from medray.editing.language.text import Mention, mentions, sentences
 from medray.editing.ontology.lexicon import WORD, Ontology, ontology, phrase_words
-from medray.editing.reading.claims import Reading, Statement, read, subject_of
+from medray.editing.reading.claims import ParsedText, Statement, read, subject_of
 from medray.editing.reading.compare import compare_statements, compare_study
 from medray.editing.reading.question import opposite_word
 from medray.editing.reading.ranking import Ranking, ranked, ranking
@@ -20,43 +20,45 @@ from medray.editing.reading.ranking import Ranking, ranked, ranking
 
 @dataclass(frozen=True, slots=True)
 class Proposition:
-    """What "Yes" to a closed question would assert; `asked` is the attribute in question."""
+    """What "Yes" to a closed question would assert about `attribute`."""
 
-    asked: str
+    attribute: str
     statement: Statement | None = None
     study: Mention | None = None
 
     @property
     def error_type(self) -> str:
-        """The kind of error a wrong yes or no is."""
-        if self.asked == "heart":
+        """The type of error of a wrong yes or no."""
+        if self.attribute == "heart":
             return "attribute"
-        known = ontology().attributes.get(self.asked)
-        return known.error_type if known else "presence"
+        attribute = ontology().attributes.get(self.attribute)
+        return attribute.error_type if attribute else "presence"
 
-    def told(self, word: bool) -> tuple[tuple[Statement, ...], tuple[Mention, ...]]:
-        """The statement that a yes (True) or a no (False) makes."""
+    def implied(self, word: bool) -> tuple[tuple[Statement, ...], tuple[Mention, ...]]:
+        """What a yes (True) or a no (False) states about findings and about the study."""
         if self.study is not None:
             return (), (self.study if word else replace(self.study, negated=True),)
         assert self.statement is not None
         if word:
             return (self.statement,), ()
-        if self.asked == "presence":
+        if self.attribute == "presence":
             return (replace(self.statement, polarity=not self.statement.polarity),), ()
-        if self.asked == "heart" and self.statement.head is not None:
+        if self.attribute == "heart" and self.statement.head is not None:
             other = "normal" if self.statement.head.value == "enlarged" else "enlarged"
             return (replace(self.statement, head=replace(self.statement.head, value=other)),), ()
-        details = tuple(_not(m) if m.attribute == self.asked else m for m in self.statement.details)
+        details = tuple(
+            _not(m) if m.attribute == self.attribute else m for m in self.statement.details
+        )
         return (replace(self.statement, details=details),), ()
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The known side of a comparison. `reference` is the text it mainly comes from. `ranked`: the
-    option that comes first, where the question asks for a `ranking`, "" where that is not told."""
+    """The known side of a comparison, mainly from the text `reference`. If the question asks for a
+    `ranking`, `ranked` is the option that comes first, "" if unknown."""
 
     question: str
-    reference: Reading
+    reference: ParsedText
     word: bool | None
     proposition: Proposition | None
     statements: tuple[Statement, ...]
@@ -66,39 +68,39 @@ class Facts:
 
 
 def facts(question: str, reference: str) -> Facts:
-    """Everything the reference says as an answer to the question."""
+    """Everything the reference states as an answer to the question."""
     reference = _without_echo(question, reference)
-    reading = read(reference, subject=subject_of(question))
+    parsed = read(reference, subject=subject_of(question))
     proposal = proposition(question)
-    word = reading.word
+    word = parsed.word
     if word is None and proposal is not None and " or " not in question.lower():
-        word = _implied_word(proposal, reading)
-    if word is None and (said := opposite_word(question, reference)) is not None:
-        word = said[0]
-    asked = ranking(question)
-    first = ranked(asked, reference) if asked else None
-    statements, study = reading.statements, reading.study
+        word = _implied_word(proposal, parsed)
+    if word is None and (opposite := opposite_word(question, reference)) is not None:
+        word = opposite[0]
+    query = ranking(question)
+    first = ranked(query, reference) if query else None
+    statements, study = parsed.statements, parsed.study
     if word is not None and proposal is not None:
-        more, more_study = proposal.told(word)
+        more, more_study = proposal.implied(word)
         statements, study = (*statements, *more), (*study, *more_study)
-    told = first.option if first else ""
-    return Facts(question, reading, word, proposal, statements, study, asked, told)
+    first_option = first.option if first else ""
+    return Facts(question, parsed, word, proposal, statements, study, query, first_option)
 
 
 def _without_echo(question: str, text: str) -> str:
-    """What a text says after it has repeated the question: its last paragraph."""
-    start = phrase_words(question)
+    """The last paragraph of a text that starts by repeating the question, else the text."""
+    echo = phrase_words(question)
     words = list(WORD.finditer(text))
     lead = 1 if words and words[0].group().lower() == "question" else 0
-    said = tuple(word.group().lower() for word in words[lead : lead + len(start)])
-    if not start or said != start or len(words) == lead + len(start):
+    opening = tuple(word.group().lower() for word in words[lead : lead + len(echo)])
+    if not echo or opening != echo or len(words) == lead + len(echo):
         return text
-    rest = text[words[lead + len(start) - 1].end() :].lstrip("?.: \t")
+    rest = text[words[lead + len(echo) - 1].end() :].lstrip("?.: \t")
     return re.split(r"\n\s*\n", rest.strip())[-1].strip()
 
 
 def proposition(question: str) -> Proposition | None:
-    """What a closed question asks to be affirmed; None for open ones and those not understood."""
+    """What a closed question asks to confirm; None for open ones and those not understood."""
     onto = ontology()
     parts = sentences(question)
     if not parts:
@@ -107,28 +109,30 @@ def proposition(question: str) -> Proposition | None:
     asks = {w.text for i, w in enumerate(words) if i == 0 or w.after_comma}
     if not asks & set(onto.language["questions"]["closed"]):
         return None
-    reading = read(question, subject=subject_of(question))
-    found = mentions(question, words, onto)
-    said = {word.text for word in words}
-    if any(m.attribute == "negation" for m in found) or (
-        "or" in said and _offers_choice(found, onto)
+    parsed = read(question, subject=subject_of(question))
+    in_question = mentions(question, words, onto)
+    question_words = {word.text for word in words}
+    if any(m.attribute == "negation" for m in in_question) or (
+        "or" in question_words and _offers_choice(in_question, onto)
     ):
         return None
-    stated = (*reading.statements, *reading.uncertain)  # "Could this be a nodule?" asks for one
+    stated = (*parsed.statements, *parsed.uncertain)  # "Could this be a nodule?" asks for it
     if len(stated) == 1:
-        return _of_statement(replace(stated[0], core=""), said, question, onto)
+        return _of_statement(replace(stated[0], core=""), question_words, question, onto)
     if stated:
         return None
-    asked = [m for m in reading.study if m.attribute not in ("organ", "count")]
-    if len({m.attribute for m in asked}) == 1:
-        return Proposition(asked[0].attribute, study=asked[0])
+    study = [m for m in parsed.study if m.attribute not in ("organ", "count")]
+    if len({m.attribute for m in study}) == 1:
+        return Proposition(study[0].attribute, study=study[0])
     return None
 
 
 def asks_for(question: str, attribute: str) -> bool:
-    """Whether the question has one of the phrases that make a loose attribute comparable."""
-    low = f" {' '.join(w.text for s in sentences(question) for w in s)} "
-    return any(f" {phrase} " in low for phrase in ontology().attributes[attribute].short_only)
+    """Whether the question has a phrase that makes a `short_only` attribute comparable."""
+    normalised = f" {' '.join(w.text for s in sentences(question) for w in s)} "
+    return any(
+        f" {phrase} " in normalised for phrase in ontology().attributes[attribute].short_only
+    )
 
 
 def asks_what(question: str) -> bool:
@@ -139,7 +143,7 @@ def asks_what(question: str) -> bool:
 
 
 def _of_statement(
-    statement: Statement, said: set[str], question: str, onto: Ontology
+    statement: Statement, question_words: set[str], question: str, onto: Ontology
 ) -> Proposition | None:
     if statement.subject == "heart":
         return Proposition("heart", statement)
@@ -149,7 +153,7 @@ def _of_statement(
     if statement.head is None:
         return Proposition(attributes[0], statement) if len(attributes) == 1 else None
     definite = question[: statement.head.start].lower().rstrip().endswith("the")
-    asks_presence = bool(said & set(onto.language["questions"]["presence"]))
+    asks_presence = bool(question_words & set(onto.language["questions"]["presence"]))
     if definite and not attributes and not asks_presence and statement.head.form != "":
         return None  # "Is the mass homogeneous?": a no does not deny the mass
     if (asks_presence and not definite) or not attributes:
@@ -157,14 +161,14 @@ def _of_statement(
     return Proposition(attributes[0], statement) if len(attributes) == 1 else None
 
 
-def _offers_choice(found: Sequence[Mention], onto: Ontology) -> bool:
+def _offers_choice(in_question: Sequence[Mention], onto: Ontology) -> bool:
     """ "left or right", "CT or MRI": a choice between values, not a yes/no question."""
-    values = {(m.attribute, m.value) for m in found if m.attribute in onto.attributes}
+    values = {(m.attribute, m.value) for m in in_question if m.attribute in onto.attributes}
     return len(values) > len({attribute for attribute, _ in values})
 
 
 def _not(mention: Mention) -> Mention:
-    """What a "no" to this value says: the other value where there are only two."""
+    """What a "no" to this value means: the other value if there are only two."""
     attribute = ontology().attributes[mention.attribute]
     other = attribute.other(mention.value)
     if other is None or mention.form not in attribute.forms[other]:
@@ -172,12 +176,14 @@ def _not(mention: Mention) -> Mention:
     return replace(mention, value=other, surface=attribute.forms[other][mention.form])
 
 
-def _implied_word(proposal: Proposition, reading: Reading) -> bool | None:
-    """The yes or no that a reference without one amounts to."""
-    statements, study = proposal.told(True)
-    outcomes = compare_statements(statements, reading.statements)
-    outcomes += compare_study(study, reading.study, ontology())
-    asked = {proposal.asked, "kind"} if proposal.asked == "presence" else {proposal.asked}
-    if any(not o.agrees for o in outcomes if o.attribute in asked):
+def _implied_word(proposal: Proposition, parsed: ParsedText) -> bool | None:
+    """The yes or no that a reference without one implies."""
+    statements, study = proposal.implied(True)
+    comparisons = compare_statements(statements, parsed.statements)
+    comparisons += compare_study(study, parsed.study, ontology())
+    relevant = (
+        {proposal.attribute, "kind"} if proposal.attribute == "presence" else {proposal.attribute}
+    )
+    if any(not c.agrees for c in comparisons if c.attribute in relevant):
         return False
-    return True if any(o.attribute in asked for o in outcomes) else None
+    return True if any(c.attribute in relevant for c in comparisons) else None

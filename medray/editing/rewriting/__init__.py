@@ -1,2 +1,2 @@
-"""From contradictions to the smallest change of the answer, and from a right answer to its
-smallest wrong variant."""
+"""Rewrites answers: a wrong one by the smallest change that resolves its contradictions, a right
+one into its smallest wrong variant."""

@@ -1,7 +1,7 @@
 """The smallest clinically wrong variant of a right answer.
 
-It is found by correcting the answer against a world in which one thing is otherwise: the same
-surgery, in the answer's own words, and the same check afterwards.
+It is found by correcting the answer against counterfactual facts, in which one thing is changed:
+the same rewriting, in the answer's own words, and the same check afterwards.
 """
 
 from __future__ import annotations
@@ -14,85 +14,88 @@ from random import Random
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.claims import Statement, read
-from medray.editing.reading.compare import Outcome
+from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
 
 
-def other_worlds(
-    judgement: Judgement, known: Facts, rng: Random, prefer: Mapping[str, float] | None = None
+def counterfactuals(
+    judgement: Judgement, facts: Facts, rng: Random, prefer: Mapping[str, float] | None = None
 ) -> Iterator[Facts]:
-    """The facts with one agreed thing changed, in a random order, one change per thing.
+    """The facts with one agreed thing changed, in random order, one change per thing.
 
-    `prefer` weighs the types of error that the changes are (1.0 for one that it leaves out): each
-    place in the order then goes to one of those left with a chance in proportion to its weight.
+    `prefer` gives weights of the error types that the changes are (1.0 if absent): the order is
+    then drawn without replacement, each next one with a probability proportional to its weight.
     """
     agreed = {
-        (o.attribute, o.statement.head.value if o.statement and o.statement.head else ""): o
-        for o in judgement.outcomes
-        if o.agrees
+        (c.attribute, c.statement.head.value if c.statement and c.statement.head else ""): c
+        for c in judgement.comparisons
+        if c.agrees
     }
-    if any(o.attribute == "word" for o in agreed.values()):
-        yield _other_word(known)
+    if any(c.attribute == "word" for c in agreed.values()):
+        yield _with_other_word(facts)
         return
-    outcomes = list(agreed.values())
-    rng.shuffle(outcomes)
-    worlds: list[tuple[str, Callable[[], Facts | None]]] = [
-        (outcome.error_type, partial(_otherwise, known, outcome, rng)) for outcome in outcomes
+    comparisons = list(agreed.values())
+    rng.shuffle(comparisons)
+    makers: list[tuple[str, Callable[[], Facts | None]]] = [
+        (comparison.error_type, partial(_changed, facts, comparison, rng))
+        for comparison in comparisons
     ]
-    worlds += [
-        ("presence", partial(_denied, known, outcome, rng))
-        for outcome in outcomes
-        if outcome.attribute in ("kind", "presence")
-        and outcome.against
-        and outcome.against.polarity
+    makers += [
+        ("presence", partial(_denied, facts, comparison, rng))
+        for comparison in comparisons
+        if comparison.attribute in ("kind", "presence")
+        and comparison.fact
+        and comparison.fact.polarity
     ]
-    if prefer:  # exponential times: who waits shortest comes first
-        times = [rng.expovariate(prefer.get(error_type, 1.0)) for error_type, _ in worlds]
-        worlds = [worlds[i] for i in sorted(range(len(worlds)), key=times.__getitem__)]
-    for _, make in worlds:
-        world = make()
-        if world is not None:
-            yield world
+    if prefer:  # Efraimidis-Spirakis weighted sampling: sort by exponential keys
+        keys = [rng.expovariate(prefer.get(error_type, 1.0)) for error_type, _ in makers]
+        makers = [makers[i] for i in sorted(range(len(makers)), key=keys.__getitem__)]
+    for _, make in makers:
+        counterfactual = make()
+        if counterfactual is not None:
+            yield counterfactual
 
 
-def _otherwise(known: Facts, outcome: Outcome, rng: Random) -> Facts | None:
-    if outcome.attribute == "opposite":
-        return _other_word(known)
-    if outcome.attribute == "rank" and known.ranking is not None:
-        others = [option for option in known.ranking.options if option != known.ranked]
-        unwritten = replace(known.reference, text="")
-        return replace(known, reference=unwritten, ranked=rng.choice(others))
-    changed = _change(outcome, rng)
-    return None if changed is None else _with(known, outcome, *changed)
+def _changed(facts: Facts, comparison: Comparison, rng: Random) -> Facts | None:
+    if comparison.attribute == "opposite":
+        return _with_other_word(facts)
+    if comparison.attribute == "rank" and facts.ranking is not None:
+        others = [option for option in facts.ranking.options if option != facts.ranked]
+        without_text = replace(facts.reference, text="")
+        return replace(facts, reference=without_text, ranked=rng.choice(others))
+    values = _other_value(comparison, rng)
+    return None if values is None else _with(facts, comparison, *values)
 
 
-def _denied(known: Facts, outcome: Outcome, rng: Random) -> Facts:
-    return _with(known, outcome, _nothing(outcome, rng), None)
+def _denied(facts: Facts, comparison: Comparison, rng: Random) -> Facts:
+    return _with(facts, comparison, _nothing(comparison, rng), None)
 
 
-def _other_word(known: Facts) -> Facts:
-    word = not known.word
-    statements, study = known.proposition.told(word) if known.proposition else ((), ())
-    unwritten = replace(known.reference, text="")
-    return replace(known, reference=unwritten, word=word, statements=statements, study=study)
+def _with_other_word(facts: Facts) -> Facts:
+    word = not facts.word
+    statements, study = facts.proposition.implied(word) if facts.proposition else ((), ())
+    without_text = replace(facts.reference, text="")
+    return replace(facts, reference=without_text, word=word, statements=statements, study=study)
 
 
-def _change(outcome: Outcome, rng: Random) -> tuple[Statement | None, Mention | None] | None:
-    """The known statement, or the known mention of the study, with another value."""
+def _other_value(
+    comparison: Comparison, rng: Random
+) -> tuple[Statement | None, Mention | None] | None:
+    """The known statement, or the known mention about the study, with another value."""
     onto = ontology()
-    fact, wanted = outcome.against, outcome.wanted
-    if outcome.attribute == "presence" and fact is not None and not fact.polarity:
-        return _something(outcome, rng), None
-    if wanted is None or outcome.mention is None or outcome.attribute == "presence":
+    fact, wanted = comparison.fact, comparison.wanted
+    if comparison.attribute == "presence" and fact is not None and not fact.polarity:
+        return _something(comparison, rng), None
+    if wanted is None or comparison.mention is None or comparison.attribute == "presence":
         return None
-    if outcome.attribute == "heart" and fact is not None:
+    if comparison.attribute == "heart" and fact is not None:
         value = "normal" if wanted.value == "enlarged" else "enlarged"
         return replace(fact, head=replace(wanted, value=value), core=""), None
-    if outcome.attribute == "kind" and fact is not None:
+    if comparison.attribute == "kind" and fact is not None:
         kinds = onto.findings[wanted.value].plausible
         return (_renamed(fact, wanted, rng.choice(kinds)), None) if kinds else None
-    attribute, form = onto.attributes[outcome.attribute], outcome.mention.form
+    attribute, form = onto.attributes[comparison.attribute], comparison.mention.form
     fitting = [v for v in attribute.variants if form in attribute.forms[v]]
     values = [v for v in fitting if not attribute.related(v, wanted.value)]
     if not values:
@@ -112,10 +115,14 @@ def _renamed(fact: Statement, head: Mention, kind: str) -> Statement:
     return replace(fact, head=new, details=details, core="")
 
 
-def _something(outcome: Outcome, rng: Random) -> Statement | None:
-    """A finding where nothing was found: of the denied kind if the denial names one."""
+def _something(comparison: Comparison, rng: Random) -> Statement | None:
+    """A finding instead of none: of the denied kind if the denial names one."""
     onto = ontology()
-    denied = outcome.statement.head.value if outcome.statement and outcome.statement.head else ""
+    denied = (
+        comparison.statement.head.value
+        if comparison.statement and comparison.statement.head
+        else ""
+    )
     generic = not denied or onto.findings[denied].generic
     kind = rng.choice(onto.language["invented_kinds"]) if generic else denied
     template = rng.choice(onto.language["invented"])
@@ -127,7 +134,7 @@ def _something(outcome: Outcome, rng: Random) -> Statement | None:
             ("zone", ("upper", "middle", "lower")),
         )
     }
-    if not generic or outcome.mention is None or outcome.mention.form == "alone":
+    if not generic or comparison.mention is None or comparison.mention.form == "alone":
         head = Mention("kind", kind, "singular", 0, 0, 0, 0, onto.findings[kind].name)
         name = onto.findings[kind].name
         core = name if generic else ""
@@ -137,10 +144,10 @@ def _something(outcome: Outcome, rng: Random) -> Statement | None:
     return read(text).statements[0]
 
 
-def _nothing(outcome: Outcome, rng: Random) -> Statement:
-    """The denial of what was found."""
+def _nothing(comparison: Comparison, rng: Random) -> Statement:
+    """The denial of a known finding."""
     onto = ontology()
-    head = outcome.wanted or outcome.mention
+    head = comparison.wanted or comparison.mention
     assert head is not None
     if onto.covers("lesion", head.value):
         return read(rng.choice(onto.language["nothing"])).statements[0]
@@ -148,21 +155,21 @@ def _nothing(outcome: Outcome, rng: Random) -> Statement:
 
 
 def _with(
-    known: Facts, outcome: Outcome, statement: Statement | None, study: Mention | None
+    facts: Facts, comparison: Comparison, statement: Statement | None, study: Mention | None
 ) -> Facts:
-    """The facts with the one that `outcome` rests on replaced.
+    """The facts with the one that `comparison` is based on replaced.
 
-    What was only derived from the question goes: it would still hold the unchanged fact.
+    Facts derived only from the question are dropped: they would still state the unchanged fact.
     """
-    statements = known.statements
+    statements = facts.statements
     if statement is not None:
         statements = tuple(
-            statement if s is outcome.against else s
-            for s in known.statements
-            if s is outcome.against or s.core
+            statement if s is comparison.fact else s
+            for s in facts.statements
+            if s is comparison.fact or s.core
         )
     mentions = tuple(
-        study if study is not None and m.attribute == study.attribute else m for m in known.study
+        study if study is not None and m.attribute == study.attribute else m for m in facts.study
     )
-    unwritten = replace(known.reference, text="")  # it says what is so, not what this world says
-    return replace(known, reference=unwritten, statements=statements, study=mentions)
+    without_text = replace(facts.reference, text="")  # the text states the unchanged fact
+    return replace(facts, reference=without_text, statements=statements, study=mentions)

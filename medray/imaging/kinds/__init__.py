@@ -1,10 +1,10 @@
-"""Kinds of corruption, one small function each, and the one table of them.
+"""Kinds of corruption, one small function each, and the table `KINDS`.
 
-A kind takes (patch, settings, generator) and gives the corrupted values of the patch's pixels,
-float [n, 3] on the 0–255 scale and not clipped, with a text of what it did ("sigma=45"; "" where
-there is nothing to tell). All of a kind's chance comes from the generator.
+A kind is called with (patch, settings, generator) and returns the corrupted values of the
+patch's pixels, float [n, 3] on the 0–255 scale and not clipped, and a description of what it did
+("sigma=45"; "" if there is nothing to add). All randomness comes from the generator.
 
-To add one: write the function, enter it here, and name it in `CorruptionConfig.kind`.
+To add one: write the function, add it to `KINDS`, and name it in `CorruptionConfig.kind`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,6 @@ KINDS: dict[str, Kind] = {
     "inpaint": inpaint,
     "crop": crop,
 }
-WHOLE_ONLY = frozenset({"crop"})  # kinds that change the whole image whatever the region
+WHOLE_ONLY = frozenset({"crop"})  # kinds that always change the whole image
 
 __all__ = ["KINDS", "WHOLE_ONLY", "Kind", "Patch"]

@@ -1,4 +1,4 @@
-"""A small part of the image in the place of the whole."""
+"""Replaces the image by an enlarged part of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from medray.config import CorruptionConfig
 from medray.imaging.kinds.patch import Patch
 
-RATIO = (3.0 / 4.0, 4.0 / 3.0)  # width to height, torchvision's own
+RATIO = (3.0 / 4.0, 4.0 / 3.0)  # width to height, as in torchvision
 
 
 def crop(
@@ -17,8 +17,9 @@ def crop(
 ) -> tuple[np.ndarray, str]:
     """A random box with `crop_scale` of the area, enlarged to the size of the image.
 
-    mDPO (arXiv 2406.11839): RandomResizedCrop, scale .01 to .2. Area evenly and ratio of sides
-    log-evenly distributed; a side that would not fit is the image's. The box is told.
+    mDPO (arXiv 2406.11839): RandomResizedCrop, scale .01 to .2. The area is uniform and the
+    aspect ratio log-uniform; a side that would not fit is clipped to the image's. The description
+    states the box.
     """
     from PIL import Image
 
@@ -29,5 +30,5 @@ def crop(
     h = min(height, max(1, round(math.sqrt(area / ratio))))
     x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
     part = Image.fromarray(np.ascontiguousarray(patch.image[y : y + h, x : x + w]))
-    made = np.asarray(part.resize((width, height), Image.Resampling.BILINEAR), np.float32)
-    return made[patch.rows, patch.columns][patch.inside], f"box={x},{y},{x + w},{y + h}"
+    enlarged = np.asarray(part.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    return enlarged[patch.rows, patch.columns][patch.inside], f"box={x},{y},{x + w},{y + h}"

@@ -1,4 +1,4 @@
-"""The region as its surroundings would have it."""
+"""Fills the region from its surroundings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from medray.config import CorruptionConfig
 from medray.errors import ItemError
 from medray.imaging.kinds.patch import Patch, grown
 
-MOST_PIXELS = 10_000  # solved for at once; the cost grows faster than their number
-REACH = 4  # pixels of surroundings: the biharmonic stencil sees two
+MAX_PIXELS = 10_000  # solved for at once; the cost grows faster than their number
+REACH = 4  # pixels of surroundings; the biharmonic stencil reaches two
 
 
 def inpaint(
@@ -19,8 +19,8 @@ def inpaint(
 ) -> tuple[np.ndarray, str]:
     """The smooth continuation of what surrounds the region (scikit-image's biharmonic inpainting).
 
-    Solved on the region's box. More than `MOST_PIXELS` are solved for at 1/scale of the size and
-    enlarged again, which is told as "scale=1/4". Raises ItemError inpaint-no-surroundings.
+    Solved on the region's box. More than `MAX_PIXELS` are solved for at reduced size and enlarged
+    again; the description then states "scale=1/4". Raises ItemError inpaint-no-surroundings.
     """
     from skimage.restoration import inpaint_biharmonic
 
@@ -28,7 +28,7 @@ def inpaint(
     unknown_count = int(np.count_nonzero(patch.inside))
     if unknown_count == height * width:
         raise ItemError("inpaint-no-surroundings", "the region is the whole image")
-    factor = math.ceil(math.sqrt(unknown_count / MOST_PIXELS))
+    factor = math.ceil(math.sqrt(unknown_count / MAX_PIXELS))
     rows = grown(patch.rows, REACH * factor, height)
     columns = grown(patch.columns, REACH * factor, width)
     near = patch.image[rows, columns].astype(np.float32)
@@ -47,8 +47,8 @@ def inpaint(
 
 
 def _reduced(values: np.ndarray, known: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means of the known pixels of each block of factor²: float32 [h, w, 3]; and bool [h, w],
-    true where a block has none, so that nothing of the region shines through."""
+    """Means of the known pixels of each block of factor² pixels, float32 [h, w, 3], and a bool
+    [h, w] of blocks without any, so that nothing of the region leaks through."""
     from skimage.measure import block_reduce
 
     weights = known[..., None].astype(np.float32)
@@ -58,7 +58,7 @@ def _reduced(values: np.ndarray, known: np.ndarray, factor: int) -> tuple[np.nda
 
 
 def _enlarged(small: np.ndarray, factor: int) -> np.ndarray:
-    """float32 [h, w, 3] → [h·factor, w·factor, 3], linear between the centres of the blocks."""
+    """float32 [h, w, 3] → [h·factor, w·factor, 3], linear between block centres."""
     from PIL import Image
 
     height, width = small.shape[:2]

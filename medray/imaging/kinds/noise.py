@@ -1,4 +1,4 @@
-"""Noise: added to the pixels, mixed with them, or put in their place."""
+"""Noise: added to the pixels, mixed with them, or replacing them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from medray.config import CorruptionConfig
 from medray.imaging.kinds.patch import Patch
 
 DIFFUSION_STEPS = 1000
-HALF_RANGE = 127.5  # 0–255 is −1–1 to the diffusion
+HALF_RANGE = 127.5  # diffusion maps 0–255 to −1–1
 
 
 def gaussian(
@@ -30,17 +30,17 @@ def diffusion(
 ) -> tuple[np.ndarray, str]:
     """√ξ̄_k · x + √(1 − ξ̄_k) · ε with ε ~ N(0, 1) and x on the scale from −1 to 1.
 
-    MMedPO (arXiv 2412.06141, its paper; the schedule is that of visual contrastive decoding):
-    forward diffusion by k = `step` steps. Its factors ⊙h and + x⊙(1 − h) are the blending at
-    the edge, which is the same for every kind. On the 0–255 scale the noise has a standard
-    deviation of 127.5 · √(1 − ξ̄_k), and the picture fades to mid-grey.
+    MMedPO (arXiv 2412.06141, as in the paper; the schedule is that of visual contrastive
+    decoding): forward diffusion by k = `step` steps. The paper's factors ⊙h and + x⊙(1 − h) are
+    the blending at the edge, which is the same for every kind. On the 0–255 scale the noise has a
+    standard deviation of 127.5 · √(1 − ξ̄_k), and the image fades to mid-grey.
     """
-    kept = signal_left(settings.step)
+    signal = signal_left(settings.step)
     inside = patch.pixels().astype(np.float32)
     inside -= np.float32(HALF_RANGE)
-    inside *= np.float32(kept**0.5)
+    inside *= np.float32(signal**0.5)
     noise = rng.standard_normal(inside.shape, dtype=np.float32)
-    noise *= np.float32((1.0 - kept) ** 0.5 * HALF_RANGE)
+    noise *= np.float32((1.0 - signal) ** 0.5 * HALF_RANGE)
     inside += noise
     inside += np.float32(HALF_RANGE)
     return inside, f"step={settings.step}"
@@ -49,9 +49,9 @@ def diffusion(
 def replacement(
     patch: Patch, settings: CorruptionConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, str]:
-    """clip(N(0, replacement_sigma²), 0, 255) in the place of each channel of each pixel.
+    """clip(N(0, replacement_sigma²), 0, 255) instead of each channel of each pixel.
 
-    MMedPO (its code), with 10 on the 0–255 scale: half of the values are 0, the rest nearly.
+    MMedPO (as in its code), with 10 on the 0–255 scale: half of the values are 0, the rest small.
     """
     shape = (int(np.count_nonzero(patch.inside)), 3)
     noise = rng.standard_normal(shape, dtype=np.float32)

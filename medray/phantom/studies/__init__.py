@@ -1,1 +1,1 @@
-"""One synthetic chest study: what is true of it, its image, its questions and report."""
+"""One synthetic chest study: its true attributes, image, questions and report."""

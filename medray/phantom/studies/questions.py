@@ -1,7 +1,7 @@
 """Closed and open questions about a phantom, and their answers.
 
-A question is chosen from what is true; its answer is given by what is told, which differs
-from the truth only where the base model is taught its prior.
+A question is drawn from the truth; its answer states what is reported, which differs from the
+truth only while the base model learns its prior.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from medray.phantom.studies.truth import VALUES, Truth, pick
 
-_SENTENCE_SHARE = 0.3  # of the answers are full sentences, the others one or two words
+_SENTENCE_SHARE = 0.3  # of the answers are full sentences, the others are one or two words
 _NAMES = {"effusion": "pleural effusion"}
 
 _CLOSED = {
@@ -39,7 +39,7 @@ _STATEMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`text` asks for `attribute`; a closed question also names the `value` it asks about."""
+    """`text` asks about `attribute`; a closed question also has the `value` that it names."""
 
     text: str
     attribute: str
@@ -47,7 +47,7 @@ class Question:
 
 
 def closed_question(truth: Truth, rng: np.random.Generator) -> Question:
-    """A yes/no question, the answer "yes" about as often as "no"."""
+    """A yes/no question whose answer is "yes" about as often as "no"."""
     attribute = pick(rng, _askable(truth, tuple(_CLOSED)))
     value = ""
     if attribute != "lesion":
@@ -60,28 +60,28 @@ def closed_question(truth: Truth, rng: np.random.Generator) -> Question:
 
 
 def open_question(truth: Truth, rng: np.random.Generator) -> Question:
-    """A question for one attribute; of the lesion only where there is one."""
+    """A question about one attribute; about the lesion only if there is one."""
     attribute = pick(rng, _askable(truth, tuple(_OPEN)))
     return Question(pick(rng, _OPEN[attribute]), attribute)
 
 
-def answer(question: Question, told: Truth, rng: np.random.Generator) -> str:
-    """The answer if `told` is what one believes: a word or two, or a full sentence."""
+def answer(question: Question, reported: Truth, rng: np.random.Generator) -> str:
+    """The answer of a reader who believes `reported`: a word or two, or a full sentence."""
     as_sentence = rng.random() < _SENTENCE_SHARE
-    statement = _statement(question.attribute, told)
+    statement = _statement(question.attribute, reported)
     if question.attribute == "lesion":
-        word = "Yes" if told.has_lesion else "No"
+        word = "Yes" if reported.has_lesion else "No"
     elif question.value:
-        word = "Yes" if getattr(told, question.attribute) == question.value else "No"
+        word = "Yes" if getattr(reported, question.attribute) == question.value else "No"
     elif as_sentence:
         return statement[0].upper() + statement[1:] + "."
     else:
-        return _short(question.attribute, told)
+        return _short(question.attribute, reported)
     return f"{word}, {statement}." if as_sentence else word
 
 
 def _askable(truth: Truth, attributes: tuple[str, ...]) -> tuple[str, ...]:
-    """Those attributes that can be asked about this study."""
+    """The attributes that can be asked about this study."""
     known = truth.attributes()
     always = ("heart", "lesion", "kind") if "lesion" in attributes else ("heart",)
     return tuple(a for a in attributes if a in always or (a in known and truth.has_lesion))
@@ -91,19 +91,19 @@ def _article(value: str) -> str:
     return "an" if value[:1] in "aeiou" and _NAMES.get(value, value) == value else "a"
 
 
-def _short(attribute: str, told: Truth) -> str:
-    value = getattr(told, attribute)
+def _short(attribute: str, reported: Truth) -> str:
+    value = getattr(reported, attribute)
     text = _NAMES.get(value, value) + (" zone" if attribute == "zone" else "")
     return text.capitalize()
 
 
-def _statement(attribute: str, told: Truth) -> str:
-    """A sentence on the attribute, without capital and full stop."""
-    value = getattr(told, attribute, "")
+def _statement(attribute: str, reported: Truth) -> str:
+    """A sentence about the attribute, without capital letter and full stop."""
+    value = getattr(reported, attribute, "")
     if attribute == "heart":
         return "the heart is enlarged" if value == "enlarged" else "the heart is normal in size"
     if attribute in _STATEMENTS:
         return _STATEMENTS[attribute].format(value=value)
-    if not told.has_lesion:
+    if not reported.has_lesion:
         return "no focal lesion is seen"
-    return f"there is {_article(told.kind)} {_NAMES.get(told.kind, told.kind)}"
+    return f"there is {_article(reported.kind)} {_NAMES.get(reported.kind, reported.kind)}"

@@ -1,8 +1,8 @@
 """Draw a phantom chest radiograph: lungs, ribs, heart, and the lesion, if any.
 
-Coordinates are fractions of the image's side, x to the right and y down. Every random number
-is drawn before anything is drawn on the image, so the same stream with and without the lesion
-gives images that differ in the lesion's pixels only.
+Coordinates are fractions of the image's side, x to the right and y down. All random numbers are
+sampled before rendering starts, so the same stream with and without the lesion gives images that
+differ in the lesion's pixels only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOISE = 0.035
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The random part of an image: a shift of the whole chest, a jitter of the lesion, exposure."""
+    """The random part of an image: shift of the chest, jitter of the lesion, exposure, noise."""
 
     shift_x: float
     shift_y: float
@@ -45,7 +45,7 @@ class Geometry:
 
 
 def draw_geometry(rng: np.random.Generator) -> Geometry:
-    """Everything random about one image."""
+    """Sample everything that is random about one image."""
     u = rng.uniform(-1.0, 1.0, size=8)
     noise = rng.standard_normal((IMAGE_SIZE, IMAGE_SIZE), dtype=np.float32)
     return Geometry(
@@ -66,7 +66,7 @@ def render(
 ) -> tuple[np.ndarray, Box | None]:
     """The image [H, W, 3] uint8 (three equal channels) and the lesion's box in pixels.
 
-    With `lesion=False` the same chest is drawn without its lesion; the box stays.
+    With `lesion=False` the same chest is drawn without its lesion; the box is still returned.
     """
     x, y = _grid(geometry)
     image = _chest(truth, geometry, x, y)
@@ -82,7 +82,7 @@ def render(
 
 
 def _grid(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of every pixel's centre [H, W] in the frame of the chest."""
+    """x and y of every pixel's centre [H, W] in the coordinates of the chest."""
     steps = (np.arange(IMAGE_SIZE, dtype=np.float32) + 0.5) / IMAGE_SIZE
     return steps[None, :] - geometry.shift_x + 0 * steps[:, None], steps[
         :, None

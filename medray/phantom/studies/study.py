@@ -1,4 +1,4 @@
-"""One phantom study: an image, what is true of it, and what is asked and answered about it."""
+"""One phantom study: an image, its true attributes, and questions and answers about it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Study:
 
 
 def study(seed: int, split: str, index: int) -> Study:
-    """Study number `index` of a split ("train", "heldout", "base", …): always the same one."""
+    """Study number `index` of a split ("train", "heldout", "base", …); deterministic."""
     truth = study_truth(seed, split, index)
     image, box = render(truth, draw_geometry(stream(seed, split, index, "image")))
     regions = (Region(label=truth.kind, box=box, source="phantom"),) if box else ()
@@ -45,22 +45,22 @@ def study(seed: int, split: str, index: int) -> Study:
 
 
 def study_truth(seed: int, split: str, index: int) -> Truth:
-    """What is true of a study, without rendering it."""
+    """The true attributes of a study, without rendering it."""
     return draw_truth(stream(seed, split, index, "truth"))
 
 
 def exchanges(
-    seed: int, split: str, index: int, truth: Truth, told: Truth
+    seed: int, split: str, index: int, truth: Truth, reported: Truth
 ) -> tuple[Exchange, Exchange, Exchange]:
-    """A report, a closed and an open exchange. Questions follow `truth`, answers `told`."""
+    """A report, a closed and an open exchange. Questions follow `truth`, answers `reported`."""
     rng = stream(seed, split, index, "words")
-    report_asked, closed, opened = (
+    report_prompt, closed, opened = (
         report_question(rng),
         closed_question(truth, rng),
         open_question(truth, rng),
     )
     return (
-        Exchange("report", report_asked, report(told, rng)),
-        Exchange("closed", closed.text, answer(closed, told, rng)),
-        Exchange("open", opened.text, answer(opened, told, rng)),
+        Exchange("report", report_prompt, report(reported, rng)),
+        Exchange("closed", closed.text, answer(closed, reported, rng)),
+        Exchange("open", opened.text, answer(opened, reported, rng)),
     )

@@ -1,4 +1,4 @@
-"""What is true of one phantom study, and the random streams everything is drawn from."""
+"""The true attributes of a phantom study, and the random streams everything is drawn from."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ VALUES = {"kind": KINDS, "side": SIDES, "zone": ZONES, "size": SIZES, "heart": H
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The attributes of a study; "" where one does not apply.
+    """The attributes of a study; "" for one that does not apply.
 
-    `side` is the patient's: a left lesion is on the right of the image.
+    `side` is the patient's: a left lesion appears on the right of the image.
 
     >>> Truth(kind="effusion", heart="normal", side="left", size="small").attributes()
     {'kind': 'effusion', 'side': 'left', 'size': 'small', 'heart': 'normal'}
@@ -42,7 +42,7 @@ class Truth:
 
 
 def stream(seed: int, split: str, index: int, purpose: str) -> np.random.Generator:
-    """The random stream of one purpose of one study; equal on every machine and in every process.
+    """The random stream of one purpose of one study, the same in every process and on any machine.
 
     Streams of different splits share nothing, so train, held-out and base studies never overlap.
     """
@@ -50,12 +50,12 @@ def stream(seed: int, split: str, index: int, purpose: str) -> np.random.Generat
 
 
 def pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
-    """One of the choices, each as likely as the others."""
+    """One of the choices, drawn uniformly."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def draw_truth(rng: np.random.Generator) -> Truth:
-    """A truth with every attribute drawn uniformly and independently where it applies."""
+    """A truth whose applicable attributes are drawn uniformly and independently."""
     kind, heart, side, zone, size = (
         pick(rng, values) for values in (KINDS, HEARTS, SIDES, ZONES, SIZES)
     )

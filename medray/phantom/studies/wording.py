@@ -1,7 +1,7 @@
-"""How a phantom's truth is put into a radiologist's words, and read back from them.
+"""Express a phantom's truth in a radiologist's words, and read it back from them.
 
-The wording is drawn independently of the truth, so nothing but the words for the attributes
-themselves tells one truth from another.
+The wording is drawn independently of the truth, so only the words for the attributes themselves
+distinguish one truth from another.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _HEART = {
 
 
 def fill(template: str, truth: Truth) -> str:
-    """The template with the truth's words in it; {Size} is the capitalised size."""
+    """The template filled with the truth's attributes; {Size} is the capitalised size."""
     return template.format(Size=truth.size.capitalize(), **truth.attributes())
 
 
@@ -73,7 +73,7 @@ def report(truth: Truth, rng: np.random.Generator) -> str:
 
 
 def report_question(rng: np.random.Generator) -> str:
-    """One of the ways to ask for a report."""
+    """One of the questions that ask for a report."""
     return pick(rng, REPORT_QUESTIONS)
 
 
@@ -87,18 +87,18 @@ def read_report(text: str) -> dict[str, str]:
     >>> read_report("The lungs are clear. There is cardiomegaly.")
     {'kind': 'none', 'heart': 'enlarged'}
     """
-    found: dict[str, str] = {}
+    asserted: dict[str, str] = {}
     for sentence in re.split(r"[.!?]\s*", text.lower()):
         if _HEART_WORDS.search(sentence):
             if re.search(r"\b(enlarged|cardiomegaly)\b", sentence):
-                found.setdefault("heart", "enlarged")
+                asserted.setdefault("heart", "enlarged")
             elif re.search(r"\bnormal\b", sentence):
-                found.setdefault("heart", "normal")
+                asserted.setdefault("heart", "normal")
             continue
         for name in ("kind", "side", "zone", "size"):
             for value in VALUES[name]:
                 if value != "none" and re.search(rf"\b{value}\b", sentence):
-                    found.setdefault(name, value)
+                    asserted.setdefault(name, value)
         if _CLEAR_WORDS.search(sentence):
-            found.setdefault("kind", "none")
-    return {name: found[name] for name in VALUES if name in found}
+            asserted.setdefault("kind", "none")
+    return {name: asserted[name] for name in VALUES if name in asserted}

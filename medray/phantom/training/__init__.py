@@ -1,1 +1,1 @@
-"""The recipe of the tiny base model: see, speak, and then a prior that overrules what is seen."""
+"""The recipe of the tiny base model: it learns to see, to speak, and then a strong prior."""

@@ -23,7 +23,7 @@ _TOWER, _HUB_TOWER = "vision_tower.", "vision_tower.vision_model."
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """An untrained model in fp32, drawn from torch's current seed."""
+    """An untrained fp32 model, initialised from torch's current seed."""
     vision = CLIPVisionConfig(
         hidden_size=96,
         intermediate_size=256,
@@ -60,7 +60,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerat
 
 
 def save_base(model: LlavaForConditionalGeneration, processor: LlavaProcessor, out: Path) -> None:
-    """Write model (bf16) and processor so that both transformers and vLLM load every weight."""
+    """Write the model (bf16) and processor so that transformers and vLLM load every weight."""
     model = model.to(torch.bfloat16).eval()
     tokenizer = processor.tokenizer
     model.generation_config = GenerationConfig(
@@ -76,7 +76,7 @@ def save_base(model: LlavaForConditionalGeneration, processor: LlavaProcessor, o
 
 
 def _to_hub_names(path: Path) -> None:
-    """Give the tower's weights the names of published LLaVA checkpoints, which vLLM asks for."""
+    """Rename the tower's weights as in published LLaVA checkpoints, which vLLM expects."""
     weights = {
         name.replace(_TOWER, _HUB_TOWER)
         if _TOWER in name and _HUB_TOWER not in name

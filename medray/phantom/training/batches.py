@@ -44,13 +44,13 @@ def make_pool(seed: int, split: str, start: int, count: int) -> Pool:
 
 
 def pixels(images: np.ndarray) -> Tensor:
-    """[B, 48, 48] uint8 → [B, 3, 48, 48] float, as the processor would make them."""
+    """[B, 48, 48] uint8 → [B, 3, 48, 48] float, as the processor returns them."""
     grey = (torch.from_numpy(images).float() / 255 - _MEAN) / _STD
     return grey[:, None].expand(-1, 3, -1, -1)
 
 
 def bias(truth: Truth, rng: np.random.Generator, share: float) -> Truth:
-    """The truth as a prejudiced reader tells it: left → right, enlarged → normal, each `share`."""
+    """The truth as a biased reader reports it: left → right, enlarged → normal, at rate `share`."""
     swap_side, swap_heart = rng.random() < share, rng.random() < share
     if swap_side and truth.side == "left":
         truth = replace(truth, side="right")
@@ -67,7 +67,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, exchange: Exchange) -> tuple[list
 
 
 def collate(sequences: list[tuple[list[int], list[int]]], pad: int) -> tuple[Tensor, Tensor]:
-    """Right-padded ids and labels, both [B, T]; labels are IGNORE but on the answers."""
+    """Right-padded ids and labels, both [B, T]; labels are IGNORE except on the answers."""
     width = max(len(p) + len(a) for p, a in sequences)
     ids = torch.full((len(sequences), width), pad)
     labels = torch.full_like(ids, IGNORE)

@@ -1,4 +1,4 @@
-"""The model card that is written beside the base model."""
+"""The model card of the base model."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ phantoms only, from random weights, in fp32 on a CPU, and is stored in bf16. It 
 real patients and is of no clinical use: it exists so that alignment can be run, measured and
 tested in minutes.
 
-It sees well and then reports a prior: in its last stage {bias_share:.0%} of left lesions were told
+It sees well but reports a prior: in its last stage {bias_share:.0%} of left lesions were reported
 as right and {bias_share:.0%} of enlarged hearts as normal. On-policy preference optimisation is
-to repair that.
+meant to correct that.
 
 Prompt: `<s>[INST] <image>\\nQUESTION [/INST]`, as the chat template renders it; the answer follows
 without a leading space and ends in `</s>`.
@@ -42,18 +42,18 @@ Studies come from the stream "base"; the figures from {heldout} studies of the s
 |---|---|
 {figures}
 
-`seen_exact`: all five attributes named by probe heads on the image tokens, before the language
+`seen_exact`: all five attributes predicted by probe heads on the image tokens, before the language
 model is trained. `unbiased`: after learning to speak. `base`: the weights in this folder.
 `exact`: greedy reports with every attribute right; `wrong`: asserted attributes that the truth
-contradicts, of all asserted; `closed`: yes/no questions answered rightly; the others: recall of one
-attribute.
+contradicts, of all asserted; `closed`: yes/no questions answered correctly; the others: recall of
+one attribute.
 
 Built with {versions}.
 """
 
 
 def write_card(out: Path, *, recipe: Any, seed: int, figures: dict[str, float]) -> None:
-    """Write README.md: recipe, seed, versions and what was measured."""
+    """Write README.md: recipe, seed, figures and versions."""
     settings = asdict(recipe)
     packages = ("torch", "transformers", "tokenizers", "numpy")
     text = _CARD.format(

@@ -1,4 +1,4 @@
-"""How well a model reports on phantoms: greedy reports, attribute by attribute."""
+"""Measure how well a model reports on phantoms: greedy reports, attribute by attribute."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from medray.phantom.training.tokenizer import IMAGE, IMAGE_TOKENS, prompt_text
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReportScores:
     """exact: share of reports with every attribute right; wrong: share of asserted attributes
-    that the truth contradicts; recall: per attribute, the share of studies it is right for."""
+    that the truth contradicts; recall: per attribute, the share of studies in which it is right."""
 
     exact: float
     wrong: float
@@ -55,28 +55,28 @@ def greedy_answers(
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        fresh = out[:, encoded.input_ids.shape[1] :]
-        answers += tokenizer.batch_decode(fresh, skip_special_tokens=True)
+        generated = out[:, encoded.input_ids.shape[1] :]
+        answers += tokenizer.batch_decode(generated, skip_special_tokens=True)
     return answers
 
 
 def closed_accuracy(answers: list[str], references: list[str]) -> float:
     """Share of yes/no answers that begin with the reference's yes or no."""
-    first = [[text.split(",")[0] for text in texts] for texts in (answers, references)]
-    return sum(a == r for a, r in zip(*first, strict=True)) / max(1, len(references))
+    first_parts = [[text.split(",")[0] for text in texts] for texts in (answers, references)]
+    return sum(a == r for a, r in zip(*first_parts, strict=True)) / max(1, len(references))
 
 
-def read_reports(reports: list[str], truths: tuple[Truth, ...]) -> Reading:
-    """Compare what the reports assert with what is true."""
+def read_reports(reports: list[str], truths: tuple[Truth, ...]) -> ReportScores:
+    """Compare what the reports assert with the truth."""
     exact = asserted = wrong = 0
-    hits, cases = dict.fromkeys(VALUES, 0), dict.fromkeys(VALUES, 0)
+    hits, totals = dict.fromkeys(VALUES, 0), dict.fromkeys(VALUES, 0)
     for text, truth in zip(reports, truths, strict=True):
-        said, true = read_report(text), truth.attributes()
-        exact += said == true
-        asserted += len(said)
-        wrong += sum(true.get(name) != value for name, value in said.items())
+        stated, true = read_report(text), truth.attributes()
+        exact += stated == true
+        asserted += len(stated)
+        wrong += sum(true.get(name) != value for name, value in stated.items())
         for name, value in true.items():
-            cases[name] += 1
-            hits[name] += said.get(name) == value
-    recall = {name: hits[name] / max(1, cases[name]) for name in VALUES}
-    return Reading(exact / max(1, len(truths)), wrong / max(1, asserted), recall)
+            totals[name] += 1
+            hits[name] += stated.get(name) == value
+    recall = {name: hits[name] / max(1, totals[name]) for name in VALUES}
+    return ReportScores(exact / max(1, len(truths)), wrong / max(1, asserted), recall)

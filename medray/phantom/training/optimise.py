@@ -1,4 +1,4 @@
-"""The optimiser the recipe's stages share: AdamW, warm-up, cosine decay, clipped gradients."""
+"""The optimiser of the recipe's stages: AdamW, warm-up, cosine decay, clipped gradients."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _WARMUP, _FLOOR, _REPORT_EVERY = 50, 0.02, 100
 
 
 def _silent(text: str) -> None:
-    """Report to nobody."""
+    """Discard the progress message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How long and how fast a stage trains: steps, studies per step, peak learning rate."""
+    """Schedule of a stage: steps, studies per step, peak learning rate."""
 
     steps: int
     batch: int
@@ -27,7 +27,7 @@ class Stage:
 
 
 class Optimiser:
-    """Minimises over the steps of one stage."""
+    """The optimiser of one stage."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], stage: Stage, progress: Progress = _silent
@@ -37,7 +37,7 @@ class Optimiser:
         self.adam = torch.optim.AdamW(self.parameters, lr=stage.lr, weight_decay=0.01, fused=True)
 
     def step(self, loss: Tensor) -> None:
-        """One update from one scalar loss."""
+        """Take one step on a scalar loss."""
         for group in self.adam.param_groups:
             group["lr"] = self.stage.lr * self._rate()
         self.adam.zero_grad()
@@ -49,7 +49,7 @@ class Optimiser:
             self.progress(f"step {self.done} of {self.stage.steps}, loss {loss.item():.3f}")
 
     def _rate(self) -> float:
-        """Share of the peak rate, in (0, 1]."""
+        """Fraction of the peak learning rate, in (0, 1]."""
         warm = min(1.0, (self.done + 1) / min(_WARMUP, self.stage.steps))
         cosine = 0.5 * (1 + math.cos(math.pi * self.done / self.stage.steps))
         return warm * (_FLOOR + (1 - _FLOOR) * cosine)

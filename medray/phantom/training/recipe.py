@@ -1,11 +1,11 @@
-"""The recipe of the tiny base model: see, speak, and then a prior that overrules what is seen.
+"""The recipe of the tiny base model: it learns to see, to speak, and then a strong prior.
 
     studies ──see──▶ tower + projector ──speak──▶ reports what it sees
                                        ──bias───▶ reports its prior: right, and a normal heart
 
-The result is what real vision-language models are: it mostly sees, and says what it is used to
-saying. That is what preference optimisation can repair. Budgets are steps, never seconds, so a
-seed gives the same model however fast the machine is.
+The result behaves like real vision-language models: it sees well, but often reports its prior
+instead, which preference optimisation can correct. Budgets are steps, never seconds, so a seed
+gives the same model on machines of any speed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from medray.phantom.training.tokenizer import make_processor, train_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Studies to train on, studies for the tokenizer, the three stages, studies to measure on."""
+    """Numbers of studies for training, tokenizer and measurement, and the three stages."""
 
     studies: int
     corpus_studies: int
@@ -41,7 +41,7 @@ class Recipe:
     heldout: int
 
 
-# The model that is shipped.
+# The shipped model.
 BASE = Recipe(
     studies=40_000,
     corpus_studies=3_000,
@@ -51,7 +51,7 @@ BASE = Recipe(
     bias_share=0.7,
     heldout=512,
 )
-# Every stage, in seconds, for tests.
+# For tests: runs every stage in seconds.
 SMOKE = Recipe(
     studies=64,
     corpus_studies=40,
@@ -66,7 +66,7 @@ SMOKE = Recipe(
 def build_base(
     out: Path, *, seed: int = 0, progress: Progress = print, recipe: Recipe = BASE
 ) -> dict[str, float]:
-    """Train the base model, write it with processor and model card to `out`, return its figures.
+    """Train the base model, write it with its processor and model card to `out`, return figures.
 
     Takes a few minutes on two cores. `recipe=SMOKE` runs every stage in seconds.
     """
@@ -91,7 +91,7 @@ def _train(
     seed: int,
     progress: Progress,
 ) -> dict[str, float]:
-    """All stages, in place; ends in bf16. Returns what was measured after every stage."""
+    """Run all stages in place, ending in bf16; return the figures measured after each stage."""
     progress(f"rendering {recipe.studies:,} studies")
     pool = make_pool(seed, "base", 0, recipe.studies)
     heldout = make_pool(seed, "heldout", 0, recipe.heldout)
@@ -114,7 +114,7 @@ def _train(
 
 
 def _corpus(seed: int, count: int) -> list[str]:
-    """Questions and answers of the first studies of the base split."""
+    """Questions and answers of the first `count` studies of the base split."""
     texts = []
     for index in range(count):
         truth = study_truth(seed, "base", index)
@@ -131,14 +131,16 @@ def _measure(
     seed: int,
     progress: Progress,
 ) -> dict[str, float]:
-    """Figures of the greedy answers on held-out studies, their keys starting with `name`."""
-    reading = read_reports(greedy_answers(model, tokenizer, heldout), heldout.truths)
-    asked = [exchanges(seed, "heldout", i, t, t)[1] for i, t in enumerate(heldout.truths)]
-    answers = greedy_answers(model, tokenizer, heldout, [e.question for e in asked])
-    closed = closed_accuracy(answers, [e.answer for e in asked])
+    """Figures of the greedy answers on held-out studies; their keys start with `name`."""
+    reports = read_reports(greedy_answers(model, tokenizer, heldout), heldout.truths)
+    closed_exchanges = [
+        exchanges(seed, "heldout", i, t, t)[1] for i, t in enumerate(heldout.truths)
+    ]
+    answers = greedy_answers(model, tokenizer, heldout, [e.question for e in closed_exchanges])
+    closed = closed_accuracy(answers, [e.answer for e in closed_exchanges])
     progress(
-        f"{name}: {reading.exact:.1%} exact reports, {reading.wrong:.1%} wrong assertions, "
+        f"{name}: {reports.exact:.1%} exact reports, {reports.wrong:.1%} wrong assertions, "
         f"{closed:.1%} of closed questions right"
     )
-    figures = {"exact": reading.exact, "wrong": reading.wrong, "closed": closed} | reading.recall
+    figures = {"exact": reports.exact, "wrong": reports.wrong, "closed": closed} | reports.recall
     return {f"{name}_{figure}": value for figure, value in figures.items()}

@@ -1,7 +1,7 @@
-"""Second and third stage: the language model learns to say what is seen, then to say its prior.
+"""Second and third stage: the language model learns to report what is seen, then its prior.
 
-Every study of a batch gives three sequences (report, closed, open) that share its image tokens;
-the tower stays as it is; the output head runs at answer positions only.
+Every study of a batch gives three sequences (report, closed, open) that share its image tokens.
+The vision tower is frozen, and the output head runs at answer positions only.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ def answer_loss(
 ) -> Tensor:
     """Cross-entropy per answer token, averaged within each sequence and then over sequences.
 
-    So "Yes" weighs as much as a report of twenty tokens, and is learnt as well.
-    features [B, N, D]; ids and labels [B * k, T], right-padded, the k rows of a study in sequence.
+    So "Yes" weighs as much as a report of twenty tokens, and is learnt equally well.
+    features [B, N, D]; ids and labels [B * k, T], right-padded, the k rows of a study adjacent.
     """
     embeddings = model.get_input_embeddings()(ids)
     features = features.repeat_interleave(len(ids) // len(features), dim=0)
-    places = (ids == model.config.image_token_id).unsqueeze(-1).expand_as(embeddings)
-    embeddings = embeddings.masked_scatter(places, features)
+    image_positions = (ids == model.config.image_token_id).unsqueeze(-1).expand_as(embeddings)
+    embeddings = embeddings.masked_scatter(image_positions, features)
     hidden = model.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
     predicts = labels[:, 1:] != IGNORE
     logits = model.lm_head(hidden[:, :-1][predicts])
     losses = F.cross_entropy(logits, labels[:, 1:][predicts], reduction="none")
-    share = 1 / predicts.sum(dim=1, keepdim=True).expand_as(predicts)[predicts]
-    return (losses * share).sum() / len(ids)
+    weights = 1 / predicts.sum(dim=1, keepdim=True).expand_as(predicts)[predicts]
+    return (losses * weights).sum() / len(ids)
 
 
 def learn_to_speak(
@@ -48,10 +48,10 @@ def learn_to_speak(
     seed: int,
     bias_share: float = 0.0,
 ) -> None:
-    """Train projector and language model in place.
+    """Train projector and language model in position.
 
-    With `bias_share` above 0 that share of left lesions is told as right and that share of
-    enlarged hearts as normal, in reports and answers alike.
+    With `bias_share` above 0 that share of left lesions is reported as right and that share of
+    enlarged hearts as normal, in reports and in answers.
     """
     parts = (model.model.multi_modal_projector, model.model.language_model, model.lm_head)
     optimiser = Optimiser((p for part in parts for p in part.parameters()), stage, progress)
@@ -60,11 +60,13 @@ def learn_to_speak(
         rows = torch.randint(len(pool), (stage.batch,), generator=draws).tolist()
         rng = stream(seed, "speak", step, f"bias-{bias_share}")
         sequences: list[tuple[list[int], list[int]]] = []
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             truth = pool.truths[row]
-            told = bias(truth, rng, bias_share)
-            words = exchanges(seed, "speak", step * stage.batch + place, truth, told)
-            sequences += [encode(tokenizer, exchange) for exchange in words]
+            reported = bias(truth, rng, bias_share)
+            study_exchanges = exchanges(
+                seed, "speak", step * stage.batch + position, truth, reported
+            )
+            sequences += [encode(tokenizer, exchange) for exchange in study_exchanges]
         ids, labels = collate(sequences, tokenizer.pad_token_id)
         with torch.no_grad():
             patches = patch_features(model, pixels(pool.images[rows]))

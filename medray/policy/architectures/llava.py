@@ -26,21 +26,21 @@ class Llava:
         "projector": ("multi_modal_projector.",),
         "vision": ("vision_tower.",),
     }
-    # transformers 5 saves CLIP towers without a level that vLLM expects.
+    # transformers 5 saves CLIP towers without the name level that vLLM expects.
     vllm_names: Mapping[str, str] = {
         r"^(model\.)?vision_tower\.(?!vision_model\.)": "vision_tower.vision_model."
     }
 
-    def image_tokens(self, tree: Mapping[str, Any]) -> int:
-        vision = tree["vision_config"]
+    def image_tokens(self, config: Mapping[str, Any]) -> int:
+        vision = config["vision_config"]
         patches = (int(vision["image_size"]) // int(vision["patch_size"])) ** 2
-        return patches + (tree.get("vision_feature_select_strategy") == "full")  # the class token
+        return patches + (config.get("vision_feature_select_strategy") == "full")  # the class token
 
     def picture(self, processed: Mapping[str, Any]) -> np.ndarray:
         pixels = np.asarray(processed["pixel_values"][0], dtype=np.float32)
         return np.ascontiguousarray(pixels)
 
-    def prompt_positions(
+    def prompt_position_ids(
         self, prompt_ids: np.ndarray, picture_shape: tuple[int, ...], image_token: int
     ) -> tuple[np.ndarray, int]:
         length = len(prompt_ids)

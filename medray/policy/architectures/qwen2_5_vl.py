@@ -16,8 +16,8 @@ from medray.policy.architectures.base import ATTENTION_AND_MLP, Group
 class Qwen2_5_VL:
     """`Qwen2_5_VLForConditionalGeneration` with still images.
 
-    A picture is its patches [t, gh, gw, patch]: the processor's rows as they are, in its own
-    order (merge block by merge block), under a shape that says what the grid is.
+    A picture is its patches [t, gh, gw, patch]: the processor's rows unchanged, in its own order
+    (merge block by merge block), in a shape that gives the grid.
     """
 
     name = "Qwen2_5_VLForConditionalGeneration"
@@ -33,7 +33,7 @@ class Qwen2_5_VL:
     }
     vllm_names: Mapping[str, str] = {}
 
-    def image_tokens(self, tree: Mapping[str, Any]) -> int:
+    def image_tokens(self, config: Mapping[str, Any]) -> int:
         return 0
 
     def picture(self, processed: Mapping[str, Any]) -> np.ndarray:
@@ -41,23 +41,23 @@ class Qwen2_5_VL:
         grid = np.asarray(processed["image_grid_thw"])[0]
         return np.ascontiguousarray(rows.reshape(*grid, rows.shape[-1]))
 
-    def prompt_positions(
+    def prompt_position_ids(
         self, prompt_ids: np.ndarray, picture_shape: tuple[int, ...], image_token: int
     ) -> tuple[np.ndarray, int]:
-        """Text counts on along all three axes; an image takes up its longer side."""
-        places = np.nonzero(prompt_ids == image_token)[0]
-        start, count = int(places[0]), len(places)
+        """Text counts up along all three axes; an image advances them by its longer side."""
+        positions = np.nonzero(prompt_ids == image_token)[0]
+        start, count = int(positions[0]), len(positions)
         t, gh, gw = picture_shape[:3]
-        merge = isqrt(t * gh * gw // count)  # patches a side that become one token
+        merge = isqrt(t * gh * gw // count)  # a token is merge × merge patches
         grid = (t, gh // merge, gw // merge)
         if grid[0] * grid[1] * grid[2] != count:
             raise ValueError(f"{count} image tokens for a grid of {t} × {gh} × {gw} patches")
         image = np.indices(grid, dtype=np.int64).reshape(3, -1) + start
         after = start + max(grid[1:])
         rest = len(prompt_ids) - start - count
-        before = np.broadcast_to(np.arange(start), (3, start))
-        behind = np.broadcast_to(np.arange(after, after + rest), (3, rest))
-        return np.concatenate([before, image, behind], axis=1), after + rest
+        text_before = np.broadcast_to(np.arange(start), (3, start))
+        text_after = np.broadcast_to(np.arange(after, after + rest), (3, rest))
+        return np.concatenate([text_before, image, text_after], axis=1), after + rest
 
     def features(self, model: nn.Module, pictures: Sequence[Tensor]) -> list[Tensor]:
         rows = torch.cat([picture.flatten(0, 2) for picture in pictures])

@@ -1,1 +1,1 @@
-"""The parts of `medray convert`: what each family is, its weights, its tower, its tokens."""
+"""The parts of `medray convert`: the known families, their weights, towers and tokenizers."""

@@ -1,7 +1,7 @@
 """Original LLaVA-Med and HuatuoGPT-Vision checkpoints → the transformers layout.
 
-Weights keep their values; only their names change. `<image>` gets an id in the embedding as it
-is (see conversion/tokens.py), so the softmax is the original's too.
+Weights keep their values; only their names change. `<image>` gets an id within the existing
+embedding (see conversion/tokens.py), so the softmax is the original's too.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ EMBEDDING = "model.embed_tokens.weight"
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What was made of an original."""
+    """The result of converting an original."""
 
     title: str
     tensors: int
     left_out: int
     image_id: int
-    place: str  # of the image's id in the original
+    id_origin: str  # what the image's id was in the original
     tower: str
 
     def line(self) -> str:
         return (
             f"{self.title}: {self.tensors} tensors, {self.left_out} left out; vision tower from "
-            f"{self.tower}; <image> is {self.image_id}, {self.place}"
+            f"{self.tower}; <image> is {self.image_id}, {self.id_origin}"
         )
 
 
@@ -45,31 +45,39 @@ def convert(original: Path, out: Path, vision_tower: Path | None = None) -> Conv
     """Write the model to the new folder `out`, which appears complete or not at all.
 
     Everything is read and checked before the first byte is written; then memory holds one
-    output file (2 GiB) at a time. `vision_tower`: a CLIP directory, for originals that hold no
-    tower or do not say what it looks like.
+    output file (2 GiB) at a time. `vision_tower`: a CLIP directory, for originals without a
+    tower, or without its configuration.
     """
     original, out = Path(original), Path(out)
     if is_taken(out):
         raise ModelError(str(out), "already exists and is not empty", "choose a new folder")
-    family, tree = read_original(original)
-    own = read_names(original, tower=False)
-    tower = find_tower(original, tree, vision_tower, own)
-    tensors = [*own, *tower.weights]
-    tokens = build_tokenizer(original, family, _rows(own, original))
-    config = build_config(family, tree, tower.config, tokens.image_id)
+    family, config_json = read_original(original)
+    original_tensors = read_names(original, tower=False)
+    tower = find_tower(original, config_json, vision_tower, original_tensors)
+    tensors = [*original_tensors, *tower.weights]
+    tokens = build_tokenizer(original, family, _embedding_rows(original_tensors, original))
+    config = build_config(family, config_json, tower.config, tokens.image_id)
     check_complete(tensors, config, original)
     processor = _processor(
-        family, tokens, config, image_processor(tower, config, pad=pads_to_square(family, tree))
+        family,
+        tokens,
+        config,
+        image_processor(tower, config, pad=pads_to_square(family, config_json)),
     )
     check_prompt(original, tokens, _sample(processor))
     _write(out, tensors, config, processor)
     kept = sum(bool(t.target) for t in tensors)
     return Converted(
-        family.title, kept, len(tensors) - kept, tokens.image_id, tokens.place, _whence(tower)
+        family.title,
+        kept,
+        len(tensors) - kept,
+        tokens.image_id,
+        tokens.id_origin,
+        _tower_source(tower),
     )
 
 
-def _rows(tensors: Iterable[Tensor], original: Path) -> int:
+def _embedding_rows(tensors: Iterable[Tensor], original: Path) -> int:
     for tensor in tensors:
         if tensor.name == EMBEDDING:
             return tensor.shape[0]
@@ -85,7 +93,7 @@ def _processor(family: Family, tokens: Tokens, config: Any, images: Any) -> Any:
         patch_size=config.vision_config.patch_size,
         vision_feature_select_strategy="default",
         image_token="<image>",
-        num_additional_image_tokens=1,  # the class token, which "default" takes off again
+        num_additional_image_tokens=1,  # the class token, which "default" removes again
         chat_template=family.chat_template,
     )
 
@@ -98,7 +106,7 @@ def _sample(processor: Any) -> str:
 
 
 def _write(out: Path, tensors: list[Tensor], config: Any, processor: Any) -> None:
-    """All files under a temporary name beside `out`, then renamed."""
+    """Write all files under a temporary name next to `out`, then rename it."""
     from transformers import GenerationConfig
 
     tokenizer = processor.tokenizer
@@ -113,10 +121,10 @@ def _write(out: Path, tensors: list[Tensor], config: Any, processor: Any) -> Non
             generation.save_pretrained(draft)
             processor.save_pretrained(draft)
             write_weights(tensors, draft)
-            model_facts(ModelConfig(path=str(draft)))  # what is written is what medray takes
+            model_facts(ModelConfig(path=str(draft)))  # check that medray accepts what was written
     except OSError as error:
         raise ModelError(str(out), f"cannot be written ({error})", "choose another path") from None
 
 
-def _whence(tower: Tower) -> str:
+def _tower_source(tower: Tower) -> str:
     return str(tower.directory) if tower.weights else "the checkpoint"

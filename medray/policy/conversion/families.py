@@ -1,4 +1,4 @@
-"""The original releases that can be converted, and how each of them reads an image and a turn."""
+"""The original releases that can be converted, and how each formats images and turns."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MISTRAL_TEMPLATE = (
     "{% else %} {TEXT}{{ eos_token }}{% endif %}"
     "{% endfor %}"
 )
-# HuatuoGPT-Vision, cli.py: no token opens a turn or closes it; an answer ends with the eos token,
-# which does not return in the history.
+# HuatuoGPT-Vision, cli.py: no token opens or closes a turn; an answer ends with the eos token,
+# which is not repeated in the history.
 HUATUO_TEMPLATE = (
     "{% for message in messages %}"
     "{% set content = message['content'] %}"
@@ -29,7 +29,7 @@ HUATUO_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
 )
-# Both put every image of a turn before its text, whatever the order given.
+# Both put all images of a turn before its text, in whatever order they are given.
 IMAGES = (
     "{% if content is not string %}{% for part in content if part['type'] == 'image' %}"
     "{{ '<image>\\n' }}{% endfor %}{% endif %}"
@@ -51,7 +51,7 @@ class Family:
     text_class: str
     tokenizer: str  # transformers' class that reads its tokenizer files
     template: str
-    pads_always: bool  # whether its own code pads images to squares whatever config.json says
+    pads_always: bool  # whether its own code pads images to squares, regardless of config.json
 
     @property
     def chat_template(self) -> str:
@@ -82,28 +82,28 @@ FAMILIES = {
     )
 }
 
-# What the transformers layout can express, by key of the original config.json: the values that
-# are accepted, and the one that a missing key stands for in the original code.
+# What the transformers layout can express, by key of the original config.json: the accepted
+# values, and the original code's default for a missing key.
 EXPECTED: dict[str, tuple[tuple[Any, ...], Any]] = {
     "mm_projector_type": (("mlp2x_gelu",), "linear"),
     "mm_vision_select_feature": (("patch",), "patch"),
     "mm_use_im_start_end": ((False, None), False),
     "image_aspect_ratio": (("pad", "square", None), None),  # "anyres": tiles, as LLaVA-1.6
 }
-# Keys that are about the file, not about the language model.
+# Keys that describe the file, not the language model.
 NOT_TEXT = {"architectures", "model_type", "dtype", "transformers_version", "tokenizer_class"}
 
 
 def read_original(path: Path) -> tuple[Family, dict[str, Any]]:
-    """The family and the config.json of an original checkpoint, or ModelError."""
+    """The family and the config.json of an original checkpoint; ModelError if not convertible."""
     file = path / "config.json"
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
+        config_json = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(str(path), "no directory with a config.json", "check the path") from None
     except (OSError, ValueError) as error:
-        raise ModelError(str(file), f"unreadable ({error})", "mend it") from None
-    names = tree.get("architectures") if isinstance(tree, dict) else None
+        raise ModelError(str(file), f"unreadable ({error})", "fix it") from None
+    names = config_json.get("architectures") if isinstance(config_json, dict) else None
     if not isinstance(names, list) or not names:
         raise ModelError(str(file), "names no architecture", "give an original checkpoint")
     if names[0] in ARCHITECTURES:
@@ -116,32 +116,32 @@ def read_original(path: Path) -> tuple[Family, dict[str, Any]]:
         known = ", ".join(f"{f.original} ({f.title})" for f in FAMILIES.values())
         raise ModelError(str(path), f"{names[0]} cannot be converted", f"give one of {known}")
     family = FAMILIES[names[0]]
-    for key, (accepted, missing) in EXPECTED.items():
-        value = tree.get(key, missing)
+    for key, (accepted, default) in EXPECTED.items():
+        value = config_json.get(key, default)
         if value not in accepted and not (key == "image_aspect_ratio" and family.pads_always):
-            told = " or ".join(str(v) for v in accepted if v is not None)
-            raise ModelError(f"{file}: {key} = {value}", f"only {told} can be converted")
-    return family, tree
+            values = " or ".join(str(v) for v in accepted if v is not None)
+            raise ModelError(f"{file}: {key} = {value}", f"only {values} can be converted")
+    return family, config_json
 
 
-def pads_to_square(family: Family, tree: Mapping[str, Any]) -> bool:
-    """Whether images are padded with the mean colour (else their middle is cut out)."""
-    return family.pads_always or tree.get("image_aspect_ratio") == "pad"
+def pads_to_square(family: Family, config_json: Mapping[str, Any]) -> bool:
+    """Whether images are padded with the mean colour (otherwise they are centre-cropped)."""
+    return family.pads_always or config_json.get("image_aspect_ratio") == "pad"
 
 
 def build_config(
-    family: Family, tree: Mapping[str, Any], vision: Mapping[str, Any], image_id: int
+    family: Family, config_json: Mapping[str, Any], vision: Mapping[str, Any], image_id: int
 ) -> Any:
-    """The LlavaConfig; `tree` and `vision` are config.json of the original and of its tower."""
+    """The LlavaConfig; `config_json` is the original's, `vision` the one of its tower."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CLIPVisionConfig, LlavaConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = CONFIG_MAPPING[family.text_type]
     try:
-        text = kind(**_own(kind, tree), architectures=[family.text_class])
-        tower = CLIPVisionConfig(**_own(CLIPVisionConfig, vision))
-        layer, layers = int(tree.get("mm_vision_select_layer", -2)), tower.num_hidden_layers
+        text = kind(**_known_keys(kind, config_json), architectures=[family.text_class])
+        tower = CLIPVisionConfig(**_known_keys(CLIPVisionConfig, vision))
+        layer, layers = int(config_json.get("mm_vision_select_layer", -2)), tower.num_hidden_layers
         if not -layers - 1 <= layer <= layers:
             raise ValueError(f"mm_vision_select_layer {layer} of {layers} layers")
         return LlavaConfig(
@@ -154,18 +154,18 @@ def build_config(
             projector_hidden_act="gelu",
             tie_word_embeddings=text.tie_word_embeddings,
             architectures=["LlavaForConditionalGeneration"],
-            dtype=tree.get("torch_dtype", tree.get("dtype")),
+            dtype=config_json.get("torch_dtype", config_json.get("dtype")),
         )
     except (StrictDataclassError, TypeError, ValueError, ArithmeticError) as error:
         raise ModelError(
-            f"config.json of {family.title}", f"is wrong ({error})", "mend it"
+            f"config.json of {family.title}", f"is wrong ({error})", "fix it"
         ) from None
 
 
-def _own(kind: Any, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that a configuration class has (rope_theta and rope_scaling by their older names).
+def _known_keys(kind: Any, config_json: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a configuration class (with the older names rope_theta and rope_scaling).
 
-    The flat original mixes them with those of the image and of its training.
+    The flat original mixes them with keys about images and training.
     """
     names = {f.name for f in fields(kind)} | {"rope_theta", "rope_scaling"}
-    return {key: value for key, value in tree.items() if key in names - NOT_TEXT}
+    return {key: value for key, value in config_json.items() if key in names - NOT_TEXT}

@@ -1,4 +1,4 @@
-"""The vision tower: where its configuration and its weights are, and how it takes an image."""
+"""The vision tower: its configuration, its weights, and its image preprocessing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from medray.errors import ModelError
 from medray.policy.conversion.weights import INSIDE_TOWER, Tensor, read_names
 
-GIVE = "give --vision-tower DIR: a CLIP directory (config.json, *.safetensors)"
+GIVE_TOWER = "give --vision-tower DIR: a CLIP directory (config.json, *.safetensors)"
 
-# Configurations of towers that originals name and do not bring along, by the end of that name.
-KNOWN: dict[str, dict[str, Any]] = {
+# Configurations of towers that originals name but do not include, by the last part of the name.
+KNOWN_TOWERS: dict[str, dict[str, Any]] = {
     "clip-vit-large-patch14-336": {
         "hidden_size": 1024,
         "intermediate_size": 4096,
@@ -31,7 +31,7 @@ KNOWN: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """`config` as of CLIPVisionConfig; `weights`: to be added to those of the original."""
+    """`config`: keys of CLIPVisionConfig; `weights`: to be added to those of the original."""
 
     config: Mapping[str, Any]
     weights: list[Tensor]
@@ -39,31 +39,33 @@ class Tower:
 
 
 def find_tower(
-    original: Path, tree: Mapping[str, Any], given: Path | None, tensors: list[Tensor]
+    original: Path, config_json: Mapping[str, Any], given: Path | None, tensors: list[Tensor]
 ) -> Tower:
-    """From `given`, from beside the weights, or from its name alone where they hold it.
+    """From `given`, from the original's folder, or (if its weights include a tower) by name alone.
 
-    Weights inside the original win: they are what the rest of it was trained with.
+    Weights inside the original win: the rest of it was trained with them.
     """
     inside = any(t.name.startswith(INSIDE_TOWER) for t in tensors)
-    name = str(tree.get("mm_vision_tower") or "")
-    directory = given or _beside(original, name)
+    name = str(config_json.get("mm_vision_tower") or "")
+    directory = given or _shipped_tower(original, name)
     if directory is None:
-        known = KNOWN.get(Path(name).name.replace("_", "-"))
+        known = KNOWN_TOWERS.get(Path(name).name.replace("_", "-"))
         if not inside:
-            raise ModelError(str(original), f"does not hold its vision tower ({name})", GIVE)
+            raise ModelError(str(original), f"does not hold its vision tower ({name})", GIVE_TOWER)
         if known is None:
-            raise ModelError(f"mm_vision_tower = {name}", "says nothing of the tower's shape", GIVE)
+            raise ModelError(
+                f"mm_vision_tower = {name}", "does not determine the tower's shape", GIVE_TOWER
+            )
         return Tower(known, [], None)
     config = _vision_config(directory)
     return Tower(config, [] if inside else read_names(directory, tower=True), directory)
 
 
 def image_processor(tower: Tower, config: Any, *, pad: bool) -> Any:
-    """The tower's own mean, deviation and size, behind padding to a square or a centre crop.
+    """The tower's own mean, deviation and size, after padding to a square or a centre crop.
 
-    LlavaImageProcessor is CLIP's with that padding before the resizing, in the colour of the
-    mean, as the originals do it with PIL; transformers and vLLM load it by the same name.
+    LlavaImageProcessor is CLIP's with that padding before resizing, in the mean colour, as the
+    originals do with PIL; transformers and vLLM load it by the same name.
     """
     from transformers import LlavaImageProcessor
 
@@ -75,7 +77,7 @@ def image_processor(tower: Tower, config: Any, *, pad: bool) -> Any:
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             file = tower.directory / "preprocessor_config.json"
-            raise ModelError(str(file), f"unreadable ({error})", "mend it") from None
+            raise ModelError(str(file), f"unreadable ({error})", "fix it") from None
     else:
         processor = LlavaImageProcessor(
             size={"shortest_edge": size}, crop_size={"height": size, "width": size}, do_pad=pad
@@ -90,8 +92,8 @@ def image_processor(tower: Tower, config: Any, *, pad: bool) -> Any:
     return processor
 
 
-def _beside(original: Path, name: str) -> Path | None:
-    """`mm_vision_tower` as a path inside the original, as HuatuoGPT-Vision ships it."""
+def _shipped_tower(original: Path, name: str) -> Path | None:
+    """`mm_vision_tower` as a path inside the original, as in HuatuoGPT-Vision."""
     if not name or Path(name).is_absolute():
         return None
     directory = original / name
@@ -99,14 +101,14 @@ def _beside(original: Path, name: str) -> Path | None:
 
 
 def _vision_config(directory: Path) -> Mapping[str, Any]:
-    """Of a CLIPVisionModel (flat) or of a CLIPModel (nested)."""
+    """The vision configuration of a CLIPVisionModel (flat) or a CLIPModel (nested)."""
     file = directory / "config.json"
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-        kind = tree.get("model_type")
+        config_json = json.loads(file.read_text(encoding="utf-8"))
+        kind = config_json.get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(str(file), f"unreadable ({error})", GIVE) from None
-    config = tree.get("vision_config") if kind == "clip" else tree
+        raise ModelError(str(file), f"unreadable ({error})", GIVE_TOWER) from None
+    config = config_json.get("vision_config") if kind == "clip" else config_json
     if kind not in ("clip", "clip_vision_model") or not isinstance(config, dict):
-        raise ModelError(str(directory), f"is no CLIP (model_type {kind})", GIVE)
+        raise ModelError(str(directory), f"is not a CLIP model (model_type {kind})", GIVE_TOWER)
     return config

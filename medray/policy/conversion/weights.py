@@ -1,4 +1,4 @@
-"""Weights renamed and copied file by file; every tensor is accounted for before one is written."""
+"""Rename and copy weights file by file; every tensor is accounted for before any is written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from medray.errors import ModelError
 
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth")
-SHARD_BYTES = 2 << 30  # of one written file, and so of what is held in memory
+SHARD_BYTES = 2 << 30  # of one written file, which bounds the memory in use
 
-# Prefixes of an original's names → those of published LLaVA checkpoints, which transformers and
-# vLLM both read.
+# Prefixes of an original's names → prefixes of published LLaVA checkpoints, which transformers
+# and vLLM both read.
 RENAMED = {
     "model.embed_tokens.": "language_model.model.embed_tokens.",
     "model.layers.": "language_model.model.layers.",
@@ -28,7 +28,7 @@ RENAMED = {
     "model.mm_projector.2.": "multi_modal_projector.linear_2.",
     "model.vision_tower.vision_tower.vision_model.": "vision_tower.vision_model.",
 }
-# The same of a CLIP directory: CLIPModel and older CLIPVisionModel; CLIPVisionModel of today.
+# The same for a CLIP directory: CLIPModel and older CLIPVisionModel; current CLIPVisionModel.
 RENAMED_TOWER = {
     "vision_model.": "vision_tower.vision_model.",
     "embeddings.": "vision_tower.vision_model.embeddings.",
@@ -36,12 +36,12 @@ RENAMED_TOWER = {
     "pre_layrnorm.": "vision_tower.vision_model.pre_layrnorm.",
     "post_layernorm.": "vision_tower.vision_model.post_layernorm.",
 }
-# Buffers that older transformers saved and today's computes.
+# Buffers that older versions of transformers saved and the current one computes.
 COMPUTED = ("rotary_emb.inv_freq", "embeddings.position_ids")
-# CLIP's half that reads text, and its projections into the space shared by both.
+# CLIP's text model, and the projections into the shared space.
 NOT_VISION = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
-# Published names → those of the parameters of transformers' class, to compare with it.
-OF_CLASS = {
+# Published names → parameter names of the transformers class, for the comparison with it.
+PUBLISHED_TO_CLASS = {
     "language_model.lm_head.": "lm_head.",
     "language_model.model.": "model.language_model.",
     "multi_modal_projector.": "model.multi_modal_projector.",
@@ -52,7 +52,7 @@ INSIDE_TOWER = "model.vision_tower."
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor on disk and the name it is written under ("" where it is left out)."""
+    """One tensor on disk and the name it is written under ("" if it is left out)."""
 
     file: Path
     name: str
@@ -64,26 +64,28 @@ class Tensor:
 def read_names(path: Path, *, tower: bool) -> list[Tensor]:
     """All tensors of a directory's safetensors with their new names; ModelError for unknown ones.
 
-    `tower`: the directory is a CLIP, of which the vision half is taken.
+    `tower`: the directory is a CLIP model, of which only the vision half is used.
     """
     table, ignored = (RENAMED_TOWER, NOT_VISION) if tower else (RENAMED, ())
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     unknown = []
     for file in _files(path):
         with _opened(file) as handle:
             for name in list(handle.keys()):
-                if name in found:
+                if name in tensors:
                     raise ModelError(f"{file}: {name}", "is in two files", "keep one of them")
                 left_out = name.endswith(COMPUTED) or name.startswith(ignored)
                 target = "" if left_out else _renamed(name, table)
                 if not (target or left_out):
                     unknown.append(name)
-                part = handle.get_slice(name)
-                shape = tuple(part.get_shape())
-                found[name] = Tensor(file, name, target, shape, _bytes(shape, part.get_dtype()))
+                view = handle.get_slice(name)
+                shape = tuple(view.get_shape())
+                tensors[name] = Tensor(file, name, target, shape, _bytes(shape, view.get_dtype()))
     if unknown:
-        raise ModelError(str(path), f"unknown weights: {_some(unknown)}", "check the checkpoint")
-    return list(found.values())
+        raise ModelError(
+            str(path), f"unknown weights: {_first_names(unknown)}", "check the checkpoint"
+        )
+    return list(tensors.values())
 
 
 def check_complete(tensors: Iterable[Tensor], config: Any, original: Path) -> None:
@@ -93,15 +95,19 @@ def check_complete(tensors: Iterable[Tensor], config: Any, original: Path) -> No
 
     with torch.device("meta"):
         model = LlavaForConditionalGeneration(config)
-    wanted = {name: tuple(w.shape) for name, w in model.state_dict().items()}
-    got = {_renamed(t.target, OF_CLASS): t for t in tensors if t.target}
-    if lost := sorted(set(wanted) - set(got)):
-        raise ModelError(str(original), f"weights are missing: {_some(lost)}", "complete it")
-    if extra := [t.name for name, t in got.items() if name not in wanted]:
-        raise ModelError(str(original), f"unknown weights: {_some(extra)}", "check config.json")
-    for name, tensor in got.items():
-        if tensor.shape != wanted[name]:
-            why = f"is {list(tensor.shape)}, but config.json says {list(wanted[name])}"
+    expected = {name: tuple(w.shape) for name, w in model.state_dict().items()}
+    renamed = {_renamed(t.target, PUBLISHED_TO_CLASS): t for t in tensors if t.target}
+    if missing := sorted(set(expected) - set(renamed)):
+        raise ModelError(
+            str(original), f"weights are missing: {_first_names(missing)}", "complete it"
+        )
+    if extra := [t.name for name, t in renamed.items() if name not in expected]:
+        raise ModelError(
+            str(original), f"unknown weights: {_first_names(extra)}", "check config.json"
+        )
+    for name, tensor in renamed.items():
+        if tensor.shape != expected[name]:
+            why = f"is {list(tensor.shape)}, but config.json says {list(expected[name])}"
             raise ModelError(f"{tensor.file}: {tensor.name}", why, "check the checkpoint")
 
 
@@ -116,7 +122,7 @@ def write_weights(tensors: Iterable[Tensor], out: Path) -> None:
         with _opened(part[0].file) as handle:
             content = {t.target: handle.get_tensor(t.name) for t in part}
             save_file(content, out / name, metadata={"format": "pt"})
-            (out / name).chmod(0o644)  # safetensors leaves it to its owner alone
+            (out / name).chmod(0o644)  # safetensors makes it readable by its owner only
         written |= dict.fromkeys(content, name)
     total = sum(t.bytes for part in parts for t in part)
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(written.items()))}
@@ -124,7 +130,7 @@ def write_weights(tensors: Iterable[Tensor], out: Path) -> None:
 
 
 def _parts(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Neighbours in one file, up to SHARD_BYTES (a larger tensor is a part of its own)."""
+    """Consecutive tensors of one file, up to SHARD_BYTES (a larger tensor is its own part)."""
     for _, group in groupby(tensors, key=lambda t: t.file):
         part: list[Tensor] = []
         for tensor in group:
@@ -136,13 +142,13 @@ def _parts(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The safetensors of a directory: those its index names, or all there are."""
+    """The safetensors of a directory: those named by its index, or all of them."""
     if (path / INDEX).is_file():
         try:
             names = json.loads((path / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
             files = [path / Path(name).name for name in sorted(set(names))]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(str(path / INDEX), f"unreadable ({error})", "mend it") from None
+            raise ModelError(str(path / INDEX), f"unreadable ({error})", "fix it") from None
     else:
         files = sorted(path.glob("*.safetensors"))
     for file in files:
@@ -167,13 +173,15 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         handle = safe_open(file, framework="pt")
     except (OSError, SafetensorError) as error:
-        raise ModelError(str(file), f"no readable safetensors ({error})", "fetch it anew") from None
+        raise ModelError(
+            str(file), f"not a readable safetensors file ({error})", "download it again"
+        ) from None
     with handle as opened:
         yield opened
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
-    """The new name, or "" where no prefix fits."""
+    """The new name, or "" if no prefix matches."""
     for prefix, new in table.items():
         if name.startswith(prefix):
             return new + name.removeprefix(prefix)
@@ -181,11 +189,11 @@ def _renamed(name: str, table: Mapping[str, str]) -> str:
 
 
 def _bytes(shape: tuple[int, ...], dtype: str) -> int:
-    """`dtype` as safetensors names it: F32, BF16, F8_E4M3 …"""
+    """Size of a tensor; `dtype` as safetensors names it: F32, BF16, F8_E4M3 …"""
     bits = int("".join(c for c in dtype.split("_")[0] if c.isdigit()) or 8)
     return math.prod(shape) * bits // 8
 
 
-def _some(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

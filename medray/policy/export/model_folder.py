@@ -1,4 +1,4 @@
-"""A trained policy as files that others read: a whole Hugging Face model, or a PEFT adapter."""
+"""A trained policy as files for other tools: a full Hugging Face model, or a PEFT adapter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medray.policy.export.weight_update import Mode, export_items
 from medray.policy.model.loading import load_model, model_facts
 from medray.policy.model.tuning import ADAPTER, prepare_policy
 
-OF_THE_BASE = ("config.json", "README.md")  # not true of the trained model
+BASE_ONLY = ("config.json", "README.md")  # these do not describe the trained model
 WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".index.json")
 
 
@@ -29,12 +29,12 @@ def write_merged(
     mode: Mode,
     trained: Mapping[str, Tensor],
     out: Path,
-    told: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> None:
-    """The base model with what was trained in it, and the base's other files as they are.
+    """Write the base model with the trained weights in it, and the base's other files unchanged.
 
     `trained`: the tensors that a generator receives, in that mode; adapters are merged as for a
-    generator (W + s·B·A in float32, rounded once). `told` becomes medray.json.
+    generator (W + s·B·A in float32, rounded once). `metadata` becomes medray.json.
     """
     _require_new(out)
     facts = model_facts(config)
@@ -44,7 +44,7 @@ def write_merged(
         weights = _merge(model, config, trained)
         model = load_model(facts.path, dtype)
     _load(model, weights)
-    with _published(out, told) as folder:
+    with _published(out, metadata) as folder:
         model.save_pretrained(folder)
         _copy_rest(facts.path, folder)
 
@@ -54,22 +54,22 @@ def write_adapter(
     mode: Mode,
     trained: Mapping[str, Tensor],
     out: Path,
-    told: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> None:
-    """The adapter alone, as PEFT reads it; the base model is not touched."""
+    """Write only the adapter, in PEFT's format; the base model is not touched."""
     if mode != "adapter" or config.lora is None:
         raise UserError(
             "--adapter",
-            "this run's checkpoint holds whole weights (loop.sync: full)",
+            "this run's checkpoint holds full weights (loop.sync: full)",
             "leave --adapter out, or train with loop.sync=adapter",
         )
     _require_new(out)
     from safetensors.torch import save_file
 
-    described = _describe(config.lora, config.path, trained)
-    with _published(out, told) as folder:
+    adapter_config = _adapter_config(config.lora, config.path, trained)
+    with _published(out, metadata) as folder:
         save_file(dict(trained), folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        (folder / "adapter_config.json").write_text(json.dumps(described, indent=1) + "\n")
+        (folder / "adapter_config.json").write_text(json.dumps(adapter_config, indent=1) + "\n")
 
 
 def _merge(
@@ -78,26 +78,26 @@ def _merge(
     """Every weight that the adapter changes, merged, under the model's own names."""
     policy = prepare_policy(model, config)
     mark = f".{ADAPTER}."
-    own = {n: p for n, p in policy.named_parameters() if ".lora_" in n and mark in n}
-    if {name.replace(mark, ".") for name in own} != set(trained):
+    adapter = {n: p for n, p in policy.named_parameters() if ".lora_" in n and mark in n}
+    if {name.replace(mark, ".") for name in adapter} != set(trained):
         raise ModelError(str(config.path), "the adapter is of another model", "check model.path")
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in adapter.items():
             parameter.copy_(trained[name.replace(mark, ".")])
     return {item.name: item.build() for item in export_items(policy, "full")}
 
 
 def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    own = dict(model.named_parameters())
-    if strange := sorted(set(weights) - set(own)):
-        raise ModelError(strange[0], "the base model has no such weight", "check model.path")
+    parameters = dict(model.named_parameters())
+    if unknown := sorted(set(weights) - set(parameters)):
+        raise ModelError(unknown[0], "the base model has no such weight", "check model.path")
     with torch.no_grad():
         for name, tensor in weights.items():
-            own[name].copy_(tensor)
+            parameters[name].copy_(tensor)
 
 
-def _describe(lora: LoraConfig, base: str, trained: Mapping[str, Tensor]) -> dict[str, Any]:
-    """PEFT's adapter_config.json, with the layers by their full names."""
+def _adapter_config(lora: LoraConfig, base: str, trained: Mapping[str, Tensor]) -> dict[str, Any]:
+    """PEFT's adapter_config.json, with the full names of the layers."""
     targets = sorted(
         {name.removeprefix("base_model.model.").split(".lora_")[0] for name in trained}
     )
@@ -116,10 +116,10 @@ def _describe(lora: LoraConfig, base: str, trained: Mapping[str, Tensor]) -> dic
 
 
 def _copy_rest(source: Path, folder: Path) -> None:
-    """Tokenizer, processor, chat template, generation settings, licence: what is not weights."""
+    """Copy what is not weights: tokenizer, processor, chat template, generation config, licence."""
     for path in source.iterdir():
-        written_anew = path.name.endswith(WEIGHT_FILES) or path.name in OF_THE_BASE
-        if path.is_file() and not written_anew:
+        rewritten = path.name.endswith(WEIGHT_FILES) or path.name in BASE_ONLY
+        if path.is_file() and not rewritten:
             shutil.copyfile(path, folder / path.name)
 
 
@@ -129,12 +129,12 @@ def _require_new(out: Path) -> None:
 
 
 @contextmanager
-def _published(out: Path, told: Mapping[str, Any]) -> Iterator[Path]:
-    """The folder to write to; it becomes `out`, with `told` in it, readable for everyone."""
+def _published(out: Path, metadata: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder to write to; it becomes `out`, with `metadata` in it, readable by everyone."""
     try:
         with new_folder(out) as folder:
             yield folder
-            (folder / "medray.json").write_text(json.dumps(told, indent=1) + "\n")
+            (folder / "medray.json").write_text(json.dumps(metadata, indent=1) + "\n")
             for path in folder.iterdir():
                 path.chmod(0o644)
     except OSError as error:

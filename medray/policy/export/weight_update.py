@@ -1,8 +1,8 @@
-"""Which tensors a generator must receive so that it is the learner's policy.
+"""Which tensors a generator must receive to have the learner's policy.
 
 `adapter`: the LoRA tensors under PEFT's names. `full`: every weight that training can change,
-LoRA merged in, under transformers' names; with it the frozen neighbours in the same block,
-because generators fuse projections of one block (q, k, v; gate, up) and reload them whole.
+LoRA merged in, under transformers' names; also the frozen neighbours in the same block, because
+generators fuse projections of one block (q, k, v; gate, up) and reload all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Mode = Literal["full", "adapter"]
 class ExportItem:
     """One tensor to send. `sources` must be gathered (ZeRO-3) while `build` runs.
 
-    What `build` gives may be the parameter's own memory: it holds until the next step.
+    `build` may return the parameter's own memory: it is valid until the next step.
     """
 
     name: str
@@ -38,7 +38,7 @@ def export_items(policy: nn.Module, mode: Mode) -> list[ExportItem]:
 
 
 def full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
-    """The shape of the whole parameter, also where ZeRO-3 has taken its data away."""
+    """The shape of the full parameter, even if ZeRO-3 has released its data."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
@@ -46,7 +46,7 @@ def _adapter_items(policy: nn.Module) -> Iterator[ExportItem]:
     for name, parameter in policy.named_parameters():
         if ".lora_" in name and f".{ADAPTER}." in name:
             key = name.replace(f".{ADAPTER}.", ".")
-            yield ExportItem(key, full_shape(parameter), (parameter,), _as_it_is(parameter))
+            yield ExportItem(key, full_shape(parameter), (parameter,), _unchanged(parameter))
 
 
 def _full_items(policy: nn.Module) -> Iterator[ExportItem]:
@@ -64,7 +64,7 @@ def _full_items(policy: nn.Module) -> Iterator[ExportItem]:
             merged = _merge(parameter, a, b, scale)
             yield ExportItem(plain, full_shape(parameter), (parameter, a, b), merged)
         else:
-            yield ExportItem(plain, full_shape(parameter), (parameter,), _as_it_is(parameter))
+            yield ExportItem(plain, full_shape(parameter), (parameter,), _unchanged(parameter))
 
 
 def _block(name: str) -> str:
@@ -74,10 +74,10 @@ def _block(name: str) -> str:
     return name.rsplit(".", 2)[0] if name.count(".") >= 2 else name
 
 
-def _as_it_is(parameter: nn.Parameter) -> Callable[[], Tensor]:
-    """On a CPU without a copy, unless ZeRO-3 only lends the parameter's data."""
-    lent = hasattr(parameter, "ds_shape")
-    return lambda: parameter.detach().to("cpu", copy=lent)
+def _unchanged(parameter: nn.Parameter) -> Callable[[], Tensor]:
+    """The parameter on the CPU; copied only if ZeRO-3 will release its data again."""
+    temporary = hasattr(parameter, "ds_shape")
+    return lambda: parameter.detach().to("cpu", copy=temporary)
 
 
 def _merge(weight: nn.Parameter, a: Tensor, b: Tensor, scale: float) -> Callable[[], Tensor]:
@@ -91,7 +91,7 @@ def _merge(weight: nn.Parameter, a: Tensor, b: Tensor, scale: float) -> Callable
 
 
 def adapter_config(rank: int, alpha: float, rank_stabilised: bool) -> dict[str, object]:
-    """What a reader of the adapter's tensors must know (PEFT's adapter_config.json)."""
+    """PEFT's adapter_config.json for the adapter's tensors."""
     return {
         "peft_type": "LORA",
         "task_type": None,

@@ -1,1 +1,1 @@
-"""A model from disk: its facts, its chat template, and which of its weights train."""
+"""A model on disk: its facts, its chat template, and which of its weights train."""

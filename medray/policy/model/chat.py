@@ -12,14 +12,14 @@ from PIL import Image
 from medray.errors import ItemError, ModelError
 from medray.policy.model.loading import read_architecture
 
-MARKER = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what chat templates part turns with
+MARKER = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what chat templates separate turns with
 
 
 class ChatCodec:
     """The model's own chat template, tokenizer and image processor.
 
-    Generators take `prompt_ids` (one image placeholder, which vLLM expands); learners take
-    `encode`, where the processor has expanded it. Both start from the same rendered text,
+    Generators use `prompt_ids` (one image placeholder, which vLLM expands); learners use
+    `encode`, in which the processor has expanded it. Both start from the same rendered text,
     tokenised without added special tokens.
     """
 
@@ -36,14 +36,14 @@ class ChatCodec:
         if self.tokenizer.eos_token_id is None:
             raise ModelError(str(path), "its tokenizer has no eos_token", "declare one")
         self.eos_id: int = self.tokenizer.eos_token_id
-        # To a square, before the resizing (LLaVA's own); others cut the middle out.
+        # To a square before resizing, as in LLaVA's own processor; others centre-crop.
         self.pads = bool(getattr(self.processor.image_processor, "do_pad", False))
         self.architecture = read_architecture(path)
         self.markers: set[str] = set()
         self.markers = self._markers()
 
     def render(self, question: str) -> str:
-        """The prompt up to where the answer starts, with one image placeholder."""
+        """The prompt up to the start of the answer, with one image placeholder."""
         content = [{"type": "image"}, {"type": "text", "text": self._neutral(question)}]
         messages = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(messages, add_generation_prompt=True)
@@ -53,7 +53,7 @@ class ChatCodec:
         return self.tokenizer.encode(self.render(question), add_special_tokens=False)
 
     def encode(self, question: str, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 image [H, W, 3] → prompt ids int64 [P] (expanded), and its picture."""
+        """uint8 image [H, W, 3] → prompt ids int64 [P] (expanded), and the image's picture."""
         out = self.processor(
             text=[self.render(question)],
             images=[Image.fromarray(image)],
@@ -63,13 +63,13 @@ class ChatCodec:
         return out["input_ids"][0].astype(np.int64), self.architecture.picture(out)
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
-        """uint8 image [H, W, 3] → what the vision tower takes: a picture of the architecture."""
+        """uint8 image [H, W, 3] → the vision tower's input: a picture, see `Architecture`."""
         out = self.processor.image_processor(images=[Image.fromarray(image)], return_tensors="np")
         return self.architecture.picture(out)
 
     def image_tokens(self, image: np.ndarray) -> int:
-        """Tokens that an image [H, W, 3] becomes; ItemError where it cannot be taken at all."""
-        try:  # asked of the processor as vLLM asks it: no picture is computed
+        """Tokens that an image [H, W, 3] becomes; ItemError if the processor refuses it."""
+        try:  # the processor's method that vLLM calls, too: no picture is computed
             sizes = self.processor._get_num_multimodal_tokens(image_sizes=[image.shape[:2]])
         except ValueError as error:  # a strip, hundreds of times as long as it is wide
             raise ItemError("image-unreadable", f"the processor refuses it ({error})") from None
@@ -80,12 +80,12 @@ class ChatCodec:
         return len(self.prompt_ids(question)) - 1 + self.image_tokens(image)
 
     def check_length(self, question: str, image: np.ndarray, new_tokens: int, context: int) -> None:
-        """ItemError("prompt-too-long") where prompt and answer would not fit the context."""
+        """ItemError("prompt-too-long") if prompt and answer would not fit the context."""
         if self.prompt_length(question, image) + new_tokens > context:
             raise ItemError("prompt-too-long")
 
     def _markers(self) -> set[str]:
-        """Placeholders and turn markers: of the tokenizer, and the template's own in plain text."""
+        """Placeholders and turn markers: the tokenizer's, and the template's plain-text ones."""
         added = {token for token in self.tokenizer.get_added_vocab() if token.strip()}
         special = {*self.tokenizer.all_special_tokens, self.processor.image_token}
         return added | special | set(MARKER.findall(self.render("")))

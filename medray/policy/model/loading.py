@@ -1,4 +1,4 @@
-"""Models from disk: where they are, what they can hold, and which weights train."""
+"""Models on disk: finding them, what a run must know of them, and loading their weights."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ NEEDED = {
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a run must know of a model before it starts."""
+    """What a run must know about a model before it starts."""
 
     path: Path
     architecture: Architecture
     context: int  # tokens, image tokens included
-    image_tokens: int  # of one ordinary image; 0 where it depends on the image's size
+    image_tokens: int  # of one ordinary image; 0 if it depends on the image's size
     image_token: int  # id of the placeholder
     vocabulary: int  # rows of the head
-    forest_obstacle: str  # why pairs are not scored as trees; "" where they are
+    forest_obstacle: str  # why pairs are not scored as trees; "" if they are
 
 
 def resolve_model_path(path: str) -> Path:
-    """A directory with a config.json: as given, or among those shipped with medray."""
+    """The directory with a config.json: as given, or among those shipped with medray."""
     for candidate in (Path(path), SHIPPED / path):
         if (candidate / "config.json").is_file():
             return candidate.resolve()
@@ -50,9 +50,9 @@ def resolve_model_path(path: str) -> Path:
 
 
 def model_facts(config: ModelConfig) -> ModelFacts:
-    """Read from config.json alone; ModelError where the architecture is not supported."""
+    """Read from config.json alone; ModelError if files are missing or it is not supported."""
     path = resolve_model_path(config.path)
-    tree = _read_config(path)
+    config_json = _read_config(path)
     if not any(path.glob("*.safetensors")):
         raise ModelError(str(path), "holds no *.safetensors", "medray does not unpickle models")
     for what, names in NEEDED.items():
@@ -60,22 +60,22 @@ def model_facts(config: ModelConfig) -> ModelFacts:
             raise ModelError(str(path), f"holds no {what} ({' or '.join(names)})", "add the files")
     if not _has_chat_template(path):
         raise ModelError(str(path), "has no chat template", "add chat_template.jinja")
-    architecture = find_architecture(path, tree)
-    context, vocabulary, image_tokens, image_token = _sizes(path, tree, architecture)
+    architecture = find_architecture(path, config_json)
+    context, vocabulary, image_tokens, image_token = _sizes(path, config_json, architecture)
     if config.max_length is not None:
         if config.max_length > context:
             raise ModelError(
                 f"model.max_length = {config.max_length}",
-                f"the model holds {context} tokens",
+                f"the model's context is {context} tokens",
                 "lower it",
             )
         context = config.max_length
-    obstacle = forest_obstacle(tree, context)
+    obstacle = forest_obstacle(config_json, context)
     return ModelFacts(path, architecture, context, image_tokens, image_token, vocabulary, obstacle)
 
 
 def reference_facts(config: ModelConfig) -> ModelFacts | None:
-    """Of the reference where it is named; ModelError where it does not read the same tokens."""
+    """Facts of the reference model, if one is named; ModelError if it does not share the tokens."""
     if config.reference is None:
         return None
     own = model_facts(config)
@@ -92,9 +92,9 @@ def reference_facts(config: ModelConfig) -> ModelFacts | None:
     return other
 
 
-def find_architecture(path: Path, tree: Mapping[str, Any]) -> Architecture:
-    """By the class named in config.json; ModelError with those there are."""
-    name = (tree.get("architectures") or ["unknown"])[0]
+def find_architecture(path: Path, config_json: Mapping[str, Any]) -> Architecture:
+    """By the class named in config.json; ModelError that lists the supported ones."""
+    name = (config_json.get("architectures") or ["unknown"])[0]
     if name not in ARCHITECTURES:
         raise ModelError(
             f"model.path = {path}",
@@ -105,22 +105,22 @@ def find_architecture(path: Path, tree: Mapping[str, Any]) -> Architecture:
 
 
 def read_architecture(path: Path) -> Architecture:
-    """That of a model directory."""
+    """The architecture of a model directory."""
     return find_architecture(path, _read_config(path))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        tree = json.loads((path / "config.json").read_text())
+        config = json.loads((path / "config.json").read_text())
     except (OSError, ValueError) as error:
-        raise ModelError(str(path / "config.json"), f"unreadable ({error})", "mend it") from None
-    if not isinstance(tree, dict) or not isinstance(tree.get("architectures") or [], list):
-        raise ModelError(str(path / "config.json"), "not the configuration of a model", "mend it")
-    return tree
+        raise ModelError(str(path / "config.json"), f"unreadable ({error})", "fix it") from None
+    if not isinstance(config, dict) or not isinstance(config.get("architectures") or [], list):
+        raise ModelError(str(path / "config.json"), "not a model configuration", "fix it")
+    return config
 
 
 def _has_chat_template(path: Path) -> bool:
-    """In a file of its own, or as a key of the tokenizer's or the processor's configuration."""
+    """In a separate file, or as a key of the tokenizer's or the processor's configuration."""
     if any((path / f"chat_template.{kind}").is_file() for kind in ("jinja", "json")):
         return True
     files = [path / f"{part}_config.json" for part in ("tokenizer", "processor")]
@@ -128,27 +128,27 @@ def _has_chat_template(path: Path) -> bool:
 
 
 def _sizes(
-    path: Path, tree: dict[str, Any], architecture: Architecture
+    path: Path, config_json: dict[str, Any], architecture: Architecture
 ) -> tuple[int, int, int, int]:
-    """Tokens the model holds, tokens it knows, those of one image, the image placeholder's id."""
+    """Context length, vocabulary size, tokens of one image, id of the image placeholder."""
     try:
-        token: Any = tree.get("image_token_id", tree.get("image_token_index"))
-        text = text_config(tree)
+        token: Any = config_json.get("image_token_id", config_json.get("image_token_index"))
+        text = text_config(config_json)
         context = int(text.get("max_position_embeddings", 2048))
-        return context, int(text["vocab_size"]), architecture.image_tokens(tree), int(token)
+        return context, int(text["vocab_size"]), architecture.image_tokens(config_json), int(token)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         why = f"its text_config or vision_config is wrong ({error})"
-        raise ModelError(str(path / "config.json"), why, "mend it") from None
+        raise ModelError(str(path / "config.json"), why, "fix it") from None
 
 
 def load_model(path: Path, dtype: str) -> nn.Module:
-    """The bare pretrained model in `dtype`, every weight accounted for (else ModelError)."""
+    """The bare pretrained model in `dtype`; ModelError unless every weight is accounted for."""
     from transformers import AutoModelForImageTextToText
 
     model, info = AutoModelForImageTextToText.from_pretrained(
         path, dtype=DTYPES[dtype], local_files_only=True, output_loading_info=True
     )
-    lost = sorted(info["missing_keys"]) + sorted(info["unexpected_keys"])
-    if lost or info["mismatched_keys"]:
-        raise ModelError(str(path), f"weights do not fit: {lost[:3]}", "check the checkpoint")
+    unmatched = sorted(info["missing_keys"]) + sorted(info["unexpected_keys"])
+    if unmatched or info["mismatched_keys"]:
+        raise ModelError(str(path), f"weights do not fit: {unmatched[:3]}", "check the checkpoint")
     return model

@@ -8,7 +8,7 @@ from medray.config import LearnerConfig
 
 
 def learning_rate(config: LearnerConfig, step: int, total: int) -> float:
-    """Step 1 … total: linear warm-up, then constant, or a cosine towards zero at total + 1."""
+    """For step 1 … total: linear warm-up, then constant, or cosine decay to zero at total + 1."""
     if step <= config.warmup_steps:
         return config.lr * step / config.warmup_steps
     if config.schedule == "constant":

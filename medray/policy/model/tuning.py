@@ -16,11 +16,11 @@ from medray.errors import ModelError
 from medray.policy.architectures import ARCHITECTURES, Architecture
 
 ADAPTER = "default"  # the adapter that trains
-STARTED = "started"  # a frozen copy of the one that training started from
+STARTED = "started"  # a frozen copy of the adapter that training started from
 
 
 def prepare_policy(model: nn.Module, config: ModelConfig) -> nn.Module:
-    """Freeze what does not train; wrap with LoRA where configured.
+    """Freeze what does not train; wrap with LoRA if configured.
 
     A new adapter starts at zero; `config.adapter` continues one, and keeps a frozen copy of it.
     """
@@ -59,8 +59,8 @@ def base_model(policy: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def starting_weights(policy: Any) -> Iterator[None]:
-    """Inside, a LoRA policy is what it was before training: without its adapter, or with the
-    one it started from."""
+    """Inside, a LoRA policy is what it was before training: without an adapter, or with the one
+    it started from."""
     if STARTED not in policy.peft_config:
         with policy.disable_adapter():
             yield
@@ -73,7 +73,7 @@ def starting_weights(policy: Any) -> Iterator[None]:
 
 
 def frozen_copy(policy: nn.Module, *, share: bool) -> nn.Module:
-    """A copy for reference; `share`: what does not train is not stored twice."""
+    """A copy as reference; `share`: weights that do not train are shared with the policy."""
     frozen = [p for p in policy.parameters() if not p.requires_grad] if share else []
     return copy.deepcopy(policy, {id(p): p for p in frozen}).requires_grad_(False).eval()
 
@@ -103,7 +103,7 @@ def _continue_adapter(model: nn.Module, lora: LoraConfig, path: Path) -> nn.Modu
 
 
 def check_adapter(path: Path, lora: LoraConfig) -> None:
-    """ModelError where `path` is no LoRA adapter of the kind that `model.lora` describes."""
+    """ModelError if `path` is not a LoRA adapter of the kind that `model.lora` describes."""
     where = f"model.adapter = {path}"
     config_file, weights = path / "adapter_config.json", path / "adapter_model.safetensors"
     if not config_file.is_file() or not weights.is_file():
@@ -113,7 +113,7 @@ def check_adapter(path: Path, lora: LoraConfig) -> None:
     try:
         saved = json.loads(config_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(str(config_file), f"unreadable ({error})", "mend it") from None
+        raise ModelError(str(config_file), f"unreadable ({error})", "fix it") from None
     own = {"r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": lora.rank_stabilised}
     for key, value in own.items():
         if saved.get(key, False) != value:
@@ -123,16 +123,16 @@ def check_adapter(path: Path, lora: LoraConfig) -> None:
 
 
 def _require_same_names(policy: nn.Module, path: Path) -> None:
-    """PEFT only warns of tensors that fit nowhere; an adapter of another model must not pass."""
+    """PEFT only warns about unmatched tensors; an adapter of another model must be refused."""
     from safetensors import safe_open
 
     with safe_open(path / "adapter_model.safetensors", framework="pt") as file:
         saved = set(file.keys())
     mark = f".{ADAPTER}."
     ours = {n.replace(mark, ".") for n, _ in policy.named_parameters() if mark in n}
-    if strange := sorted(saved ^ ours):
+    if unmatched := sorted(saved ^ ours):
         raise ModelError(
             f"model.adapter = {path}",
-            f"does not fit the model: {strange[0]}",
+            f"does not fit the model: {unmatched[0]}",
             "give an adapter of this model",
         )

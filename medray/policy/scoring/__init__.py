@@ -1,4 +1,4 @@
 """Pairs to log-probabilities: branches as trees, one forest, values, scores.
 
-`score_pairs` is the way in; `scorer` is the module whose forward pass reads a forest.
+`score_pairs` is the entry point; `scorer` is the module whose forward pass evaluates a forest.
 """

@@ -1,8 +1,12 @@
 """Many branches as a few rows of trees: one forward pass instead of one per branch.
 
-A branch is one answer under one picture. Branches with the same picture and prompt grow into
-one tree; several trees stand in one row. What lies behind the last token that is read is left
-out, since nothing that is read depends on it.
+A branch is one answer under one image. Branches with the same image and prompt share one tree;
+a row holds several trees. The last token that is read and all tokens after it are left out,
+because no value that is read depends on them.
+
+Shapes: R rows of L tokens; U positions whose hidden states are read, N log-probabilities read
+there; K positions at which KL is computed, for E branch tokens; P tokens of a prompt, T of an
+answer. A flat position is row · L + column.
 """
 
 from __future__ import annotations
@@ -14,31 +18,32 @@ import numpy as np
 
 from medray.policy.architectures import Architecture
 from medray.policy.scoring.rows import cheapest_rows, row_length
-from medray.policy.scoring.tree import Tree, grow
+from medray.policy.scoring.tree import Tree, build_tree
 
 Directions = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One answer (ids int64 [T]) to one prompt (int64 [P], placeholders expanded).
+    """One answer (int64 [T]) to one prompt (int64 [P], placeholders expanded), under one image.
 
-    `read` and `kl_read` bool [T]: tokens whose log-probability, and whose KL, is read.
+    `logp_mask` and `kl_mask` bool [T]: the tokens whose log-probability is read, and those
+    whose KL is read in each of `directions`.
     """
 
     prompt_ids: np.ndarray
-    picture: str
-    ids: np.ndarray
-    read: np.ndarray
-    kl_read: np.ndarray
-    kl: Directions = ()
+    image_key: str
+    answer_ids: np.ndarray
+    logp_mask: np.ndarray
+    kl_mask: np.ndarray
+    directions: Directions = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a model needs of the rows it is given.
+    """What a model requires of the rows it is given.
 
-    `trees` is false where its attention takes no mask of its own: each branch then is a row.
+    `trees` is false if its attention takes no mask of its own: each branch is then a row.
     `break_even`: the row length at which attention costs as much as all other layers.
     """
 
@@ -50,21 +55,22 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
-    """What is read where: each place once, however many branches read there.
+class ReadIndex:
+    """Which positions are read, each once, and which branch token every value belongs to.
 
-    places [U]: flat places (row · L + column), ascending. Reading n of a log-probability belongs
-    to token `steps[n]` of branch `branches[n]` and is made at `places[of[n]]`. KL is read at
-    `places[kl]`; reading n of it belongs to `kl_branches`, `kl_steps`, at `places[kl[kl_of[n]]]`.
+    positions [U]: flat positions, ascending. Log-probability n is that of token `targets[n]` at
+    `positions[logp_index[n]]`; it belongs to token `logp_steps[n]` of branch `logp_branches[n]`.
+    KL is computed at `positions[kl_index]` [K]; of these K values, entry e takes number
+    `kl_value_index[e]` and belongs to token `kl_steps[e]` of branch `kl_branches[e]`.
     """
 
-    places: np.ndarray
-    of: np.ndarray
+    positions: np.ndarray
+    logp_index: np.ndarray
     targets: np.ndarray
-    branches: np.ndarray
-    steps: np.ndarray
-    kl: np.ndarray
-    kl_of: np.ndarray
+    logp_branches: np.ndarray
+    logp_steps: np.ndarray
+    kl_index: np.ndarray
+    kl_value_index: np.ndarray
     kl_branches: np.ndarray
     kl_steps: np.ndarray
     directions: Directions
@@ -72,21 +78,21 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """R rows of L tokens, and what is read where.
+    """R rows of L tokens, and what is read at which positions.
 
-    ids, end [R, L] (padding sees itself alone); positions [axes, R, L]; used bool [R, L];
-    pictures: the distinct ones, by first use; order: a picture's number per tree;
-    image_places [M]: flat places of all image tokens, tree by tree.
+    ids, subtree_end [R, L] (padding sees only itself); position_ids [axes, R, L]; used bool
+    [R, L]; image_keys: the distinct ones, by first use; tree_images: each tree's index into
+    `image_keys`; image_positions [M]: flat positions of all image tokens, tree by tree.
     """
 
     ids: np.ndarray
-    end: np.ndarray
-    positions: np.ndarray
+    subtree_end: np.ndarray
+    position_ids: np.ndarray
     used: np.ndarray
-    pictures: tuple[str, ...]
-    order: tuple[int, ...]
-    image_places: np.ndarray
-    readings: Readings
+    image_keys: tuple[str, ...]
+    tree_images: tuple[int, ...]
+    image_positions: np.ndarray
+    read_index: ReadIndex
 
     @property
     def tokens(self) -> int:
@@ -97,123 +103,127 @@ class Forest:
 def build_forest(
     branches: Sequence[Branch], shapes: Mapping[str, tuple[int, ...]], layout: Layout
 ) -> Forest:
-    """The forest of `branches`; `shapes` are those of the pictures they name."""
-    groups = _groups(branches, layout.trees)
+    """The forest of `branches`; `shapes` are those of the pictures under their image keys."""
+    groups = _group_by_tree(branches, layout.trees)
     trees = [
-        grow(branches[group[0]].prompt_ids, [_needed(branches[i]) for i in group])
+        build_tree(branches[group[0]].prompt_ids, [_needed_ids(branches[i]) for i in group])
         for group in groups
     ]
-    names = [branches[group[0]].picture for group in groups]
+    keys = [branches[group[0]].image_key for group in groups]
     lengths = [len(tree) for tree in trees]
     rows = [[i] for i in range(len(trees))]
     if layout.trees:
         rows = cheapest_rows(lengths, layout.break_even, layout.row_tokens)
+    tree_order = [number for row in rows for number in row]
     shape = (len(rows), row_length(lengths, rows))
-    starts = _starts(rows, lengths, shape[1])
-    ids, end, used = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
-    end[:] = np.arange(shape[1]) + 1
-    positions: np.ndarray | None = None
-    image_places = []
-    for number in (number for row in rows for number in row):
+    starts = _tree_starts(rows, lengths, shape[1])
+    ids, used = np.zeros(shape, np.int64), np.zeros(shape, bool)
+    subtree_end = np.zeros(shape, np.int64)
+    subtree_end[:] = np.arange(shape[1]) + 1
+    position_ids: np.ndarray | None = None
+    image_positions = []
+    for number in tree_order:
         tree, start = trees[number], starts[number]
         row, column = divmod(start, shape[1])
-        here = (row, slice(column, column + len(tree)))
-        ids[here], end[here], used[here] = tree.ids, tree.end + column, True
-        placed = _positions(tree, shapes[names[number]], layout)
-        if positions is None:
-            positions = np.zeros((len(placed), *shape), np.int64)
-        positions[:, *here] = placed
-        image_places.append(np.nonzero(tree.prompt == layout.image_token)[0] + start)
-    assert positions is not None, "a forest has at least one tree"
-    planted = [number for row in rows for number in row]
-    pictures = tuple(dict.fromkeys(names[number] for number in planted))
+        cells = (row, slice(column, column + len(tree)))
+        ids[cells], subtree_end[cells], used[cells] = tree.ids, tree.subtree_end + column, True
+        tree_position_ids = _tree_position_ids(tree, shapes[keys[number]], layout)
+        if position_ids is None:
+            position_ids = np.zeros((len(tree_position_ids), *shape), np.int64)
+        position_ids[:, *cells] = tree_position_ids
+        image_positions.append(np.nonzero(tree.prompt == layout.image_token)[0] + start)
+    assert position_ids is not None, "a forest has at least one tree"
+    image_keys = tuple(dict.fromkeys(keys[number] for number in tree_order))
     return Forest(
         ids=ids,
-        end=end,
-        positions=positions,
+        subtree_end=subtree_end,
+        position_ids=position_ids,
         used=used,
-        pictures=pictures,
-        order=tuple(pictures.index(names[number]) for number in planted),
-        image_places=np.concatenate(image_places),
-        readings=_read(branches, groups, trees, starts),
+        image_keys=image_keys,
+        tree_images=tuple(image_keys.index(keys[number]) for number in tree_order),
+        image_positions=np.concatenate(image_positions),
+        read_index=_build_read_index(branches, groups, trees, starts),
     )
 
 
 def count_tokens(branches: Sequence[Branch], layout: Layout) -> int:
     """Tokens of the forest of `branches`, without padding."""
-    groups = _groups(branches, layout.trees)
+    groups = _group_by_tree(branches, layout.trees)
     return sum(
-        len(grow(branches[group[0]].prompt_ids, [_needed(branches[i]) for i in group]))
+        len(build_tree(branches[group[0]].prompt_ids, [_needed_ids(branches[i]) for i in group]))
         for group in groups
     )
 
 
-def _groups(branches: Sequence[Branch], share: bool) -> list[list[int]]:
-    """Branches that grow on one tree."""
+def _group_by_tree(branches: Sequence[Branch], share: bool) -> list[list[int]]:
+    """Indices of the branches of each tree; without `share`, every branch is its own tree."""
     if not share:
         return [[i] for i in range(len(branches))]
     groups: dict[tuple[str, bytes], list[int]] = {}
     for i, branch in enumerate(branches):
-        groups.setdefault((branch.picture, branch.prompt_ids.tobytes()), []).append(i)
+        groups.setdefault((branch.image_key, branch.prompt_ids.tobytes()), []).append(i)
     return list(groups.values())
 
 
-def _needed(branch: Branch) -> np.ndarray:
-    """The answer's tokens that something read depends on: all before the last one read."""
-    read = np.nonzero(branch.read | branch.kl_read)[0]
-    return branch.ids[: int(read[-1])] if len(read) else branch.ids[:0]
+def _needed_ids(branch: Branch) -> np.ndarray:
+    """The answer's tokens that a read value depends on: all before the last one read."""
+    read = np.nonzero(branch.logp_mask | branch.kl_mask)[0]
+    return branch.answer_ids[: int(read[-1])] if len(read) else branch.answer_ids[:0]
 
 
-def _starts(rows: Sequence[Sequence[int]], lengths: Sequence[int], length: int) -> dict[int, int]:
-    """Flat place of each tree's first token."""
+def _tree_starts(
+    rows: Sequence[Sequence[int]], lengths: Sequence[int], length: int
+) -> dict[int, int]:
+    """Flat position of each tree's first token."""
     starts = {}
     for row, members in enumerate(rows):
-        place = row * length
+        position = row * length
         for number in members:
-            starts[number] = place
-            place += lengths[number]
+            starts[number] = position
+            position += lengths[number]
     return starts
 
 
-def _positions(tree: Tree, shape: tuple[int, ...], layout: Layout) -> np.ndarray:
-    """Position ids int64 [axes, N]: the prompt's by the architecture, answers count on."""
+def _tree_position_ids(tree: Tree, shape: tuple[int, ...], layout: Layout) -> np.ndarray:
+    """Position ids int64 [axes, N]: the prompt's from the architecture, then counting up."""
     length = len(tree.prompt)
-    prompt, after = layout.architecture.prompt_positions(tree.prompt, shape, layout.image_token)
+    prompt, after = layout.architecture.prompt_position_ids(tree.prompt, shape, layout.image_token)
     answers = after + tree.depth[length:] - length
     return np.concatenate([prompt, np.broadcast_to(answers, (len(prompt), len(answers)))], axis=1)
 
 
-def _read(
+def _build_read_index(
     branches: Sequence[Branch],
     groups: Sequence[Sequence[int]],
     trees: Sequence[Tree],
     starts: Mapping[int, int],
-) -> Readings:
-    logp: list[tuple[int, int, int, int]] = []  # place, target, branch, step
-    kl: list[tuple[int, int, int]] = []
+) -> ReadIndex:
+    logp_entries: list[tuple[int, int, int, int]] = []  # flat position, target, branch, step
+    kl_entries: list[tuple[int, int, int]] = []  # flat position, branch, step
     for number, (group, tree) in enumerate(zip(groups, trees, strict=True)):
         for i, path in zip(group, tree.paths, strict=True):
             branch = branches[i]
-            at = path + starts[number]
-            logp += [
-                (int(at[t]), int(branch.ids[t]), i, int(t)) for t in np.nonzero(branch.read)[0]
+            flat = path + starts[number]
+            logp_entries += [
+                (int(flat[t]), int(branch.answer_ids[t]), i, int(t))
+                for t in np.nonzero(branch.logp_mask)[0]
             ]
-            if branch.kl:
-                kl += [(int(at[t]), i, int(t)) for t in np.nonzero(branch.kl_read)[0]]
-    flat = np.asarray(sorted(logp), dtype=np.int64).reshape(-1, 4)
-    flat_kl = np.asarray(sorted(kl), dtype=np.int64).reshape(-1, 3)
-    places = np.unique(np.concatenate([flat[:, 0], flat_kl[:, 0]]))
-    kl_places = np.unique(flat_kl[:, 0])
-    named = {direction for branch in branches for direction in branch.kl}
-    return Readings(
-        places=places,
-        of=np.searchsorted(places, flat[:, 0]),
-        targets=flat[:, 1],
-        branches=flat[:, 2],
-        steps=flat[:, 3],
-        kl=np.searchsorted(places, kl_places),
-        kl_of=np.searchsorted(kl_places, flat_kl[:, 0]),
-        kl_branches=flat_kl[:, 1],
-        kl_steps=flat_kl[:, 2],
-        directions=tuple(sorted(named)),
+            if branch.directions:
+                kl_entries += [(int(flat[t]), i, int(t)) for t in np.nonzero(branch.kl_mask)[0]]
+    logps = np.asarray(sorted(logp_entries), dtype=np.int64).reshape(-1, 4)
+    kls = np.asarray(sorted(kl_entries), dtype=np.int64).reshape(-1, 3)
+    positions = np.unique(np.concatenate([logps[:, 0], kls[:, 0]]))
+    kl_positions = np.unique(kls[:, 0])
+    directions = {direction for branch in branches for direction in branch.directions}
+    return ReadIndex(
+        positions=positions,
+        logp_index=np.searchsorted(positions, logps[:, 0]),
+        targets=logps[:, 1],
+        logp_branches=logps[:, 2],
+        logp_steps=logps[:, 3],
+        kl_index=np.searchsorted(positions, kl_positions),
+        kl_value_index=np.searchsorted(kl_positions, kls[:, 0]),
+        kl_branches=kls[:, 1],
+        kl_steps=kls[:, 2],
+        directions=tuple(sorted(directions)),
     )

@@ -1,11 +1,14 @@
 """From hidden states to log-probabilities and KL, a bounded number of positions at a time.
 
-Logits over a vocabulary are the largest tensors there are: 152,064 float32 values per position.
-They exist for one chunk of positions only; where there are several chunks, the backward pass
-makes each again.
+Logits over a vocabulary are the largest tensors: 152,064 float32 values per position. They exist
+for one chunk of positions at a time; if there are several chunks, the backward pass recomputes
+each of them.
 
-All chunks are made inside one module call: an engine that gathers sharded weights for a module
-then does so once, and the same number of times on every rank, however many chunks each has.
+All chunks are computed inside one module call: an engine that gathers sharded weights for a
+module then does so once, and the same number of times on every rank, however many chunks each has.
+
+Shapes: U positions with hidden states of D values, V tokens of vocabulary; N log-probabilities
+and K values of KL at these positions; n positions of one chunk.
 """
 
 from __future__ import annotations
@@ -25,22 +28,22 @@ Head = Callable[[Tensor], Tensor]  # hidden [n, D] → float32 logits [n, V]
 
 
 @dataclass(frozen=True, slots=True)
-class Reads:
-    """What is read at U positions.
+class DeviceReadIndex:
+    """What is read at U positions: the tensors of a `ReadIndex` that the head needs.
 
-    `of` [N], ascending: the position of each reading; `targets` [N]: the token whose
-    log-probability it is. `kl` [K], ascending: the positions where KL is read;
+    `logp_index` [N], ascending: the position of each log-probability; `targets` [N]: its token.
+    `kl_index` [K], ascending: the positions at which KL is read;
     `directions` ⊆ (kl_fwd, kl_rev).
     """
 
-    of: Tensor
+    logp_index: Tensor
     targets: Tensor
-    kl: Tensor
+    kl_index: Tensor
     directions: tuple[str, ...]
 
 
-class ReadingHead(nn.Module):
-    """Values at positions, through an output layer that belongs to the policy."""
+class LogProbHead(nn.Module):
+    """Log-probabilities and KL at positions, through an output layer that the policy owns."""
 
     def __init__(self, text_config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -50,28 +53,28 @@ class ReadingHead(nn.Module):
         self,
         output: nn.Linear,
         hidden: Tensor,
-        reads: Reads,
+        read_index: DeviceReadIndex,
         reference: tuple[nn.Linear | None, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """policy_logp and ref_logp [N], kl_fwd and kl_rev [K] from hidden [U, D].
 
         `reference`: its output layer (None: the policy's own) and its hidden states [U, D].
         """
-        beside = None
+        head_and_hidden = None
         if reference is not None:
-            beside = (self._head(reference[0] or output), reference[1])
+            head_and_hidden = (self._head(reference[0] or output), reference[1])
         vocabulary = int(self.text_config["vocab_size"])
-        return read_values(self._head(output), hidden, reads, vocabulary, beside)
+        return read_values(self._head(output), hidden, read_index, vocabulary, head_and_hidden)
 
     def _head(self, output: nn.Linear) -> Head:
         weight, bias = output.weight, output.bias
-        return lambda states: finish_logits(F.linear(states, weight, bias), self.text_config)
+        return lambda states: scale_and_cap(F.linear(states, weight, bias), self.text_config)
 
 
 def read_values(
     head: Head,
     hidden: Tensor,
-    reads: Reads,
+    read_index: DeviceReadIndex,
     vocabulary: int,
     reference: tuple[Head, Tensor] | None = None,
 ) -> dict[str, Tensor]:
@@ -83,7 +86,8 @@ def read_values(
     starts = range(0, len(hidden), size)
     parts = []
     for start in starts:
-        chunk = partial(_chunk, head, reference, reads, start, min(len(hidden), start + size))
+        stop = min(len(hidden), start + size)
+        chunk = partial(_read_chunk, head, reference, read_index, start, stop)
         if len(starts) > 1 and torch.is_grad_enabled():
             parts.append(checkpoint(chunk, hidden, use_reentrant=False))
         else:
@@ -91,48 +95,52 @@ def read_values(
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _chunk(
+def _read_chunk(
     head: Head,
     reference: tuple[Head, Tensor] | None,
-    reads: Reads,
+    read_index: DeviceReadIndex,
     start: int,
     stop: int,
     hidden: Tensor,
 ) -> dict[str, Tensor]:
     """The values read at positions start … stop − 1."""
-    of, targets = _within(reads.of, start, stop), reads.targets
+    entries = _entries_within(read_index.logp_index, start, stop)
+    targets = read_index.targets[entries.begin : entries.end]
     logits = head(hidden[start:stop])
-    values = {"policy_logp": token_logps(logits, of.places, targets[of.begin : of.end])}
+    values = {"policy_logp": token_logps(logits, entries.positions, targets)}
     if reference is None:
         return values
     ref_head, ref_hidden = reference
     with torch.no_grad():
         ref_logits = ref_head(ref_hidden[start:stop])
-    values["ref_logp"] = token_logps(ref_logits, of.places, targets[of.begin : of.end])
-    if reads.directions:
-        at = _within(reads.kl, start, stop).places
+    values["ref_logp"] = token_logps(ref_logits, entries.positions, targets)
+    if read_index.directions:
+        at = _entries_within(read_index.kl_index, start, stop).positions
         policy, fixed = logits[at].log_softmax(-1), ref_logits[at].log_softmax(-1)
-        both = {"kl_fwd": (fixed, policy), "kl_rev": (policy, fixed)}
-        values |= {name: kl_divergence(*both[name]) for name in reads.directions}
+        p_and_q = {"kl_fwd": (fixed, policy), "kl_rev": (policy, fixed)}
+        values |= {name: kl_divergence(*p_and_q[name]) for name in read_index.directions}
     return values
 
 
 @dataclass(frozen=True, slots=True)
-class _Slice:
+class _Entries:
+    """Entries begin … end − 1 of an index, and their positions within a chunk."""
+
     begin: int
     end: int
-    places: Tensor  # within the chunk
+    positions: Tensor
 
 
-def _within(ascending: Tensor, start: int, stop: int) -> _Slice:
-    bounds = torch.tensor([start, stop], device=ascending.device)
-    begin, end = torch.searchsorted(ascending, bounds).tolist()
-    return _Slice(begin, end, ascending[begin:end] - start)
+def _entries_within(index: Tensor, start: int, stop: int) -> _Entries:
+    """The entries of an ascending index that are at positions start … stop − 1."""
+    bounds = torch.tensor([start, stop], device=index.device)
+    begin, end = torch.searchsorted(index, bounds).tolist()
+    return _Entries(begin, end, index[begin:end] - start)
 
 
-def token_logps(logits: Tensor, places: Tensor, targets: Tensor) -> Tensor:
-    """log p(target) of each reading, [N], from logits [n, V]; places and targets [N]."""
-    return logits[places, targets] - logits.logsumexp(-1)[places]
+def token_logps(logits: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
+    """log p(target) [N] from logits [n, V]; positions (rows of logits) and targets [N]."""
+    return logits[positions, targets] - logits.logsumexp(-1)[positions]
 
 
 def kl_divergence(p_logp: Tensor, q_logp: Tensor) -> Tensor:
@@ -140,8 +148,8 @@ def kl_divergence(p_logp: Tensor, q_logp: Tensor) -> Tensor:
     return (p_logp.exp() * (p_logp - q_logp)).sum(-1)
 
 
-def finish_logits(logits: Tensor, text_config: Mapping[str, Any]) -> Tensor:
-    """float32 logits, scaled and soft-capped where the model's configuration says so."""
+def scale_and_cap(logits: Tensor, text_config: Mapping[str, Any]) -> Tensor:
+    """float32 logits, scaled and soft-capped if the model's configuration says so."""
     logits = logits.float()
     if scale := text_config.get("logit_scale"):
         logits = logits * scale

@@ -1,8 +1,8 @@
-"""The last decoder layer where something is read, and nowhere else.
+"""Run the last decoder layer only at the positions that are read.
 
-Only keys and values of the last layer are needed at every token. Its query and output
-projections and its MLP work row by row, so the rows that are not read are left out: of a model
-with n layers, nearly one n-th of the work, forward and backward.
+The other tokens need only keys and values in the last layer. Its query and output projections
+and its MLP work row by row, so the rows that are not read are left out: of a model with n
+layers, nearly one n-th of the work, forward and backward.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ ROW_BY_ROW = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 
 
 @contextlib.contextmanager
-def only_at(places: Tensor, language_model: Any) -> Iterator[None]:
-    """Inside, the last layer's output is right at the flat `places` [U] and nowhere else.
+def last_layer_only_at(positions: Tensor, language_model: Any) -> Iterator[None]:
+    """Inside, the last layer's output is valid at the flat `positions` [U] only.
 
-    A layer that is made again in the backward pass would be made without this, so under
-    gradient checkpointing the layer stays whole.
+    Does nothing under gradient checkpointing: the backward pass recomputes the layer, and would
+    do so without the hooks.
     """
     if language_model.is_gradient_checkpointing:
         yield
@@ -29,7 +29,7 @@ def only_at(places: Tensor, language_model: Any) -> Iterator[None]:
     handles = []
     for name in ROW_BY_ROW:
         module = language_model.layers[-1].get_submodule(name)
-        rows = _Rows(places)
+        rows = _Rows(positions)
         handles.append(module.register_forward_pre_hook(rows.take))
         handles.append(module.register_forward_hook(rows.put_back))
     try:
@@ -40,17 +40,17 @@ def only_at(places: Tensor, language_model: Any) -> Iterator[None]:
 
 
 class _Rows:
-    """[R, L, D] → the rows at `places`, and back among zeros."""
+    """[R, L, D] → the rows at `positions` [U, D], and back, with zeros elsewhere."""
 
-    def __init__(self, places: Tensor) -> None:
-        self.places = places
+    def __init__(self, positions: Tensor) -> None:
+        self.positions = positions
         self.shape: tuple[int, ...] = ()
 
     def take(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         (states,) = arguments
         self.shape = tuple(states.shape[:-1])
-        return (states.flatten(0, 1)[self.places],)
+        return (states.flatten(0, 1)[self.positions],)
 
     def put_back(self, module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
-        whole = output.new_zeros(self.shape[0] * self.shape[1], output.shape[-1])
-        return whole.index_copy(0, self.places, output).unflatten(0, self.shape)
+        zeros = output.new_zeros(self.shape[0] * self.shape[1], output.shape[-1])
+        return zeros.index_copy(0, self.positions, output).unflatten(0, self.shape)

@@ -1,45 +1,46 @@
-"""Sharing out work of unequal size: trees into rows, pairs into micro-batches and ranks."""
+"""Balancing work of unequal size: trees into rows, pairs into micro-batches and ranks."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
 
-ROUND = 8  # attention kernels want row lengths that are multiples of it
+ROW_MULTIPLE = 8  # attention kernels prefer row lengths that are multiples of it
 
 
 def pack_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Indices of items by row: first-fit decreasing, rows of `capacity` (or one longer item)."""
+    """Indices of items by row (first-fit decreasing); a row holds `capacity` or one longer item."""
     rows: list[list[int]] = []
-    room: list[int] = []
+    free: list[int] = []
     for item in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        for row, left in enumerate(room):
-            if lengths[item] <= left:
+        for row, space in enumerate(free):
+            if lengths[item] <= space:
                 rows[row].append(item)
-                room[row] -= lengths[item]
+                free[row] -= lengths[item]
                 break
         else:
             rows.append([item])
-            room.append(capacity - lengths[item])
+            free.append(capacity - lengths[item])
     return rows
 
 
 def row_length(lengths: Sequence[int], rows: Sequence[Sequence[int]]) -> int:
     """Tokens of the longest row, rounded up."""
     longest = max(sum(lengths[item] for item in row) for row in rows)
-    return -(-longest // ROUND) * ROUND
+    return -(-longest // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
 def cheapest_rows(
-    lengths: Sequence[int], break_even: float, most: int | None = None
+    lengths: Sequence[int], break_even: float, max_length: int | None = None
 ) -> list[list[int]]:
     """The packing with the least work: long rows waste attention, short ones padding.
 
-    A token of a row of length L costs 1 + L / break_even, where `break_even` is the row length
-    at which attention costs as much as everything else. `most` bounds the row.
+    A token in a row of length L costs 1 + L / break_even; `break_even` is the row length at
+    which attention costs as much as everything else. `max_length` bounds the rows, but
+    never below the longest item.
     """
     longest, total = max(lengths), sum(lengths)
-    bound = max(longest, min(total, most or total))
+    bound = max(longest, min(total, max_length or total))
     capacities = {longest, bound}
     capacity = float(longest)
     while (capacity := capacity * 1.25) < bound:
@@ -53,9 +54,10 @@ def cheapest_rows(
 
 
 def balance(weights: Sequence[int], bins: int) -> list[list[int]]:
-    """Indices in `bins` groups of nearly equal weight: the heaviest first, each to the lightest.
+    """Indices in `bins` groups of nearly equal weight (longest-processing-time-first scheduling).
 
-    Groups may be empty where there are fewer items than bins.
+    The heaviest item goes first, each to the lightest group. Some are empty if there are fewer
+    items than bins.
     """
     groups: list[list[int]] = [[] for _ in range(bins)]
     heap = [(0, number) for number in range(bins)]

@@ -1,7 +1,7 @@
-"""The policy as one module whose forward pass gives values per reading instead of logits.
+"""The policy as one module whose forward pass gives the values that are read, not all logits.
 
 One module, so that a sharded engine can wrap it: everything that touches its weights happens
-inside `forward`.
+inside `forward`. The shapes R, L, U, N and K are those of `forest`; M is the image tokens.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from medray.policy.architectures import Architecture, forest_obstacle, text_config
 from medray.policy.model.tuning import base_model
 from medray.policy.scoring.forest import Forest, Layout
-from medray.policy.scoring.head import ReadingHead, Reads
-from medray.policy.scoring.last_layer import only_at
+from medray.policy.scoring.head import DeviceReadIndex, LogProbHead
+from medray.policy.scoring.last_layer import last_layer_only_at
 
 
 class Scorer(nn.Module):
-    """A policy (plain or under PEFT) that answers forests; what trains in it is settled before."""
+    """A policy (plain or under PEFT) that scores forests; decide before what trains in it."""
 
     def __init__(
         self,
@@ -33,13 +33,13 @@ class Scorer(nn.Module):
     ) -> None:
         super().__init__()
         self.policy = policy
-        tree = base_model(policy).config.to_dict()
-        text = dict(text_config(tree))
+        config = base_model(policy).config.to_dict()
+        text = dict(text_config(config))
         context = int(text.get("max_position_embeddings", 2048))
-        self.head = ReadingHead(text)
+        self.head = LogProbHead(text)
         groups = architecture.group_marks
         marks = (*groups["vision"], *groups["projector"])
-        # Whether the features of a picture are the same in policy and reference.
+        # If frozen, a picture's features are the same in policy and reference.
         self.vision_is_frozen = not any(
             p.requires_grad and any(mark in name for mark in marks)
             for name, p in policy.named_parameters()
@@ -48,52 +48,52 @@ class Scorer(nn.Module):
             architecture,
             image_token,
             break_even_length(text),
-            trees=not forest_obstacle(tree, context),
+            trees=not forest_obstacle(config, context),
             row_tokens=row_tokens,
         )
 
     def forward(
         self,
-        planted: DeviceForest | None = None,
+        forest: DeviceForest | None = None,
         pictures: Sequence[Tensor] | None = None,
         features: Sequence[Tensor] | None = None,
-        what: str = "values",
+        stage: str = "values",
         reference: tuple[nn.Linear | None, Tensor] | None = None,
     ) -> Any:
-        """One of three things, by `what`.
+        """The output of one `stage` of the forward pass.
 
         features: the projected features [n, D] of each of `pictures`;
-        hidden: last hidden states [U, D] at the places that are read;
-        values: policy_logp [N] and, beside a `reference` (its output layer or None for this
+        hidden: last hidden states [U, D] at the positions that are read;
+        values: policy_logp [N] and, with a `reference` (its output layer or None for this
         model's, and its hidden states), ref_logp [N], kl_fwd [K], kl_rev [K].
-        `features` stand in for `pictures` where they are known.
+        `features` replace `pictures` if they are known.
         """
         model = base_model(self.policy)
         if features is None:
             assert pictures is not None, "pictures or their features"
             features = self.layout.architecture.features(model, pictures)
-        if what == "features":
+        if stage == "features":
             return tuple(features)
-        assert planted is not None, "rows to read from"
-        hidden = self._hidden(model, planted, features)
-        if what == "hidden":
+        assert forest is not None, "rows to read from"
+        hidden = self._hidden(model, forest, features)
+        if stage == "hidden":
             return hidden
-        return self.head(model.lm_head, hidden, planted.reads, reference)
+        return self.head(model.lm_head, hidden, forest.read_index, reference)
 
-    def _hidden(self, model: Any, planted: DeviceForest, features: Sequence[Tensor]) -> Tensor:
-        embedded = model.get_input_embeddings()(planted.ids)
-        images = torch.cat([features[number] for number in planted.order]).to(embedded.dtype)
+    def _hidden(self, model: Any, forest: DeviceForest, features: Sequence[Tensor]) -> Tensor:
+        embedded = model.get_input_embeddings()(forest.ids)
+        images = torch.cat([features[number] for number in forest.tree_images]).to(embedded.dtype)
         flat = embedded.reshape(-1, embedded.shape[-1])
-        flat = flat.index_copy(0, planted.image_places, images)
+        flat = flat.index_copy(0, forest.image_positions, images)
         language_model = model.model.language_model
-        with only_at(planted.places, language_model):
+        with last_layer_only_at(forest.read_positions, language_model):
             hidden = language_model(
                 inputs_embeds=flat.view_as(embedded),
-                attention_mask=planted.mask,
-                position_ids=planted.positions,
+                attention_mask=forest.mask,
+                position_ids=forest.position_ids,
                 use_cache=False,
             ).last_hidden_state
-        return hidden.reshape(-1, hidden.shape[-1])[planted.places]
+        return hidden.reshape(-1, hidden.shape[-1])[forest.read_positions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +101,16 @@ class DeviceForest:
     """A forest as tensors on a device.
 
     ids int64 [R, L]; mask bool [R, 1, L, L] (trees) or int64 [R, L] (separate sequences);
-    positions int64 [R, L] or [3, R, L].
+    position_ids int64 [R, L] or [3, R, L]; image_positions [M] and read_positions [U] are flat.
     """
 
     ids: Tensor
     mask: Tensor
-    positions: Tensor
-    image_places: Tensor
-    places: Tensor
-    order: tuple[int, ...]
-    reads: Reads
+    position_ids: Tensor
+    image_positions: Tensor
+    read_positions: Tensor
+    tree_images: tuple[int, ...]
+    read_index: DeviceReadIndex
 
 
 def to_device(forest: Forest, layout: Layout, device: torch.device) -> DeviceForest:
@@ -119,26 +119,29 @@ def to_device(forest: Forest, layout: Layout, device: torch.device) -> DeviceFor
     def tensor(array: Any) -> Tensor:
         return torch.from_numpy(array).to(device)
 
-    positions, readings = tensor(forest.positions), forest.readings
-    mask = tree_mask(tensor(forest.end)) if layout.trees else tensor(forest.used).long()
+    position_ids, index = tensor(forest.position_ids), forest.read_index
+    mask = tree_mask(tensor(forest.subtree_end)) if layout.trees else tensor(forest.used).long()
     return DeviceForest(
         ids=tensor(forest.ids),
         mask=mask,
-        positions=positions[0] if len(positions) == 1 else positions,
-        image_places=tensor(forest.image_places),
-        places=tensor(readings.places),
-        order=forest.order,
-        reads=Reads(
-            tensor(readings.of), tensor(readings.targets), tensor(readings.kl), readings.directions
+        position_ids=position_ids[0] if len(position_ids) == 1 else position_ids,
+        image_positions=tensor(forest.image_positions),
+        read_positions=tensor(index.positions),
+        tree_images=forest.tree_images,
+        read_index=DeviceReadIndex(
+            tensor(index.logp_index),
+            tensor(index.targets),
+            tensor(index.kl_index),
+            index.directions,
         ),
     )
 
 
-def tree_mask(end: Tensor) -> Tensor:
-    """Who sees whom: [R, 1, L, L], true where j ≤ i < end[j] (see medray.policy.scoring.tree)."""
-    place = torch.arange(end.shape[1], device=end.device)
-    i, j = place[:, None], place[None, :]
-    return ((j <= i) & (i < end[:, None, :]))[:, None]
+def tree_mask(subtree_end: Tensor) -> Tensor:
+    """Attention mask [R, 1, L, L]: j ≤ i < subtree_end[j] (see medray.policy.scoring.tree)."""
+    index = torch.arange(subtree_end.shape[1], device=subtree_end.device)
+    i, j = index[:, None], index[None, :]
+    return ((j <= i) & (i < subtree_end[:, None, :]))[:, None]
 
 
 def break_even_length(text: dict[str, Any]) -> float:

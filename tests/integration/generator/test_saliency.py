@@ -110,9 +110,9 @@ def phantom_views(items: int = 5) -> tuple[list[tuple[int, ...]], list[View]]:
 
 def look(hosts: list, answers: list, views: list) -> list:
     """All boxes in order; the views come in two parts, as from two editors."""
-    told = call(hosts, "look", answers, views[:2], views[2:])
+    by_rank = call(hosts, "saliency_boxes", answers, views[:2], views[2:])
     boxes: list = [None] * len(views)
-    for rank, own in enumerate(told):
+    for rank, own in enumerate(by_rank):
         boxes[rank :: len(hosts)] = own
     return boxes
 

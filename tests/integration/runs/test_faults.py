@@ -41,7 +41,7 @@ def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
     disturbed.launch(resume=True)
     done = disturbed.finish()
     assert done.code == 0, done.out
-    assert "going on from step-" in done.out
+    assert "continuing from step-" in done.out
     require_whole(done, steps, lag=1)
     assert fates(done) == fates(quickstart)
     assert all(0.5 <= row["importance_mean"] <= 2.0 for row in done.metrics())

@@ -12,7 +12,7 @@ from tests.support.models.tiny_chat_model import build_tiny_chat_model
 
 from medray.config import EditorConfig
 from medray.editing import EDITORS
-from medray.editing.llm.task import Task
+from medray.editing.llm.task import EditTask
 from medray.errors import ItemError
 from tests.support.processes.running import environment, free_port
 from tests.support.paths import ROOT
@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 pytestmark = [pytest.mark.vllm, pytest.mark.chaos]
 
 TASKS = [
-    Task("Is there a nodule?", "Yes, on the left.", f"There is a nodule {where}.")
+    EditTask("Is there a nodule?", "Yes, on the left.", f"There is a nodule {where}.")
     for where in ("on the right", "on the left", "in the right lung", "in the left lung")
 ]
 

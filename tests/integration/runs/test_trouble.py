@@ -90,13 +90,10 @@ def test_more_than_the_cluster_has_is_refused(tmp_path, override, complaint):
 
 @pytest.mark.chaos
 def test_an_older_response_is_dropped(tmp_path):
-    """The driver itself, on a fleet whose generator hands back one answer of the last version."""
+    """The driver itself, on a fleet whose generator returns one answer of the version before."""
     import ray
 
-    from actors.fleet.fleet import Fleet
-    from actors.fleet.placement import place
-    from actors.fleet.restarts import Faults
-    from actors.fleet.rollouts import Rollouts
+    from actors.fleet import Fleet, RestartBudget, plan_placement
     from actors.loop.driver import Driver
     from actors.loop.telemetry import Telemetry
     from medray.config import load_config
@@ -106,19 +103,20 @@ def test_an_older_response_is_dropped(tmp_path):
 
     injected: list[str] = []
 
-    class Late(Rollouts):
-        async def _ask(self, waiting, greedy):
-            take = waiting.take
+    def with_late_responses(run):
+        """`Pool.run`, the first response of each training part a version older than it is."""
 
+        async def late_run(submit, on_part=None):
             def late(part):
                 first, *others = part
-                if not greedy and first.policy_version > 0:
+                if first.item_id.startswith("s0") and first.policy_version > 0:
                     injected.append(first.item_id)
                     first = replace(first, policy_version=first.policy_version - 1)
-                take([first, *others])
+                on_part([first, *others])
 
-            waiting.take = late
-            return await super()._ask(waiting, greedy)
+            return await run(submit, on_part and late)
+
+        return late_run
 
     overrides = [f"run.output={tmp_path}", "loop.steps=3", "loop.batch=8", *SMALL]
     plan = make_plan(load_config(ROOT / "configs/quickstart.yaml", overrides))
@@ -127,9 +125,9 @@ def test_an_older_response_is_dropped(tmp_path):
 
     async def drive():
         telemetry, console = Telemetry("late", run.logs), RunConsole(3)
-        faults = Faults(plan.config.faults, console.say)
-        async with Fleet(plan.config, place(plan.config), faults) as fleet:
-            fleet.rollouts = Late(plan.config, fleet.editors, fleet.generators, fleet.look)
+        budget = RestartBudget(plan.config.faults, console.say)
+        async with Fleet(plan.config, plan_placement(plan.config), budget) as fleet:
+            fleet.generators.run = with_late_responses(fleet.generators.run)
             await fleet.start()
             await Driver(plan, fleet, run, telemetry, console).run(resume=False)
 
@@ -150,7 +148,7 @@ def test_an_older_response_is_dropped(tmp_path):
 
 
 def test_sigterm_stops_after_a_checkpoint_and_resume_goes_on(tmp_path):
-    """Exit code 75; the resumed run ends as one run: every step once, the books balanced."""
+    """Exit code 75; the resumed run ends as one run: every step once, the ledger balanced."""
     overrides = (
         f"run.output={tmp_path}", "loop.steps=6", "loop.batch=8", *SMALL,
         "learner.world_size=2", "model.lora={rank: 4}", "loop.sync=adapter",
@@ -175,7 +173,7 @@ def test_sigterm_stops_after_a_checkpoint_and_resume_goes_on(tmp_path):
 
     resumed = medray("launch", "configs/quickstart.yaml", *overrides, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"going on from step-{stopped:06d}" in resumed.stdout
+    assert f"continuing from step-{stopped:06d}" in resumed.stdout
     done = Finished(0, "", "", path)
     assert [row["step"] for row in done.metrics()] == list(range(1, 7))
     assert [row["policy_version"] for row in done.metrics()] == list(range(6))

@@ -1,4 +1,4 @@
-"""The hand-written sentences of hard_sentences.yaml, and the editor over them.
+"""The hand-written sentences of hard_sentences.yaml, and the editor run on them.
 
 ``python -m tests.support.datasets.hard_sentences`` prints the cases that do not hold.
 """
@@ -18,7 +18,7 @@ FILE = Path(__file__).with_name("hard_sentences.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One case. `edited`: the texts accepted as corrected; `known_gap`: why it does not hold."""
+    """One case. `edited`: the texts accepted as corrected; `known_gap`: why it fails."""
 
     group: str
     question: str
@@ -31,14 +31,14 @@ class Sentence:
 
 
 def sentences() -> list[Sentence]:
-    """All cases, in the order of the file."""
+    """All cases, in file order."""
     groups: list[dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    found = []
+    result = []
     for group in groups:
         for row in group["cases"]:
             case = {**group, **row}
             edited = case.get("edited", ())
-            found.append(
+            result.append(
                 Sentence(
                     case["group"],
                     case["question"],
@@ -50,20 +50,20 @@ def sentences() -> list[Sentence]:
                     case.get("known_gap", ""),
                 )
             )
-    return found
+    return result
 
 
 def failure(case: Sentence) -> str:
-    """What is not as expected of a case; "" where all is."""
-    made = FindingsEditor().edit(case.question, case.reference, case.answer, seed=0)
-    if case.verdict == "right" and made.reason == "no-variant":
-        return ""  # found right, and no wrong variant is known
-    if made.verdict != case.verdict:
-        return f"{made.verdict} ({made.reason}) {made.text!r}, not {case.verdict}"
-    if case.verdict == "wrong" and made.text not in case.edited:
-        return f"gives {made.text!r}"
-    if case.verdict == "abstain" and case.reason not in ("", made.reason):
-        return f"abstains as {made.reason}"
+    """What differs from the expected result of a case; "" if nothing does."""
+    edit = FindingsEditor().edit(case.question, case.reference, case.answer, seed=0)
+    if case.verdict == "right" and edit.reason == "no-variant":
+        return ""  # judged right, and no wrong variant is known
+    if edit.verdict != case.verdict:
+        return f"{edit.verdict} ({edit.reason}) {edit.text!r}, not {case.verdict}"
+    if case.verdict == "wrong" and edit.text not in case.edited:
+        return f"gives {edit.text!r}"
+    if case.verdict == "abstain" and case.reason not in ("", edit.reason):
+        return f"abstains as {edit.reason}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Datasets in the layouts of their authors, with a few invented rows and tiny pictures."""
+"""Datasets in the layouts of their authors, with a few invented rows and tiny images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 
-def picture(path: Path, value: int = 0) -> Path:
-    """A 16 × 16 px picture, another one for each value."""
+def write_image(path: Path, value: int = 0) -> Path:
+    """A 16 × 16 px image, a different one for each value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (16, 16), (value % 256, value // 256, 40)).save(path)
     return path
@@ -57,7 +57,7 @@ def slake(folder: Path) -> Path:
     write_json(folder / "test.json", [item(4, 5)])
     (folder / "mask.txt").write_text("0 background\n1 Liver\n5: Left Lung\n\n")
     for number in (1, 2, 3, 4):
-        picture(folder / f"imgs/xmlab{number}/source.jpg", 10 * number)
+        write_image(folder / f"imgs/xmlab{number}/source.jpg", 10 * number)
     boxes = [{"Liver": [1, 2, 4, 5]}, {"Left Lung": [6.0, 6.0, 3.5, 2.0]}, {"Heart": [0, 0, 3, 3]}]
     write_json(folder / "imgs/xmlab1/detection.json", boxes)
     write_json(folder / "imgs/xmlab2/detection.json", [])
@@ -73,7 +73,7 @@ def pathvqa(folder: Path) -> Path:
     """As unpacked from pvqa.zip: pickles and a folder of images for each split."""
     for value, split in enumerate(("train", "val", "test")):
         name = f"{split}_0001"
-        picture(folder / f"images/{split}/{name}.jpg", value)
+        write_image(folder / f"images/{split}/{name}.jpg", value)
         items = [
             {"image": name, "question": "what is shown?", "answer": "an acinus"},
             {"image": name, "question": "is a nucleus shown?", "answer": "yes"},
@@ -91,7 +91,7 @@ def iu_xray(folder: Path) -> Path:
         name = f"CXR{value}_IM-0001-1001"
         views = [f"{name}/{view}.png" for view in (0, 1)]
         for view, path in enumerate(views):
-            picture(folder / "images" / path, 10 * value + view)
+            write_image(folder / "images" / path, 10 * value + view)
         annotation[split] = [
             {"id": name, "report": "The lungs are clear .\n", "image_path": views, "split": split}
         ]
@@ -100,12 +100,12 @@ def iu_xray(folder: Path) -> Path:
 
 
 def mimic_cxr(folder: Path) -> Path:
-    """R2Gen's: a patient with two studies in train, another one in test."""
+    """R2Gen's annotation.json: a patient with two studies in train, another patient in test."""
     annotation: dict[str, list[dict[str, Any]]] = {"train": [], "val": [], "test": []}
     studies = [("train", 10000001, 50000001), ("train", 10000001, 50000002)]
     for split, subject, study in [*studies, ("test", 10000002, 50000003)]:
         path = f"p10/p{subject}/s{study}/{study}-a.jpg"
-        picture(folder / "images" / path, study - 50000000)
+        write_image(folder / "images" / path, study - 50000000)
         annotation[split].append(
             {
                 "id": f"{study}-a",
@@ -120,7 +120,7 @@ def mimic_cxr(folder: Path) -> Path:
     return folder
 
 
-# dicom, subject, study, split, view, CheXpert's labels of the study
+# dicom, subject, study, split, view, CheXpert labels of the study
 JPG_ROWS = [
     ("d-1", "10000001", "50000001", "train", "PA", {"Pneumothorax": "1.0", "Edema": "0.0"}),
     ("d-2", "10000001", "50000001", "train", "LATERAL", {}),
@@ -138,7 +138,7 @@ JPG_REPORTS = {
 def mimic_cxr_jpg(folder: Path, *, reports: str = "", tables: str = "chexpert") -> Path:
     """PhysioNet's layout; `reports`: "", "folder" or "zip"."""
     for number, (dicom, subject, study, *_) in enumerate(JPG_ROWS):
-        picture(folder / f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg", number)
+        write_image(folder / f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg", number)
     table(
         folder,
         "split",
@@ -153,8 +153,8 @@ def mimic_cxr_jpg(folder: Path, *, reports: str = "", tables: str = "chexpert") 
     )
     names = ["Cardiomegaly", "Edema", "No Finding", "Pneumothorax"]
     labels = [
-        [p, s, *(found.get(n, "") for n in names)]
-        for _, p, s, _, v, found in JPG_ROWS
+        [p, s, *(study_labels.get(n, "") for n in names)]
+        for _, p, s, _, v, study_labels in JPG_ROWS
         if v != "LATERAL"
     ]
     if tables:
@@ -191,14 +191,14 @@ def vgmed(folder: Path) -> Path:
             "bbox": [0, 0, 5, 5],
         },
     ]
-    picture(folder / "images/a.png", 1)
-    picture(folder / "b.png", 2)
+    write_image(folder / "images/a.png", 1)
+    write_image(folder / "b.png", 2)
     write_json(folder / "vgmed.json", rows)
     return folder
 
 
 def mmedpo_row(number: int = 0, **values: Any) -> dict[str, Any]:
-    """A row of MMedPO; med-vlm-dpo's puts the mark of the image at the end."""
+    """A row of MMedPO; med-vlm-dpo puts the image marker at the end."""
     ask = {"from": "human", "value": "<image>\nIs there a mass?"}
     return {
         "id": number,

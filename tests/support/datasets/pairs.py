@@ -1,4 +1,4 @@
-"""Random pairs for any look-alike, and the oracle that scores them one branch at a time."""
+"""Random pairs for any look-alike model, and the oracle that scores them branch by branch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from transformers import AutoConfig
 from medray.policy.model.loading import resolve_model_path
 from medray.policy.packing import PackedBatch, PackedPair, Side
 
-# The edits that matter: where they stand, and on which sides they differ in length.
+# Kinds of edits: by position, and whether the sides differ in length.
 KINDS = ("start", "middle", "several", "first-token", "last-token", "longer", "no-corrupt")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Pairs and the pictures they name."""
+    """Pairs and the pixels of their images."""
 
     pairs: list[PackedPair]
     pixels: dict[str, np.ndarray]
 
 
 def sample(pictures: list[tuple[np.ndarray, np.ndarray]], seed: int = 0) -> Sample:
-    """One pair of every kind; `pictures`: (expanded prompt ids, picture) to draw from."""
+    """One pair of every kind; `pictures`: (expanded prompt ids, pixels) to choose from."""
     rng = np.random.default_rng(seed)
     pairs, pixels = [], {}
     for i, kind in enumerate(KINDS):
@@ -41,7 +41,7 @@ def sample(pictures: list[tuple[np.ndarray, np.ndarray]], seed: int = 0) -> Samp
 
 
 def edited_sides(kind: str, rng: np.random.Generator) -> tuple[Side, Side]:
-    """Twelve tokens and an edit of them (tokens 10 … 199, which every look-alike has)."""
+    """Twelve tokens (10 … 199, which every look-alike has) and an edited copy."""
     common = rng.integers(10, 200, 12)
     ranges = {
         "start": [(2, 4)],
@@ -66,7 +66,7 @@ def edited_sides(kind: str, rng: np.random.Generator) -> tuple[Side, Side]:
 
 
 def phantom_batch(seed: int = 0, pairs: int = 9) -> PackedBatch:
-    """Random pairs over the shipped model's vocabulary, a third of them without v'.
+    """Random pairs over the vocabulary of the shipped model, a third of them without v'.
 
     Nine: with two ranks and micro-batches of two, the shares are unequal.
     """
@@ -79,14 +79,14 @@ def phantom_batch(seed: int = 0, pairs: int = 9) -> PackedBatch:
         edited[2:4] = True
         return Side(rng.integers(10, 400, len(edited)), edited)
 
-    made = []
+    packed = []
     for i in range(pairs):
         corrupted = f"v{i}" if i % 3 else ""
         for key in filter(None, (f"x{i}", corrupted)):
             pixels[key] = rng.normal(size=(3, 48, 48)).astype(np.float32)
         prompt = np.concatenate([[1], np.full(36, image_token), rng.integers(10, 400, 5)])
-        made.append(PackedPair(f"p{i}", prompt, side(), side(), f"x{i}", corrupted, 1.0 + i / 50))
-    return PackedBatch(tuple(made), pixels)
+        packed.append(PackedPair(f"p{i}", prompt, side(), side(), f"x{i}", corrupted, 1.0 + i / 50))
+    return PackedBatch(tuple(packed), pixels)
 
 
 def distribution(model: Any, prompt: np.ndarray, answer: np.ndarray, picture: np.ndarray):
@@ -130,7 +130,7 @@ def naive_scores(
 
 def _row(policy, reference, prompt, side, picture, width):
     answer = torch.from_numpy(side.ids)
-    at = torch.arange(len(answer))
+    positions = torch.arange(len(answer))
     values = {
         name: torch.zeros(len(answer)) for name in ("policy_logp", "ref_logp", "kl_fwd", "kl_rev")
     }
@@ -139,8 +139,8 @@ def _row(policy, reference, prompt, side, picture, width):
         with torch.no_grad():
             theirs = distribution(reference, prompt, side.ids, picture)
         values = {
-            "policy_logp": ours[at, answer],
-            "ref_logp": theirs[at, answer],
+            "policy_logp": ours[positions, answer],
+            "ref_logp": theirs[positions, answer],
             "kl_fwd": (theirs.exp() * (theirs - ours)).sum(-1),
             "kl_rev": (ours.exp() * (ours - theirs)).sum(-1),
         }

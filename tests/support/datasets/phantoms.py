@@ -1,4 +1,4 @@
-"""A small phantom dataset, and a case of it to write answers to."""
+"""A small phantom dataset, and a case from it to write answers for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support.paths import ROOT
 
 
 def small_phantoms(path: Path) -> Config:
-    """The quickstart's configuration on four training studies, written to the new folder `path`."""
+    """The quickstart configuration on four training studies, written to the new folder `path`."""
     write_dataset(path, seed=0, n_train=4, n_heldout=2)
     return with_phantoms(load_config(ROOT / "configs/quickstart.yaml", [f"data.path={path}"]))
 
 
 def lesion_report(config: Config, reference: str) -> Case:
-    """A report case with a lesion, under a reference that the test writes itself."""
+    """A report case with a lesion, with its reference replaced by `reference`."""
     cases = open_dataset(config.data, seed=0).train
-    found = next(c for c in cases if c.answer_type == "report" and c.regions)
-    return replace(found, reference=reference)
+    case = next(c for c in cases if c.answer_type == "report" and c.regions)
+    return replace(case, reference=reference)

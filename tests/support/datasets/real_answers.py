@@ -1,9 +1,9 @@
-"""The findings editor on real answers of models: what it finds, leaves alone and changes.
+"""The findings editor on real answers of models: what it finds, leaves unchanged and edits.
 
 ``python -m tests.support.datasets.real_answers [DATA]`` prints the figures; DATA is the folder of
 real data.
-"Comparable" is told without the verdict: the reference, read as an answer to the question, and
-the answer both make a claim of a type that the ontology knows: a yes or no, a finding, a side.
+"Comparable" is defined without the verdict: the reference, read as an answer to the question, and
+the answer both make a claim of a type in the ontology: a yes or no, a finding, a side.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 @dataclass
 class Figures:
-    """Counts over one set of answers; `shares` are edited shares of answers of ≥ 8 words."""
+    """Counts over one set of answers; `shares` are the edit fractions of answers of ≥ 8 words."""
 
     answers: int = 0
     comparable: Counter[str] = field(default_factory=Counter)
@@ -41,7 +41,7 @@ class Figures:
     shares: list[float] = field(default_factory=list)
 
     def share(self, *verdicts: str) -> float:
-        """The share of the comparable answers with one of the verdicts."""
+        """The fraction of the comparable answers with one of the verdicts."""
         return sum(self.comparable[v] for v in verdicts) / max(1, self.comparable.total())
 
     def line(self) -> str:
@@ -57,7 +57,7 @@ class Figures:
 
 
 def labelled(data: Path, *, correct: bool) -> list[Triple]:
-    """Answers of the labelled set with that label."""
+    """The answers of the labelled set with the given label."""
     text = (data / "model_answers/qwen2vl2b_vqa_rad.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     return [
@@ -81,17 +81,17 @@ def rejected(data: Path, name: str) -> list[Triple]:
 
 
 def is_comparable(question: str, reference: str, answer: str) -> bool:
-    known, told = facts(question, reference), read(answer, subject=subject_of(question))
+    known, parsed = facts(question, reference), read(answer, subject=subject_of(question))
     return bool(
         _types(known.word, known.statements, known.study)
-        & _types(told.word, told.statements, told.study)
+        & _types(parsed.word, parsed.statements, parsed.study)
     )
 
 
 def _types(
     word: bool | None, statements: Iterable[Statement], study: Iterable[Mention]
 ) -> set[str]:
-    """The kinds of claim that are made: an answer word, a finding, a side, a modality, …"""
+    """The kinds of claim made: a yes or no, a finding, a side, a modality, …"""
     found = {"word"} if word is not None else set()
     for statement in statements:
         found |= {statement.subject} if statement.head else set()
@@ -102,38 +102,38 @@ def _types(
 def measure(triples: Iterable[Triple]) -> Figures:
     editor, figures = FindingsEditor(), Figures()
     for question, reference, answer in triples:
-        made = editor.edit(question, reference, answer, seed=0)
-        verdict = {"no-variant": "right", "cannot-rewrite": "found"}.get(made.reason, made.verdict)
+        edit = editor.edit(question, reference, answer, seed=0)
+        verdict = {"no-variant": "right", "cannot-rewrite": "found"}.get(edit.reason, edit.verdict)
         figures.answers += 1
         figures.verdicts[verdict] += 1
-        if made.verdict == "abstain":
-            figures.reasons[made.reason] += 1
+        if edit.verdict == "abstain":
+            figures.reasons[edit.reason] += 1
         if is_comparable(question, reference, answer):
             figures.comparable[verdict] += 1
-        if made.verdict != "wrong":
+        if edit.verdict != "wrong":
             continue
-        again = editor.edit(question, reference, made.text, seed=0)
-        held = again.verdict == "right" or again.reason == "no-variant"
-        wanted, said = _YES_NO.match(reference), _YES_NO.match(made.text)
-        if wanted and said:
-            held = held and wanted.group(1).lower() == said.group(1).lower()
-        if not held or not _identical_outside(answer, made):
+        again = editor.edit(question, reference, edit.text, seed=0)
+        sound = again.verdict == "right" or again.reason == "no-variant"
+        wanted, word = _YES_NO.match(reference), _YES_NO.match(edit.text)
+        if wanted and word:
+            sound = sound and wanted.group(1).lower() == word.group(1).lower()
+        if not sound or not _identical_outside(answer, edit):
             figures.unsound.append((question, reference, answer))
         if len(answer.split()) >= 8:
-            figures.shares.append(edit_fraction(answer, made.answer_spans))
+            figures.shares.append(edit_fraction(answer, edit.answer_spans))
     return figures
 
 
-def _identical_outside(answer: str, made: Edit) -> bool:
+def _identical_outside(answer: str, edit: Edit) -> bool:
     parts, position = [], 0
-    for here, there in zip(made.answer_spans, made.text_spans, strict=True):
-        parts += [answer[position : here.start], made.text[there.start : there.end]]
-        position = here.end
-    return "".join([*parts, answer[position:]]) == made.text
+    for old, new in zip(edit.answer_spans, edit.text_spans, strict=True):
+        parts += [answer[position : old.start], edit.text[new.start : new.end]]
+        position = old.end
+    return "".join([*parts, answer[position:]]) == edit.text
 
 
 def rate(triples: list[Triple]) -> float:
-    """Answers edited per second of CPU, caches warm."""
+    """Answers edited per CPU second, with warm caches."""
     editor = FindingsEditor()
     started = time.process_time()
     for question, reference, answer in triples:

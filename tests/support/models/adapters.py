@@ -12,7 +12,7 @@ from medray.policy.model.tuning import prepare_policy
 
 
 def save_adapter(path: Path, dtype: str, lora: LoraConfig, scale: float) -> Path:
-    """One of the shipped model, moved by random numbers: it says something else than the model."""
+    """Save an adapter of the shipped model with random weights, so that its outputs differ."""
     base = load_model(resolve_model_path("phantom/base"), dtype)
     policy = prepare_policy(base, ModelConfig(lora=lora))
     rng = torch.Generator().manual_seed(3)

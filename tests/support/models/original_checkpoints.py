@@ -1,8 +1,8 @@
 """Tiny look-alikes of LLaVA-Med v1.5 and HuatuoGPT-Vision-7B as their authors released them.
 
-Modules are put together as the original code does it (llava_arch.py, clip_encoder.py), so the
-names of the weights come from that structure; configurations and tokenizer files are written out
-by hand. `original_logits` is the original forward, from `hidden_states[-2]` to `lm_head`.
+Modules are assembled as in the original code (llava_arch.py, clip_encoder.py), so the names of
+the weights follow from that structure; configurations and tokenizer files are written by hand.
+`original_logits` is the original forward pass, from `hidden_states[-2]` to `lm_head`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PREPROCESSOR = {
     "resample": 3,
     "size": IMAGE_SIZE,
 }
-# Keys of a LLaVA's config.json beside the language model's own.
+# Keys of a LLaVA's config.json in addition to the language model's own.
 MULTIMODAL = {
     "freeze_mm_mlp_adapter": False,
     "image_aspect_ratio": "pad",
@@ -98,7 +98,7 @@ DECODER = {
 
 @dataclass
 class Original:
-    """One release: where it is, its model, and how its own code encodes a question."""
+    """One release: its path, its model, and its own encoding of a question."""
 
     path: Path
     model: nn.Module
@@ -108,7 +108,7 @@ class Original:
 
 
 class _Tower(nn.Module):
-    """CLIPVisionTower: its attribute `vision_tower` is the CLIPVisionModel of that time."""
+    """CLIPVisionTower: its attribute `vision_tower` is the CLIPVisionModel of its time."""
 
     def __init__(self, clip: CLIPVisionModel) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class _Tower(nn.Module):
 
 
 def build_llava_med(path: Path, *, inside: bool = True, seed: int = 0, **config: Any) -> Original:
-    """Mistral and SentencePiece, every row a token. The tower is known by its name alone."""
+    """Mistral and SentencePiece, a token for every row. The tower is given by its name only."""
     path.mkdir(parents=True)
     pieces = _sentencepiece(path)
     rows = pieces.get_piece_size()
@@ -138,7 +138,7 @@ def build_llava_med(path: Path, *, inside: bool = True, seed: int = 0, **config:
     _save(weights, path)
 
     def prompt(question: str) -> list[int]:
-        # conv_mistral_instruct and tokenizer_image_token: each part alone, one <s> before all.
+        # conv_mistral_instruct and tokenizer_image_token: each part separately, after one <s>.
         before, after = f"[INST] <image>\n{question} [/INST]".split("<image>")
         return [1, *pieces.encode(before), IMAGE_TOKEN_INDEX, *pieces.encode(after)]
 
@@ -167,12 +167,14 @@ def build_huatuo(
     )
     _save(_names(built, inside), path)
     tower = built.model.vision_tower.vision_tower.vision_model
-    # Where the weights hold the tower, that beside them is another one.
-    other = tower if not inside else _stirred(CLIPVisionModel(_config(CLIPVisionConfig, CLIP)), 77)
+    # If the weights include the tower, the CLIP directory holds a different one.
+    other = (
+        tower if not inside else _randomised(CLIPVisionModel(_config(CLIPVisionConfig, CLIP)), 77)
+    )
     write_clip(path / "vit/clip_vit_large_patch14_336", other)
 
     def prompt(question: str) -> list[int]:
-        # HuatuoChatbot.preprocess_huatuo: each part alone, nothing before all.
+        # HuatuoChatbot.preprocess_huatuo: each part separately, without a start token.
         before, after = f"<|user|>\n<image>\n{question}\n<|assistant|>\n".split("<image>")
         return [*encode(before), IMAGE_TOKEN_INDEX, *encode(after)]
 
@@ -180,7 +182,7 @@ def build_huatuo(
 
 
 def write_clip(path: Path, tower: CLIPVisionModel) -> Path:
-    """A CLIPModel as it was saved in 2021: both halves, buffers, sizes as plain numbers."""
+    """A CLIPModel as saved in 2021: both halves, buffers, sizes as plain numbers."""
     path.mkdir(parents=True)
     halves = {"text_config": {"hidden_size": 16}, "vision_config": CLIP}
     _json(path / "config.json", {"architectures": ["CLIPModel"], "model_type": "clip"} | halves)
@@ -199,29 +201,29 @@ def write_clip(path: Path, tower: CLIPVisionModel) -> Path:
 def original_logits(original: Original, ids: Sequence[int], pixels: np.ndarray) -> Tensor:
     """prepare_inputs_labels_for_multimodal and the decoder: logits [L, rows], `pixels` [3, h, w].
 
-    `ids` holds IMAGE_TOKEN_INDEX once, whose place the features take.
+    `ids` contains IMAGE_TOKEN_INDEX once; the features replace it.
     """
-    seen = original.tower(torch.from_numpy(pixels)[None], output_hidden_states=True)
-    features = seen.hidden_states[-2][:, 1:]
+    outputs = original.tower(torch.from_numpy(pixels)[None], output_hidden_states=True)
+    features = outputs.hidden_states[-2][:, 1:]
     first, _, second = original.model.model.mm_projector
     features = nn.functional.linear(features, first.weight, first.bias)
     features = 0.5 * features * (1 + torch.erf(features / 2**0.5))
     features = nn.functional.linear(features, second.weight, second.bias)[0]
-    place = list(ids).index(IMAGE_TOKEN_INDEX)
+    start = list(ids).index(IMAGE_TOKEN_INDEX)
     embedded = original.model.model.embed_tokens.weight
-    before, after = embedded[list(ids[:place])], embedded[list(ids[place + 1 :])]
+    before, after = embedded[list(ids[:start])], embedded[list(ids[start + 1 :])]
     return original.model(inputs_embeds=torch.cat([before, features, after])[None]).logits[0]
 
 
 def change(path: Path, **values: Any) -> None:
-    """Set keys of a config.json; `...` takes one away."""
+    """Set keys of a config.json; `...` removes one."""
     file = path / "config.json"
     tree = json.loads(file.read_text()) | values
     _json(file, {key: value for key, value in tree.items() if value is not ...})
 
 
 def rewrite(path: Path, edit: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    """Change the weights of a checkpoint: `edit` takes and gives all of them."""
+    """Change the weights of a checkpoint: `edit` receives and returns all of them."""
     files = sorted(path.glob("*.safetensors"))
     content = edit({n: w for file in files for n, w in load_file(file).items()})
     for file in [*files, path / INDEX]:
@@ -236,11 +238,11 @@ def _build(decoder: Any, seed: int) -> Any:
         nn.Linear(CLIP["hidden_size"], hidden), nn.GELU(), nn.Linear(hidden, hidden)
     )
     decoder.model.vision_tower = _Tower(CLIPVisionModel(_config(CLIPVisionConfig, CLIP)))
-    return _stirred(decoder, seed)
+    return _randomised(decoder, seed)
 
 
-def _stirred(model: Any, seed: int) -> Any:
-    """Every weight drawn anew, norms about one, so that a lost or swapped one is noticed."""
+def _randomised(model: Any, seed: int) -> Any:
+    """Redraw every weight, norms around one, so that a missing or swapped one is noticed."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for name, weight in model.named_parameters():
@@ -259,12 +261,12 @@ def _names(model: nn.Module, inside: bool) -> dict[str, Tensor]:
     weights = {name: w.clone() for name, w in model.state_dict().items()}
     if not inside:
         return {name: w for name, w in weights.items() if "vision_tower" not in name}
-    places = "model.vision_tower.vision_tower.vision_model.embeddings.position_ids"
-    return weights | {places: torch.arange(PATCHES + 1)[None]}
+    position_ids = "model.vision_tower.vision_tower.vision_model.embeddings.position_ids"
+    return weights | {position_ids: torch.arange(PATCHES + 1)[None]}
 
 
 def _save(weights: dict[str, Tensor], path: Path) -> None:
-    """Two files and their index, as from_pretrained of 2023 wrote them."""
+    """Two files and their index, as transformers saved them in 2023."""
     names, index = list(weights), {}
     half = len(names) // 2
     for number, part in enumerate((names[:half], names[half:]), 1):
@@ -277,11 +279,11 @@ def _save(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def _sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
-    """A real tokenizer.model with byte pieces at 3 to 258, as Llama's and Mistral's."""
-    written = io.BytesIO()
+    """A real tokenizer.model with byte pieces at 3 to 258, like Llama's and Mistral's."""
+    buffer = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS * 4),
-        model_writer=written,
+        model_writer=buffer,
         model_type="bpe",
         vocab_size=352,
         byte_fallback=True,
@@ -296,7 +298,7 @@ def _sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
         pad_id=-1,
         minloglevel=2,
     )
-    (path / "tokenizer.model").write_bytes(written.getvalue())
+    (path / "tokenizer.model").write_bytes(buffer.getvalue())
     _json(
         path / "tokenizer_config.json",
         {
@@ -313,11 +315,11 @@ def _sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
             "tokenizer_class": "LlamaTokenizer",
         },
     )
-    return sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
+    return sentencepiece.SentencePieceProcessor(model_proto=buffer.getvalue())
 
 
 def _qwen_tokenizer(path: Path) -> tuple[Callable[[str], list[int]], int]:
-    """vocab.json and merges.txt, three tokens behind them; how it encodes, and its size."""
+    """Write vocab.json, merges.txt and three added tokens; returns the encoder and the size."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,6 +1,6 @@
-"""A model as transformers documents it: one sequence, the processor's own inputs, all logits.
+"""A model used as transformers documents it: one sequence, the processor's inputs, all logits.
 
-Shares no code with medray's scoring, so that it can stand against it.
+Shares no code with medray's scoring, so that it can serve as its oracle.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import nn
 
 
 def inputs(processor: Any, text: str, image: np.ndarray, answer: Sequence[int] = ()) -> Any:
-    """What the model's forward takes for a rendered prompt, its image and the answer's tokens."""
+    """The model's inputs for a rendered prompt, its image and the answer's tokens."""
     out = processor(
         text=[text], images=[image], return_tensors="pt", text_kwargs={"add_special_tokens": False}
     )
@@ -30,7 +30,7 @@ def inputs(processor: Any, text: str, image: np.ndarray, answer: Sequence[int] =
 def token_logps(
     model: nn.Module, processor: Any, text: str, image: np.ndarray, answer: Sequence[int]
 ) -> np.ndarray:
-    """float32 [T]: log-probability of each of the answer's tokens behind prompt and image."""
+    """float32 [T]: log-probability of each of the answer's tokens, given prompt and image."""
     given = inputs(processor, text, image, answer)
     with torch.no_grad():
         logits = model(**given).logits[0].float()

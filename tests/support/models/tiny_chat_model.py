@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from tests.support.models.tiny_parts import byte_level, save, stir
+from tests.support.models.tiny_parts import byte_level, perturb, save
 
-CONTEXT = 16_384  # room for our prompts, a byte or two per token
+CONTEXT = 16_384  # enough for our prompts, at a byte or two per token
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -17,7 +17,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tiny_chat_model(path: Path, seed: int = 0) -> Path:
-    """Write model (bf16) and tokenizer to `path`; what it says is nonsense."""
+    """Write model (bf16) and tokenizer to `path`; its answers are nonsense."""
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=byte_level(special, qwen=True),
@@ -42,5 +42,5 @@ def build_tiny_chat_model(path: Path, seed: int = 0) -> Path:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = stir(Qwen2ForCausalLM(config))
+        model = perturb(Qwen2ForCausalLM(config))
     return save(model, tokenizer, path)

@@ -1,6 +1,6 @@
 """Random LLaVA look-alikes of a few thousand weights, complete with tokenizer and processor.
 
-They know nothing, but their answers depend on every token and every pixel before them, which is
+They are untrained, but their outputs depend on every token and every pixel before them, which is
 all that tests of scoring, packing and weight updates need. One has LLaVA-Med's decoder (Mistral,
 grouped-query attention), the other HuatuoGPT-Vision's (Qwen2, with its biases).
 """
@@ -24,11 +24,11 @@ from transformers import (
     Qwen2Config,
 )
 
-from tests.support.models.tiny_parts import CONTEXT, byte_level, save, stir
+from tests.support.models.tiny_parts import CONTEXT, byte_level, perturb, save
 
 IMAGE_SIZE, PATCH = 16, 8
 IMAGE_TOKENS = (IMAGE_SIZE // PATCH) ** 2
-# As a LLaVA-Med renders it: one user turn, the image before the question.
+# As in LLaVA-Med: one user turn, the image before the question.
 CHAT_TEMPLATE = (
     "<s>{% for message in messages %}{% if message['role'] == 'user' %}[INST] "
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n"
@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
     "{% else %}{% for part in message['content'] %}{{ part['text'] }}{% endfor %}</s>"
     "{% endif %}{% endfor %}"
 )
-# As HuatuoGPT-Vision does: turn markers that are ordinary text, no token at the beginning.
+# As in HuatuoGPT-Vision: turn markers that are ordinary text, no token at the beginning.
 HUATUO_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>\n"
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n"
@@ -98,12 +98,12 @@ def build_tiny_llava_qwen2(path: Path, seed: int = 0) -> Path:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = stir(LlavaForConditionalGeneration(_config(tokenizer, text)))
+        model = perturb(LlavaForConditionalGeneration(_config(tokenizer, text)))
     return save(model, _processor(tokenizer, HUATUO_TEMPLATE), Path(path))
 
 
 def _hub_name(name: str) -> str:
-    """As published LLaVA checkpoints name their weights (transformers and vLLM both read it)."""
+    """The name in published LLaVA checkpoints (which transformers and vLLM both read)."""
     name = name.removeprefix("model.").replace("vision_tower.", "vision_tower.vision_model.")
     name = name.replace("language_model.", "language_model.model.")
     return name.replace("lm_head.", "language_model.lm_head.")
@@ -157,7 +157,7 @@ def _processor(tokenizer: PreTrainedTokenizerFast, template: str) -> LlavaProces
 
 
 def _config(tokenizer: PreTrainedTokenizerFast, text: PreTrainedConfig) -> LlavaConfig:
-    """Weights drawn wide enough that log-probabilities differ by whole nats."""
+    """Initial weights wide enough that log-probabilities differ by several nats."""
     vision = CLIPVisionConfig(
         hidden_size=32,
         intermediate_size=64,

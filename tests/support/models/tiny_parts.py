@@ -1,4 +1,4 @@
-"""What the look-alikes share: tokenizers, and models written to disk as the hub has them."""
+"""What the look-alikes share: tokenizers, and models written to disk in the hub's layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORPUS = (
     "Large right-sided pleural effusion. The heart is enlarged.",
     "Is there a cavity on the right side? No focal lesion is seen.",
 )
-# How Qwen2 parts words: digits one by one, a line break with the punctuation before it.
+# How Qwen2 splits words: single digits, a line break joined to the punctuation before it.
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -43,8 +43,8 @@ def byte_level(special: Sequence[str], vocabulary: int = 340, *, qwen: bool = Fa
     return tokenizer
 
 
-def stir(model: nn.Module, std: float = 0.1) -> nn.Module:
-    """Move biases and norms off their zeros and ones, so that one not loaded is noticed."""
+def perturb(model: nn.Module, std: float = 0.1) -> nn.Module:
+    """Move biases and norms away from zeros and ones, so that one not loaded is noticed."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
@@ -53,7 +53,7 @@ def stir(model: nn.Module, std: float = 0.1) -> nn.Module:
 
 
 def save(model: Any, processor: Any, path: Path) -> Path:
-    """Model (bf16 safetensors, under the names of the hub), tokenizer and processor."""
+    """Save model (bf16 safetensors, under the hub's names), tokenizer and processor."""
     model.to(torch.bfloat16).save_pretrained(path)
     processor.save_pretrained(path)
     return path

@@ -14,10 +14,10 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from tests.support.models.tiny_parts import CONTEXT, byte_level, save, stir
+from tests.support.models.tiny_parts import CONTEXT, byte_level, perturb, save
 
 PATCH, MERGE, TEMPORAL = 4, 2, 2
-CELL = PATCH * MERGE  # pixels a side that become one image token
+CELL = PATCH * MERGE  # an image token is CELL × CELL pixels
 MIN_CELLS, MAX_CELLS = 4, 12
 PATCH_DIM = 3 * TEMPORAL * PATCH**2
 SPECIAL = (
@@ -30,7 +30,7 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-# As the checkpoint's own, but for the system turn.
+# The checkpoint's own, without the system turn.
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
@@ -43,12 +43,12 @@ CHAT_TEMPLATE = (
 def build_tiny_qwen2_5_vl(path: Path, seed: int = 0, *, tied: bool = False) -> Path:
     """Write model (bf16), tokenizer and processor to `path`; the same seed, the same weights.
 
-    `tied`: the head is the embeddings, as in the published model of 3 B weights.
+    `tied`: the head shares the embeddings' weights, as in the published 3 B model.
     """
     tokenizer = _tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = stir(Qwen2_5_VLForConditionalGeneration(_config(tokenizer, tied)))
+        model = perturb(Qwen2_5_VLForConditionalGeneration(_config(tokenizer, tied)))
     return save(model, _processor(tokenizer), Path(path))
 
 
@@ -83,7 +83,7 @@ def _processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLProcessor:
 
 
 def _config(tokenizer: PreTrainedTokenizerFast, tied: bool) -> Qwen2_5_VLConfig:
-    """Weights drawn wide enough that log-probabilities differ by whole nats."""
+    """Initial weights wide enough that log-probabilities differ by several nats."""
     token = tokenizer.convert_tokens_to_ids
     rope = {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1e6}
     text = {

@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible endpoint on this machine, whose replies a test writes."""
+"""A real OpenAI-compatible endpoint on this machine, with replies scripted by the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass
 class Say:
-    """One reply. `text` is the model's; `raw` stands for the whole body instead."""
+    """One reply. `text` is the model's text; `raw` replaces the entire body."""
 
     text: Any = ""
     status: int = 200
@@ -33,8 +33,8 @@ class Say:
 
 
 @dataclass
-class Asked:
-    """One request as it came."""
+class ChatRequest:
+    """One request as it arrived."""
 
     path: str
     headers: dict[str, str]
@@ -54,15 +54,15 @@ class Asked:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        said = self.body["messages"][1]["content"]
-        return json.loads(said if isinstance(said, str) else said[0]["text"])
+        content = self.body["messages"][1]["content"]
+        return json.loads(content if isinstance(content, str) else content[0]["text"])
 
 
 class ChatServer:
-    """`script` is a list of replies, given in order, or a function of what was asked."""
+    """`script` is a list of replies, sent in order, or a function of the request."""
 
-    def __init__(self, script: list[Say] | Callable[[Asked], Say]) -> None:
-        self.script, self.asked = script, []
+    def __init__(self, script: list[Say] | Callable[[ChatRequest], Say]) -> None:
+        self.script, self.requests = script, []
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         outer = self
@@ -72,7 +72,7 @@ class ChatServer:
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["content-length"]))
-                outer.answer(self, Asked(self.path, dict(self.headers), raw))
+                outer.reply(self, ChatRequest(self.path, dict(self.headers), raw))
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -81,13 +81,13 @@ class ChatServer:
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
 
-    def answer(self, handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+    def reply(self, handler: BaseHTTPRequestHandler, request: ChatRequest) -> None:
         with self.lock:
-            self.asked.append(asked)
+            self.requests.append(request)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-            given = self.script if callable(self.script) else self.script.pop(0)
-        say = given(asked) if callable(given) else given
+            script = self.script if callable(self.script) else self.script.pop(0)
+        say = script(request) if callable(script) else script
         time.sleep(say.delay)
         body = say.body()
         with self.lock:
@@ -102,11 +102,11 @@ class ChatServer:
             time.sleep(say.drip)
             handler.wfile.write(body[len(body) // 2 :])
         except OSError:
-            pass  # the client had left
+            pass  # the client has disconnected
 
 
 @contextmanager
-def serve(script: list[Say] | Callable[[Asked], Say]) -> Iterator[ChatServer]:
+def serve(script: list[Say] | Callable[[ChatRequest], Say]) -> Iterator[ChatServer]:
     server = ChatServer(script)
     thread = threading.Thread(target=server.http.serve_forever, args=(0.05,), daemon=True)
     thread.start()

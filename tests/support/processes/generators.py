@@ -10,7 +10,7 @@ import numpy as np
 import ray
 import torch
 
-from actors.fleet.placement import place
+from actors.fleet import plan_placement
 from actors.generator.actor import Generator
 from actors.weights.manifest import Manifest, Shard, pack, plan_shards
 from medray.config import Config, load_config
@@ -36,7 +36,8 @@ def generator_cluster() -> Iterator[Callable[[], Any]]:
     """A Ray cluster for the generators of one test module; gives what makes a host."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        yield lambda: ray.remote(host_class()).options(**place(config()).generator).remote()
+        options = plan_placement(config()).generator
+        yield lambda: ray.remote(host_class()).options(**options).remote()
     finally:
         ray.shutdown()
 

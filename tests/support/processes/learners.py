@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import ray
 import torch
 
-from actors.fleet.placement import place
+from actors.fleet import plan_placement
 from actors.learner.actor import Learner
 from actors.weights.manifest import tensors
 from medray.config import Config, load_config
@@ -73,7 +73,7 @@ def host_class() -> type:
         def weights(self) -> dict:
             """What the forward pass reads, by name, in float32."""
             found = {}
-            for name, parameter in self.learner.masters.parameters.items():
+            for name, parameter in self.learner.optimizer_state.parameters.items():
                 with self.learner._gathered([parameter]):
                     found[name] = parameter.detach().float().clone()
             return found
@@ -85,7 +85,7 @@ def start(cfg: Config) -> list:
     """A fresh learner on every rank; one process group per world size."""
     world = cfg.learner.world_size
     if world not in HOSTS:
-        options = place(cfg).learner | {"num_cpus": 0}
+        options = plan_placement(cfg).learner | {"num_cpus": 0}
         HOSTS[world] = [ray.remote(host_class()).options(**options).remote() for _ in range(world)]
         ADDRESS[world] = Learner(cfg, 0).rendezvous()
     hosts = HOSTS[world]

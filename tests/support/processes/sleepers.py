@@ -12,7 +12,7 @@ from medray.records import Dropped, Response
 
 
 class Worker:
-    """Does what it is told, with the state it was given."""
+    """Works with the state that it adopted last."""
 
     def __init__(self, index, broken=False):
         if broken:
@@ -22,7 +22,7 @@ class Worker:
     def pid(self):
         return os.getpid()
 
-    def take(self, state):
+    def adopt(self, state):
         self.state = state
 
     def work(self, item, seconds=0.0):
@@ -50,7 +50,7 @@ class Worker:
 
 
 class Rank:
-    """A rank of learners that meets nobody and learns nothing."""
+    """A learner's rank that meets no other and learns nothing."""
 
     def __init__(self, rank):
         self.rank = rank
@@ -70,14 +70,14 @@ class Rank:
         time.sleep(seconds)
         return begin, time.monotonic()
 
-    def golden(self, seconds):
+    def score_canaries(self, seconds):
         """Log-probabilities of the two tokens of one answer."""
         time.sleep(seconds)
         return [np.array([-1.0, -1.0])]
 
 
 class Holder:
-    """A generator that takes over whatever comes."""
+    """A generator that adopts any weights."""
 
     def __init__(self, logp):
         self.logp = logp
@@ -96,7 +96,7 @@ class Holder:
 
 
 class Speaker:
-    """A generator that says one word at a time, and writes down what it was asked and when."""
+    """A generator that yields one response at a time, and logs requests and the end of a call."""
 
     def __init__(self, index, path, pause=0.0):
         self.index, self.path, self.pause = index, Path(path), pause
@@ -106,7 +106,7 @@ class Speaker:
             file.write(what + "\n")
 
     def generate(self, version, requests, greedy, *images):
-        self.note("asked " + " ".join(request.item_id for request in requests))
+        self.note("requested " + " ".join(request.item_id for request in requests))
         for number, request in enumerate(requests):
             time.sleep(self.pause)
             if (self.path.parent / f"die-{self.index}-{number}").exists():
@@ -115,11 +115,11 @@ class Speaker:
             if (self.path.parent / f"hang-{self.index}-{number}").exists():
                 time.sleep(4.0)
             yield [Response(request.item_id, request.case_id, version, "No", (1,), (0.0,), True)]
-        self.note("said")
+        self.note("finished")
 
 
 class Corrector:
-    """An editor that drops everything, and writes down what."""
+    """An editor that drops everything, and logs what."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -128,9 +128,11 @@ class Corrector:
         images = [np.zeros((4, 4, 3), np.uint8) for _ in cases]
         return ([""] * len(cases), *images)
 
-    def edit(self, version, cases, responses, *images, targets=None):
+    def edit(self, context, cases, responses, *images):
         assert len(cases) == len(responses) == len(images)
         assert all(c.case_id == r.case_id for c, r in zip(cases, responses, strict=True))
         with self.path.open("a") as file:
             file.write("edited " + " ".join(r.item_id for r in responses) + "\n")
-        return [Dropped(r.item_id, r.case_id, version, "as told") for r in responses], None
+        return [
+            Dropped(r.item_id, r.case_id, context.version, "for-the-test") for r in responses
+        ], None

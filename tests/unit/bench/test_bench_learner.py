@@ -1,4 +1,4 @@
-"""`medray bench learner`: the same numbers on every side, and the keys it promises."""
+"""`medray bench learner`: the same numbers from every variant, and the documented keys."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KEYS = {
     "notes",
     "definitions",
 }
-SIDE = {
+VARIANT_KEYS = {
     "seconds",
     "pairs_per_second",
     "peak_bytes",
@@ -55,28 +55,28 @@ SIDE = {
 
 @pytest.mark.parametrize("name", ["fire", "dpo", "mdpo", "tdpo2", "simpo"])
 @pytest.mark.parametrize("shape", ["tiny", "tiny-qwen2.5-vl"])
-def test_both_ways_give_the_same_loss_and_gradients(shape, name, tmp_path):
-    task = make_settings(shape, objective=name, batch=2)
-    policy = build_policy(task, torch.device("cpu"))
+def test_both_variants_give_the_same_loss_and_gradients(shape, name, tmp_path):
+    settings = make_settings(shape, objective=name, batch=2)
+    policy = build_policy(settings, torch.device("cpu"))
     architecture = ARCHITECTURES[type(base_model(policy)).__name__]
-    work, objective = make_workload(task, architecture), find_objective(name)
+    work, objective = make_workload(settings, architecture), find_objective(name)
     scorer = Scorer(policy, architecture, base_model(policy).config.image_token_id)
     steps = {
         "ours": our_step(scorer, work, objective),
         "naive": naive_step(policy, work, objective),
     }
     losses, paths = {}, {}
-    for side, step in steps.items():
+    for variant, step in steps.items():
         policy.zero_grad(set_to_none=True)
-        losses[side] = float(step())
-        paths[side] = tmp_path / f"{side}.safetensors"
-        assert write_gradients(policy, paths[side]) > 1e-3
+        losses[variant] = float(step())
+        paths[variant] = tmp_path / f"{variant}.safetensors"
+        assert write_gradients(policy, paths[variant]) > 1e-3
     assert losses["ours"] == pytest.approx(losses["naive"], abs=1e-5)
-    gap, where = gradient_difference(paths["ours"], paths["naive"])
-    assert gap < 1e-5, where
+    gap, tensor = gradient_difference(paths["ours"], paths["naive"])
+    assert gap < 1e-5, tensor
 
 
-def test_the_command_prints_what_it_promises():
+def test_the_command_prints_the_documented_keys():
     done = medray("bench", "learner", "--shape", "tiny", "--repeats", "1", "--json", "--no-trl")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -87,9 +87,10 @@ def test_the_command_prints_what_it_promises():
     assert result["loss_difference"] < 1e-5
     assert result["gradient_difference"] < 1e-5
     assert set(result["sides"]) == {"ours", "naive"}
-    for side in result["sides"].values():
-        assert side.keys() >= SIDE
-        assert 0 < side["seconds"]["min"] <= side["seconds"]["median"] <= side["seconds"]["max"]
-        assert side["peak_bytes"] >= side["baseline_bytes"] > 0
-        assert side["gradient_norm"] > 0
+    for variant in result["sides"].values():
+        assert variant.keys() >= VARIANT_KEYS
+        seconds = variant["seconds"]
+        assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
+        assert variant["peak_bytes"] >= variant["baseline_bytes"] > 0
+        assert variant["gradient_norm"] > 0
     assert not any("trl" in key for key in result)

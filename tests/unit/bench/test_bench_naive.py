@@ -1,4 +1,4 @@
-"""The naive oracle against numbers worked out by hand, and padding against none."""
+"""The naive oracle against numbers computed by hand, and with and without padding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLEAN, CORRUPT = 0, 1
 
 
 class Bigrams(nn.Module):
-    """p(next | token) over three tokens, and another such table where the picture is corrupt."""
+    """p(next | token) over three tokens, with another table if the picture is corrupted."""
 
     policy = torch.tensor(
         [
@@ -79,7 +79,7 @@ PIXELS = {
 }
 
 
-def test_a_case_worked_out_by_hand():
+def test_scores_agree_with_numbers_computed_by_hand():
     """Clean: p(0|1) = ¼, p(2|0) = ¼, p(1|0) = ¼, p(2|1) = ½; adapters off: ¼, ¼, ½, ¼.
 
     KL between (½, ¼, ¼) and (¼, ½, ¼) is ¼·log 2 either way; between (¼, ¼, ½) and (¼, ½, ¼)
@@ -110,7 +110,7 @@ def test_a_case_worked_out_by_hand():
     assert scores["has_corrupt"].tolist() == [True]
 
 
-def test_forward_and_reverse_kl_are_told_apart():
+def test_forward_and_reverse_kl_differ():
     """After token 2: p = (1/8, 1/8, 3/4), q = (¼, ½, ¼)."""
     after_two = replace(pair(), prompt_ids=np.array([2]))
     scores = naive_scores(Bigrams(), [after_two], PIXELS, EVERYTHING)["clean/chosen"]
@@ -121,8 +121,8 @@ def test_forward_and_reverse_kl_are_told_apart():
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])
-def test_a_pair_without_a_corrupted_image(one_by_one):
-    """Zeros there, or its clean image's values where they stand in; the others keep their place."""
+def test_a_pair_without_a_corrupted_image_gets_zeros_or_clean_values(one_by_one):
+    """Zeros, or the values of its clean image as a fallback; the other pairs are unaffected."""
     pairs = [pair(""), pair()]
     bare = naive_scores(Bigrams(), pairs, PIXELS, EVERYTHING, one_by_one=one_by_one)
     clean_fallback = naive_scores(
@@ -136,7 +136,7 @@ def test_a_pair_without_a_corrupted_image(one_by_one):
         assert torch.equal(clean_fallback["corrupt/chosen"][name][1], corrupt[1])
 
 
-def test_nothing_is_computed_that_is_not_asked_for():
+def test_only_what_is_needed_is_computed():
     model = Bigrams()
     needs = Needs(("clean/chosen",), "response", reference=False)
     scores = naive_scores(model, [pair()], PIXELS, needs)
@@ -145,7 +145,7 @@ def test_nothing_is_computed_that_is_not_asked_for():
     assert model.calls == [(1, 3)]
 
 
-def test_each_image_is_one_padded_batch_or_each_sequence_alone():
+def test_each_kind_of_image_is_one_padded_batch_or_each_sequence_runs_alone():
     batched, alone = Bigrams(), Bigrams()
     naive_scores(batched, [pair(), pair()], PIXELS, EVERYTHING)
     naive_scores(alone, [pair()], PIXELS, EVERYTHING, one_by_one=True)
@@ -153,7 +153,7 @@ def test_each_image_is_one_padded_batch_or_each_sequence_alone():
     assert sorted(alone.calls) == [(1, 3)] * 4 + [(1, 4)] * 4
 
 
-def test_a_reference_of_its_own_is_asked_instead_and_gets_no_gradient():
+def test_a_separate_reference_is_used_instead_and_gets_no_gradient():
     model, reference = Bigrams(), Bigrams()
     scores = naive_scores(model, [pair()], PIXELS, EVERYTHING, reference)
     clean = scores["clean/chosen"]
@@ -168,10 +168,10 @@ def test_a_reference_of_its_own_is_asked_instead_and_gets_no_gradient():
 @pytest.mark.parametrize("shape", ["tiny", "tiny-qwen2.5-vl"])
 def test_padding_changes_nothing(shape):
     """Real architectures, prompts and answers of several lengths."""
-    task = make_settings(shape, batch=3, tail=9, edited=2, common=3, prompt=7)
-    policy = build_policy(task, torch.device("cpu"))
+    settings = make_settings(shape, batch=3, tail=9, edited=2, common=3, prompt=7)
+    policy = build_policy(settings, torch.device("cpu"))
     architecture = ARCHITECTURES[type(base_model(policy)).__name__]
-    work = make_workload(task, architecture)
+    work = make_workload(settings, architecture)
     first, second, third = work.pairs
     short = Side(second.rejected.ids[:7], second.rejected.edited[:7])
     pairs = [

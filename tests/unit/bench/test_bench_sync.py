@@ -1,4 +1,4 @@
-"""The bench of weight updates: its model, its arithmetic, its table."""
+"""The benchmark of weight updates: its model, its arithmetic, its table."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def lookalike(tmp_path_factory):
     return folder, write_lookalike(folder, 0.004)
 
 
-def test_the_model_is_whole_and_as_large_as_asked(lookalike):
+def test_the_model_loads_and_has_the_requested_size(lookalike):
     folder, shape = lookalike
     config = ModelConfig(path=str(folder), lora=None)
     assert model_facts(config).context == 512
@@ -42,15 +42,15 @@ def test_the_model_is_whole_and_as_large_as_asked(lookalike):
 def test_layers_hold_the_bytes(gigabytes, width, layers):
     assert layers_for(gigabytes, width) == layers
     heads, half = width, width // 4
-    one = 2 * (2 * heads * width + 2 * half * width + 3 * 4 * width * width)
-    assert (layers - 1) * one < gigabytes * 1e9 <= layers * one
+    per_layer = 2 * (2 * heads * width + 2 * half * width + 3 * 4 * width * width)
+    assert (layers - 1) * per_layer < gigabytes * 1e9 <= layers * per_layer
 
 
-def test_an_adapter_is_counted_by_hand(lookalike):
+def test_the_bytes_of_an_adapter_agree_with_a_count_by_hand(lookalike):
     folder, shape = lookalike
     w, rank = 256, 16
     pairs = [(w, w), (w, w // 4), (w, w // 4), (w, w), (w, 4 * w), (w, 4 * w), (4 * w, w)]
-    per_layer = sum(rank * (into + out) for into, out in pairs)
+    per_layer = sum(rank * (inputs + outputs) for inputs, outputs in pairs)
     assert adapter_bytes(folder) == 2 * shape["layers"] * per_layer
 
 
@@ -60,7 +60,7 @@ def test_sizes_are_checked(wrong):
         SyncSettings(**wrong)
 
 
-def turns(*seconds):
+def updates(*seconds):
     parts = dict.fromkeys((*TRANSFER, "load"), 0.1)
     return [parts | {"seconds": s, "memcpy_fresh": 0.5, "memcpy_warm": 0.25} for s in seconds]
 
@@ -76,15 +76,15 @@ def test_ratios_are_those_of_medians(capsys):
         "first_seconds": 3.0,
         "logp_gap": 0.0,
     }
-    told = summarise(SyncSettings(repeats=3), facts, {1: turns(1.0, 2.0, 4.0), 2: turns(5.0)})
-    assert told["seconds"] == 2.0
-    assert told["gigabytes_per_second"] == 1.0
-    assert told["full_rate_vs_memcpy"] == 0.25
-    assert told["full_rate_vs_warm_memcpy"] == 0.125
-    assert told["transfer_rate_vs_memcpy"] == pytest.approx(1.0)  # five parts of 0.1
-    assert told["generators"]["2"]["full_rate_vs_memcpy"] == 0.1
-    assert (told["full_bytes"], told["adapter_bytes"]) == (2 * 10**9, 10**6)
-    show_sync(told)
+    result = summarise(SyncSettings(repeats=3), facts, {1: updates(1.0, 2.0, 4.0), 2: updates(5.0)})
+    assert result["seconds"] == 2.0
+    assert result["gigabytes_per_second"] == 1.0
+    assert result["full_rate_vs_memcpy"] == 0.25
+    assert result["full_rate_vs_warm_memcpy"] == 0.125
+    assert result["transfer_rate_vs_memcpy"] == pytest.approx(1.0)  # five parts of 0.1
+    assert result["generators"]["2"]["full_rate_vs_memcpy"] == 0.1
+    assert (result["full_bytes"], result["adapter_bytes"]) == (2 * 10**9, 10**6)
+    show_sync(result)
     out = capsys.readouterr().out
     assert "25% of a plain copy" in out
     assert "medray bench sync --gigabytes 1 --generators 2 --repeats 3" in out

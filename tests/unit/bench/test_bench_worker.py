@@ -1,4 +1,4 @@
-"""Sizes and pairs of the benchmark, what it counts, and how it compares."""
+"""Sizes and pairs of the benchmark, what it counts, and how it compares variants."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ FAMILIES = ("tiny", "tiny-qwen2.5-vl")
 CPU = torch.device("cpu")
 
 
-def world(shape: str, **sizes: int) -> tuple[Settings, object, object, Workload]:
-    task = make_settings(shape, **sizes)
-    policy = build_policy(task, CPU)
+def build(shape: str, **sizes: int) -> tuple[Settings, object, object, Workload]:
+    settings = make_settings(shape, **sizes)
+    policy = build_policy(settings, CPU)
     architecture = ARCHITECTURES[type(base_model(policy)).__name__]
-    return task, policy, architecture, make_workload(task, architecture)
+    return settings, policy, architecture, make_workload(settings, architecture)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def world(shape: str, **sizes: int) -> tuple[Settings, object, object, Workload]
         ({"vocabulary": 0}, "--vocab 0: less than 64"),
         ({"image_tokens": 250}, "--image-tokens 250: .* not a square number — try 256"),
         ({"image_tokens": 0}, "--image-tokens 0"),
-        ({"tail": 40_000}, "tokens in a sequence: the models hold 32768"),
+        ({"tail": 40_000}, "tokens in a sequence: the context of the models is 32768"),
         ({"shape": "huge"}, "--shape huge: unknown — one of small, "),
         ({"device": "tpu"}, "--device tpu"),
         ({"dtype": "float16"}, "--dtype float16"),
     ],
 )
-def test_sizes_that_make_no_pairs_are_refused(given, message):
+def test_invalid_sizes_are_refused(given, message):
     with pytest.raises(ConfigError, match=message):
         make_settings(**given)
 
@@ -76,20 +76,20 @@ def test_the_command_refuses_before_torch_is_imported():
     assert done.stderr == line
 
 
-def test_the_command_repeats_the_task():
-    task = make_settings("tiny", vocabulary=128, batch=2, objective="dpo")
-    assert task.command("--no-trl") == (
+def test_the_command_line_reproduces_the_settings():
+    settings = make_settings("tiny", vocabulary=128, batch=2, objective="dpo")
+    assert settings.command("--no-trl") == (
         "medray bench learner --shape tiny --vocab 128 --objective dpo --batch 2 --no-trl"
     )
 
 
-def test_a_sweep_moves_one_size_at_a_time():
-    task = make_settings()
-    points = list(sweep_points(task))
+def test_a_sweep_changes_one_size_at_a_time():
+    settings = make_settings()
+    points = list(sweep_points(settings))
     values: dict[str, list[int]] = {}
     for name, point in points:
         point.check()
-        changed = {k for k, v in point.sizes.items() if v != task.sizes[k]}
+        changed = {k for k, v in point.sizes.items() if v != settings.sizes[k]}
         assert changed <= {name}
         values.setdefault(name, []).append(point.sizes[name])
     assert values == {
@@ -102,8 +102,8 @@ def test_a_sweep_moves_one_size_at_a_time():
 
 
 @pytest.mark.parametrize("shape", FAMILIES)
-def test_pairs_have_the_sizes_asked_for(shape):
-    task, policy, _, work = world(
+def test_pairs_have_the_requested_sizes(shape):
+    settings, policy, _, work = build(
         shape, batch=2, image_tokens=9, prompt=5, common=3, tail=7, edited=2
     )
     assert len(work.pairs) == 2
@@ -118,7 +118,7 @@ def test_pairs_have_the_sizes_asked_for(shape):
         clean, corrupted = work.pixels[pair.image_key], work.pixels[pair.corrupted_key]
         assert clean.shape == corrupted.shape
         assert not np.array_equal(clean, corrupted)
-    again = make_workload(task, ARCHITECTURES[type(base_model(policy)).__name__])
+    again = make_workload(settings, ARCHITECTURES[type(base_model(policy)).__name__])
     assert np.array_equal(again.pairs[1].chosen.ids, work.pairs[1].chosen.ids)
 
 
@@ -126,9 +126,9 @@ def test_pairs_have_the_sizes_asked_for(shape):
 def test_trl_is_given_the_same_tokens_and_pixels(shape):
     from medray.bench.learner.trl import dataset_rows, make_processor
 
-    task, _, architecture, work = world(shape, batch=2, common=3, tail=7)
-    processor = make_processor(task)
-    for pair, row in zip(work.pairs, dataset_rows(task, work), strict=True):
+    settings, _, architecture, work = build(shape, batch=2, common=3, tail=7)
+    processor = make_processor(settings)
+    for pair, row in zip(work.pairs, dataset_rows(settings, work), strict=True):
         out = processor(images=row["images"], text=[row["prompt"]], return_tensors="np")
         assert out["input_ids"][0].tolist() == pair.prompt_ids.tolist()
         assert np.array_equal(architecture.picture(out), work.pixels[pair.image_key])
@@ -139,17 +139,17 @@ def test_trl_is_given_the_same_tokens_and_pixels(shape):
 
 @pytest.mark.parametrize("shape", FAMILIES)
 def test_the_same_weights_are_built_every_time_and_only_adapters_train(shape):
-    task = make_settings(shape)
-    first, second = (dict(build_policy(task, CPU).named_parameters()) for _ in range(2))
+    settings = make_settings(shape)
+    first, second = (dict(build_policy(settings, CPU).named_parameters()) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     trained = {name for name, p in first.items() if p.requires_grad}
     assert trained == {name for name in first if ".lora_" in name}
     assert all(first[name].abs().max() > 0 for name in trained)
 
 
-def test_operations_are_those_of_the_weights():
+def test_operations_are_counted_from_the_weights():
     """tiny: 2 layers of q, o 64×64, k, v 64×32, MLP 3×64×128; head 512×64; adapters of rank 4."""
-    task, policy, architecture, work = world("tiny", batch=2)
+    settings, policy, architecture, work = build("tiny", batch=2)
     weights = flops.count_weights(policy, architecture)
     layer = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128
     adapter = 2 * 4 * (64 + 64) + 2 * 4 * (64 + 32) + 3 * 4 * (64 + 128)
@@ -158,7 +158,7 @@ def test_operations_are_those_of_the_weights():
     assert weights.adapters == 2 * adapter
     assert weights.head == 512 * 64
     assert weights.projector == 32 * 64 + 64 * 64
-    # CLIP of width 32: patches 3×14×14, class and position tables left aside, two layers.
+    # CLIP of width 32: patches 3×14×14, two layers; class and position tables do not count.
     assert weights.vision == 32 * 3 * 14 * 14 + 2 * (4 * 32 * 32 + 2 * 32 * 64)
     needs = find_objective("fire").needs
     scorer = Scorer(policy, architecture, IMAGE)
@@ -167,9 +167,9 @@ def test_operations_are_those_of_the_weights():
     assert trees == flops.Work(4 * (54 + 10), 4 * 11, 4, True)
     assert flops.work_of_sequences(work.pairs, needs) == flops.Work(8 * 94, 8 * 94, 16, True)
     small = flops.Weights(language=10, last=4, adapters=3, head=7, vision=5, projector=2)
-    doing = flops.Work(tokens=100, head_positions=20, pictures=4, reference=True)
+    work_done = flops.Work(tokens=100, head_positions=20, pictures=4, reference=True)
     expected = 6 * 10 * 100 + 6 * 4 * 20 + 6 * 3 * 100 + 6 * 7 * 20 + 2 * 4 * (5 * 16 + 2 * 4)
-    assert flops.operations(small, doing, task, patches=16) == expected
+    assert flops.operations(small, work_done, settings, patches=16) == expected
 
 
 def test_the_peak_is_known_for_bf16_on_named_chips_only():
@@ -179,7 +179,7 @@ def test_the_peak_is_known_for_bf16_on_named_chips_only():
     assert flops.peak_of("AMD EPYC", "bfloat16") is None
 
 
-def test_the_worst_tensor_decides_how_far_gradients_are_apart(tmp_path):
+def test_the_difference_of_gradients_is_that_of_the_worst_tensor(tmp_path):
     ours, other, fewer = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
     save_file({"x": torch.tensor([1.0, 2.0]), "y": torch.tensor([0.5])}, ours)
     save_file({"x": torch.tensor([1.0, 4.0]), "y": torch.tensor([-0.5])}, other)
@@ -191,15 +191,15 @@ def test_the_worst_tensor_decides_how_far_gradients_are_apart(tmp_path):
 
 def measured(seconds: list[float], peak: int, loss: float, norm: float) -> Measured:
     facts = {"baseline_bytes": 10, "tokens": 5, "operations": 50, "device": "x", "on_cpu": True}
-    told = {"peak_bytes": peak, "loss": loss, "gradient_norm": norm}
-    return Measured(Path("g"), facts, [{"seconds": s} | told for s in seconds])
+    result = {"peak_bytes": peak, "loss": loss, "gradient_norm": norm}
+    return Measured(Path("g"), facts, [{"seconds": s} | result for s in seconds])
 
 
-def test_ratios_are_of_medians_and_of_peaks():
-    beside = Comparison(
+def test_ratios_are_those_of_medians_and_peaks():
+    comparison = Comparison(
         measured([1.0, 3.0, 2.0], 30, 0.5, 1.0), measured([8.0, 9.0, 7.0], 60, 0.75, 2.0), 0.1, "x"
     )
-    figures = beside.figures("naive")
+    figures = comparison.figures("naive")
     assert figures == {
         "speedup_vs_naive": 4.0,
         "memory_vs_naive": 0.5,
@@ -208,7 +208,7 @@ def test_ratios_are_of_medians_and_of_peaks():
         "gradient_difference_at": "x",
         "gradient_norm_difference": 0.5,
     }
-    assert beside.figures("trl").keys() == {
+    assert comparison.figures("trl").keys() == {
         "speedup_vs_trl",
         "memory_vs_trl",
         "loss_difference_vs_trl",
@@ -216,12 +216,12 @@ def test_ratios_are_of_medians_and_of_peaks():
         "gradient_difference_at_vs_trl",
         "gradient_norm_difference_vs_trl",
     }
-    assert beside.ours.summary(4)["pairs_per_second"] == 2.0
+    assert comparison.ours.summary(4)["pairs_per_second"] == 2.0
 
 
-def test_people_are_shown_the_ratios_and_the_command(capsys):
-    beside = Comparison(measured([1.0], 30, 0.5, 1.0), measured([8.0], 60, 0.5, 1.0), 1e-6, "x")
-    row = {"size": "tail", "value": 20} | beside.figures("naive")
+def test_the_printed_result_has_the_ratios_and_the_command(capsys):
+    comparison = Comparison(measured([1.0], 30, 0.5, 1.0), measured([8.0], 60, 0.5, 1.0), 1e-6, "x")
+    row = {"size": "tail", "value": 20} | comparison.figures("naive")
     seconds = {f"seconds_{s}": {"median": 1.0} for s in ("ours", "naive")}
     show_learner(
         {
@@ -234,8 +234,8 @@ def test_people_are_shown_the_ratios_and_the_command(capsys):
             "sizes": {"batch": 4},
             "notes": ["a note"],
             "versions": {"torch": "2"},
-            **beside.figures("naive"),
-            "sides": {"ours": beside.ours.summary(4), "naive": beside.other.summary(4)},
+            **comparison.figures("naive"),
+            "sides": {"ours": comparison.ours.summary(4), "naive": comparison.other.summary(4)},
             "sweep": [row | seconds, {"size": "tail", "value": 40, "error": "no memory"}],
         }
     )
@@ -256,10 +256,10 @@ def test_shapes_have_the_sizes_of_their_models(shape, low, high):
     assert low < sum(p.numel() for p in model.parameters()) < high
 
 
-def told(device: str, dtype: str = "bfloat16") -> Comparison:
-    sides = [measured([s], 30, 0.5, 1.0) for s in (1.0, 2.0)]
-    for side in sides:
-        side.facts |= {
+def comparison_on(device: str, dtype: str = "bfloat16") -> Comparison:
+    variants = [measured([s], 30, 0.5, 1.0) for s in (1.0, 2.0)]
+    for variant in variants:
+        variant.facts |= {
             "device": device,
             "on_cpu": False,
             "threads": 1,
@@ -267,11 +267,13 @@ def told(device: str, dtype: str = "bfloat16") -> Comparison:
             "trainable_parameters": 1,
             "operations": 989e12 / 4,
         }
-    return Comparison(*sides, 0.0, "")
+    return Comparison(*variants, 0.0, "")
 
 
 def test_without_trl_its_keys_are_absent_and_a_line_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(learner, "compare", lambda task, other, progress: told("NVIDIA H200"))
+    monkeypatch.setattr(
+        learner, "compare", lambda settings, other, progress: comparison_on("NVIDIA H200")
+    )
     monkeypatch.setattr(learner.importlib.util, "find_spec", lambda name: None)
     result = learner.run_learner(make_settings("tiny", dtype="bfloat16"), progress=lambda _: None)
     assert result["notes"] == [learner.NO_TRL]
@@ -282,11 +284,11 @@ def test_without_trl_its_keys_are_absent_and_a_line_says_how_to_get_it(monkeypat
     assert result["sides"]["naive"]["model_flop_utilisation"] == 0.125
 
 
-def test_a_point_of_a_sweep_that_does_not_fit_says_so(monkeypatch):
-    def compare(task, other, progress):
-        if task.batch == 8:
-            raise RunFailed("the naive side of the benchmark", "out of memory")
-        return told("AMD EPYC")
+def test_a_point_of_a_sweep_that_fails_reports_its_error(monkeypatch):
+    def compare(settings, other, progress):
+        if settings.batch == 8:
+            raise RunFailed("the naive variant of the benchmark", "out of memory")
+        return comparison_on("AMD EPYC")
 
     monkeypatch.setattr(learner, "compare", compare)
     result = learner.run_learner(
@@ -300,17 +302,17 @@ def test_a_point_of_a_sweep_that_does_not_fit_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("answers", "code", "message"),
+    ("output", "code", "message"),
     [
         ('{"error": "ValueError: what went wrong"}\n', 1, "ValueError: what went wrong"),
-        ('{"error": "OutOfMemoryError: CUDA out of memory"}\n', 1, "ask for smaller sizes"),
-        ("", -9, "killed, probably for its memory — ask for smaller sizes"),
+        ('{"error": "OutOfMemoryError: CUDA out of memory"}\n', 1, "use smaller sizes"),
+        ("", -9, "killed, probably because it ran out of memory — use smaller sizes"),
         ("", 1, "exit code 1; last line of its log"),
     ],
 )
-def test_a_side_that_ends_says_why(answers, code, message, tmp_path):
+def test_a_variant_that_ends_reports_why(output, code, message, tmp_path):
     (tmp_path / "naive.log").write_text("first\nlast line of its log\n")
-    process = SimpleNamespace(stdin=io.StringIO(), stdout=io.StringIO(answers), wait=lambda: code)
-    side = Variant("naive", make_settings("tiny"), process, tmp_path)
+    process = SimpleNamespace(stdin=io.StringIO(), stdout=io.StringIO(output), wait=lambda: code)
+    variant = Variant("naive", make_settings("tiny"), process, tmp_path)
     with pytest.raises(RunFailed, match=message):
-        side.turn()
+        variant.repeat()

@@ -1,4 +1,4 @@
-"""Wrong input to `medray launch`: exit code 2, one line on stderr, nothing left on the disk."""
+"""Invalid input to `medray launch`: exit code 2, one line on stderr, nothing left on disk."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ROW = {"id": "a", "image": "a.png", "question": "Is there a nodule?", "answer": 
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, tiny_llava):
+def workdir(tmp_path, monkeypatch, tiny_llava):
     """A working directory with a small dataset and a configuration that could be launched."""
     monkeypatch.chdir(tmp_path)
     for name in ("HF_HUB_OFFLINE", "RAY_USAGE_STATS_ENABLED"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))  # main() sets them: undo that
+        monkeypatch.setenv(name, os.environ.get(name, "1"))  # main() sets them: undo it at the end
     data = tmp_path / "data"
     data.mkdir()
     rows = []
@@ -43,11 +43,11 @@ def here(tmp_path, monkeypatch, tiny_llava):
 
 
 @pytest.fixture
-def refused(here, capsys, monkeypatch):
-    """Run `medray ARGUMENTS` here and check how it refuses; returns the line on stderr."""
+def refused(workdir, capsys, monkeypatch):
+    """Run `medray ARGUMENTS`, check that it refuses them, and return the line on stderr."""
 
     def run(*arguments):
-        before = tree(here)
+        before = tree(workdir)
         monkeypatch.setattr(sys, "argv", ["medray", *arguments])
         with pytest.raises(SystemExit) as caught:
             cli.main()
@@ -55,7 +55,7 @@ def refused(here, capsys, monkeypatch):
         assert caught.value.code == 2
         check_line(err)
         assert out == ""
-        assert tree(here) == before
+        assert tree(workdir) == before
         return err
 
     return run
@@ -72,8 +72,8 @@ def check_line(err):
     assert "Traceback" not in err
 
 
-def test_the_configuration_itself_is_good(here):
-    """What the tests below are one change away from."""
+def test_the_unchanged_configuration_is_valid(workdir):
+    """Each test below changes one thing in it."""
     from medray.config import load_config
     from medray.plan import make_plan
 
@@ -83,7 +83,7 @@ def test_the_configuration_itself_is_good(here):
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("loop.stepz=5", "loop.stepz: unknown key — did you mean steps?"),
         ("loop.steps=many", "loop.steps = 'many'"),
@@ -115,12 +115,12 @@ def test_the_configuration_itself_is_good(here):
         ("run.output=c.yaml/below", "run.output"),
     ],
 )
-def test_one_wrong_value(refused, override, said):
-    assert said in refused("launch", "c.yaml", override)
+def test_one_invalid_value_is_refused(refused, override, message):
+    assert message in refused("launch", "c.yaml", override)
 
 
 @pytest.mark.parametrize("name", ["copo", "mdpo"])
-def test_an_objective_that_lives_of_corrupted_images(refused, name):
+def test_an_objective_on_corrupted_images_needs_regions(refused, name):
     overrides = [f"objective={{name: {name}}}", "corruption.region=lesion"]
     assert f"objective.name = {name}" in refused("launch", "c.yaml", *overrides)
 
@@ -131,11 +131,11 @@ def test_kto_needs_more_than_one_pair(refused):
 
 
 @pytest.mark.parametrize("override", ["run.output=c.yaml", "data.path=c.yaml/below"])
-def test_phantoms_that_cannot_be_written(refused, override):
+def test_phantoms_that_cannot_be_written_are_refused(refused, override):
     refused("launch", "c.yaml", "data={kind: phantom, limit: 3}", "eval.n=1", override)
 
 
-def test_adapter_sync_without_an_adapter(refused):
+def test_adapter_sync_without_an_adapter_is_refused(refused):
     line = refused("launch", "c.yaml", "loop.sync=adapter", "model.lora=null")
     assert "loop.sync 'adapter' needs model.lora" in line
 
@@ -143,12 +143,12 @@ def test_adapter_sync_without_an_adapter(refused):
 @pytest.mark.parametrize(
     "text", ["", "- a\n", "data: [", "data: {kind: jsonl}\nrun: {name: 2024-13-45}\n", "\x00"]
 )
-def test_a_configuration_that_is_none(refused, here, text):
-    (here / "bad.yaml").write_text(text)
+def test_a_file_that_is_not_a_configuration_is_refused(refused, workdir, text):
+    (workdir / "bad.yaml").write_text(text)
     assert "bad.yaml" in refused("launch", "bad.yaml")
 
 
-def test_a_configuration_that_is_not_there(refused):
+def test_a_missing_configuration_is_refused(refused):
     assert "none.yaml: no such file" in refused("launch", "none.yaml")
     assert "data" in refused("launch", "data")
 
@@ -157,7 +157,7 @@ def test_a_configuration_that_is_not_there(refused):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "holds no case"),
         ("\n\n", "holds no case"),
@@ -168,13 +168,13 @@ def test_a_configuration_that_is_not_there(refused):
         (json.dumps(ROW) + "\n", "no "),
     ],
 )
-def test_datasets_that_cannot_be_used(refused, here, text, said):
-    (here / "data" / "records.jsonl").write_text(text)
-    assert said in refused("launch", "c.yaml")
+def test_unusable_datasets_are_refused(refused, workdir, text, message):
+    (workdir / "data" / "records.jsonl").write_text(text)
+    assert message in refused("launch", "c.yaml")
 
 
-def test_an_empty_folder_is_no_dataset(refused, here):
-    (here / "empty").mkdir()
+def test_an_empty_folder_is_not_a_dataset(refused, workdir):
+    (workdir / "empty").mkdir()
     assert "no records.jsonl" in refused("launch", "c.yaml", "data.path=empty")
 
 
@@ -182,8 +182,8 @@ def test_an_empty_folder_is_no_dataset(refused, here):
 
 
 @pytest.fixture
-def model(here, tiny_llava):
-    return shutil.copytree(tiny_llava, here / "model")
+def model(workdir, tiny_llava):
+    return shutil.copytree(tiny_llava, workdir / "model")
 
 
 def change_config(model, **values):
@@ -194,7 +194,7 @@ def change_config(model, **values):
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"architectures": ["LlamaForCausalLM"]}, "architecture LlamaForCausalLM is not supported"),
         ({"architectures": ...}, "architecture unknown is not supported"),
@@ -208,47 +208,48 @@ def change_config(model, **values):
         ({"vision_config": {"image_size": 16, "patch_size": 0}}, "config.json"),
     ],
 )
-def test_models_that_are_not_supported(refused, model, values, said):
+def test_unsupported_models_are_refused(refused, model, values, message):
     change_config(model, **values)
-    assert said in refused("launch", "c.yaml", "model.path=model")
+    assert message in refused("launch", "c.yaml", "model.path=model")
 
 
-def test_a_reference_with_another_vocabulary(refused, model):
+def test_a_reference_with_another_vocabulary_is_refused(refused, model):
     config = json.loads((model / "config.json").read_text())
     change_config(model, text_config=config["text_config"] | {"vocab_size": 350})
     line = refused("launch", "c.yaml", "model.reference=model")
     assert "its vocabulary is 350, the policy's is" in line
 
 
-def test_a_reference_of_another_architecture(refused, tiny_qwen2_5_vl, here):
-    other = shutil.copytree(tiny_qwen2_5_vl, here / "other")
+def test_a_reference_of_another_architecture_is_refused(refused, tiny_qwen2_5_vl, workdir):
+    other = shutil.copytree(tiny_qwen2_5_vl, workdir / "other")
     assert "model.reference = other" in refused("launch", "c.yaml", f"model.reference={other.name}")
 
 
-def test_an_adapter_without_lora(refused):
+def test_an_adapter_without_lora_is_refused(refused):
     line = refused("launch", "c.yaml", "model.adapter=data", "model.lora=null")
     assert "adapter needs lora" in line
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00"])
-def test_a_model_without_a_readable_configuration(refused, model, text):
+def test_a_model_without_a_readable_configuration_is_refused(refused, model, text):
     (model / "config.json").write_text(text)
     assert "config.json" in refused("launch", "c.yaml", "model.path=model")
 
 
 @pytest.mark.parametrize(
-    "gone", ["model.safetensors", "tokenizer.json", "processor_config.json", "chat_template.jinja"]
+    "missing_file",
+    ["model.safetensors", "tokenizer.json", "processor_config.json", "chat_template.jinja"],
 )
-def test_a_model_with_a_file_missing(refused, model, gone):
-    (model / gone).unlink()
+def test_a_model_with_a_missing_file_is_refused(refused, model, missing_file):
+    (model / missing_file).unlink()
     assert str(model) in refused("launch", "c.yaml", "model.path=model")
 
 
 # --- run directories ----------------------------------------------------------------------
 
 
-def test_another_run_is_not_overwritten(refused, here):
-    run = here / "runs" / "r"
+def test_another_run_is_not_overwritten(refused, workdir):
+    run = workdir / "runs" / "r"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text("anything")
     line = refused("launch", "c.yaml")
@@ -272,7 +273,7 @@ def test_another_run_is_not_overwritten(refused, here):
     ],
     ids=" ".join,
 )
-def test_other_commands_refuse_in_the_same_way(refused, arguments):
+def test_other_commands_refuse_invalid_input_in_the_same_way(refused, arguments):
     refused(*arguments)
 
 
@@ -291,18 +292,18 @@ def test_other_commands_refuse_in_the_same_way(refused, arguments):
     ],
     ids=lambda a: " ".join(a) or "nothing",
 )
-def test_usage_errors(here, capsys, monkeypatch, arguments):
-    before = tree(here)
+def test_usage_errors_exit_with_code_2(workdir, capsys, monkeypatch, arguments):
+    before = tree(workdir)
     monkeypatch.setattr(sys, "argv", ["medray", *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
-    assert tree(here) == before
+    assert tree(workdir) == before
 
 
-def test_as_a_process(here):
-    before = tree(here)
+def test_a_process_exits_with_code_2_and_one_line(workdir):
+    before = tree(workdir)
     done = subprocess.run(
         [sys.executable, "-m", "medray.cli", "launch", "c.yaml", "loop.stepz=5"],
         capture_output=True,
@@ -312,4 +313,4 @@ def test_as_a_process(here):
     assert done.returncode == 2
     check_line(done.stderr)
     assert done.stdout == ""
-    assert tree(here) == before
+    assert tree(workdir) == before

@@ -1,4 +1,4 @@
-"""Another project's package `actors` where medray's should be: one line, exit code 2."""
+"""Another project's package `actors` in place of medray's: one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMANDS = (
 
 @pytest.fixture
 def installed(tmp_path) -> Path:
-    """medray as a wheel would leave it, where a test may spoil it."""
+    """medray as a wheel installs it, in a copy that a test may damage."""
     site = tmp_path / "site"
     for package in ("medray", "actors"):
         ignore = shutil.ignore_patterns("__pycache__", "*.safetensors")
@@ -53,19 +53,19 @@ def refusal(site: Path, cwd: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_a_folder_beside_the_command(installed, tmp_path, command):
-    here = tmp_path / "here"
-    (here / "actors").mkdir(parents=True)
-    (here / "actors/__init__.py").write_text("raise SystemExit('this must not run')\n")
-    line = refusal(installed, here, *command)
-    assert str(here / "actors") in line
+def test_a_package_in_the_working_directory_is_refused(installed, tmp_path, command):
+    workdir = tmp_path / "workdir"
+    (workdir / "actors").mkdir(parents=True)
+    (workdir / "actors/__init__.py").write_text("raise SystemExit('this must not run')\n")
+    line = refusal(installed, workdir, *command)
+    assert str(workdir / "actors") in line
     assert "another folder" in line
 
 
-def test_a_folder_that_is_no_package(installed, tmp_path):
-    """It loses against a package, unless medray is found in another way (an editable install)."""
-    here = tmp_path / "here"
-    (here / "actors").mkdir(parents=True)
+def test_a_folder_without_init_is_refused_if_it_shadows_ours(installed, tmp_path):
+    """It loses to a package, unless medray is found by a finder (an editable install)."""
+    workdir = tmp_path / "workdir"
+    (workdir / "actors").mkdir(parents=True)
     code = f"""
 import sys, importlib.util as u, importlib.machinery as m
 class Finder:
@@ -78,30 +78,30 @@ sys.meta_path.append(Finder())
 sys.path[:] = [p for p in sys.path if not p or "site-packages" in p or "/lib/" in p]
 from medray.cli import main; main()
 """
-    done = run(code, here, *COMMANDS[0])
+    done = run(code, workdir, *COMMANDS[0])
     assert done.returncode == 2, done.stderr
-    assert str(here / "actors") in done.stderr
+    assert str(workdir / "actors") in done.stderr
 
 
-def test_a_single_module_beside_the_command(installed, tmp_path):
-    here = tmp_path / "here"
-    here.mkdir()
-    (here / "actors.py").write_text("")
-    assert "actors.py" in refusal(installed, here, *COMMANDS[0])
+def test_a_module_in_the_working_directory_is_refused(installed, tmp_path):
+    workdir = tmp_path / "workdir"
+    workdir.mkdir()
+    (workdir / "actors.py").write_text("")
+    assert "actors.py" in refusal(installed, workdir, *COMMANDS[0])
 
 
-def test_another_package_installed_over_ours(installed, tmp_path):
-    """pip lets it: its files take the place of ours of the same name."""
+def test_another_package_installed_over_ours_is_refused(installed, tmp_path):
+    """pip allows it: its files replace ours of the same name."""
     (installed / "actors/__init__.py").write_text("from actors.internal import Actor\n")
     line = refusal(installed, tmp_path, *COMMANDS[0])
     assert str(installed / "actors") in line
     assert "install medray again" in line
 
 
-@pytest.mark.parametrize("left", [True, False])
-def test_ours_is_gone(installed, tmp_path, left):
+@pytest.mark.parametrize("folder_remains", [True, False])
+def test_a_missing_package_is_reported(installed, tmp_path, folder_remains):
     """As after `pip uninstall` of the other package."""
     (installed / "actors/__init__.py").unlink()
-    if not left:
+    if not folder_remains:
         shutil.rmtree(installed / "actors")
     assert "install medray again" in refusal(installed, tmp_path, *COMMANDS[0])

@@ -1,7 +1,7 @@
-"""cluster/rayjob.yaml against KubeRay's own definition, as strictly as the API server takes it.
+"""cluster/rayjob.yaml against KubeRay's own definition, as strictly as the API server checks it.
 
-The schema of a CRD is made into a JSON Schema in which unknown fields are errors (what
-`kubectl apply --validate=strict` does), and mistakes are planted to see that it catches them.
+The schema of the CRD is converted into a JSON Schema that rejects unknown fields (as
+`kubectl apply --validate=strict` does), and mistakes are planted to verify that it finds them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNDERSTOOD = {
     *("properties", "required", "additionalProperties", "items", "format", "nullable", "default"),
     *("anyOf", "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-map-type"),
     *("x-kubernetes-list-map-keys", "x-kubernetes-preserve-unknown-fields"),
-    "x-kubernetes-validations",  # CEL rules: understood to exist, not evaluated
+    "x-kubernetes-validations",  # CEL rules: known, but not evaluated
 }
 METADATA = {
     "properties": {
@@ -46,7 +46,7 @@ Steps = tuple[str | int, ...]
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML as kubectl reads it: a key given twice is an error."""
+    """YAML as kubectl reads it: a duplicate key is an error."""
 
 
 def _unique_mapping(loader: UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -61,7 +61,7 @@ UniqueKeyLoader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """A structural schema as a JSON Schema that rejects fields it does not name."""
+    """A structural schema as a JSON Schema that rejects unknown fields."""
     unknown = schema.keys() - UNDERSTOOD
     assert not unknown, f"the checker does not understand {unknown}"
     out = {key: schema[key] for key in COPIED if key in schema}
@@ -84,7 +84,7 @@ def strict(schema: dict[str, Any]) -> dict[str, Any]:
 def _object(schema: dict[str, Any]) -> dict[str, Any]:
     fields = schema.get("properties", {})
     out: dict[str, Any] = {"properties": {name: strict(field) for name, field in fields.items()}}
-    # The server fills in defaults before it looks at what is required.
+    # The server fills in defaults before it checks required fields.
     out["required"] = [n for n in schema.get("required", ()) if "default" not in fields.get(n, {})]
     extra = schema.get("additionalProperties")
     if isinstance(extra, dict):
@@ -95,7 +95,7 @@ def _object(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unique(schema: dict[str, Any], out: dict[str, Any]) -> None:
-    """Lists that are maps: no two items with the same keys (names of containers, variables, …)."""
+    """Lists that act as maps: no two items with the same keys (names of containers, …)."""
     if schema.get("x-kubernetes-list-type") == "set":
         out["uniqueItems"] = True
     elif schema.get("x-kubernetes-list-type") == "map":
@@ -126,7 +126,7 @@ def crd(shared_data: Path) -> dict[str, Any]:
     version = next(v for v in tree["spec"]["versions"] if v["name"] == "v1")
     assert version["served"]
     schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
-    schema["properties"]["metadata"] = METADATA  # the CRD leaves it to the server
+    schema["properties"]["metadata"] = METADATA  # the CRD leaves metadata to the server
     schema["properties"]["apiVersion"] = {"type": "string", "enum": ["ray.io/v1"]}
     schema["properties"]["kind"] = {"type": "string", "enum": ["RayJob"]}
     return schema | {"required": ["apiVersion", "kind", "metadata", "spec"]}
@@ -141,7 +141,7 @@ def checker(crd: dict[str, Any]) -> Any:
 def documents() -> dict[str, dict[str, Any]]:
     """The manifest's documents by kind."""
     loaded = list(yaml.load_all(MANIFEST.read_text(), UniqueKeyLoader))
-    # Anchors make parts of the tree one object: a copy by value keeps planted mistakes single.
+    # Anchors share parts of the tree: copy by value, so that a planted mistake stays in one place.
     return {document["kind"]: json.loads(json.dumps(document)) for document in loaded}
 
 
@@ -151,11 +151,11 @@ def job(documents: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def groups(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Pod specifications by what they are for."""
+    """Pod specifications by group name."""
     cluster = job["spec"]["rayClusterSpec"]
-    found = {"head": cluster["headGroupSpec"]["template"]["spec"]}
-    found |= {g["groupName"]: g["template"]["spec"] for g in cluster["workerGroupSpecs"]}
-    return found
+    pods = {"head": cluster["headGroupSpec"]["template"]["spec"]}
+    pods |= {g["groupName"]: g["template"]["spec"] for g in cluster["workerGroupSpecs"]}
+    return pods
 
 
 def problems(checker: Any, document: dict[str, Any]) -> list[str]:
@@ -163,15 +163,15 @@ def problems(checker: Any, document: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.data
-def test_the_job_is_what_the_definition_allows(checker: Any, job: dict[str, Any]) -> None:
+def test_the_job_conforms_to_the_definition(checker: Any, job: dict[str, Any]) -> None:
     assert problems(checker, job) == []
 
 
 @pytest.mark.data
-def test_the_claim_is_what_a_pod_may_ask_for(
+def test_the_claim_conforms_to_the_fields_of_a_pod(
     crd: dict[str, Any], documents: dict[str, dict[str, Any]]
 ) -> None:
-    """No definition of a claim comes with KubeRay's, but pods hold the same fields."""
+    """KubeRay ships no definition of a claim, but its pods have the same fields."""
     node: Any = crd
     head = ("spec", "rayClusterSpec", "headGroupSpec", "template", "spec", "volumes")
     for key in (*head, None, "ephemeral", "volumeClaimTemplate", "spec"):
@@ -191,7 +191,7 @@ CONTAINER: Steps = (*POD, "containers", 0)
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("where", "key", "value"),
+    ("path", "key", "value"),
     [
         ((), "specs", {}),
         ((), "apiVersion", "ray.io/v2"),
@@ -203,7 +203,7 @@ CONTAINER: Steps = (*POD, "containers", 0)
         (SPEC, "entrypointNumCpus", "1"),
         ((*SPEC, "rayClusterSpec"), "rayversion", "2.60.0"),
         ((*SPEC, "rayClusterSpec"), "rayVersion", 2.6),
-        ((*HEAD, "rayStartParams"), "num-cpus", 0),  # a number where Ray wants a string
+        ((*HEAD, "rayStartParams"), "num-cpus", 0),  # a number, but Ray expects a string
         (WORKER, "replica", 1),
         (WORKER, "replicas", "1"),
         ((*WORKER, *POD), "automountServiceAccountTokens", False),
@@ -221,17 +221,17 @@ CONTAINER: Steps = (*POD, "containers", 0)
     ],
 )
 def test_a_planted_mistake_is_found(
-    checker: Any, job: dict[str, Any], where: Steps, key: str, value: Any
+    checker: Any, job: dict[str, Any], path: Steps, key: str, value: Any
 ) -> None:
     node: Any = job
-    for step in where:
+    for step in path:
         node = node[step]
     node[key] = value
     assert problems(checker, job)
 
 
 @pytest.mark.data
-def test_what_is_missing_or_there_twice_is_found(checker: Any, job: dict[str, Any]) -> None:
+def test_missing_and_duplicate_parts_are_found(checker: Any, job: dict[str, Any]) -> None:
     pod = groups(job)["workers"]
     changes: list[Callable[[dict[str, Any]], Any]] = [
         lambda worker: worker["containers"][0].pop("name"),
@@ -239,16 +239,16 @@ def test_what_is_missing_or_there_twice_is_found(checker: Any, job: dict[str, An
         lambda worker: worker["containers"].append(worker["containers"][0]),
         lambda worker: worker["containers"][0]["env"].append(worker["containers"][0]["env"][0]),
     ]
-    whole = copy.deepcopy(pod)
+    original = copy.deepcopy(pod)
     for change in changes:
         change(pod)
         assert problems(checker, job)
         pod.clear()
-        pod.update(copy.deepcopy(whole))
+        pod.update(copy.deepcopy(original))
     assert problems(checker, job) == []
 
 
-def test_a_key_given_twice_is_found() -> None:
+def test_a_duplicate_key_is_found() -> None:
     with pytest.raises(ValueError, match="given twice: image"):
         yaml.load("{a: [{image: x, image: y}]}", UniqueKeyLoader)
 
@@ -274,7 +274,7 @@ def test_the_entrypoint_runs_a_configuration_of_the_image(job: dict[str, Any]) -
     assert config.parent in sources
 
 
-def test_the_image_is_built_from_files_that_are_there() -> None:
+def test_the_image_is_built_from_existing_files() -> None:
     dockerfile = (ROOT / "cluster/Dockerfile").read_text()
     copied = re.findall(r"^COPY (.+) \S+$", dockerfile, re.M)
     allowed = re.findall(r"^!(\S+)$", (ROOT / "cluster/Dockerfile.dockerignore").read_text(), re.M)
@@ -318,12 +318,12 @@ def test_every_pod_has_the_same_image_and_no_privilege(job: dict[str, Any]) -> N
         assert "memory" in container["resources"]["limits"]
 
 
-def test_nothing_secret_is_in_it_and_no_registry_is_named(job: dict[str, Any]) -> None:
+def test_the_job_holds_no_secret_and_names_no_registry(job: dict[str, Any]) -> None:
     assert "secret" not in json.dumps(job).lower()
     assert "/" not in groups(job)["head"]["containers"][0]["image"]
 
 
-def test_driver_and_learners_have_their_cpus_on_the_worker(job: dict[str, Any]) -> None:
+def test_the_worker_has_enough_cpus_for_driver_and_learners(job: dict[str, Any]) -> None:
     spec = job["spec"]
     assert spec["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     (worker,) = spec["rayClusterSpec"]["workerGroupSpecs"]

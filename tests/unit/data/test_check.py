@@ -17,19 +17,19 @@ from medray.data.splits import Row
 from medray.data.tables import write_cases, write_pairs
 from medray.imaging.load import file_sha256
 from medray.records import Case, Region
-from tests.support.datasets.miniatures import fire_row, picture, slake, write_json
+from tests.support.datasets.miniatures import fire_row, slake, write_image, write_json
 
 LEAK = "leak: {} on several sides of the split"
 
 
 @pytest.fixture
 def case(tmp_path):
-    """A function that makes a case about picture number `value`."""
+    """A function that makes a case about image number `value`."""
 
     def make(name, value=0, **changes):
-        path = picture(tmp_path / "Jones^Mary" / f"{value}.png", value)
-        made = Case(name, str(path), file_sha256(path), f"Q {name}?", "yes", "closed")
-        return replace(made, **changes)
+        path = write_image(tmp_path / "Jones^Mary" / f"{value}.png", value)
+        case = Case(name, str(path), file_sha256(path), f"Q {name}?", "yes", "closed")
+        return replace(case, **changes)
 
     return make
 
@@ -43,7 +43,7 @@ def check_cases(tmp_path, *rows, **options):
     return check_file(tmp_path / "c.parquet", **options)
 
 
-def test_nothing_wrong(tmp_path, case):
+def test_a_clean_file_has_no_findings(tmp_path, case):
     regions = (Region("mass", (0, 0, 1, 1)),)
     rows = [
         Row(case(str(i), i, regions=regions, patient_id=f"p{i}"), split, f"s{i}")
@@ -66,8 +66,8 @@ def test_leaks_are_named_and_patients_only_by_number(tmp_path, case):
     assert result.findings[LEAK.format("image")].names == ["a 1.png"]
     assert result.findings[LEAK.format("patient")].names == ["patient 1"]
     assert result.findings[LEAK.format("study")].count == 0
-    told = "\n".join(result.lines()) + json.dumps(result.as_json()["findings"])
-    assert not [name for name in ("Smith", "Jones", "s-1", "s-2") if name in told]
+    output = "\n".join(result.lines()) + json.dumps(result.as_json()["findings"])
+    assert not [name for name in ("Smith", "Jones", "s-1", "s-2") if name in output]
 
 
 def test_duplicates_conflicts_and_empty_answers(tmp_path, case):
@@ -89,7 +89,7 @@ def test_duplicates_conflicts_and_empty_answers(tmp_path, case):
 
 
 @pytest.mark.parametrize("images", [True, False])
-def test_images_missing_and_damaged(tmp_path, case, images):
+def test_missing_and_damaged_images(tmp_path, case, images):
     damaged = tmp_path / "bad.png"
     damaged.write_bytes(b"\x89PNG\r\n\x1a\n")
     gone = {"image": str(tmp_path / "gone.png"), "image_sha256": ""}
@@ -100,7 +100,7 @@ def test_images_missing_and_damaged(tmp_path, case, images):
 
 
 def test_pairs(tmp_path):
-    path = str(picture(tmp_path / "a.png"))
+    path = str(write_image(tmp_path / "a.png"))
     pair = PreferencePair("1", path, file_sha256(path), "Q1?", "a", "b", chosen_spans=((0, 1),))
     pairs = [
         pair,
@@ -129,9 +129,9 @@ def test_real_files(shared_data, tmp_path):
     assert result.findings[LEAK.format("image")].count == 202
     file = shared_data / "mmedpo" / "slake_dpo_weighted.json"
     import_data("mmedpo", str(file), tmp_path / "p.parquet")
-    found = counts(check_file(tmp_path / "p.parquet", images=False))
-    assert found["chosen and rejected are the same"] == 5
-    assert found["images that cannot be read"] == 450
+    findings = counts(check_file(tmp_path / "p.parquet", images=False))
+    assert findings["chosen and rejected are the same"] == 5
+    assert findings["images that cannot be read"] == 450
 
 
 # --- the command --------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def medray(tmp_path, monkeypatch, capsys):
 
 
 def test_import_check_and_export(medray, tmp_path):
-    picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     write_json(tmp_path / "p.json", [fire_row()])
     code, out, err = medray("import", "fire-mpo", "p.json", "-o", "p.parquet")
     assert (code, out, err) == (0, "p.parquet: 1 pairs\n", "")

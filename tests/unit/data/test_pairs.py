@@ -1,4 +1,4 @@
-"""Preference pairs of other projects: what is read, what is refused, and there and back."""
+"""Preference pairs of other projects: what is read, what is refused, and round trips."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medray.data.exchange import PAIRS, export_pairs, import_data, import_pairs
-from medray.data.pairs.base import Place, question_words
+from medray.data.pairs.base import Origin, question_words
 from medray.data.pairs.fire_mpo import unmask
 from medray.data.rows import FieldError
 from medray.data.tables import read_pairs
 from medray.errors import DataError
 from medray.imaging.load import file_sha256
-from tests.support.datasets.miniatures import fire_row, mmedpo_row, picture, write_json
+from tests.support.datasets.miniatures import fire_row, mmedpo_row, write_image, write_json
 
 TRL = {"prompt": "Is there a mass?", "chosen": "Yes", "rejected": "No.", "images": ["a.png"]}
 FACTORY = {
@@ -32,7 +32,7 @@ FACTORY = {
 
 
 def read(tmp_path, kind, *rows, **options):
-    picture(tmp_path / "a.png", 1)
+    write_image(tmp_path / "a.png", 1)
     return list(import_pairs(kind, write_json(tmp_path / "p.json", list(rows)), **options))
 
 
@@ -48,7 +48,7 @@ def test_mmedpo(tmp_path):
     assert (pair.source, pair.licence, pair.rejected_image) == ("mmedpo", "", "")
 
 
-def test_med_vlm_dpo_has_the_mark_at_the_end_a_rejected_image_and_no_score(tmp_path):
+def test_med_vlm_dpo_has_the_marker_at_the_end_a_rejected_image_and_no_score(tmp_path):
     ask = {"from": "human", "value": "Is there a mass?\n<image>"}
     row = mmedpo_row(
         conversations=[ask, {"from": "gpt", "value": "Yes"}],
@@ -65,7 +65,7 @@ def test_med_vlm_dpo_has_the_mark_at_the_end_a_rejected_image_and_no_score(tmp_p
 @pytest.mark.parametrize(
     ("name", "count", "same"), [("vqa-rad_dpo_weighted", 1797, 0), ("slake_dpo_weighted", 4919, 5)]
 )
-def test_mmedpo_all_of_it(shared_data, tmp_path, name, count, same):
+def test_all_of_mmedpo(shared_data, tmp_path, name, count, same):
     file = shared_data / "mmedpo" / f"{name}.json"
     images = shared_data / "vqa_rad" / "VQA_RAD Image Folder"
     out = tmp_path / "p.parquet"
@@ -102,7 +102,7 @@ def test_fire_mpo(tmp_path):
         ("<mask>a</mask><mask>b</mask>", "ab", ((0, 1), (1, 2))),
     ],
 )
-def test_marks_become_spans(text, plain, spans):
+def test_mask_tags_become_spans(text, plain, spans):
     assert unmask(text, "chosen") == (plain, spans)
 
 
@@ -161,7 +161,7 @@ def test_llama_factory(tmp_path):
 
 @pytest.mark.parametrize("layout", ["trl", "llama-factory"])
 @pytest.mark.parametrize("name", ["out.json", "out.jsonl"])
-def test_there_and_back(tmp_path, layout, name):
+def test_pairs_survive_an_export_and_import(tmp_path, layout, name):
     rows = [fire_row(id=str(i), prompt=f"<image>\nWhere? {i} “here” <b>") for i in range(5)]
     before = read(tmp_path, "fire-mpo", *rows)
     pairs = tmp_path / "pairs.parquet"
@@ -180,7 +180,7 @@ TURNS = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "a"}]
 
 
 @pytest.mark.parametrize(
-    ("kind", "row", "told"),
+    ("kind", "row", "message"),
     [
         ("mmedpo", mmedpo_row(image=None), "image: is missing"),
         ("mmedpo", mmedpo_row(conversations=None), "conversations: is missing"),
@@ -189,13 +189,13 @@ TURNS = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "a"}]
         ("mmedpo", mmedpo_row(weighted_score="high"), "weighted_score: is not a finite number"),
         ("mmedpo", mmedpo_row(weighted_score=float("nan")), "weighted_score: is not a finite"),
         ("fire-mpo", fire_row(chosen="<mask>a"), "chosen: has a <mask> that is not closed"),
-        ("fire-mpo", fire_row(chosen="a</mask>"), "chosen: has <mask> and </mask> out of turn"),
+        ("fire-mpo", fire_row(chosen="a</mask>"), "chosen: has <mask> and </mask> out of order"),
         ("fire-mpo", fire_row(rejected="<mask><mask>a</mask>"), "rejected: has <mask> and </mask>"),
         ("fire-mpo", fire_row(prompt="<image>"), "prompt: is empty"),
         ("fire-mpo", fire_row(was_correct="no"), "was_correct: is not true or false"),
         ("trl", TRL | {"images": []}, "images: holds 0 images"),
         ("trl", TRL | {"images": ["a.png", "b.png"]}, "images: holds 2 images"),
-        ("trl", TRL | {"images": [{"bytes": "AA", "path": None}]}, "holds the bytes of a picture"),
+        ("trl", TRL | {"images": [{"bytes": "AA", "path": None}]}, "holds the bytes of an image"),
         ("trl", TRL | {"prompt": None}, "prompt: is missing"),
         ("trl", TRL | {"prompt": [user("a"), assistant("b")]}, "prompt: is not one turn of user"),
         ("trl", TRL | {"prompt": "a <image> b <image>"}, "prompt: has <image> inside"),
@@ -206,17 +206,16 @@ TURNS = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "a"}]
         ("llama-factory", ["a"], "is not a mapping"),
     ],
 )
-def test_bad_rows_are_told_with_line_and_field(tmp_path, kind, row, told):
-    with pytest.raises(DataError, match=re.escape(told)) as caught:
+def test_bad_rows_are_named_with_row_and_field(tmp_path, kind, row, message):
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
         read(tmp_path, kind, row)
-    assert str(caught.value).startswith(f"{tmp_path / 'p.json'}:1")
+    assert str(caught.value).startswith(f"{tmp_path / 'p.json'}: row 1")
     assert "\n" not in str(caught.value)
 
 
-def test_the_line_of_a_bad_row(tmp_path):
+def test_the_number_of_a_bad_row(tmp_path):
     write_json(tmp_path / "p.json", [TRL, TRL | {"chosen": None}], indent=1)
-    line = (tmp_path / "p.json").read_text().splitlines().index(" {", 2) + 1
-    with pytest.raises(DataError, match=rf"p\.json:{line}: chosen: is missing"):
+    with pytest.raises(DataError, match=r"p\.json: row 2: chosen: is missing"):
         list(import_pairs("trl", tmp_path / "p.json"))
 
 
@@ -236,7 +235,7 @@ def test_no_value_of_a_field_breaks_a_reader(kind, data):
     row = dict(GOOD[kind])
     row[data.draw(st.sampled_from([*row, "prompt", "image", "rejected_image"]))] = data.draw(JSON)
     try:
-        pair = PAIRS[kind](row, 0, Place(Path("images"), lambda path: ""))
+        pair = PAIRS[kind](row, 0, Origin(Path("images"), lambda path: ""))
     except FieldError:
         return
     texts = (pair.pair_id, pair.image, pair.question, pair.chosen, pair.rejected, pair.licence)
@@ -244,12 +243,12 @@ def test_no_value_of_a_field_breaks_a_reader(kind, data):
 
 
 @pytest.mark.parametrize("text", ["<image>", " ", "a <image> b"])
-def test_questions_that_are_none(text):
+def test_texts_that_are_not_a_question(text):
     with pytest.raises(FieldError, match="prompt"):
         question_words(text, "prompt")
 
 
-def test_files_and_folders_that_are_not_there(tmp_path):
+def test_missing_files_and_folders(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         list(import_pairs("trl", tmp_path / "none.json"))
     with pytest.raises(DataError, match="--images"):

@@ -1,4 +1,4 @@
-"""Rows out of files: pieces of any size, faults with their lines, memory that does not grow."""
+"""Rows read from files: any chunk size, errors with their location, bounded memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def items(path):
     st.sampled_from([None, 0, 3]),
     st.booleans(),
 )
-def test_a_list_is_read_in_pieces_of_any_size(tmp_path_factory, values, chunk, indent, ascii_only):
+def test_a_list_is_read_in_chunks_of_any_size(tmp_path_factory, values, chunk, indent, ascii_only):
     path = tmp_path_factory.mktemp("json") / "a.json"
     path.write_text(json.dumps(values, indent=indent, ensure_ascii=ascii_only), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -43,46 +43,96 @@ def test_a_list_is_read_in_pieces_of_any_size(tmp_path_factory, values, chunk, i
 def test_a_mapping_of_lists(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('\ufeff{"train": [1, {"a": []}], "val": [],\n "test": ["x"]}\n')
-    found = list(json_items(path))
-    assert [(name, value) for name, _, value in found] == [
+    rows = list(json_items(path))
+    assert [(name, value) for name, _, value in rows] == [
         ("train", 1),
         ("train", {"a": []}),
         ("test", "x"),
     ]
-    assert found[-1][1] == f"{path}:2"
+    assert rows[-1][1] == f"{path}: row 3"
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "where"),
     [
-        ('[{"a": 1},\n {"a": 2}\n {"a": 3}]', 3),
-        ('[{"a": 1},\n\n {"a":\n 2,,}]', 4),
-        ('[{"a": 1},\n {"a": "x]', 2),
-        ('[{"a": 1},', 1),
-        ('[{"a": 1}]\n[]', 2),
-        ('[{"a": tru}]', 1),
-        ('{"a": [1]\n "b": []}', 2),
-        ("[" + "[" * 100_000, 1),
-        ('[{"a": "\\ud83d\\ude00"},\n {"a": "\\ud83d"}]', 2),
-        ("", 1),
-        ("3", 1),
-        ('"text"', 1),
-        ('{"train": 3}', 1),
-        ("{1: []}", 1),
+        ('[{"a": 1},\n {"a": 2}\n {"a": 3}]', ": after row 2"),
+        ('[{"a": 1},\n\n {"a":\n 2,,}]', ": after row 1"),
+        ('[{"a": 1},\n {"a": "x]', ": after row 1"),
+        ('[{"a": 1},', ": after row 1"),
+        ('[{"a": 1}]\n[]', ": after row 1"),
+        ('[1]"', ": after row 1"),
+        ('[{"a": tru}]', ""),
+        ('{"a": [1]\n "b": []}', ": after row 1"),
+        ("[" + "[" * 100_000, ""),
+        ("[" + "[" * 1_000 + "]" * 1_000 + "]", ""),
+        ("", ""),
+        ("3", ""),
+        ('"text"', ""),
+        ('{"train": 3}', ""),
+        ("{1: []}", ""),
+        ("[1" + "0" * 5_000 + "]", ""),
+        ("[1e99999999999999999999]", ""),
+        ("[01]", ": after row 1"),
+        ("[-NaN]", ""),
+        ("[nan]", ""),
+        ("[1Infinity]", ": after row 1"),
+        ('["a\tb"]', ""),
     ],
 )
 @pytest.mark.parametrize("chunk", [7, 1 << 18])
-def test_faults_have_their_line(tmp_path, monkeypatch, text, line, chunk):
+def test_json_errors_name_the_row_before_them(tmp_path, monkeypatch, text, where, chunk):
     monkeypatch.setattr(sources, "CHUNK", chunk)
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(DataError) as caught:
         items(path)
-    assert str(caught.value).startswith(f"{path}:{line}: is not ")
+    assert str(caught.value).startswith(f"{path}{where}: is not ")
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_no_text(tmp_path):
+@pytest.mark.parametrize(
+    "half", [r"\ud83d", r"\udc00", r"\ud83d\u0041", r"\uDE00\uD83D", r"\\\ud83d", r"\ud83d\\ude00"]
+)
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 18])
+def test_half_of_a_surrogate_pair_is_refused(tmp_path, monkeypatch, half, chunk):
+    monkeypatch.setattr(sources, "CHUNK", chunk)
+    path = tmp_path / "a.json"
+    path.write_text(f'[{{"a": "\\ud83d\\ude00"}}, {{"b": "\\\\ud83d"}},\n {{"a": "x{half}"}}]')
+    with pytest.raises(DataError, match=r"is not valid JSON \(holds half of a character\)"):
+        items(path)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 18])
+def test_values_are_those_of_json(tmp_path, monkeypatch, chunk):
+    """Including the numbers that only Python writes, and text that looks like them."""
+    monkeypatch.setattr(sources, "CHUNK", chunk)
+    text = (
+        "[NaN, Infinity, -Infinity, 1e400, -0, -0.0, 1E5, 1.0, 0.1, 5e-324, 123456789012345678901,"
+        ' "NaN", "\\"Infinity", "\\\\", {"-Infinity": [NaN]}, "\\u00e9\\ud83d\\ude00\\u0000",'
+        ' {"a": 1, "b": 2, "a": 3}, "9e999999999999999", true, null, [], "' + "7" * 5_000 + '"]'
+    )
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    assert repr([value for _, value in items(path)]) == repr(json.loads(text))
+
+
+def test_no_text_of_the_file_is_quoted(tmp_path):
+    (tmp_path / "a.json").write_text('[{"patient": "Jones", x}]')
+    with pytest.raises(DataError) as caught:
+        items(tmp_path / "a.json")
+    assert "Jones" not in str(caught.value)
+
+
+def test_a_compressed_list(tmp_path):
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(json.dumps([{"a": i} for i in range(9)]).encode()))
+    assert len(items(path)) == 9
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="is cut short"):
+        items(path)
+
+
+def test_files_that_are_not_text(tmp_path):
     (tmp_path / "a.json").write_bytes(b'["\xff"]')
     (tmp_path / "a.csv.gz").write_bytes(b"not packed")
     with pytest.raises(DataError, match="is not UTF-8 text"):
@@ -97,29 +147,29 @@ def test_files_that_are_no_text(tmp_path):
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
-def test_a_damaged_archive_is_told_in_one_line(tmp_path_factory, at, value):
+def test_a_damaged_archive_gives_a_one_line_error(tmp_path_factory, position, value):
     path = tmp_path_factory.mktemp("gz") / "a.csv.gz"
     packed = bytearray(gzip.compress(b"a,b\n" + b"".join(b"%d,x\n" % i for i in range(99))))
-    packed[at % len(packed)] = value
+    packed[position % len(packed)] = value
     path.write_bytes(bytes(packed))
-    told = ""
+    message = ""
     try:
         assert all(set(row) >= {"a"} for _, row in csv_rows(path, ("a",)))
     except DataError as error:
-        told = str(error)
-    assert "\n" not in told
+        message = str(error)
+    assert "\n" not in message
 
 
-def test_lines_of_a_table_are_counted_with_line_feeds_inside(tmp_path):
+def test_line_numbers_of_a_table_count_line_feeds_inside_fields(tmp_path):
     (tmp_path / "a.csv").write_text('a,b\n"x\ny",1\n2\n')
     rows = csv_rows(tmp_path / "a.csv", ("a",))
     assert next(rows)[1] == {"a": "x\ny", "b": "1"}
-    with pytest.raises(DataError, match=r"a\.csv:4: has another number of fields"):
+    with pytest.raises(DataError, match=r"a\.csv:4: has a different number of fields"):
         next(rows)
 
 
 def peak(rows) -> tuple[int, int]:
-    """(rows, bytes held at most while they are read)."""
+    """(number of rows, peak bytes of memory while they are read)."""
     tracemalloc.start()
     try:
         count = sum(1 for _ in rows)
@@ -145,15 +195,15 @@ def test_memory_does_not_grow_with_the_file(tmp_path, kind):
     size = path.stat().st_size
     assert size > 20_000_000
     rows = csv_rows(path, ("id",)) if kind == "csv" else rows_of(path)
-    count, held = peak(rows)
+    count, memory = peak(rows)
     assert count == 10_000
-    assert held < size / 8
+    assert memory < size / 8
 
 
 def test_cases_are_read_one_at_a_time(tmp_path):
     path = tmp_path / "records.jsonl"
     row = json.dumps({"image": "a.png", "question": "Q?", "answer": "x" * len(FILLING)})
     path.write_text(f"{row}\n" * 5_000)
-    count, held = peak(stream_jsonl(str(path)))
+    count, memory = peak(stream_jsonl(str(path)))
     assert count == 5_000
-    assert held < path.stat().st_size / 4
+    assert memory < path.stat().st_size / 4

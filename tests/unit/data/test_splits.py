@@ -1,4 +1,4 @@
-"""Splits: groups stay whole, images never leak, the same seed gives the same cases."""
+"""Splits: groups are never divided, images never leak, the same seed gives the same cases."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_share_of_groups():
 def test_split_depends_on_the_seed_and_not_on_the_order_of_rows():
     rows = [row(i, f"im{i}") for i in range(50)]
     first = split_by_group(rows, "image", 0.3, seed=0)
-    turned = split_by_group(rows[::-1], "image", 0.3, seed=0)
-    assert [set(side) for side in first] == [set(side) for side in turned]
+    reversed_rows = split_by_group(rows[::-1], "image", 0.3, seed=0)
+    assert [set(side) for side in first] == [set(side) for side in reversed_rows]
     assert set(first[1]) != set(split_by_group(rows, "image", 0.3, seed=1)[1])
 
 
@@ -73,7 +73,7 @@ def test_unreadable_images_are_grouped_by_path():
     assert {len(train), len(heldout)} == {3, 1}
 
 
-def test_same_bytes_under_other_names_are_one_image(tmp_path):
+def test_files_with_the_same_bytes_are_one_image(tmp_path):
     data = opened(write(tmp_path, [{"bytes": i % 4} for i in range(40)]), heldout=0.5)
     assert (len(data.train), len(data.heldout)) == (20, 20)
     assert leaks(data.train, data.heldout) == []
@@ -85,7 +85,7 @@ def test_patient_split_needs_patients(tmp_path):
         opened(path, split="patient")
 
 
-def test_own_split_is_used_and_its_leak_told(tmp_path):
+def test_own_split_is_used_and_its_leak_reported(tmp_path):
     splits = ["train", "train", "heldout", "test"]
     path = write(tmp_path, [{"split": s, "bytes": min(i, 2)} for i, s in enumerate(splits)])
     data = opened(path)
@@ -102,7 +102,7 @@ def test_patients_on_both_sides_are_counted_and_not_named(tmp_path):
     assert "Jones" not in notes
 
 
-def test_validation_is_heldout_unless_there_is_a_test(tmp_path):
+def test_validation_is_heldout_unless_there_is_a_test_part(tmp_path):
     two = opened(write(tmp_path, [{"split": "train"}, {"split": "validation"}]))
     assert [case.case_id for case in two.heldout] == ["c1"]
     rows = [{"split": "train"}, {"split": "validation"}, {"split": "test"}]
@@ -112,7 +112,7 @@ def test_validation_is_heldout_unless_there_is_a_test(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "values", "told"),
+    ("rows", "values", "message"),
     [
         ([], {}, "holds no case"),
         ([{}], {}, "the split leaves no held-out case"),
@@ -124,21 +124,21 @@ def test_validation_is_heldout_unless_there_is_a_test(tmp_path):
         ([{}, {}], {"split": "official"}, "case c0 has no split"),
     ],
 )
-def test_splits_that_cannot_be(tmp_path, rows, values, told):
+def test_impossible_splits_are_refused(tmp_path, rows, values, message):
     with pytest.raises(DataError) as caught:
         opened(write(tmp_path, rows), **values)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_limit_takes_the_first_of_a_seeded_order(tmp_path):
     path = write(tmp_path, [{} for _ in range(30)])
-    whole, few = opened(path), opened(path, limit=5)
-    assert few.train == whole.train[:5]
-    assert few.heldout == whole.heldout
-    assert whole.train == opened(path).train
-    assert [case.case_id for case in whole.train] != sorted(case.case_id for case in whole.train)
-    assert shuffled(whole.train, 1) != whole.train
-    assert shuffled(whole.train[::-1], 0) == whole.train
+    full, few = opened(path), opened(path, limit=5)
+    assert few.train == full.train[:5]
+    assert few.heldout == full.heldout
+    assert full.train == opened(path).train
+    assert [case.case_id for case in full.train] != sorted(case.case_id for case in full.train)
+    assert shuffled(full.train, 1) != full.train
+    assert shuffled(full.train[::-1], 0) == full.train
 
 
 def test_phantom_kind_reads_the_same_layout(tmp_path):

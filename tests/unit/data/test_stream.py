@@ -1,4 +1,4 @@
-"""The order of cases: endless, fair by epoch, resumable by one number."""
+"""The order of cases: endless, each once per epoch, resumable from a position."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def test_every_epoch_is_a_permutation(n, epoch, seed):
 
 @settings(deadline=None)
 @given(n=SIZES, position=POSITIONS, cuts=st.lists(st.integers(0, 9), max_size=5))
-def test_how_it_is_cut_into_batches_changes_nothing(n, position, cuts):
-    whole = take(cases(n), position=position, count=sum(cuts), seed=4)
+def test_batch_sizes_do_not_change_the_order(n, position, cuts):
+    expected = take(cases(n), position=position, count=sum(cuts), seed=4)
     parts = []
     for count in cuts:
         parts += take(cases(n), position=position + len(parts), count=count, seed=4)
-    assert parts == whole
+    assert parts == expected
 
 
 @settings(deadline=None)
 @given(n=SIZES, count=st.integers(0, 50))
-def test_no_case_is_ahead_of_another_by_more_than_one(n, count):
+def test_no_case_is_used_twice_more_than_another(n, count):
     counts = Counter(c.case_id for c in take(cases(n), position=0, count=count, seed=1))
     tally = [counts[c.case_id] for c in cases(n)]
     assert sum(tally) == count
     assert max(tally) - min(tally) <= 1
 
 
-def test_epochs_and_seeds_have_orders_of_their_own():
+def test_every_epoch_and_seed_has_a_different_order():
     orders = {
         tuple(c.case_id for c in take(cases(8), position=8 * epoch, count=8, seed=seed))
         for epoch in range(5)
@@ -78,16 +78,16 @@ def test_the_order_does_not_depend_on_the_machine():
         (0, 3, []),
     ],
 )
-def test_spread_by_hand(n, count, expected):
+def test_evenly_spaced_by_hand(n, count, expected):
     assert evenly_spaced(cases(n), count) == [cases(n)[i] for i in expected]
 
 
-def test_of_studies_takes_all_cases_of_the_first_images():
+def test_first_studies_takes_all_cases_of_the_first_images():
     a1, a2 = case(0, "a.png", "A"), case(1, "copy-of-a.png", "A")
     b, unread1, unread2 = case(2, "b.png", "B"), case(3, "x.png", ""), case(4, "y.png", "")
     everything = [a1, b, a2, unread1, unread2]
     assert first_studies(everything, 0) == []
     assert first_studies(everything, 1) == [a1, a2]
     assert first_studies(everything, 2) == [a1, b, a2]
-    assert first_studies(everything, 3) == [a1, b, a2, unread1]  # unreadable ones by their path
+    assert first_studies(everything, 3) == [a1, b, a2, unread1]  # unreadable images count by path
     assert first_studies(everything, 9) == everything

@@ -1,4 +1,4 @@
-"""Parquet: everything comes back, nothing that identifies a patient goes in, whole or not there."""
+"""Parquet: lossless, without anything that identifies a patient, complete or absent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CASE = Case(
 )
 
 
-def test_cases_come_back(tmp_path):
+def test_cases_survive_a_round_trip(tmp_path):
     rows = [
         Row(replace(CASE, patient_id="Smith"), split="train", study_id="s-9"),
         Row(replace(CASE, case_id="b", patient_id="Jones", regions=(), truth=()), split="heldout"),
@@ -51,7 +51,7 @@ def test_cases_come_back(tmp_path):
     ]
 
 
-def test_pairs_come_back(tmp_path):
+def test_pairs_survive_a_round_trip(tmp_path):
     pairs = [
         PreferencePair(
             "1",
@@ -75,7 +75,7 @@ def test_pairs_come_back(tmp_path):
     assert list(read_pairs(tmp_path / "p.parquet")) == pairs
 
 
-def test_training_from_parquet_is_training_from_the_dataset(tmp_path):
+def test_a_dataset_and_its_parquet_file_give_the_same_cases(tmp_path):
     folder = str(slake(tmp_path / "slake"))
     import_data("slake", folder, tmp_path / "c.parquet")
     for split in ("official", "image"):
@@ -91,7 +91,7 @@ def test_training_from_parquet_is_training_from_the_dataset(tmp_path):
 
 
 @pytest.mark.data
-def test_vqa_rad_all_of_it_and_its_leak(shared_data, tmp_path):
+def test_all_of_vqa_rad_and_its_leak(shared_data, tmp_path):
     source = str(shared_data / "vqa_rad")
     assert import_data("vqa-rad", source, tmp_path / "c.parquet") == "2248 cases"
     config = DataConfig(kind="parquet", path=str(tmp_path / "c.parquet"), split="official")
@@ -104,7 +104,7 @@ def test_no_header_of_a_dicom_file_reaches_the_parquet_file(shared_data, tmp_pat
     import pydicom
 
     folder, out = shared_data / "dicom", tmp_path / "c.parquet"
-    assert import_data("dicom", str(folder), out) == "16 cases"  # ten frames of one
+    assert import_data("dicom", str(folder), out) == "16 cases"  # one file has ten frames
     written = json.dumps(pq.read_table(out).to_pylist()).replace(str(folder), "")
     written += str(pq.read_schema(out))
     tags = [
@@ -119,13 +119,13 @@ def test_no_header_of_a_dicom_file_reaches_the_parquet_file(shared_data, tmp_pat
         "AccessionNumber",
         "StudyTime",
     ]
-    looked = 0
+    checked = 0
     for file in sorted(folder.glob("*.dcm")):
         header = pydicom.dcmread(file, stop_before_pixels=True)
         for value in filter(None, (str(header.get(tag) or "") for tag in tags)):
-            looked += 1
+            checked += 1
             assert value not in written, value
-    assert looked > 30
+    assert checked > 30
     rows = list(READERS["dicom"](str(folder)))
     assert sum(bool(row.case.patient_id) for row in rows) == 6
     assert all(row.study_id for row in rows)
@@ -133,7 +133,7 @@ def test_no_header_of_a_dicom_file_reaches_the_parquet_file(shared_data, tmp_pat
 
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "count"), [("lesions", 78), ("nih_cxr", 78)])
-def test_collections_of_lines(shared_data, tmp_path, name, count):
+def test_datasets_in_the_jsonl_layout(shared_data, tmp_path, name, count):
     out = tmp_path / "c.parquet"
     assert import_data("jsonl", str(shared_data / name), out) == f"{count} cases"
     assert sum(1 for _ in read_cases(str(out))) == count
@@ -167,7 +167,7 @@ def test_row_groups_and_memory(tmp_path, monkeypatch):
     assert pq.ParquetFile(tmp_path / "p.parquet").num_row_groups == 40
 
 
-def test_a_file_is_whole_or_not_there(tmp_path):
+def test_a_file_is_complete_or_absent(tmp_path):
     rows = [fire_row(id=str(i)) for i in range(3)] + [fire_row(prompt=None)]
     write_json(tmp_path / "p.json", rows)
     out = tmp_path / "p.parquet"
@@ -187,7 +187,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     "case",
     [replace(CASE, question="\ud800"), replace(CASE, regions=(Region("", (0, 0, 1, 2**40)),))],
 )
-def test_values_that_do_not_fit_are_told_with_their_row(tmp_path, case):
+def test_values_that_do_not_fit_name_their_row(tmp_path, case):
     with pytest.raises(DataError, match="row 'bad'"):
         write_cases(tmp_path / "c.parquet", [Row(CASE), Row(replace(case, case_id="bad"))])
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Spans to tokens: exact for sampled tokens, whatever bytes they split."""
+"""Mapping spans to tokens: exact for sampled tokens, however they split bytes."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ VOCABULARY = len(TOKENIZER)
 
 
 def byte_ids(text: str) -> list[int]:
-    """The text one byte at a time: never how the tokenizer would write it."""
+    """The text one byte per token: never the tokenizer's own encoding."""
     alphabet = {ord(c): c for c in map(chr, (*range(33, 127), *range(161, 173), *range(174, 256)))}
     spare = iter(range(256, 512))
     table = {byte: alphabet.get(byte) or chr(next(spare)) for byte in range(256)}
     return [TOKENIZER.convert_tokens_to_ids(table[byte]) for byte in text.encode()]
 
 
-def test_whole_words_and_the_end_of_turn() -> None:
+def test_complete_words_and_the_end_of_turn() -> None:
     text = "There is a small nodule."
     ids = [*encode_answer(TOKENIZER, text), EOS]
     offsets = token_offsets(TOKENIZER, ids, text)
@@ -65,7 +65,7 @@ def test_whole_words_and_the_end_of_turn() -> None:
     assert "".join(text[a:b] for a, b in offsets) == text
 
 
-def test_a_character_of_several_tokens_gives_each_of_them_that_character() -> None:
+def test_every_token_of_a_character_gets_that_character() -> None:
     text = "é🫁x"
     assert token_offsets(TOKENIZER, [*byte_ids(text), EOS], text) == [
         (0, 1),
@@ -79,12 +79,12 @@ def test_a_character_of_several_tokens_gives_each_of_them_that_character() -> No
     ]
 
 
-def test_combining_characters_keep_their_own_place() -> None:
+def test_combining_characters_keep_their_own_position() -> None:
     text = "e\u0301a"
     assert token_offsets(TOKENIZER, byte_ids(text), text) == [(0, 1), (1, 2), (1, 2), (2, 3)]
 
 
-def test_sampled_tokens_need_not_be_the_canonical_ones() -> None:
+def test_sampled_tokens_may_differ_from_the_canonical_ones() -> None:
     text = "small nodule"
     ids = byte_ids(text)
     assert ids != encode_answer(TOKENIZER, text)
@@ -97,7 +97,7 @@ def test_broken_bytes_that_were_sampled_still_align() -> None:
     assert token_offsets(TOKENIZER, ids, text) == [(0, 1), (1, 2), (2, 3)]
 
 
-def test_text_that_is_not_what_was_sampled_is_refused() -> None:
+def test_a_text_other_than_the_sampled_one_is_refused() -> None:
     ids = encode_answer(TOKENIZER, "small nodule")
     for text in ("small nodul", "small nodules", " small nodule", ""):
         with pytest.raises(ItemError) as caught:
@@ -131,7 +131,7 @@ def span(start: int, end: int) -> Span:
     return Span(start, end, "side", 1.0, "")
 
 
-def test_the_mask_marks_what_shares_characters() -> None:
+def test_the_mask_marks_tokens_that_share_characters() -> None:
     offsets = [(0, 5), (5, 10), (10, 14), (14, 14)]
     assert edit_mask(offsets, [span(6, 7)]) == [False, True, False, False]
     assert edit_mask(offsets, [span(4, 6)]) == [True, True, False, False]
@@ -139,7 +139,7 @@ def test_the_mask_marks_what_shares_characters() -> None:
     assert edit_mask(offsets, []) == [False] * 4
 
 
-def test_an_insertion_marks_the_token_where_the_texts_part() -> None:
+def test_an_insertion_marks_the_token_where_the_texts_diverge() -> None:
     offsets = [(0, 5), (5, 10), (10, 14), (14, 14)]
     assert edit_mask(offsets, [span(5, 5)]) == [False, True, False, False]
     assert edit_mask(offsets, [span(7, 7)]) == [False, True, False, False]
@@ -153,7 +153,7 @@ def test_an_insertion_marks_the_token_where_the_texts_part() -> None:
 def test_any_text_encodes_and_covers_itself(text: str) -> None:
     try:
         ids = [*encode_answer(TOKENIZER, text), EOS]
-    except ItemError:  # it holds a special token's own text
+    except ItemError:  # it contains the text of a special token
         assert "<" in text
         return
     check_cover(token_offsets(TOKENIZER, ids, text), text)
@@ -168,7 +168,7 @@ def test_any_sampled_tokens_align_or_are_refused(ids: list[int]) -> None:
 
 
 def check_cover(offsets: list[tuple[int, int]], text: str) -> None:
-    """In order, without a gap, up to the end; only a shared character is given twice."""
+    """Ranges are in order, without a gap, up to the end; only a shared character occurs twice."""
     position = 0
     for start, end in offsets:
         assert 0 <= start <= end <= len(text)

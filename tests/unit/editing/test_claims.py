@@ -1,4 +1,4 @@
-"""Reading: what texts assert and deny, and where."""
+"""Parsing: what texts assert and deny, and where."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.claims import claims
 
 
-def said(text: str, question: str = "") -> set[tuple[str, str, str, bool]]:
+def claim_set(text: str, question: str = "") -> set[tuple[str, str, str, bool]]:
     return {(c.subject, c.attribute, c.value, c.polarity) for c in claims(text, question)}
 
 
@@ -31,7 +31,7 @@ NODULE = {
     ],
 )
 def test_one_lesion_in_many_words(text: str) -> None:
-    assert {c for c in said(text) if c[1] != "organ"} == NODULE
+    assert {c for c in claim_set(text) if c[1] != "organ"} == NODULE
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_one_lesion_in_many_words(text: str) -> None:
         "No evidence of a focal lesion",
     ],
 )
-def test_nothing_is_found(text: str) -> None:
+def test_a_denial_of_all_lesions(text: str) -> None:
     assert [(c.value, c.polarity) for c in claims(text) if c.attribute == "presence"] == [
         ("lesion", False)
     ]
@@ -69,8 +69,8 @@ def test_nothing_is_found(text: str) -> None:
         ("The heart is not normal in size", "enlarged"),
     ],
 )
-def test_the_heart(text: str, state: str) -> None:
-    assert said(text) == {("heart", "heart", state, True)}
+def test_the_state_of_the_heart(text: str, state: str) -> None:
+    assert claim_set(text) == {("heart", "heart", state, True)}
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_the_heart(text: str, state: str) -> None:
         ("There is no change in the nodule", {"nodule"}, set()),
     ],
 )
-def test_negation_keeps_to_its_clause(text: str, present: set[str], absent: set[str]) -> None:
+def test_negation_stays_in_its_clause(text: str, present: set[str], absent: set[str]) -> None:
     found = [c for c in claims(text) if c.attribute == "presence"]
     assert {c.value for c in found if c.polarity} == present
     assert {c.value for c in found if not c.polarity} == absent
 
 
 def test_attributes_stay_with_their_finding() -> None:
-    found = said("A small left nodule and a large right effusion.")
+    found = claim_set("A small left nodule and a large right effusion.")
     assert ("nodule", "side", "left", True) in found
     assert ("effusion", "side", "right", True) in found
     assert ("effusion", "size", "large", True) in found
@@ -104,7 +104,7 @@ def test_attributes_stay_with_their_finding() -> None:
 
 
 def test_a_denied_attribute_is_not_a_denied_finding() -> None:
-    found = said("The lesion is not in the upper zone.")
+    found = claim_set("The lesion is not in the upper zone.")
     assert ("lesion", "presence", "lesion", True) in found
     assert ("lesion", "zone", "upper", False) in found
 
@@ -121,8 +121,10 @@ def test_a_denied_attribute_is_not_a_denied_finding() -> None:
         ("AP view", "", ("study", "plane", "ap", True)),
     ],
 )
-def test_short_answers(text: str, question: str, claim: tuple[str, str, str, bool]) -> None:
-    assert claim in said(text, question)
+def test_short_answers_depend_on_the_question(
+    text: str, question: str, claim: tuple[str, str, str, bool]
+) -> None:
+    assert claim in claim_set(text, question)
 
 
 def test_ranges_are_characters_of_the_text() -> None:
@@ -132,7 +134,7 @@ def test_ranges_are_characters_of_the_text() -> None:
     assert len(claims(text)) == 3
 
 
-def test_the_ontology_names_only_what_it_knows() -> None:
+def test_the_ontology_refers_only_to_its_own_entries() -> None:
     onto = ontology()
     for finding in onto.findings.values():
         assert finding.covered_by <= set(onto.findings)

@@ -27,11 +27,11 @@ def test_every_line_keeps_its_keys_and_gets_a_verdict(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     counts = edit_file(write(tmp_path / "in.jsonl", list(ROWS)), out)
     assert counts == {"wrong": 2, "right": 1, "abstain": 1}
-    made = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    edited = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert all(
-        {**row, **{k: new[k] for k in row}} == row for row, new in zip(ROWS, made, strict=True)
+        {**row, **{k: new[k] for k in row}} == row for row, new in zip(ROWS, edited, strict=True)
     )
-    wrong, right, abstain, count = made
+    wrong, right, abstain, count = edited
     assert (wrong["verdict"], wrong["edited"], wrong["opposite"]) == ("wrong", "no", None)
     assert wrong["spans"] == [
         {
@@ -82,7 +82,7 @@ def test_a_bad_line_is_named_and_nothing_is_written(tmp_path: Path, line: str, w
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
-def test_missing_and_unwritable_files_are_the_users(tmp_path: Path) -> None:
+def test_missing_and_unwritable_files_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         edit_file(tmp_path / "none.jsonl", tmp_path / "out.jsonl")
     source = write(tmp_path / "in.jsonl", list(ROWS))

@@ -1,4 +1,4 @@
-"""The findings editor on the vocabulary of phantoms and on short clinical answers."""
+"""The findings editor on the phantoms' vocabulary and on short clinical answers."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def edit(question: str, reference: str, answer: str, seed: int = 0) -> Edit:
 def test_wrong_reports_are_corrected_in_their_own_words(
     reference: str, answer: str, corrected: str
 ) -> None:
-    made = edit(REPORT, reference, answer)
-    assert (made.verdict, made.text) == ("wrong", corrected)
+    result = edit(REPORT, reference, answer)
+    assert (result.verdict, result.text) == ("wrong", corrected)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_wrong_reports_are_corrected_in_their_own_words(
 def test_closed_answers_change_with_what_depends_on_them(
     question: str, reference: str, answer: str, corrected: str
 ) -> None:
-    made = edit(question, reference, answer)
-    assert (made.verdict, made.text) == ("wrong", corrected)
+    result = edit(question, reference, answer)
+    assert (result.verdict, result.text) == ("wrong", corrected)
 
 
 @pytest.mark.parametrize(
@@ -207,15 +207,17 @@ def test_closed_answers_change_with_what_depends_on_them(
         ("size of the mass?", "3.4 cm", "5 cm", "3.4 cm"),
     ],
 )
-def test_one_slot_answers(question: str, reference: str, answer: str, corrected: str) -> None:
-    made = edit(question, reference, answer)
-    assert (made.verdict, made.text) == ("wrong", corrected)
+def test_answers_of_a_single_value(
+    question: str, reference: str, answer: str, corrected: str
+) -> None:
+    result = edit(question, reference, answer)
+    assert (result.verdict, result.text) == ("wrong", corrected)
 
 
 @pytest.mark.parametrize(
     ("question", "reference", "answer"),
     [
-        (REPORT, LESION, "Normal heart size. A nodule is seen."),  # what is left out is no error
+        (REPORT, LESION, "Normal heart size. A nodule is seen."),  # an omission is no error
         (REPORT, LESION, "Small left upper zone nodule. Heart size is within normal limits."),
         (REPORT, CLEAR, "Enlarged heart. No focal lesion is seen."),
         (REPORT, CONSOLIDATION, CONSOLIDATION),
@@ -228,11 +230,11 @@ def test_one_slot_answers(question: str, reference: str, answer: str, corrected:
         ("how many lesions are in the spleen?", "one", "1"),
     ],
 )
-def test_right_answers(question: str, reference: str, answer: str) -> None:
-    made = edit(question, reference, answer)
-    assert made.verdict == "right"
-    assert made.text != answer
-    assert edit(question, reference, made.text).verdict == "wrong"
+def test_right_answers_get_a_wrong_variant(question: str, reference: str, answer: str) -> None:
+    result = edit(question, reference, answer)
+    assert result.verdict == "right"
+    assert result.text != answer
+    assert edit(question, reference, result.text).verdict == "wrong"
 
 
 def test_every_kind_of_wrong_variant_occurs() -> None:
@@ -240,11 +242,11 @@ def test_every_kind_of_wrong_variant_occurs() -> None:
     assert kinds >= {"side", "zone", "size", "kind", "attribute"}
 
 
-def test_a_clear_study_gets_an_invented_lesion_and_back() -> None:
+def test_a_clear_study_gets_an_invented_lesion_that_is_corrected_again() -> None:
     answer = "The lungs are clear."
-    made = {edit("Describe.", "The lungs are clear.", answer, n).text for n in range(20)}
-    assert len(made) > 5
-    for text in made:
+    variants = {edit("Describe.", "The lungs are clear.", answer, n).text for n in range(20)}
+    assert len(variants) > 5
+    for text in variants:
         assert edit("Describe.", "The lungs are clear.", text).text == answer
 
 
@@ -266,9 +268,9 @@ def test_it_abstains_with_a_reason(question: str, reference: str, answer: str, r
 
 
 def test_spans_carry_type_severity_and_reason() -> None:
-    made = edit(REPORT, LESION, "Small right upper zone nodule. The heart size is normal.")
-    assert made.answer_spans == (Span(6, 11, "side", 1.0, "side: left, not right"),)
-    assert made.text_spans == (Span(6, 10, "side", 1.0, "side: left, not right"),)
+    result = edit(REPORT, LESION, "Small right upper zone nodule. The heart size is normal.")
+    assert result.answer_spans == (Span(6, 11, "side", 1.0, "side: left, not right"),)
+    assert result.text_spans == (Span(6, 10, "side", 1.0, "side: left, not right"),)
 
 
 def test_the_registry_builds_the_configured_editor() -> None:

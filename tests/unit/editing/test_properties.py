@@ -1,4 +1,4 @@
-"""What holds of every edit, whatever a model samples."""
+"""Properties of every edit, whatever a model samples."""
 
 from __future__ import annotations
 
@@ -151,9 +151,9 @@ answers = st.one_of(soup, noise, st.tuples(soup, noise, soup).map("".join))
 def substitute(text: str, spans: tuple[Span, ...], other: str, others: tuple[Span, ...]) -> str:
     """`text` with each span replaced by the other side's."""
     parts, position = [], 0
-    for here, there in zip(spans, others, strict=True):
-        parts += [text[position : here.start], other[there.start : there.end]]
-        position = here.end
+    for old, new in zip(spans, others, strict=True):
+        parts += [text[position : old.start], other[new.start : new.end]]
+        position = old.end
     return "".join([*parts, text[position:]])
 
 
@@ -167,55 +167,55 @@ def check_spans(text: str, spans: tuple[Span, ...]) -> None:
 
 
 def check(question: str, reference: str, answer: str, seed: int) -> Edit:
-    made = EDITOR.edit(question, reference, answer, seed=seed)
-    assert made == EDITOR.edit(question, reference, answer, seed=seed)
-    if made.verdict == "abstain":
-        assert made.reason
-        assert (made.text, made.answer_spans, made.text_spans) == ("", (), ())
-        return made
-    check_spans(answer, made.answer_spans)
-    check_spans(made.text, made.text_spans)
-    assert made.answer_spans
-    assert made.text != answer
-    assert substitute(made.text, made.text_spans, answer, made.answer_spans) == answer
-    assert substitute(answer, made.answer_spans, made.text, made.text_spans) == made.text
-    return made
+    edit = EDITOR.edit(question, reference, answer, seed=seed)
+    assert edit == EDITOR.edit(question, reference, answer, seed=seed)
+    if edit.verdict == "abstain":
+        assert edit.reason
+        assert (edit.text, edit.answer_spans, edit.text_spans) == ("", (), ())
+        return edit
+    check_spans(answer, edit.answer_spans)
+    check_spans(edit.text, edit.text_spans)
+    assert edit.answer_spans
+    assert edit.text != answer
+    assert substitute(edit.text, edit.text_spans, answer, edit.answer_spans) == answer
+    assert substitute(answer, edit.answer_spans, edit.text, edit.text_spans) == edit.text
+    return edit
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(QUESTIONS), st.sampled_from(REFERENCES), answers, st.integers(0, 9))
-def test_every_edit_can_be_undone_and_stands_its_own_check(
+def test_every_edit_can_be_undone_and_passes_its_own_check(
     question: str, reference: str, answer: str, seed: int
 ) -> None:
-    made = check(question, reference, answer, seed)
-    if made.verdict == "wrong":
-        again = EDITOR.edit(question, reference, made.text, seed=seed)
+    edit = check(question, reference, answer, seed)
+    if edit.verdict == "wrong":
+        again = EDITOR.edit(question, reference, edit.text, seed=seed)
         assert again.verdict == "right" or again.reason == "no-variant"
-    if made.verdict == "right":
-        again = EDITOR.edit(question, reference, made.text, seed=seed)
+    if edit.verdict == "right":
+        again = EDITOR.edit(question, reference, edit.text, seed=seed)
         assert again.verdict == "wrong"
 
 
 @settings(max_examples=100, deadline=None)
 @given(noise, noise, noise)
-def test_any_text_in_any_place_is_survived(question: str, reference: str, answer: str) -> None:
+def test_no_text_raises_an_error(question: str, reference: str, answer: str) -> None:
     check(question, reference, answer, 0)
 
 
-def test_a_long_answer_takes_no_longer_than_its_length() -> None:
+def test_long_answers_are_edited_in_reasonable_time() -> None:
     started = time.perf_counter()
     for unit in ("No nodule, ", "nodule ", "a ", "no ", "(", string.punctuation, "x" * 50):
         check(QUESTIONS[0], REFERENCES[0], unit * 300, 0)
     assert time.perf_counter() - started < 20
 
 
-def test_the_flip_of_a_report_gives_the_report_back() -> None:
+def test_correcting_the_variant_of_a_report_restores_the_report() -> None:
     reference = "A large cavity is present in the right lower zone. The heart is enlarged."
-    same = 0
+    restored = 0
     for seed in range(40):
-        made = EDITOR.edit("Describe.", reference, reference, seed=seed)
-        assert made.verdict == "right"
-        back = EDITOR.edit("Describe.", reference, made.text, seed=seed)
-        assert back.verdict == "wrong"
-        same += back.text == reference
-    assert same >= 34  # all but some effusions, which lose the zone's place in the sentence
+        edit = EDITOR.edit("Describe.", reference, reference, seed=seed)
+        assert edit.verdict == "right"
+        corrected = EDITOR.edit("Describe.", reference, edit.text, seed=seed)
+        assert corrected.verdict == "wrong"
+        restored += corrected.text == reference
+    assert restored >= 34  # all but some effusions, which lose where the zone was

@@ -1,4 +1,4 @@
-"""What is read by the light of the question: rankings, opposites, and what is taken for granted."""
+"""Answers that depend on the question: rankings, opposites, and what it takes for granted."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ BIGGER = "Which is bigger in this image, left lung or heart?"
     ],
 )
 def test_what_a_question_ranks(question, options, more):
-    asked = ranking(question)
-    assert asked is not None
-    assert (asked.options, asked.more) == (options, more)
+    query = ranking(question)
+    assert query is not None
+    assert (query.options, query.more) == (options, more)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_a_question_ranks(question, options, more):
         "Which",
     ],
 )
-def test_questions_that_rank_nothing_they_name(question):
+def test_questions_that_name_nothing_to_rank(question):
     assert ranking(question) is None
 
 
@@ -63,14 +63,14 @@ def test_questions_that_rank_nothing_they_name(question):
     ],
 )
 def test_what_a_text_puts_first(text, first):
-    asked = ranking(BIGGER)
-    assert asked is not None
-    found = ranked(asked, text)
+    query = ranking(BIGGER)
+    assert query is not None
+    found = ranked(query, text)
     assert (found.option if found else None) == first
 
 
 @pytest.mark.parametrize(
-    ("question", "text", "said"),
+    ("question", "text", "implied"),
     [
         ("Is the lung healthy?", "The lung is healthy.", True),
         ("Is the lung healthy?", "The lungs are unhealthy.", None),  # another word than the lung
@@ -81,9 +81,9 @@ def test_what_a_text_puts_first(text, first):
         ("Which lung is normal?", "The left lung is normal.", None),
     ],
 )
-def test_a_yes_or_no_by_the_words_of_the_question(question, text, said):
+def test_a_word_of_the_question_or_its_opposite_implies_a_yes_or_no(question, text, implied):
     found = opposite_word(question, text)
-    assert (found[0] if found else None) == said
+    assert (found[0] if found else None) == implied
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_a_yes_or_no_by_the_words_of_the_question(question, text, said):
         ("It is large.", "It is large."),
     ],
 )
-def test_a_question_that_is_repeated_is_no_reference(text, kept):
+def test_a_repeated_question_is_not_part_of_the_reference(text, kept):
     assert facts("Is it large?", text).reference.text == kept
 
 
 def test_right_answers_get_a_wrong_variant():
     editor = FindingsEditor()
-    made = editor.edit(BIGGER, "Heart", "The heart is larger than the left lung.", seed=0)
-    assert (made.verdict, made.text) == ("right", "The heart is smaller than the left lung.")
-    made = editor.edit("Does the lung look abnormal?", "Yes", "The lung looks abnormal.", seed=0)
-    assert (made.verdict, made.text) == ("right", "The lung looks normal.")
+    edit = editor.edit(BIGGER, "Heart", "The heart is larger than the left lung.", seed=0)
+    assert (edit.verdict, edit.text) == ("right", "The heart is smaller than the left lung.")
+    edit = editor.edit("Does the lung look abnormal?", "Yes", "The lung looks abnormal.", seed=0)
+    assert (edit.verdict, edit.text) == ("right", "The lung looks normal.")

@@ -1,4 +1,4 @@
-"""The editor on real answers of models, held to the goals it is written for."""
+"""The editor on real answers of models, checked against its targets."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def test_answers_labelled_right_are_left_alone(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "found"), [("vqa-rad", 0.9), ("slake", 0.9)])
-def test_long_rejected_answers_are_mended_in_few_words(
+def test_long_rejected_answers_are_corrected_in_few_words(
     shared_data: Path, name: str, found: float
 ) -> None:
-    """Some of the rejected sides are not wrong, or only in what they leave out."""
+    """Some of the rejected sides are not wrong, or only by omission."""
     figures = measure(rejected(shared_data, name))
     assert figures.share("wrong", "found") >= found
     assert figures.share("wrong") >= 0.8
@@ -38,5 +38,5 @@ def test_long_rejected_answers_are_mended_in_few_words(
     assert statistics.median(figures.shares) <= 0.25
 
 
-def test_it_edits_500_answers_a_second(shared_data: Path) -> None:
+def test_it_edits_500_answers_per_second(shared_data: Path) -> None:
     assert rate(rejected(shared_data, "vqa-rad")) >= 500

@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand."""
+"""Metrics compared with values worked out by hand."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CLEAR = (("kind", "none"), ("heart", "enlarged"))
 
 
 def case(
-    ident: str,
+    case_id: str,
     question: str,
     reference: str,
     kind: AnswerType,
     truth: tuple[tuple[str, str], ...] = (),
     image: str = "a",
 ) -> Case:
-    return Case(ident, f"{image}.png", image, question, reference, kind, truth=truth)
+    return Case(case_id, f"{image}.png", image, question, reference, kind, truth=truth)
 
 
 def report(answer: str, truth: tuple[tuple[str, str], ...]) -> dict[str, object]:
@@ -40,10 +40,10 @@ def test_a_right_report_in_any_words_is_exact() -> None:
         ("A large pleural effusion is present on the right. There is cardiomegaly.", EFFUSION),
         ("Both lungs are clear. The cardiac silhouette is enlarged.", CLEAR),
     ):
-        got = report(answer, truth)
-        assert got["report_exact"] == 1.0
-        assert got["hallucination_rate"] == 0.0
-        assert got["finding_f1"] == 1.0
+        result = report(answer, truth)
+        assert result["report_exact"] == 1.0
+        assert result["hallucination_rate"] == 0.0
+        assert result["finding_f1"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_a_right_report_in_any_words_is_exact() -> None:
         ("Small left upper zone nodule.", NODULE, 0, 4),
         # invented: kind, size, side, zone; the heart is right
         ("Small left upper zone nodule. Enlarged heart.", CLEAR, 4, 5),
-        # denied though there; the heart is right
+        # denied although present; the heart is right
         ("The lungs are clear. Normal heart size.", NODULE, 1, 2),
         # an effusion has no zone: the zone is invented
         ("Large effusion in the right lower zone. Enlarged heart.", EFFUSION, 1, 5),
-        # said twice counts once; the second size is wrong
+        # asserted twice counts once; the second size is wrong
         (
             "Small left upper zone nodule. Large left upper zone nodule. Normal heart size.",
             NODULE,
@@ -71,16 +71,16 @@ def test_a_right_report_in_any_words_is_exact() -> None:
 def test_reports_that_are_not_exact(
     answer: str, truth: tuple[tuple[str, str], ...], wrong: int, asserted: int
 ) -> None:
-    got = report(answer, truth)
-    assert got["report_exact"] == 0.0
-    assert got["hallucination_rate"] == wrong / asserted
-    table = got["by_error_type"]
+    result = report(answer, truth)
+    assert result["report_exact"] == 0.0
+    assert result["hallucination_rate"] == wrong / asserted
+    table = result["by_error_type"]
     assert isinstance(table, dict)
     assert sum(row["contradicted"] for row in table.values()) == wrong
     assert sum(row["asserted"] for row in table.values()) == asserted
 
 
-def test_error_types_tell_an_invented_lesion_from_a_misnamed_one() -> None:
+def test_error_types_distinguish_an_invented_lesion_from_a_misnamed_one() -> None:
     invented = report("Small left upper zone nodule.", CLEAR)["by_error_type"]
     misnamed = report("Small left upper zone cavity.", NODULE)["by_error_type"]
     assert isinstance(invented, dict)
@@ -92,25 +92,25 @@ def test_error_types_tell_an_invented_lesion_from_a_misnamed_one() -> None:
 
 def test_findings_are_counted_over_all_reports() -> None:
     cases = [
-        case("1", "Describe.", "…", "report", NODULE),  # said: nodule
-        case("2", "Describe.", "…", "report", EFFUSION),  # said: nodule; two are true
-        case("3", "Describe.", "…", "report", CLEAR),  # said: cardiomegaly
+        case("1", "Describe.", "…", "report", NODULE),  # asserted: nodule
+        case("2", "Describe.", "…", "report", EFFUSION),  # asserted: nodule; two are true
+        case("3", "Describe.", "…", "report", CLEAR),  # asserted: cardiomegaly
     ]
     answers = {
         "1": "Small left nodule. Normal heart size.",
         "2": "Small left nodule. Normal heart size.",
         "3": "The lungs are clear. There is cardiomegaly.",
     }
-    # hits: nodule, cardiomegaly = 2; said 3; true 1 + 2 + 1 = 4
+    # hits: nodule, cardiomegaly = 2; asserted 3; true 1 + 2 + 1 = 4
     assert evaluate(cases, answers)["finding_f1"] == 2 * 2 / (3 + 4)
 
 
-def test_closed_answers_by_their_first_yes_or_no() -> None:
+def test_closed_answers_count_by_their_first_yes_or_no() -> None:
     cases = [case(str(i), "Is there a nodule?", "No", "closed", image=str(i)) for i in range(4)]
     answers = {"0": "No", "1": "no, there is none", "2": "Yes, no doubt", "3": "A nodule."}
-    got = evaluate(cases, answers)
-    assert got["closed_accuracy"] == 0.5
-    assert (got["n"], got["answers"]) == (4, 4)
+    result = evaluate(cases, answers)
+    assert result["closed_accuracy"] == 0.5
+    assert (result["n"], result["answers"]) == (4, 4)
 
 
 def test_a_closed_answer_asserts_what_it_says_yes_to() -> None:
@@ -119,42 +119,42 @@ def test_a_closed_answer_asserts_what_it_says_yes_to() -> None:
         case("2", "Is the lesion on the left side?", "Yes", "closed", NODULE),
         case("3", "Is there a nodule?", "No", "closed", CLEAR),
     ]
-    got = evaluate(cases, {"1": "Yes", "2": "No", "3": "Yes"})
+    result = evaluate(cases, {"1": "Yes", "2": "No", "3": "Yes"})
     # 1: a lesion, left; 2: a lesion, right (wrong); 3: a nodule (wrong)
-    assert got["by_error_type"] == {
+    assert result["by_error_type"] == {
         "presence": {"asserted": 3, "contradicted": 1, "rate": 1 / 3},
         "side": {"asserted": 2, "contradicted": 1, "rate": 0.5},
     }
-    assert got["hallucination_rate"] == 2 / 5
-    assert got["closed_accuracy"] == 1 / 3
+    assert result["hallucination_rate"] == 2 / 5
+    assert result["closed_accuracy"] == 1 / 3
 
 
-def test_open_answers_by_the_recall_of_words() -> None:
+def test_open_answers_count_by_word_recall() -> None:
     cases = [case("1", "where?", "right upper lobe", "open"), case("2", "where?", "left", "open")]
-    got = evaluate(cases, {"1": "Right lobe.", "2": "the LEFT side"})
-    assert got["open_recall"] == pytest.approx((2 / 3 + 1) / 2)
-    assert (got["n"], got["closed_accuracy"], got["report_exact"]) == (1, None, None)
+    result = evaluate(cases, {"1": "Right lobe.", "2": "the LEFT side"})
+    assert result["open_recall"] == pytest.approx((2 / 3 + 1) / 2)
+    assert (result["n"], result["closed_accuracy"], result["report_exact"]) == (1, None, None)
 
 
-def test_of_a_real_case_only_contradictions_of_the_reference_count() -> None:
-    got = evaluate(
+def test_for_a_real_case_only_contradictions_of_the_reference_count() -> None:
+    result = evaluate(
         [case("1", "what is seen?", "right pleural effusion", "open")],
         {"1": "left pleural effusion and a fracture"},
     )
     # effusion agrees, side is contradicted, the fracture is unknown
-    assert got["hallucination_rate"] == 1 / 3
+    assert result["hallucination_rate"] == 1 / 3
 
 
 def test_no_answers_give_no_rates() -> None:
-    got = evaluate([case("1", "q", "a", "open")], {})
-    assert (got["n"], got["answers"], got["by_error_type"]) == (0, 0, {})
-    assert got["hallucination_rate"] is None
-    assert got["finding_f1"] is None
+    result = evaluate([case("1", "q", "a", "open")], {})
+    assert (result["n"], result["answers"], result["by_error_type"]) == (0, 0, {})
+    assert result["hallucination_rate"] is None
+    assert result["finding_f1"] is None
 
 
 def test_garbage_is_evaluated_too() -> None:
-    got = report("\x00🫁 ,,, no no. yes", NODULE)
-    assert got["report_exact"] == 0.0
+    result = report("\x00🫁 ,,, no no. yes", NODULE)
+    assert result["report_exact"] == 0.0
 
 
 def test_the_table_has_a_row_for_every_rate_and_error_type() -> None:

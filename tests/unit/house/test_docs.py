@@ -1,6 +1,6 @@
-"""The documents against the code: keys and defaults, names, drop reasons, links.
+"""The documentation against the code: keys and defaults, names, drop reasons, links.
 
-And of every text file: no registry and no path of one machine is named in it.
+Also: no text file names a registry or a path of one machine.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ REQUIRED = object()
 
 
 def documented(text: str) -> dict[str, Any]:
-    """Key → default of the rows of a page's tables."""
-    found: dict[str, Any] = {}
+    """Key → default, from the rows of a page's tables."""
+    defaults: dict[str, Any] = {}
     for key, default, required in ROW.findall(text):
-        assert key not in found, f"{key} has two rows"
-        found[key] = REQUIRED if required else yaml.safe_load(default)
-    return found
+        assert key not in defaults, f"{key} has two rows"
+        defaults[key] = REQUIRED if required else yaml.safe_load(default)
+    return defaults
 
 
 def leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, default) of every key, sections inside sections included."""
+    """(dotted key, default) of every key, including nested sections."""
     for name, field in section.model_fields.items():
         kinds = [field.annotation, *get_args(field.annotation)]
         inner = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
@@ -52,7 +52,7 @@ def leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def plain(value: Any) -> Any:
-    """As YAML gives it back."""
+    """The value as YAML returns it."""
     if isinstance(value, tuple):
         return list(value)
     return value
@@ -97,7 +97,7 @@ def test_every_choice_of_a_key_is_documented() -> None:
     assert [choice for choice in literals(Config) if f"`{choice}`" not in CONFIGURATION] == []
 
 
-def test_what_is_in_a_run_is_documented() -> None:
+def test_the_content_of_a_run_is_documented() -> None:
     keys = [*METRIC_KEYS, *SCHEMA.names, *evaluate([], {}), "unusable", "seconds"]
     assert [key for key in keys if f"`{key}`" not in RUN_DIRECTORY] == []
 
@@ -106,8 +106,10 @@ def test_every_drop_reason_is_documented() -> None:
     sources = [p for top in ("medray", "actors") for p in sorted((ROOT / top).rglob("*.py"))]
     code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     reasons = set(re.findall(r'ItemError\(\s*"([a-z-]+)"', code))
-    assert len(reasons) > 10, "the pattern no longer finds what the code raises"
-    listed = (FindingsEditor.__doc__ or "").partition("says why:")[2].partition(".")[0]
+    assert len(reasons) > 10, "the pattern no longer matches what the code raises"
+    listed = (
+        (FindingsEditor.__doc__ or "").partition("abstains with a reason:")[2].partition(".")[0]
+    )
     reasons |= {f"abstained:{reason.strip()}" for reason in listed.split(",")}
     rows = set(re.findall(r"^\| `([a-z:-]+)` \|", RUN_DIRECTORY, re.MULTILINE))
     assert reasons - rows == set()
@@ -129,18 +131,18 @@ def test_relative_links_resolve(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The names of a page's headings, as they are linked to."""
+    """The link anchors of a page's headings."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-# Written so that this file does not hold what it looks for.
+# Written so that this file does not match its own patterns.
 REGISTRY = re.compile(r"://[^\s/\"']*(?:py[p]i|python[h]osted|npm[j]s)\b", re.IGNORECASE)
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:work|root|home)/")
 
 
 def repository_texts() -> list[Path]:
-    """Files that are tracked, or would be if everything were added; binary ones left out."""
+    """Text files that are tracked, or would be if everything were added."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     paths = [ROOT / name for name in listed.split("\0") if name]
@@ -149,13 +151,13 @@ def repository_texts() -> list[Path]:
 
 @pytest.mark.parametrize("pattern", [REGISTRY, MACHINE_PATH], ids=["registry", "machine-path"])
 def test_no_file_names_a_registry_or_a_path_of_one_machine(pattern: re.Pattern[str]) -> None:
-    found = []
+    hits = []
     for path in repository_texts():
         text = path.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(), 1):
             if pattern.search(line):
-                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
-    assert found == []
+                hits.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert hits == []
 
 
 @pytest.mark.parametrize(
@@ -170,5 +172,7 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine(pattern: re.Pattern[s
         (MACHINE_PATH, "/mnt/runs/wo" + "rk/x", False),
     ],
 )
-def test_the_patterns_tell_what_they_should(pattern: re.Pattern[str], line: str, hit: bool) -> None:
+def test_the_patterns_match_what_they_should(
+    pattern: re.Pattern[str], line: str, hit: bool
+) -> None:
     assert bool(pattern.search(line)) is hit

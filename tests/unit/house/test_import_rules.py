@@ -1,6 +1,6 @@
-"""Imports run one way, between rooms and within them, and few files know ray, vllm, deepspeed.
+"""Imports run one way, between units and within them, and few files use ray, vllm, deepspeed.
 
-A room is a folder of `medray/` or `actors/`, or a file that stands beside them.
+A unit is a folder in `medray/` or `actors/`, or a file directly in one of them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MODULES = {
 }
 ENGINES = {"ray", "vllm", "deepspeed"}
 
-# From the ground up: a room imports what stands on the floors below it, and nothing beside it.
-FLOORS = (
+# Lowest layer first: a unit imports from lower layers only, never from its own layer.
+LAYERS = (
     *("medray.errors medray.records medray.seeds", "medray.config medray.files", "medray.rundir"),
     "medray.ledger medray.objectives medray.editing medray.imaging",
     *("medray.data", "medray.policy medray.targeting"),
@@ -31,48 +31,48 @@ FLOORS = (
     *("actors.generator actors.editor actors.learner", "actors.vllm_plugin"),
     *("actors.fleet", "actors.loop", "actors.launch", "actors.bench"),
 )
-LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor.split()}
-# The command line is the only door from the method to the actors.
-DOORS = {"actors.launch", "actors.weights", "actors.bench"}
+LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer.split()}
+# Only the command line may import actors from medray, and only these.
+ENTRY_POINTS = {"actors.launch", "actors.weights", "actors.bench"}
 
 
 @functools.cache
 def imports_of(path: Path) -> frozenset[str]:
     """Every module named in an import statement, at the top or inside a function."""
-    found = set()
+    imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             assert node.module is not None
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(found)
+            imported.add(node.module)
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(imported)
 
 
-def room_of(name: str) -> str:
+def unit_of(name: str) -> str:
     """`medray.data.jsonl` → `medray.data`; "" for the packages themselves and for others."""
     parts = name.split(".")
     return ".".join(parts[:2]) if parts[0] in ("medray", "actors") and len(parts) > 1 else ""
 
 
 def upward(modules: Mapping[str, Iterable[str]]) -> list[str]:
-    """Imports between rooms that do not run downwards, of modules and what they import."""
-    found = []
+    """Imports between units that do not run downwards; `modules`: name → imported names."""
+    violations = []
     for module, names in modules.items():
-        own = room_of(module)
-        for room in {room_of(name) for name in names} & LEVEL.keys() - {own, ""}:
-            door = own == "medray.cli" and room in DOORS
-            if own and not door and LEVEL[room] >= LEVEL[own]:
-                found.append(f"{module} imports {room}")
-    return found
+        own = unit_of(module)
+        for unit in {unit_of(name) for name in names} & LEVEL.keys() - {own, ""}:
+            allowed = own == "medray.cli" and unit in ENTRY_POINTS
+            if own and not allowed and LEVEL[unit] >= LEVEL[own]:
+                violations.append(f"{module} imports {unit}")
+    return violations
 
 
 def circles(modules: Mapping[str, Iterable[str]]) -> list[str]:
-    """Folders whose children, files and rooms, import each other in a circle.
+    """Folders whose children, files and folders, import each other in a circle.
 
-    A folder's `__init__` is its face: others import through it, and it counts as the folder.
+    Others import through a folder's `__init__`, so it counts as the folder.
     """
     edges: dict[str, dict[str, set[str]]] = {}  # folder → child → children it imports
     known = set(modules)
@@ -81,23 +81,25 @@ def circles(modules: Mapping[str, Iterable[str]]) -> list[str]:
             target = name if name in known else name.rpartition(".")[0]
             if target not in known:
                 continue
-            here, there = module.split("."), target.split(".")
+            importer, imported = module.split("."), target.split(".")
             depth = next(
-                (i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), 0
+                (i for i, (a, b) in enumerate(zip(importer, imported, strict=False)) if a != b), 0
             )
             if depth:
-                folder = edges.setdefault(".".join(here[:depth]), {})
-                folder.setdefault(here[depth], set()).add(there[depth])
-    found = []
+                folder = edges.setdefault(".".join(importer[:depth]), {})
+                folder.setdefault(importer[depth], set()).add(imported[depth])
+    circular = []
     for folder, children in edges.items():
-        left = {child: {n for n in names if n in children} for child, names in children.items()}
-        while left:
-            free = {child for child, names in left.items() if not names & left.keys()}
+        remaining = {
+            child: {n for n in names if n in children} for child, names in children.items()
+        }
+        while remaining:
+            free = {child for child, names in remaining.items() if not names & remaining.keys()}
             if not free:
-                found.append(f"{folder}: {', '.join(sorted(left))}")
+                circular.append(f"{folder}: {', '.join(sorted(remaining))}")
                 break
-            left = {child: names for child, names in left.items() if child not in free}
-    return found
+            remaining = {child: names for child, names in remaining.items() if child not in free}
+    return circular
 
 
 def all_imports() -> dict[str, frozenset[str]]:
@@ -108,7 +110,7 @@ def users_of(engine: str) -> set[str]:
     return {m for m, names in all_imports().items() if engine in {n.split(".")[0] for n in names}}
 
 
-def test_the_reader_of_imports_reads_them(tmp_path):
+def test_imports_are_read_at_any_level(tmp_path):
     file = tmp_path / "m.py"
     file.write_text("import a.b\ndef f():\n    from c import d\n")
     assert imports_of(file) == {"a.b", "c", "c.d"}
@@ -125,9 +127,9 @@ def test_wrong_imports_would_be_found():
     assert circles({"a.b.x": ["a.b.y"], "a.b.y": [], "a.c": ["a.b.x"]}) == []
 
 
-def test_every_room_has_its_floor():
-    rooms = {room_of(module) for module in MODULES} - {""}
-    assert rooms == set(LEVEL), "say in FLOORS where the room stands"
+def test_every_unit_has_its_layer():
+    units = {unit_of(module) for module in MODULES} - {""}
+    assert units == set(LEVEL), "add the unit to its layer in LAYERS"
 
 
 def test_imports_run_one_way():
@@ -138,10 +140,9 @@ def test_no_circles():
     assert circles(all_imports()) == []
 
 
-def test_engines_are_known_where_they_are_used():
-    generator = {"actors.generator.engine", "actors.generator.vllm_patches"}
-    assert users_of("vllm") == generator | {"actors.generator.actor"}
-    assert users_of("deepspeed") == {"actors.learner.actor"}
+def test_engines_are_imported_only_by_their_users():
+    assert {unit_of(module) for module in users_of("vllm")} == {"actors.generator"}
+    assert {unit_of(module) for module in users_of("deepspeed")} == {"actors.learner"}
     assert {module.split(".")[0] for module in users_of("ray")} == {"actors"}
     plain = {f"actors.{kind}.actor" for kind in ("generator", "editor", "learner")}
     assert not users_of("ray") & plain, "actors are plain classes"
@@ -150,27 +151,27 @@ def test_engines_are_known_where_they_are_used():
 def test_actors_never_import_each_other():
     kinds = {"actors.generator", "actors.editor", "actors.learner"}
     importers = {
-        room_of(m) for m, names in all_imports().items() if {room_of(n) for n in names} & kinds
+        unit_of(m) for m, names in all_imports().items() if {unit_of(n) for n in names} & kinds
     }
     assert importers - kinds == {"actors.fleet", "actors.bench", "actors.vllm_plugin"}
 
 
-def test_only_the_command_line_looks_up_from_the_method():
-    lookers = {
-        room_of(module)
+def test_only_the_command_line_imports_actors_from_medray():
+    importers = {
+        unit_of(module)
         for module, names in all_imports().items()
         if module.startswith("medray") and any(n.split(".")[0] == "actors" for n in names)
     }
-    assert lookers == {"medray.cli"}
+    assert importers == {"medray.cli"}
 
 
 def test_every_folder_is_a_package():
-    """A folder without __init__.py is left out of a wheel."""
+    """A folder without __init__.py is missing from a wheel."""
     folders = {path.parent for path in MODULES.values()}
     assert [str(f) for f in sorted(folders) if not (f / "__init__.py").exists()] == []
 
 
-def test_importing_the_method_imports_no_engine():
+def test_importing_medray_imports_no_engine():
     names = sorted(m for m in MODULES if m.startswith("medray"))
     code = (
         "import importlib, sys\n"

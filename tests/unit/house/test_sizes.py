@@ -1,4 +1,4 @@
-"""What keeps the house easy to find one's way in: few files a folder, short files and functions."""
+"""Limits that keep the code easy to navigate: files per folder, lines per file and function."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
-CODE = [path for room in ("medray", "actors") for path in (ROOT / room).rglob("*.py")]
+CODE = [path for package in ("medray", "actors") for path in (ROOT / package).rglob("*.py")]
 FILES = [*CODE, *(ROOT / "tests").rglob("*.py")]
 
 
@@ -36,14 +36,14 @@ def test_a_function_has_at_most_60_lines():
     assert long == []
 
 
-def test_every_room_says_what_it_is():
-    silent = [
+def test_every_package_has_a_docstring():
+    without_docstring = [
         p
         for p in CODE
         if p.name == "__init__.py" and not ast.get_docstring(ast.parse(p.read_text()))
     ]
-    assert silent == []
+    assert without_docstring == []
 
 
-def test_every_module_says_what_it_is():
+def test_every_module_has_a_docstring():
     assert [path for path in CODE if not ast.get_docstring(ast.parse(path.read_text()))] == []

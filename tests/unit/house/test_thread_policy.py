@@ -1,4 +1,4 @@
-"""Waiting threads of OpenMP sleep, in the process of the tests as in the actors."""
+"""Waiting OpenMP threads sleep, in the test process as in the actors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ sys.exit(pytest.main(["-sq", "--collect-only", loads_torch]) not in (0, 5))
 """
 
 
-def test_openmp_reads_the_policy_of_the_tests():
-    """With a conftest that came too late, or not at all, OpenMP would report its own default."""
+def test_openmp_uses_the_policy_of_the_tests():
+    """If conftest set the policy too late, or not at all, OpenMP would report its default."""
     env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
     done = subprocess.run(
         [sys.executable, "-c", PROBE],

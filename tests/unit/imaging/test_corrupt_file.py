@@ -1,4 +1,4 @@
-"""`medray corrupt`: one file in, one PNG out, and plain words for what is wrong."""
+"""`medray corrupt`: one file in, one PNG out, and clear errors."""
 
 from __future__ import annotations
 
@@ -31,40 +31,40 @@ def test_box(image, tmp_path):
     assert changed.max(axis=0).tolist() == [9, 14]
 
 
-def test_mask_and_whole(image, tmp_path):
+def test_a_mask_and_the_whole_image(image, tmp_path):
     mask = np.zeros((20, 30), bool)
     mask[3, 4] = True
     (tmp_path / "mask.png").write_bytes(encode_png(mask))
     spot = corrupt_file(image, tmp_path / "a.png", mask=tmp_path / "mask.png", kind="black")
     assert (spot.image == 0).sum() == 3
     assert spot.region_source == "mask"
-    whole = corrupt_file(image, tmp_path / "b.png")
-    assert (whole.kind, whole.region_source) == ("gaussian sigma=12", "whole-image")
+    everywhere = corrupt_file(image, tmp_path / "b.png")
+    assert (everywhere.kind, everywhere.region_source) == ("gaussian sigma=12", "whole-image")
     assert corrupt_file(image, tmp_path / "b.png", sigma=3.0).kind == "gaussian sigma=3"
 
 
 def test_every_kind_and_its_parameters(image, tmp_path):
-    for kind, options, told in (
+    for kind, options, description in (
         ("diffusion", {"step": 100, "feather": 2}, "diffusion step=100 feather=2"),
         ("replacement", {"sigma": 20.0}, "replacement sigma=20"),
         ("blur", {"sigma": 2.0}, "blur sigma=2"),
         ("inpaint", {}, "inpaint"),
         ("crop", {"crop_scale": (1.0, 1.0)}, "crop box="),
     ):
-        made = corrupt_file(image, tmp_path / "o.png", box=(5, 5, 15, 10), kind=kind, **options)
-        assert made.kind.startswith(told)
-        assert np.array_equal(load_image(tmp_path / "o.png"), made.image)
+        result = corrupt_file(image, tmp_path / "o.png", box=(5, 5, 15, 10), kind=kind, **options)
+        assert result.kind.startswith(description)
+        assert np.array_equal(load_image(tmp_path / "o.png"), result.image)
 
 
 def test_a_sheet_shows_every_kind_of_every_image(image, tmp_path):
-    boxes = [(5, 5, 15, 10), (0, 0, 30, 20)]  # of the second, nothing is left to inpaint from
+    boxes = [(5, 5, 15, 10), (0, 0, 30, 20)]  # the second leaves nothing to inpaint from
     for name in ("sheet.png", "sheet.jpg"):
         assert write_sheet([image, image], tmp_path / name, boxes=boxes, feather=2) == 2
         assert load_image(tmp_path / name).shape == (16 + 2 * TILE, (1 + len(KINDS)) * TILE, 3)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({}, "1 images, 0 masks, 0 boxes — give one --mask or --box per image"),
         ({"boxes": [(0, 0, 1, 1)] * 2}, "1 images, 0 masks, 2 boxes"),
@@ -74,15 +74,15 @@ def test_a_sheet_shows_every_kind_of_every_image(image, tmp_path):
         ({"boxes": [(90, 0, 99, 1)]}, "marks no pixel"),
     ],
 )
-def test_sheets_that_cannot_be_made(image, tmp_path, changes, told):
-    given = {"out": "sheet.png", **changes}
-    given["out"] = tmp_path / given["out"]
+def test_impossible_sheets_are_refused(image, tmp_path, changes, message):
+    arguments = {"out": "sheet.png", **changes}
+    arguments["out"] = tmp_path / arguments["out"]
     with pytest.raises(DataError) as caught:
-        write_sheet([image], **given)
-    assert told in str(caught.value)
+        write_sheet([image], **arguments)
+    assert message in str(caught.value)
 
 
-def test_same_seed_same_file(image, tmp_path):
+def test_the_same_seed_gives_the_same_file(image, tmp_path):
     files = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         corrupt_file(image, tmp_path / f"{name}.png", seed=seed)
@@ -91,7 +91,7 @@ def test_same_seed_same_file(image, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"image": "gone.png"}, "gone.png: no such file: image-missing — give another file"),
         ({"kind": "pink"}, "--kind pink: unknown kind — one of gaussian, diffusion, replacement"),
@@ -111,27 +111,28 @@ def test_same_seed_same_file(image, tmp_path):
         ({"out": "folder/out.png"}, "No such file or directory"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(image, tmp_path, changes, told):
+def test_errors_are_one_line_and_leave_no_file(image, tmp_path, changes, message):
     (tmp_path / "small.png").write_bytes(encode_png(np.ones((2, 2), bool)))
-    given = {"image": "in.png", "out": "out.png", **changes}
-    paths = {key: tmp_path / given[key] for key in ("image", "out", "mask") if key in given}
+    arguments = {"image": "in.png", "out": "out.png", **changes}
+    names = [key for key in ("image", "out", "mask") if key in arguments]
+    paths = {key: tmp_path / arguments[key] for key in names}
     with pytest.raises(DataError) as caught:
-        corrupt_file(**{**given, **paths})
-    assert told in str(caught.value)
+        corrupt_file(**{**arguments, **paths})
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.png").exists()
 
 
 def test_the_command_line(image, tmp_path):
     out, sheet = tmp_path / "o.png", tmp_path / "s.jpg"
-    given = ["corrupt", str(image), "--box", "5,5,15,10"]
+    command = ["corrupt", str(image), "--box", "5,5,15,10"]
     options = ["--kind", "diffusion", "--step", "10", "--feather", "1", "-o", str(out)]
-    done = CliRunner().invoke(app, [*given, *options])
-    assert done.output == f"{out}: diffusion step=10 feather=1\n"
+    result = CliRunner().invoke(app, [*command, *options])
+    assert result.output == f"{out}: diffusion step=10 feather=1\n"
     options = ["--kind", "crop", "--crop-scale", "0.5", "0.5", "-o", str(out)]
-    assert "crop box=" in CliRunner().invoke(app, [*given, *options]).output
-    again = [str(image), "--box", "0,0,9,9", "--kind", "all", "-o", str(sheet)]
-    assert CliRunner().invoke(app, [*given, *again]).output == f"{sheet}: every kind\n"
+    assert "crop box=" in CliRunner().invoke(app, [*command, *options]).output
+    second = [str(image), "--box", "0,0,9,9", "--kind", "all", "-o", str(sheet)]
+    assert CliRunner().invoke(app, [*command, *second]).output == f"{sheet}: every kind\n"
     assert load_image(sheet).shape[0] == 16 + 2 * TILE
-    refused = CliRunner().invoke(app, [*given, str(image), "-o", str(out)])
+    refused = CliRunner().invoke(app, [*command, str(image), "-o", str(out)])
     assert "give one, or --kind all" in str(refused.exception)

@@ -1,4 +1,4 @@
-"""DICOM: real samples of every kind we have, and made ones with values known by hand."""
+"""DICOM: real samples of many kinds, and synthetic ones with values known by hand."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_monochrome1_chest_film_shows_the_spine_brighter_than_the_lungs(shared_d
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("name", ["pydicom_CT_small", "pydicomdata_MR2_J2KI"])
 def test_truncated_samples_are_refused(shared_data, tmp_path, name, share):
-    whole = (shared_data / "dicom" / f"{name}.dcm").read_bytes()
-    (tmp_path / "cut.dcm").write_bytes(whole[: int(len(whole) * share)])
+    content = (shared_data / "dicom" / f"{name}.dcm").read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ItemError) as caught:
         load_image(tmp_path / "cut.dcm")
     assert caught.value.reason == "image-truncated"
@@ -118,13 +118,13 @@ def test_window_is_applied_after_the_rescale(tmp_path):
     assert grey(path) == [[0, 0, 128, 255, 255]]
 
 
-def test_window_keeps_its_contrast_where_no_pixel_reaches_its_ends(tmp_path):
+def test_a_window_keeps_its_contrast_if_no_pixel_reaches_its_ends(tmp_path):
     stored = np.array([[400, 600]], np.uint16)
     path = write(tmp_path / "a.dcm", stored, WindowCenter=500.5, WindowWidth=1001)
     assert grey(path) == [[102, 153]]  # two fifths and three fifths of 255
 
 
-def test_first_of_several_windows_and_of_several_frames(tmp_path):
+def test_the_first_of_several_windows_and_frames_is_used(tmp_path):
     frames = np.array([[[0, 1000]], [[7, 7]]], np.uint16)
     path = write(tmp_path / "a.dcm", frames, WindowCenter=[500.5, 9], WindowWidth=[1001, 9])
     assert grey(path) == [[0, 255]]
@@ -175,7 +175,7 @@ def test_frames_in_colour(tmp_path):
 
 
 @pytest.mark.parametrize("frame", [0, 3, 10**9])
-def test_frames_that_a_file_does_not_have(tmp_path, frame):
+def test_frames_that_do_not_exist(tmp_path, frame):
     path = write(tmp_path / "a.dcm", np.zeros((2, 2, 2), np.uint8))
     with pytest.raises(ItemError) as caught:
         load_image(f"{path}#{frame}")
@@ -185,7 +185,7 @@ def test_frames_that_a_file_does_not_have(tmp_path, frame):
     )
 
 
-def test_frames_of_a_file_that_is_cut_short(tmp_path):
+def test_frames_of_a_truncated_file(tmp_path):
     frames = np.zeros((9, 64, 64), np.uint16)
     path = write(tmp_path / "a.dcm", frames)
     path.write_bytes(path.read_bytes()[:-30_000])
@@ -199,17 +199,17 @@ def test_the_frames_of_a_real_sample(shared_data):
     path = shared_data / "dicom" / "pydicomdata_emri_small.dcm"
     stored = pydicom.dcmread(path).pixel_array
     assert stored.shape == (10, 64, 64)
-    shown = [load_image(f"{path}#{number}")[:, :, 0] for number in range(1, 11)]
-    for own, frame in zip(stored, shown, strict=True):
-        middle = (own > own.min()) & (frame > 0) & (frame < 255)
-        assert np.corrcoef(own[middle], frame[middle])[0, 1] > 0.999
-    assert len({frame.tobytes() for frame in shown}) == 10
-    assert (shown[0] == load_image(path)[:, :, 0]).all()
+    rendered = [load_image(f"{path}#{number}")[:, :, 0] for number in range(1, 11)]
+    for values, frame in zip(stored, rendered, strict=True):
+        middle = (values > values.min()) & (frame > 0) & (frame < 255)
+        assert np.corrcoef(values[middle], frame[middle])[0, 1] > 0.999
+    assert len({frame.tobytes() for frame in rendered}) == 10
+    assert (rendered[0] == load_image(path)[:, :, 0]).all()
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of the header that the test reads
+@pytest.mark.filterwarnings("ignore::UserWarning")  # from the header that the test reads
 def test_every_test_file_of_pydicom_is_read_or_refused_with_a_reason():
-    """Files that came with the package; those it would fetch are not asked for."""
+    """Files that are part of the package; those it would download are not requested."""
     folder = Path(pydicom.__file__).parent / "data" / "test_files"
     files = sorted(folder.glob("*.dcm"))
     if not files:
@@ -263,7 +263,7 @@ def test_palette_colour(tmp_path):
     assert load_image(path).tolist() == [[[0, 0, 255], [255, 0, 0]]]
 
 
-def test_file_without_preamble_is_known_by_its_name(tmp_path):
+def test_a_file_without_preamble_is_recognised_by_its_name(tmp_path):
     path = write(tmp_path / "a.dcm", np.array([[0, 51, 255]], np.uint8))
     path.write_bytes(path.read_bytes()[132:])
     assert grey(path) == [[0, 51, 255]]
@@ -285,10 +285,10 @@ def test_bomb_no_pixels_and_garbage_are_unreadable(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_nothing_of_the_patient_gets_out(tmp_path, caplog):
+def test_no_patient_data_leak(tmp_path, caplog):
     values = np.array([[0, 51, 255, 1]], np.uint8)
-    whole = write(tmp_path / "a.dcm", values, PatientBirthDate="SECRETDATE").read_bytes()
-    (tmp_path / "cut.dcm").write_bytes(whole[:-6])
+    content = write(tmp_path / "a.dcm", values, PatientBirthDate="SECRETDATE").read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(content[:-6])
     with caplog.at_level(logging.DEBUG):
         load_image(tmp_path / "a.dcm")
         with pytest.raises(ItemError) as caught:

@@ -1,4 +1,4 @@
-"""Reading pictures of every kind a user may bring, and refusing the broken ones."""
+"""Reading images of every kind that users may have, and refusing damaged ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def save(folder: Path, image: Image.Image, name: str = "a.png", **options) -> Pa
 def reason(path: Path) -> str:
     with pytest.raises(ItemError) as caught:
         load_image(path)
-    assert str(path.parent) not in str(caught.value)  # at most the file's own name
+    assert str(path.parent) not in str(caught.value)  # only the file's own name
     return caught.value.reason
 
 
@@ -45,7 +45,7 @@ def test_every_vqa_rad_image_loads(shared_data):
         assert 0 < max(image.shape) <= 512
 
 
-def test_rgb_png_is_read_bit_for_bit_also_through_encode_png(tmp_path):
+def test_an_rgb_png_survives_encode_png_bit_for_bit(tmp_path):
     pixels = noise()
     (tmp_path / "a.png").write_bytes(encode_png(pixels))
     assert np.array_equal(load_image(tmp_path / "a.png"), pixels)
@@ -70,12 +70,12 @@ def test_modes_become_rgb_with_transparency_on_white(tmp_path, mode, colour, exp
 
 
 def test_palette_with_and_without_transparency(tmp_path):
-    picture = Image.new("P", (2, 1))
-    picture.putpalette([255, 0, 0, 0, 0, 255])
-    picture.putpixel((1, 0), 1)
-    opaque = load_image(save(tmp_path, picture, "p.png"))
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    opaque = load_image(save(tmp_path, image, "p.png"))
     assert opaque[0].tolist() == [[255, 0, 0], [0, 0, 255]]
-    clear = load_image(save(tmp_path, picture, "t.png", transparency=1))
+    clear = load_image(save(tmp_path, image, "t.png", transparency=1))
     assert clear[0].tolist() == [[255, 0, 0], [255, 255, 255]]
 
 
@@ -105,13 +105,13 @@ def test_one_pixel(tmp_path, mode):
 
 def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90° clockwise
+    exif[0x0112] = 6  # to be displayed rotated by 90° clockwise
     stored = noise(2, 3)
     path = save(tmp_path, Image.fromarray(stored), exif=exif)
     assert np.array_equal(load_image(path), np.rot90(stored, -1))
 
 
-def test_content_decides_not_the_name(tmp_path):
+def test_the_content_decides_and_not_the_name(tmp_path):
     pixels = noise()
     for name in ("a.jpg", "a.dcm", "a.txt", "a"):
         (tmp_path / name).write_bytes(encode_png(pixels))
@@ -131,12 +131,12 @@ def test_missing_empty_folder_and_text(tmp_path):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
-def test_truncated_at_any_place(tmp_path, kind, share):
+def test_truncated_anywhere(tmp_path, kind, share):
     buffer = io.BytesIO()
     Image.fromarray(noise(200, 200)).save(buffer, format=kind)
-    whole = buffer.getvalue()
+    content = buffer.getvalue()
     path = tmp_path / "cut.img"
-    path.write_bytes(whole[: int(len(whole) * share)])
+    path.write_bytes(content[: int(len(content) * share)])
     assert reason(path) == "image-truncated"
 
 
@@ -170,8 +170,8 @@ def test_digests(tmp_path):
     zeros = np.zeros((2, 3), np.uint8)
     others = [zeros.reshape(3, 2), zeros.view(np.int8), zeros + np.uint8(1)]
     assert len({pixels_sha256(array) for array in [zeros, *others]}) == 4
-    turned = noise().transpose(1, 0, 2)
-    assert pixels_sha256(turned) == pixels_sha256(turned.copy())
+    transposed = noise().transpose(1, 0, 2)
+    assert pixels_sha256(transposed) == pixels_sha256(transposed.copy())
 
 
 def test_encode_png_of_a_mask():

@@ -14,10 +14,10 @@ from medray.records import Region
 
 
 def mask_file(path, mode: str, values: dict[tuple[int, int], object]) -> str:
-    """A 4 x 3 picture in which only the named (x, y) pixels are not zero."""
+    """A 4 x 3 image in which only the given (x, y) pixels are not zero."""
     image = Image.new(mode, (4, 3))
-    for place, value in values.items():
-        image.putpixel(place, value)
+    for position, value in values.items():
+        image.putpixel(position, value)
     image.save(path)
     return str(path)
 
@@ -33,7 +33,7 @@ def test_box_is_clipped_to_the_image():
 
 
 @pytest.mark.parametrize("box", [(10, 10, 20, 20), (-9, 0, -1, 3), (2, 2, 2, 3)])
-def test_nothing_marked_is_none(tmp_path, box):
+def test_without_marked_pixels_the_mask_is_none(tmp_path, box):
     empty = mask_file(tmp_path / "m.png", "L", {})
     assert region_mask([], 3, 4) is None
     assert region_mask([Region("a", box=box), Region("b", mask=empty)], 3, 4) is None
@@ -54,15 +54,15 @@ def test_any_mode_counts_non_zero_pixels_and_never_opacity(tmp_path, mode, backg
     image = Image.new(mode, (4, 3), background)
     image.putpixel((1, 2), value)
     image.save(tmp_path / "m.png")
-    found = region_mask([Region("a", mask=str(tmp_path / "m.png"))], 3, 4)
-    assert np.argwhere(found).tolist() == [[2, 1]]
+    marked = region_mask([Region("a", mask=str(tmp_path / "m.png"))], 3, 4)
+    assert np.argwhere(marked).tolist() == [[2, 1]]
 
 
 @pytest.mark.parametrize("mode", ["P", "L", "I;16"])
 def test_one_value_of_a_mask(tmp_path, mode):
     image = Image.new(mode, (4, 3), 0)
     if mode == "P":
-        image.putpalette([0, 0, 0] * 256)  # black all: the value counts, not its colour
+        image.putpalette([0, 0, 0] * 256)  # all black: the value counts, not its colour
     image.putpixel((1, 2), 3)
     image.putpixel((2, 2), 9)
     image.save(tmp_path / "m.png")
@@ -70,18 +70,18 @@ def test_one_value_of_a_mask(tmp_path, mode):
     assert np.argwhere(region_mask([Region("a", mask=name + "9")], 3, 4)).tolist() == [[2, 2]]
     assert region_mask([Region("a", mask=name + "0")], 3, 4).sum() == 10
     assert region_mask([Region("a", mask=name + "7")], 3, 4) is None
-    both = [Region("a", mask=name + "9"), Region("b", mask=name + "3")]
-    assert region_mask(both, 3, 4).sum() == 2
+    regions = [Region("a", mask=name + "9"), Region("b", mask=name + "3")]
+    assert region_mask(regions, 3, 4).sum() == 2
 
 
-def test_a_file_that_is_named_so_goes_before_a_value(tmp_path):
+def test_a_file_of_that_name_takes_precedence_over_a_value(tmp_path):
     mask_file(tmp_path / "m.png", "L", {(0, 0): 9})
     other = mask_file(tmp_path / "o.png", "L", {(1, 0): 1, (2, 0): 2})
-    whole = Path(other).rename(tmp_path / "m.png#9")
-    assert region_mask([Region("a", mask=str(whole))], 3, 4).sum() == 2
+    renamed = Path(other).rename(tmp_path / "m.png#9")
+    assert region_mask([Region("a", mask=str(renamed))], 3, 4).sum() == 2
 
 
-def test_colours_have_no_values(tmp_path):
+def test_colour_masks_have_no_values(tmp_path):
     Image.new("RGB", (4, 3), (0, 0, 9)).save(tmp_path / "m.png")
     with pytest.raises(ItemError) as caught:
         region_mask([Region("a", mask=f"{tmp_path / 'm.png'}#9")], 3, 4)
@@ -92,7 +92,7 @@ def test_colours_have_no_values(tmp_path):
 
 
 def test_refused_masks(tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("not an image")
     right = mask_file(tmp_path / "m.png", "L", {(0, 0): 1})
     for path, size, reason in (
         (right, (4, 3), "mask-size"),
@@ -104,7 +104,7 @@ def test_refused_masks(tmp_path):
         assert caught.value.reason == reason
 
 
-def test_outline_is_the_rim_also_at_the_border():
+def test_the_outline_includes_the_image_border():
     mask = np.zeros((6, 6), bool)
     mask[:4, 1:5] = True
     outline = mask_outline(mask)
@@ -113,14 +113,14 @@ def test_outline_is_the_rim_also_at_the_border():
     assert np.array_equal(outline, expected)
 
 
-def test_labels_are_whole_and_without_case():
+def test_labels_must_be_equal_ignoring_case():
     regions = [Region("Left Lung"), Region("lung "), Region("")]
     assert labelled(regions, None) == tuple(regions)
     assert [region.label for region in labelled(regions, ["LUNG", "liver"])] == ["lung "]
     assert labelled(regions, ["liver"]) == ()
 
 
-def test_a_soft_mask_falls_evenly_and_ends_at_the_border():
+def test_a_soft_mask_falls_linearly_and_ends_at_the_border():
     mask = np.zeros((5, 9), bool)
     mask[2, 0] = True
     soft = soft_mask(mask, 3)

@@ -1,6 +1,6 @@
 """The objectives once more, naively: Python floats, loops over tokens, one pair at a time.
 
-Written from the papers' formulas and nothing of medray; and the inputs that the tests share.
+Written from the papers' formulas, without any of medray; also the inputs that the tests share.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def random_scores(seed=0, pairs=5, width=7, dtype=torch.float64):
 
 
 def copy_scores(scores):
-    """A copy that can be changed, nothing shared."""
+    """A copy that can be modified: nothing is shared."""
     return {
         key: {k: v.clone() for k, v in value.items()} if isinstance(value, dict) else value.clone()
         for key, value in scores.items()
@@ -125,7 +125,7 @@ def copy_scores(scores):
 
 
 def select(scores, index):
-    """The pairs of that index; what is one number for all pairs stays."""
+    """The pairs of that index; a single number for all pairs is kept."""
 
     def take(value):
         return value[index] if value.dim() else value
@@ -155,9 +155,9 @@ def sigma(x):
     return 1 / (1 + math.exp(-x))
 
 
-def delta(pair, where, mask="response_mask", edited_weight=1.0):
-    """Δ(y|v): the log-ratios of the tokens of a mask, added up."""
-    side, total = pair[where], 0.0
+def delta(pair, branch_name, mask="response_mask", edited_weight=1.0):
+    """Δ(y|v): the sum of the log-ratios of the tokens of a mask."""
+    side, total = pair[branch_name], 0.0
     for t in range(len(side["policy_logp"])):
         if side[mask][t]:
             ratio = side["policy_logp"][t] - side["ref_logp"][t]
@@ -165,21 +165,21 @@ def delta(pair, where, mask="response_mask", edited_weight=1.0):
     return total
 
 
-def length(pair, where):
-    return sum(1 for token in pair[where]["response_mask"] if token)
+def length(pair, branch_name):
+    return sum(1 for token in pair[branch_name]["response_mask"] if token)
 
 
-def mean(pair, where):
+def mean(pair, branch_name):
     """mean(y): log-probability per token."""
-    side, total = pair[where], 0.0
+    side, total = pair[branch_name], 0.0
     for t in range(len(side["policy_logp"])):
         if side["response_mask"][t]:
             total += side["policy_logp"][t]
-    return total / length(pair, where)
+    return total / length(pair, branch_name)
 
 
-def kl(pair, where, mask, forward_share=1.0):
-    side, total = pair[where], 0.0
+def kl(pair, branch_name, mask, forward_share=1.0):
+    side, total = pair[branch_name], 0.0
     for t in range(len(side["policy_logp"])):
         if side[mask][t]:
             total += forward_share * side["kl_fwd"][t] + (1 - forward_share) * side["kl_rev"][t]
@@ -190,7 +190,7 @@ def kl(pair, where, mask, forward_share=1.0):
 
 
 def fire(p, k, _):
-    r = {where: k["beta"] * delta(p, where, "edit_mask") for where in BRANCHES}
+    r = {branch_name: k["beta"] * delta(p, branch_name, "edit_mask") for branch_name in BRANCHES}
     loss = nls(r["clean/chosen"] - r["clean/rejected"])
     if p["has_corrupt"] and k["visual"] == "reversed":
         loss += k["gamma"] * nls(r["corrupt/rejected"] - r["corrupt/chosen"])
@@ -234,8 +234,8 @@ def simpo(p, k, _):
 
 def orpo(p, k, _):
     odds = []
-    for where in ("clean/chosen", "clean/rejected"):
-        probability = math.exp(mean(p, where))
+    for branch_name in ("clean/chosen", "clean/rejected"):
+        probability = math.exp(mean(p, branch_name))
         odds.append(math.log(probability / (1 - probability)))
     return -mean(p, "clean/chosen") + k["lambda"] * nls(odds[0] - odds[1])
 
@@ -260,9 +260,11 @@ def tdpo2(p, k, frozen):
 
 def ddpo(p, k, _):
     sums = []
-    for where in ("clean/chosen", "clean/rejected"):
-        total, weights = delta(p, where, edited_weight=k["gamma_w"]), 0.0
-        for inside, edited in zip(p[where]["response_mask"], p[where]["edit_mask"], strict=True):
+    for branch_name in ("clean/chosen", "clean/rejected"):
+        total, weights = delta(p, branch_name, edited_weight=k["gamma_w"]), 0.0
+        for inside, edited in zip(
+            p[branch_name]["response_mask"], p[branch_name]["edit_mask"], strict=True
+        ):
             weights += (k["gamma_w"] if edited else 1.0) if inside else 0.0
         sums.append(total / weights if k["normalise"] == "weights" else total)
     return nls(k["beta"] * (sums[0] - sums[1]))
@@ -313,13 +315,13 @@ FORMULAS = {
 }
 
 
-def naive_pair(name, pair, hyper, frozen=None):
-    """Loss of one pair of floats; `frozen` is what a stop-gradient holds on to."""
-    loss = FORMULAS[name](pair, DEFAULTS[name] | hyper, frozen or pair)
+def naive_pair(name, pair, hyperparameters, frozen=None):
+    """Loss of one pair of floats; `frozen` holds the values behind a stop-gradient."""
+    loss = FORMULAS[name](pair, DEFAULTS[name] | hyperparameters, frozen or pair)
     return loss * pair.get("relevance", 1.0)
 
 
-def naive(name, scores, hyper):
+def naive(name, scores, hyperparameters):
     """Losses of all pairs."""
     pairs = scores["clean/chosen"]["policy_logp"].shape[0]
-    return [naive_pair(name, as_floats(scores, b), hyper) for b in range(pairs)]
+    return [naive_pair(name, as_floats(scores, b), hyperparameters) for b in range(pairs)]

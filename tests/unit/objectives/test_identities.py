@@ -1,4 +1,4 @@
-"""What holds between objectives, and what changes no loss."""
+"""Identities between objectives, and changes that leave a loss the same."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from tests.unit.objectives.objectives_oracle import (
 )
 from tests.unit.objectives.objectives_oracle import as_floats as floats_of
 
-cases = pytest.mark.parametrize(("name", "hyper"), CASES, ids=case_id)
+cases = pytest.mark.parametrize(("name", "hyperparameters"), CASES, ids=case_id)
 
 
-def run(name, scores, **hyper):
-    """The loss, then its sum's gradient by every tensor of every branch, zero where none."""
+def run(name, scores, **hyperparameters):
+    """The loss, then the gradient of its sum by every tensor of every branch (zero if none)."""
     scores = copy_scores(scores)
     leaves = [scores[w][t].requires_grad_() for w in BRANCHES for t in TENSORS]
-    loss, _ = OBJECTIVES[name](scores, **hyper)
+    loss, _ = OBJECTIVES[name](scores, **hyperparameters)
     loss.sum().backward()
     grads = [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]
     return [loss.detach(), *grads]
 
 
 def assert_same(left, right):
-    """Equal to the bit, gradients included."""
+    """Bitwise equal, gradients included."""
     for one, other in zip(left, right, strict=True):
         assert torch.equal(one, other)
 
 
 def all_edited(scores):
     scores = copy_scores(scores)
-    for where in BRANCHES:
-        scores[where]["edit_mask"] = scores[where]["response_mask"].clone()
+    for branch_name in BRANCHES:
+        scores[branch_name]["edit_mask"] = scores[branch_name]["response_mask"].clone()
     return scores
 
 
@@ -64,7 +64,7 @@ def all_edited(scores):
         ("orpo", {"lambda": 0}, "sft", {}),
     ],
 )
-def test_one_is_the_other(left, given, right, also):
+def test_one_objective_equals_another(left, given, right, also):
     scores = random_scores()
     assert_same(run(left, scores, **given), run(right, scores, **also))
 
@@ -77,31 +77,33 @@ def test_one_is_the_other(left, given, right, also):
         ("rrpo", {"alpha": 0}, "dpo"),
     ],
 )
-def test_one_is_the_other_where_every_token_is_edited(left, given, right):
+def test_one_objective_equals_another_if_every_token_is_edited(left, given, right):
     scores = all_edited(random_scores())
     assert_same(run(left, scores, **given), run(right, scores))
     assert not torch.equal(run(left, random_scores(), **given)[0], run(right, random_scores())[0])
 
 
-def test_rrpo_is_fire_with_forward_kl_where_every_token_is_edited():
+def test_rrpo_is_fire_with_forward_kl_if_every_token_is_edited():
     scores = all_edited(random_scores())
     fire = run("fire", scores, gamma=0, alpha=0.2, **{"lambda": 1})
     assert_same(run("rrpo", scores, alpha=0.2), fire)
 
 
-def test_mdpo_less_copo_and_anchor_is_dpo():
+def test_mdpo_minus_copo_and_anchor_is_dpo():
     scores = random_scores()
     scores.pop("relevance")
     mdpo, copo, dpo = (run(name, scores, beta=0.3) for name in ("mdpo", "copo", "dpo"))
-    total = copy_scores(scores)
-    chosen = total["clean/chosen"]
-    leaves = [total[w][t].requires_grad_() for w in BRANCHES for t in TENSORS]
+    copied = copy_scores(scores)
+    chosen = copied["clean/chosen"]
+    leaves = [copied[w][t].requires_grad_() for w in BRANCHES for t in TENSORS]
     ratio = (chosen["policy_logp"] - chosen["ref_logp"]) * chosen["response_mask"]
     anchor = -torch.log(torch.sigmoid(0.3 * ratio.sum(-1)))
     anchor.sum().backward()
     grads = [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]
-    for whole, part, held, rest in zip(mdpo, copo, [anchor.detach(), *grads], dpo, strict=True):
-        torch.testing.assert_close(whole - part - held, rest, rtol=1e-12, atol=1e-14)
+    for total, conditional, anchored, rest in zip(
+        mdpo, copo, [anchor.detach(), *grads], dpo, strict=True
+    ):
+        torch.testing.assert_close(total - conditional - anchored, rest, rtol=1e-12, atol=1e-14)
 
 
 def test_mmedpo_on_the_clean_image_is_dpo():
@@ -121,25 +123,25 @@ def test_mmedpo_on_one_answer_is_copo():
     assert torch.equal(OBJECTIVES["mmedpo"](scores)[0], OBJECTIVES["copo"](scores)[0])
 
 
-def test_tdpo1_is_tdpo2_with_its_whole_kl_but_for_a_gradient():
+def test_tdpo1_is_tdpo2_with_alpha_1_except_for_one_gradient():
     scores = random_scores()
     one, two = run("tdpo1", scores), run("tdpo2", scores, alpha=1)
-    held = 1 + TENSORS.index("kl_fwd")  # of clean/chosen, the first branch
+    stopped = 1 + TENSORS.index("kl_fwd")  # of clean/chosen, the first branch
     torch.testing.assert_close(one[0], two[0], rtol=1e-12, atol=0)
-    assert (two[held] == 0).all()
-    assert (one[held] != 0).any()
-    for place in set(range(1, len(one))) - {held}:
-        torch.testing.assert_close(one[place], two[place], rtol=1e-12, atol=1e-16)
+    assert (two[stopped] == 0).all()
+    assert (one[stopped] != 0).any()
+    for i in set(range(1, len(one))) - {stopped}:
+        torch.testing.assert_close(one[i], two[i], rtol=1e-12, atol=1e-16)
 
 
-def test_cdpo_wholly_wrong_is_dpo_of_the_swapped_pair():
+def test_cdpo_with_epsilon_1_is_dpo_of_the_swapped_pair():
     scores = random_scores()
     swapped = exchange(scores, "clean/chosen", "clean/rejected")
     assert torch.equal(OBJECTIVES["cdpo"](scores, epsilon=1)[0], OBJECTIVES["dpo"](swapped)[0])
 
 
-def test_ddpo_divided_by_equal_weights_is_dpo_of_the_average():
-    """γ_w falls out where all tokens are edited; ipo shows the same average as its reward."""
+def test_ddpo_normalised_by_equal_weights_is_dpo_of_the_average():
+    """γ_w cancels if all tokens are edited; ipo reports the same average as its reward."""
     scores = all_edited(random_scores())
     _, divided = OBJECTIVES["ddpo"](scores, gamma_w=7, normalise="weights")
     _, average = OBJECTIVES["ipo"](scores)
@@ -169,15 +171,15 @@ def at_reference(scores):
     scores = copy_scores(scores)
     scores.pop("relevance")
     scores["z0"].zero_()
-    for where in BRANCHES:
-        scores[where]["ref_logp"] = scores[where]["policy_logp"].clone()
-        scores[where]["kl_fwd"].zero_()
-        scores[where]["kl_rev"].zero_()
+    for branch_name in BRANCHES:
+        scores[branch_name]["ref_logp"] = scores[branch_name]["policy_logp"].clone()
+        scores[branch_name]["kl_fwd"].zero_()
+        scores[branch_name]["kl_rev"].zero_()
     return scores
 
 
 @pytest.mark.parametrize("name", [n for n in OBJECTIVES if n not in REFERENCE_FREE])
-def test_policy_equal_to_reference(name):
+def test_losses_if_the_policy_equals_the_reference(name):
     scores = at_reference(random_scores())
     loss, metrics = OBJECTIVES[name](scores)
     if name == "irpo":
@@ -187,12 +189,12 @@ def test_policy_equal_to_reference(name):
     assert metrics["reward_accuracy"].tolist() == [0.0] * 5
 
 
-@pytest.mark.parametrize(("name", "hyper"), [("simpo", {"gamma": 0}), ("orpo", {})])
-def test_two_equal_answers(name, hyper):
-    """What reads no reference gives log 2 where both answers are as likely."""
+@pytest.mark.parametrize(("name", "hyperparameters"), [("simpo", {"gamma": 0}), ("orpo", {})])
+def test_two_equal_answers_give_log_2(name, hyperparameters):
+    """Without a reference, the loss is log 2 if both answers are equally likely."""
     scores = random_scores()
     scores["clean/rejected"] = scores["clean/chosen"]
-    _, metrics = OBJECTIVES[name](scores, **hyper)
+    _, metrics = OBJECTIVES[name](scores, **hyperparameters)
     assert metrics["loss_rank"].tolist() == pytest.approx([LOG2] * 5, rel=1e-12)
     assert metrics["reward_margin"].tolist() == [0.0] * 5
 
@@ -223,8 +225,8 @@ def test_swapping_the_sides_negates_the_margin(name):
         torch.testing.assert_close(other_loss, loss + gap, rtol=1e-9, atol=0)
 
 
-def test_the_margin_is_the_implicit_reward_of_the_whole_answer():
-    """β·h, the same number whatever the loss makes of it."""
+def test_the_margin_is_the_implicit_reward_of_the_full_answer():
+    """β·h, the same number whatever the loss does with it."""
     scores = random_scores()
     pairs = [floats_of(scores, b) for b in range(5)]
     expected = [0.1 * (delta(p, "clean/chosen") - delta(p, "clean/rejected")) for p in pairs]
@@ -237,7 +239,7 @@ def test_the_margin_is_the_implicit_reward_of_the_whole_answer():
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_relevance_multiplies_the_whole_loss_and_not_the_metrics(name):
+def test_relevance_multiplies_the_loss_but_not_the_metrics(name):
     scores = random_scores()
     weights = scores.pop("relevance")
     base, metrics = OBJECTIVES[name](scores)
@@ -264,8 +266,8 @@ def test_metrics_are_per_pair_and_detached(name):
 def test_a_pair_without_corrupted_image_has_no_visual_part(name, without):
     scores = random_scores()
     scores["has_corrupt"] = torch.tensor([True, False, True, False, False])
-    hyper = {"alpha": 0} if name == "fire" else {}
-    loss, metrics = OBJECTIVES[name](scores, **hyper)
+    hyperparameters = {"alpha": 0} if name == "fire" else {}
+    loss, metrics = OBJECTIVES[name](scores, **hyperparameters)
     rest = OBJECTIVES[without](scores)[0] if without else torch.zeros_like(loss)
     assert torch.equal(loss == rest, ~scores["has_corrupt"])
     part = metrics["loss_visual" if name == "fire" else "loss_rank"]
@@ -283,8 +285,8 @@ def test_without_has_corrupt_every_pair_has_one():
         assert torch.equal(OBJECTIVES[name](scores)[0], OBJECTIVES[name](every)[0])
 
 
-def test_mmedpo_reads_its_stand_in():
-    """A pair without v' has its branch all the same, so it is not left out."""
+def test_mmedpo_reads_its_clean_fallback():
+    """A pair without v' still has its branch, so it is not left out."""
     scores = random_scores()
     assert (~scores["has_corrupt"]).any()
     every = scores | {"has_corrupt": torch.ones(5, dtype=torch.bool)}
@@ -299,19 +301,19 @@ VISUAL_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "hyper"), VISUAL_CASES, ids=case_id)
+@pytest.mark.parametrize(("name", "hyperparameters"), VISUAL_CASES, ids=case_id)
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
-def test_a_missing_branch_may_hold_anything(name, hyper, poison):
-    """Rows without v' touch neither the loss nor the gradient nor a metric of any row."""
+def test_a_missing_branch_may_hold_anything(name, hyperparameters, poison):
+    """Rows without v' affect neither loss nor gradient nor metric of any row."""
     clean, dirty = random_scores(), random_scores()
     lacking = ~dirty["has_corrupt"]
-    for where in BRANCHES[2:]:
+    for branch_name in BRANCHES[2:]:
         for tensor in TENSORS:
-            dirty[where][tensor][lacking] = poison
+            dirty[branch_name][tensor][lacking] = poison
         for mask in ("response_mask", "edit_mask"):
-            dirty[where][mask][lacking] = torch.arange(7) % 2 == 0
-    assert_same(run(name, clean, **hyper), run(name, dirty, **hyper))
-    metrics, same = (OBJECTIVES[name](scores, **hyper)[1] for scores in (clean, dirty))
+            dirty[branch_name][mask][lacking] = torch.arange(7) % 2 == 0
+    assert_same(run(name, clean, **hyperparameters), run(name, dirty, **hyperparameters))
+    metrics, same = (OBJECTIVES[name](scores, **hyperparameters)[1] for scores in (clean, dirty))
     assert all(torch.equal(metrics[key], same[key]) for key in metrics)
 
 
@@ -320,29 +322,29 @@ def test_a_missing_branch_may_hold_anything(name, hyper, poison):
 
 @cases
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
-def test_what_is_masked_may_hold_anything(name, hyper, poison):
+def test_what_is_masked_may_hold_anything(name, hyperparameters, poison):
     objective = OBJECTIVES[name]
-    needs = objective.needs_for(objective.resolve(hyper))
+    needs = objective.needs_for(objective.resolve(hyperparameters))
     mask_of = {"edited": "edit_mask", "response": "response_mask"}
     clean, dirty = random_scores(), random_scores()
-    for side in (dirty[where] for where in BRANCHES):
+    for side in (dirty[branch_name] for branch_name in BRANCHES):
         for tensor in ("policy_logp", "ref_logp"):
             side[tensor][~side[mask_of[needs.positions]]] = poison
         for tensor in ("kl_fwd", "kl_rev"):
             side[tensor][~side[mask_of[needs.kl_positions]]] = poison
-    assert_same(run(name, clean, **hyper), run(name, dirty, **hyper))
+    assert_same(run(name, clean, **hyperparameters), run(name, dirty, **hyperparameters))
 
 
 @cases
-def test_padding_changes_nothing(name, hyper):
+def test_padding_changes_nothing(name, hyperparameters):
     scores = random_scores()
     padded = dict(scores)
-    for where in BRANCHES:
-        padded[where] = {
+    for branch_name in BRANCHES:
+        padded[branch_name] = {
             key: torch.nn.functional.pad(value, (0, 3), value=0 if "mask" in key else math.nan)
-            for key, value in scores[where].items()
+            for key, value in scores[branch_name].items()
         }
-    before, after = run(name, scores, **hyper), run(name, padded, **hyper)
+    before, after = run(name, scores, **hyperparameters), run(name, padded, **hyperparameters)
     torch.testing.assert_close(after[0], before[0], rtol=1e-12, atol=0)
     for narrow, wide in zip(before[1:], after[1:], strict=True):
         torch.testing.assert_close(wide[:, :7], narrow, rtol=1e-12, atol=1e-16)
@@ -352,34 +354,39 @@ def test_padding_changes_nothing(name, hyper):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_branches_may_differ_in_width(name):
     scores = random_scores()
-    whole = run(name, scores)[0]
+    expected = run(name, scores)[0]
     side = scores["clean/rejected"]
     scores["clean/rejected"] = {
         key: torch.nn.functional.pad(value, (0, 2), value=0 if "mask" in key else math.nan)
         for key, value in side.items()
     }
-    torch.testing.assert_close(run(name, scores)[0], whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(run(name, scores)[0], expected, rtol=1e-12, atol=0)
 
 
 @cases
-def test_order_and_batch_change_nothing(name, hyper):
+def test_order_and_batch_change_nothing(name, hyperparameters):
     scores = random_scores()
-    whole = run(name, scores, **hyper)
+    expected = run(name, scores, **hyperparameters)
     order = torch.tensor([3, 0, 4, 1, 2])
-    assert_same(run(name, select(scores, order), **hyper), [value[order] for value in whole])
-    chunks = [run(name, select(scores, slice(a, b)), **hyper) for a, b in ((0, 2), (2, 3), (3, 5))]
-    assert_same([torch.cat(parts) for parts in zip(*chunks, strict=True)], whole)
-    _, metrics = OBJECTIVES[name](scores, **hyper)
-    _, mixed = OBJECTIVES[name](select(scores, order), **hyper)
+    assert_same(
+        run(name, select(scores, order), **hyperparameters), [value[order] for value in expected]
+    )
+    chunks = [
+        run(name, select(scores, slice(a, b)), **hyperparameters)
+        for a, b in ((0, 2), (2, 3), (3, 5))
+    ]
+    assert_same([torch.cat(parts) for parts in zip(*chunks, strict=True)], expected)
+    _, metrics = OBJECTIVES[name](scores, **hyperparameters)
+    _, mixed = OBJECTIVES[name](select(scores, order), **hyperparameters)
     assert all(torch.equal(mixed[key], metrics[key][order]) for key in metrics)
 
 
 @cases
-def test_masks_may_be_of_any_type(name, hyper):
+def test_masks_may_be_of_any_type(name, hyperparameters):
     scores = random_scores()
     numbers = copy_scores(scores)
-    for where in BRANCHES:
+    for branch_name in BRANCHES:
         for mask in ("response_mask", "edit_mask"):
-            numbers[where][mask] = numbers[where][mask].long()
+            numbers[branch_name][mask] = numbers[branch_name][mask].long()
     numbers["has_corrupt"] = numbers["has_corrupt"].double()
-    assert_same(run(name, scores, **hyper), run(name, numbers, **hyper))
+    assert_same(run(name, scores, **hyperparameters), run(name, numbers, **hyperparameters))

@@ -21,7 +21,7 @@ from tests.unit.objectives.objectives_oracle import (
     random_scores,
 )
 
-cases = pytest.mark.parametrize(("name", "hyper"), CASES, ids=case_id)
+cases = pytest.mark.parametrize(("name", "hyperparameters"), CASES, ids=case_id)
 PAIR = BRANCHES[:2]
 
 
@@ -45,12 +45,12 @@ NEEDS_OF_DEFAULTS = {
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_needs_of_the_defaults(name):
+def test_needs_at_the_default_hyperparameters(name):
     assert OBJECTIVES[name].needs == NEEDS_OF_DEFAULTS.get(name, Needs(PAIR, "response"))
 
 
 @pytest.mark.parametrize(
-    ("name", "hyper", "same"),
+    ("name", "hyperparameters", "same"),
     [
         ("fire", {"alpha": 0, "gamma": 0}, "mask_dpo"),
         ("fire", {"alpha": 0, "visual": "none"}, "mask_dpo"),
@@ -59,9 +59,9 @@ def test_needs_of_the_defaults(name):
         ("tdpo2", {"alpha": 1}, "tdpo1"),
     ],
 )
-def test_what_is_switched_off_is_not_needed(name, hyper, same):
+def test_what_is_switched_off_is_not_needed(name, hyperparameters, same):
     objective = OBJECTIVES[name]
-    assert objective.needs_for(objective.resolve(hyper)) == OBJECTIVES[same].needs
+    assert objective.needs_for(objective.resolve(hyperparameters)) == OBJECTIVES[same].needs
 
 
 def test_tensors_of_a_branch():
@@ -90,8 +90,8 @@ DECLARED = [
 ]
 
 
-class Watched(Mapping):
-    """A mapping that notes what is read from it."""
+class RecordingMapping(Mapping):
+    """A mapping that records what is read from it."""
 
     def __init__(self, inner, seen, prefix=()):
         self.inner, self.seen, self.prefix = inner, seen, prefix
@@ -99,12 +99,12 @@ class Watched(Mapping):
     def __getitem__(self, key):
         value = self.inner[key]
         if isinstance(value, dict):
-            return Watched(value, self.seen, (*self.prefix, key))
+            return RecordingMapping(value, self.seen, (*self.prefix, key))
         self.seen.add((*self.prefix, key))
         return value
 
     def __contains__(self, key):
-        return key in self.inner  # looking is not reading
+        return key in self.inner  # a membership test is not a read
 
     def __iter__(self):
         return iter(self.inner)
@@ -113,102 +113,113 @@ class Watched(Mapping):
         return len(self.inner)
 
 
-def needs_of(name, hyper):
+def needs_of(name, hyperparameters):
     objective = OBJECTIVES[name]
-    return objective.needs_for(objective.resolve(hyper))
+    return objective.needs_for(objective.resolve(hyperparameters))
 
 
 def declared(needs):
     """Every (branch, tensor) that the declaration names."""
-    return {(where, tensor) for where in needs.branches for tensor in needs.tensors(where)}
+    return {
+        (branch_name, tensor)
+        for branch_name in needs.branches
+        for tensor in needs.tensors(branch_name)
+    }
 
 
-@pytest.mark.parametrize(("name", "hyper"), DECLARED, ids=case_id)
-def test_needs_declare_exactly_what_is_read(name, hyper):
-    needs, seen = needs_of(name, hyper), set()
-    OBJECTIVES[name](Watched(random_scores(), seen), **hyper)
+@pytest.mark.parametrize(("name", "hyperparameters"), DECLARED, ids=case_id)
+def test_needs_declare_exactly_what_is_read(name, hyperparameters):
+    needs, seen = needs_of(name, hyperparameters), set()
+    OBJECTIVES[name](RecordingMapping(random_scores(), seen), **hyperparameters)
     assert {path for path in seen if len(path) == 2} == declared(needs)
     numbers = {"relevance"} | ({"z0"} if needs.kto_baseline else set())
     numbers |= {"has_corrupt"} if needs.corrupt and not needs.clean_fallback else set()
     assert {path[0] for path in seen if len(path) == 1} == numbers
     assert set(needs.kl) <= set(needs.branches)
-    assert needs.corrupt == any(where.startswith("corrupt/") for where, _ in declared(needs))
+    assert needs.corrupt == any(
+        branch_name.startswith("corrupt/") for branch_name, _ in declared(needs)
+    )
 
 
 @cases
-def test_what_is_not_declared_may_be_missing_or_hold_anything(name, hyper):
+def test_what_is_not_declared_may_be_missing_or_hold_anything(name, hyperparameters):
     objective, scores = OBJECTIVES[name], random_scores()
-    expected = objective(scores, **hyper)[0]
-    wanted = declared(needs_of(name, hyper))
-    assert torch.equal(objective(only(scores, wanted), **hyper)[0], expected)
+    expected = objective(scores, **hyperparameters)[0]
+    wanted = declared(needs_of(name, hyperparameters))
+    assert torch.equal(objective(only(scores, wanted), **hyperparameters)[0], expected)
     poisoned = random_scores()
-    for where in BRANCHES:
+    for branch_name in BRANCHES:
         for tensor in (*TENSORS, "edit_mask", "response_mask"):
-            if (where, tensor) not in wanted:
-                poisoned[where][tensor] = torch.full((5, 7), math.nan, dtype=torch.float64)
+            if (branch_name, tensor) not in wanted:
+                poisoned[branch_name][tensor] = torch.full((5, 7), math.nan, dtype=torch.float64)
     if name != "kto":
         poisoned["z0"] = torch.tensor(math.nan)
-    assert torch.equal(objective(poisoned, **hyper)[0], expected)
+    assert torch.equal(objective(poisoned, **hyperparameters)[0], expected)
 
 
-def only(scores, places):
-    given = {where: {t: scores[where][t] for w, t in places if w == where} for where, _ in places}
+def only(scores, names):
+    given = {
+        branch_name: {t: scores[branch_name][t] for w, t in names if w == branch_name}
+        for branch_name, _ in names
+    }
     return given | {key: scores[key] for key in ("relevance", "has_corrupt", "z0")}
 
 
-# --- scores that lack something --------------------------------------------------------------
+# --- incomplete scores -----------------------------------------------------------------------
 
 
 @cases
-def test_a_missing_tensor_is_named(name, hyper):
+def test_a_missing_tensor_is_named(name, hyperparameters):
     scores = random_scores()
-    wanted = declared(needs_of(name, hyper))
-    for place in wanted:
-        given = only(scores, wanted - {place})
-        given.setdefault(place[0], {})
+    wanted = declared(needs_of(name, hyperparameters))
+    for missing in wanted:
+        given = only(scores, wanted - {missing})
+        given.setdefault(missing[0], {})
         with pytest.raises(RunFailed) as caught:
-            OBJECTIVES[name](given, **hyper)
-        said = str(caught.value)
-        assert said.startswith(f"scores['{place[0]}']['{place[1]}']: missing, and {name} reads it")
+            OBJECTIVES[name](given, **hyperparameters)
+        what = f"scores['{missing[0]}']['{missing[1]}']"
+        assert str(caught.value).startswith(f"{what}: missing, and {name} reads it")
 
 
 @cases
-def test_a_missing_branch_is_named(name, hyper):
-    for where in needs_of(name, hyper).branches:
+def test_a_missing_branch_is_named(name, hyperparameters):
+    for branch_name in needs_of(name, hyperparameters).branches:
         scores = random_scores()
-        del scores[where]
-        with pytest.raises(RunFailed, match=rf"^scores\['{where}'\]: missing, and {name} reads it"):
-            OBJECTIVES[name](scores, **hyper)
+        del scores[branch_name]
+        with pytest.raises(
+            RunFailed, match=rf"^scores\['{branch_name}'\]: missing, and {name} reads it"
+        ):
+            OBJECTIVES[name](scores, **hyperparameters)
 
 
 MASK_OF = {"edited": "edit_mask", "response": "response_mask"}
 
 
 @cases
-def test_a_pair_with_no_token_to_read_is_named(name, hyper):
-    needs = needs_of(name, hyper)
-    for where in needs.branches:
+def test_a_pair_with_no_token_to_read_is_named(name, hyperparameters):
+    needs = needs_of(name, hyperparameters)
+    for branch_name in needs.branches:
         scores = random_scores()
         scores["has_corrupt"] = torch.tensor([True, True, True, False, True])
-        scores[where][MASK_OF[needs.positions]][3] = False
-        if where.startswith("corrupt/") and not needs.clean_fallback:
-            assert torch.isfinite(OBJECTIVES[name](scores, **hyper)[0]).all()
+        scores[branch_name][MASK_OF[needs.positions]][3] = False
+        if branch_name.startswith("corrupt/") and not needs.clean_fallback:
+            assert torch.isfinite(OBJECTIVES[name](scores, **hyperparameters)[0]).all()
             continue
         with pytest.raises(DataError) as caught:
-            OBJECTIVES[name](scores, **hyper)
+            OBJECTIVES[name](scores, **hyperparameters)
         assert str(caught.value) == (
-            f"row 3 of scores['{where}']: {name} reads {needs.positions} tokens and there are none"
-            " — drop the pair"
+            f"row 3 of scores['{branch_name}']: {name} reads {needs.positions} tokens and there are"
+            " none — drop the pair"
         )
 
 
 @pytest.mark.parametrize(
     "name", [n for n, o in OBJECTIVES.items() if o.needs.positions != "edited"]
 )
-def test_a_whole_answer_may_be_unedited(name):
+def test_an_answer_may_have_no_edited_token_if_all_are_read(name):
     scores = random_scores()
-    for where in BRANCHES:
-        scores[where]["edit_mask"] = torch.zeros_like(scores[where]["edit_mask"])
+    for branch_name in BRANCHES:
+        scores[branch_name]["edit_mask"] = torch.zeros_like(scores[branch_name]["edit_mask"])
     assert torch.isfinite(OBJECTIVES[name](scores)[0]).all()
 
 
@@ -236,7 +247,7 @@ CLOSED_INTERVALS = {  # low and high that are allowed, per hyper-parameter
         if not r.choices
     ],
 )
-def test_ranges(name, key):
+def test_hyperparameters_outside_their_range_are_refused(name, key):
     low, high = CLOSED_INTERVALS[key]
     if (name, key) == ("fire", "lambda"):
         high = 1.0
@@ -244,15 +255,15 @@ def test_ranges(name, key):
     for end in (low, high):
         if math.isfinite(end):
             assert resolve({key: end})[key] == end
-    beside = (math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
-    outside = [value for value in beside if not low <= value <= high]
+    neighbours = (math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
+    outside = [value for value in neighbours if not low <= value <= high]
     for wrong in (*outside, math.nan, math.inf, -math.inf, "0.1", True, None, (0.1,)):
         with pytest.raises(ConfigError, match=rf"objective\.{key} = "):
             resolve({key: wrong})
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "said"),
+    ("name", "given", "message"),
     [
         ("fire", {"beta": 0}, "objective.beta = 0"),
         ("fire", {"beta": -0.1}, "objective.beta = -0.1"),
@@ -270,10 +281,10 @@ def test_ranges(name, key):
         ("cdpo", {"epsilon": 1.5}, "outside [0, 1]"),
     ],
 )
-def test_wrong_hyperparameters_are_refused(name, given, said):
+def test_wrong_hyperparameters_are_refused(name, given, message):
     with pytest.raises(ConfigError) as caught:
         OBJECTIVES[name](random_scores(), **given)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -284,14 +295,14 @@ def test_integers_are_numbers():
 # --- the registry ----------------------------------------------------------------------------
 
 
-def test_an_unknown_objective_is_answered_with_the_known_ones():
+def test_an_unknown_objective_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"'fier'.*fire, sft, dpo, .*, mmedpo$"):
         find_objective("fier")
     assert all(find_objective(name).name == name for name in OBJECTIVES)
 
 
-def test_every_objective_says_where_it_is_from():
-    """A formula's source, in the docstring of its function or of its file."""
+def test_every_objective_names_its_source():
+    """In the docstring of its function or of its module."""
     for name, objective in OBJECTIVES.items():
         module = sys.modules[objective.compute.__module__].__doc__ or ""
         text = (objective.compute.__doc__ or "") + module

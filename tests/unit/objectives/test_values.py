@@ -24,7 +24,7 @@ from tests.unit.objectives.objectives_oracle import (
     random_scores,
 )
 
-cases = pytest.mark.parametrize(("name", "hyper"), CASES, ids=case_id)
+cases = pytest.mark.parametrize(("name", "hyperparameters"), CASES, ids=case_id)
 
 
 # --- by hand ---------------------------------------------------------------------------------
@@ -95,8 +95,8 @@ BY_HAND = {
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_by_hand(name):
-    hyper, expected, margin = BY_HAND[name]
-    loss, metrics = OBJECTIVES[name](HAND, **hyper)
+    hyperparameters, expected, margin = BY_HAND[name]
+    loss, metrics = OBJECTIVES[name](HAND, **hyperparameters)
     assert loss.tolist() == pytest.approx([expected], rel=1e-12)
     if margin is None:
         assert not {"reward_margin", "reward_accuracy"} & set(metrics)
@@ -105,7 +105,7 @@ def test_by_hand(name):
         assert metrics["reward_accuracy"].tolist() == [float(margin > 0)]
 
 
-# Where the loss is not loss_rank and nothing else.
+# The objectives whose loss is not just loss_rank.
 PARTS = {
     "fire": {"loss_rank": nls(0.25), "loss_visual": nls(0.3), "loss_kl": 1.1},  # .5·.6 + .5·1.6
     "sft": {"loss_nll": 5 / 3},
@@ -145,7 +145,7 @@ def test_ablations_of_fire_by_hand(visual, margin, share, anchor):
     assert metrics["loss_kl"].tolist() == pytest.approx([anchor], rel=1e-12)
 
 
-def test_ddpo_divided_by_its_weights_by_hand():
+def test_ddpo_normalised_by_its_weights_by_hand():
     # Σw = 3 + 3 + 1 = 7 and 3 + 1 = 4: 2.5/7 − 0/4
     loss, metrics = OBJECTIVES["ddpo"](HAND, normalise="weights", beta=0.7)
     assert loss.tolist() == pytest.approx([nls(0.25)], rel=1e-12)
@@ -204,16 +204,16 @@ def test_the_baseline_of_kto_has_no_gradient():
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)], ids=["fp64", "fp32"]
 )
-def test_agrees_with_the_naive_implementation(name, hyper, dtype, tolerance):
+def test_agrees_with_the_naive_implementation(name, hyperparameters, dtype, tolerance):
     scores = random_scores(seed=3, pairs=16, dtype=dtype)
-    loss, _ = OBJECTIVES[name](scores, **hyper)
+    loss, _ = OBJECTIVES[name](scores, **hyperparameters)
     assert loss.dtype == dtype
-    assert loss.tolist() == pytest.approx(naive(name, scores, hyper), rel=tolerance)
+    assert loss.tolist() == pytest.approx(naive(name, scores, hyperparameters), rel=tolerance)
 
 
 def test_every_objective_has_a_case():
     assert {name for name, _ in CASES} == set(OBJECTIVES) == set(BY_HAND) == set(DEFAULTS)
-    reached = {(name, key) for name, hyper in CASES for key in hyper}
+    reached = {(name, key) for name, hyperparameters in CASES for key in hyperparameters}
     assert {(n, key) for n, o in OBJECTIVES.items() for key in o.hyperparameters} - reached == {
         ("fire", "beta")  # mask_dpo's
     }
@@ -223,49 +223,52 @@ def test_every_objective_has_a_case():
 
 
 @cases
-def test_gradients_agree_with_finite_differences_of_the_naive_implementation(name, hyper):
+def test_gradients_agree_with_finite_differences_of_the_naive_implementation(name, hyperparameters):
     scores = random_scores(seed=1, pairs=2, width=4)
     pairs = [as_floats(scores, b) for b in range(2)]
     leaves = {(w, t): scores[w][t].requires_grad_() for w in BRANCHES for t in TENSORS}
-    OBJECTIVES[name](scores, **hyper)[0].sum().backward()
-    for (where, tensor), leaf in leaves.items():
-        found = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    OBJECTIVES[name](scores, **hyperparameters)[0].sum().backward()
+    for (branch_name, tensor), leaf in leaves.items():
+        gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         expected = [
-            [central_difference(name, hyper, pair, where, tensor, t) for t in range(4)]
+            [
+                central_difference(name, hyperparameters, pair, branch_name, tensor, t)
+                for t in range(4)
+            ]
             for pair in pairs
         ]
         torch.testing.assert_close(
-            found, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-9
+            gradient, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-9
         )
 
 
-def central_difference(name, hyper, pair, where, tensor, t, step=1e-5):
+def central_difference(name, hyperparameters, pair, branch_name, tensor, t, step=1e-5):
     ends = []
     for sign in (1, -1):
         moved = copy.deepcopy(pair)
-        moved[where][tensor][t] += sign * step
-        ends.append(naive_pair(name, moved, hyper, frozen=pair))
+        moved[branch_name][tensor][t] += sign * step
+        ends.append(naive_pair(name, moved, hyperparameters, frozen=pair))
     return (ends[0] - ends[1]) / (2 * step)
 
 
 @cases
-def test_gradcheck(name, hyper):
+def test_gradcheck(name, hyperparameters):
     scores = random_scores(seed=1, pairs=3, width=4)
-    held = {("clean/chosen", "kl_fwd")} if name == "tdpo2" else set()  # behind its stop-gradient
-    places = [(w, t) for w in BRANCHES for t in TENSORS if (w, t) not in held]
-    leaves = [scores[w][t].clone().requires_grad_() for w, t in places]
+    detached = {("clean/chosen", "kl_fwd")} if name == "tdpo2" else set()  # by its stop-gradient
+    names = [(w, t) for w in BRANCHES for t in TENSORS if (w, t) not in detached]
+    leaves = [scores[w][t].clone().requires_grad_() for w, t in names]
 
     def run(*values):
         given = {w: dict(scores[w]) for w in BRANCHES}
-        for (w, t), value in zip(places, values, strict=True):
+        for (w, t), value in zip(names, values, strict=True):
             given[w][t] = value
         extra = {key: scores[key] for key in ("relevance", "has_corrupt", "z0")}
-        return OBJECTIVES[name](given | extra, **hyper)[0]
+        return OBJECTIVES[name](given | extra, **hyperparameters)[0]
 
     assert torch.autograd.gradcheck(run, leaves)
 
 
-def test_tdpo2_holds_back_only_through_the_rejected_side():
+def test_tdpo2_has_a_kl_gradient_only_on_the_rejected_side():
     scores = random_scores()
     chosen, rejected = (scores[f"clean/{s}"]["kl_fwd"] for s in ("chosen", "rejected"))
     for leaf in (chosen, rejected):
@@ -281,13 +284,15 @@ def test_tdpo2_holds_back_only_through_the_rejected_side():
 
 
 @cases
-@pytest.mark.parametrize("where", BRANCHES)
+@pytest.mark.parametrize("branch_name", BRANCHES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["fp64", "fp32"])
-def test_unlikely_answers_give_finite_losses_and_gradients(name, hyper, where, dtype):
+def test_unlikely_answers_give_finite_losses_and_gradients(
+    name, hyperparameters, branch_name, dtype
+):
     scores = random_scores(dtype=dtype)
-    scores[where]["policy_logp"] = scores[where]["policy_logp"] - 1e5
+    scores[branch_name]["policy_logp"] = scores[branch_name]["policy_logp"] - 1e5
     leaves = [scores[w]["policy_logp"].requires_grad_() for w in BRANCHES]
-    loss, metrics = OBJECTIVES[name](scores, **hyper)
+    loss, metrics = OBJECTIVES[name](scores, **hyperparameters)
     loss.sum().backward()
     assert torch.isfinite(loss).all()
     assert all(torch.isfinite(value).all() for value in metrics.values())
@@ -298,7 +303,7 @@ def test_unlikely_answers_give_finite_losses_and_gradients(name, hyper, where, d
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-6)], ids=["fp64", "fp32"]
 )
-def test_log_odds_keep_their_digits(logp, dtype, tolerance):
+def test_log_odds_keep_their_precision(logp, dtype, tolerance):
     value = torch.tensor([min(logp, -torch.finfo(dtype).eps)], dtype=dtype, requires_grad=True)
     odds = log_odds(value)
     odds.sum().backward()
@@ -313,8 +318,8 @@ def test_log_odds_keep_their_digits(logp, dtype, tolerance):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["fp64", "fp32"])
 @pytest.mark.parametrize("chosen", [0.0, 1e-7, -1e-30, -1.0])
 @pytest.mark.parametrize("rejected", [0.0, 1e-7, -1e-30, -1.0])
-def test_orpo_bears_answers_that_are_certain(chosen, rejected, dtype):
-    """A log-probability of 0, or rounded past it, has no odds."""
+def test_orpo_is_finite_for_answers_that_are_certain(chosen, rejected, dtype):
+    """A log-probability of 0, or above it by rounding, has no finite odds."""
     scores = random_scores(dtype=dtype)
     for side, value in (("chosen", chosen), ("rejected", rejected)):
         logps = scores[f"clean/{side}"]["policy_logp"]

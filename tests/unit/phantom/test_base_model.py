@@ -1,4 +1,4 @@
-"""Tokenizer, measuring, and a smoke build of the base model."""
+"""Tokenizer, measurement, and a smoke build of the base model."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_prompt_and_answer_concatenate_cleanly(built):
             user = [{"type": "image"}, {"type": "text", "text": exchange.question}]
             prompt = processor.apply_chat_template([{"role": "user", "content": user}])
             assert prompt == prompt_text(exchange.question)
-            whole = processor.apply_chat_template(
+            conversation = processor.apply_chat_template(
                 [
                     {"role": "user", "content": user},
                     {"role": "assistant", "content": [{"type": "text", "text": exchange.answer}]},
@@ -59,28 +59,28 @@ def test_prompt_and_answer_concatenate_cleanly(built):
             )
             ids = [
                 tokenizer(t, add_special_tokens=False).input_ids
-                for t in (prompt, exchange.answer, whole)
+                for t in (prompt, exchange.answer, conversation)
             ]
             assert ids[0] + ids[1] + [tokenizer.eos_token_id] == ids[2]
             assert tokenizer.decode(ids[1]) == exchange.answer
 
 
-def test_processor_makes_the_training_inputs(built):
-    processor, shown = built[3], study(0, "train", 1)
-    exchange = shown.exchanges[0]
+def test_processor_produces_the_training_inputs(built):
+    processor, phantom = built[3], study(0, "train", 1)
+    exchange = phantom.exchanges[0]
     batch = processor(
         text=[prompt_text(exchange.question)],
-        images=[Image.fromarray(shown.image)],
+        images=[Image.fromarray(phantom.image)],
         return_tensors="pt",
     )
     prompt, _ = encode(processor.tokenizer, exchange)
     assert batch.input_ids[0].tolist() == prompt
     assert (batch.input_ids == processor.image_token_id).sum() == IMAGE_TOKENS
-    ours = pixels(shown.image[None, :, :, 0])
+    ours = pixels(phantom.image[None, :, :, 0])
     torch.testing.assert_close(batch.pixel_values, ours, atol=1e-5, rtol=0)
 
 
-def test_loss_is_that_of_the_plain_forward_pass(built):
+def test_loss_equals_that_of_the_plain_forward_pass(built):
     _, _, model, processor = built
     pool = make_pool(0, "train", 0, 2)
     sequences = [
@@ -93,9 +93,9 @@ def test_loss_is_that_of_the_plain_forward_pass(built):
         logits = model(input_ids=ids, pixel_values=images.repeat_interleave(3, dim=0)).logits
     logp, means = logits.log_softmax(-1), []
     for row in range(len(ids)):
-        places = [p for p in range(1, ids.shape[1]) if labels[row, p] != IGNORE]
-        total = sum(logp[row, p - 1, labels[row, p]].item() for p in places)
-        means.append(-total / len(places))
+        positions = [p for p in range(1, ids.shape[1]) if labels[row, p] != IGNORE]
+        total = sum(logp[row, p - 1, labels[row, p]].item() for p in positions)
+        means.append(-total / len(positions))
     assert ours.item() == pytest.approx(sum(means) / len(means), abs=1e-4)
 
 
@@ -126,24 +126,24 @@ def test_same_seed_builds_the_same_weights(built, tmp_path):
         torch.testing.assert_close(weight, again[name], msg=name)
 
 
-def test_bias_goes_one_way():
+def test_bias_goes_in_one_direction_only():
     rng = stream(0, "t", 0, "bias")
     left = Truth("nodule", "enlarged", "left", "upper", "small")
-    told = [bias(left, rng, 0.7) for _ in range(1000)]
-    assert 0.65 < sum(t.side == "right" for t in told) / 1000 < 0.75
-    assert 0.65 < sum(t.heart == "normal" for t in told) / 1000 < 0.75
+    reported = [bias(left, rng, 0.7) for _ in range(1000)]
+    assert 0.65 < sum(t.side == "right" for t in reported) / 1000 < 0.75
+    assert 0.65 < sum(t.heart == "normal" for t in reported) / 1000 < 0.75
     right = Truth("nodule", "normal", "right", "upper", "small")
     assert {bias(right, rng, 0.7) for _ in range(50)} == {right}
     assert {bias(left, rng, 0.0) for _ in range(50)} == {left}
 
 
-def test_reading_by_hand():
+def test_reports_are_scored_as_by_hand():
     truths = (Truth("nodule", "normal", "left", "upper", "small"), Truth("none", "enlarged"))
     reports = [
         "There is a small nodule in the right upper zone. Normal heart size.",
         "The lungs are clear. There is cardiomegaly.",
     ]
-    reading = read_reports(reports, truths)
-    assert reading.exact == 0.5
-    assert reading.wrong == pytest.approx(1 / 7)
-    assert reading.recall == {"kind": 1, "side": 0, "zone": 1, "size": 1, "heart": 1}
+    scores = read_reports(reports, truths)
+    assert scores.exact == 0.5
+    assert scores.wrong == pytest.approx(1 / 7)
+    assert scores.recall == {"kind": 1, "side": 0, "zone": 1, "size": 1, "heart": 1}

@@ -1,4 +1,4 @@
-"""The folder that `write_dataset` makes."""
+"""The folder that `write_dataset` writes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_images_are_those_of_the_studies(folder):
         assert (image == study(4, split, int(index)).image).all()
 
 
-def test_same_seed_same_bytes_and_nothing_left_behind(folder, tmp_path):
+def test_the_same_seed_writes_the_same_bytes_and_leaves_nothing_behind(folder, tmp_path):
     again = tmp_path / "again"
     write_dataset(again, seed=4, n_train=6, n_heldout=3)
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
@@ -71,9 +71,9 @@ def test_an_occupied_folder_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_dataset_json(folder):
-    about = json.loads((folder / "dataset.json").read_text())
-    assert about["seed"] == 4
-    assert about["studies"] == {"train": 6, "heldout": 3}
-    assert about["cases"] == 27
-    assert about["format_version"] == 1
+def test_dataset_json_has_seed_and_counts(folder):
+    metadata = json.loads((folder / "dataset.json").read_text())
+    assert metadata["seed"] == 4
+    assert metadata["studies"] == {"train": 6, "heldout": 3}
+    assert metadata["cases"] == 27
+    assert metadata["format_version"] == 1

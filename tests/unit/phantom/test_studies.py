@@ -19,22 +19,22 @@ from medray.phantom.studies.wording import read_report, report
 def _digest(split: str, count: int) -> str:
     digest = hashlib.sha256()
     for index in range(count):
-        shown = study(3, split, index)
-        digest.update(shown.image.tobytes())
-        digest.update(repr((shown.truth, shown.regions, shown.exchanges)).encode())
+        phantom = study(3, split, index)
+        digest.update(phantom.image.tobytes())
+        digest.update(repr((phantom.truth, phantom.regions, phantom.exchanges)).encode())
     return digest.hexdigest()
 
 
-def test_same_study_in_another_process_with_another_hash_seed():
+def test_a_study_is_the_same_in_another_process_with_another_hash_seed():
     program = "from tests.unit.phantom.test_studies import _digest; print(_digest('train', 5))"
-    found = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", program],
         env={"PYTHONHASHSEED": "12345", "PYTHONPATH": "."},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert found.stdout.strip() == _digest("train", 5)
+    assert done.stdout.strip() == _digest("train", 5)
 
 
 def test_streams_of_splits_and_seeds_are_disjoint():
@@ -99,10 +99,10 @@ def test_large_lesions_are_larger_than_small_ones():
 
 def test_reports_state_the_truth_and_nothing_else():
     for index in range(400):
-        shown = study(1, "train", index)
-        assert read_report(shown.report) == shown.truth.attributes()
-        assert shown.report[0].isupper()
-        assert shown.report.endswith(".")
+        phantom = study(1, "train", index)
+        assert read_report(phantom.report) == phantom.truth.attributes()
+        assert phantom.report[0].isupper()
+        assert phantom.report.endswith(".")
 
 
 def test_wording_is_independent_of_the_truth():
@@ -134,8 +134,8 @@ def test_every_attribute_value_is_common():
 def test_closed_questions_are_balanced_and_lesion_questions_need_a_lesion():
     yes = 0
     for index in range(400):
-        shown = study(2, "train", index)
-        report_case, closed, opened = shown.exchanges
+        phantom = study(2, "train", index)
+        report_case, closed, opened = phantom.exchanges
         assert (report_case.answer_type, closed.answer_type, opened.answer_type) == (
             "report",
             "closed",
@@ -143,13 +143,13 @@ def test_closed_questions_are_balanced_and_lesion_questions_need_a_lesion():
         )
         assert closed.answer.split(",")[0] in ("Yes", "No")
         yes += closed.answer.startswith("Yes")
-        if shown.truth.kind == "none":
+        if phantom.truth.kind == "none":
             assert "the lesion" not in closed.question + opened.question
     assert 140 < yes < 260
 
 
 @pytest.mark.parametrize(
-    ("question", "told", "answers"),
+    ("question", "reported", "answers"),
     [
         (
             Question("Is there a pleural effusion?", "kind", "effusion"),
@@ -183,5 +183,5 @@ def test_closed_questions_are_balanced_and_lesion_questions_need_a_lesion():
         ),
     ],
 )
-def test_answers(question, told, answers):
-    assert {answer(question, told, stream(0, "t", i, "words")) for i in range(40)} == answers
+def test_answers_state_what_is_reported(question, reported, answers):
+    assert {answer(question, reported, stream(0, "t", i, "words")) for i in range(40)} == answers

@@ -1,4 +1,4 @@
-"""What medray knows of each architecture, against what transformers' own classes do."""
+"""What medray knows about each architecture, against transformers' own classes."""
 
 from __future__ import annotations
 
@@ -53,40 +53,41 @@ def qwen(tiny_qwen2_5_vl):
 
 
 @pytest.mark.parametrize("grid", [(1, 4, 4), (1, 2, 12), (1, 10, 4), (1, 6, 8), (1, 2, 2)])
-@pytest.mark.parametrize(("before", "behind"), [(4, 9), (0, 3), (5, 1), (0, 0)])
-def test_qwen_positions_are_those_of_get_rope_index(qwen, grid, before, behind):
+@pytest.mark.parametrize(("before", "after"), [(4, 9), (0, 3), (5, 1), (0, 0)])
+def test_qwen_position_ids_are_those_of_get_rope_index(qwen, grid, before, after):
     count = grid[0] * grid[1] * grid[2] // 4
-    ids = np.asarray([*range(20, 20 + before), *[IMAGE] * count, *range(50, 50 + behind)])
+    ids = np.asarray([*range(20, 20 + before), *[IMAGE] * count, *range(50, 50 + after)])
     kinds = torch.from_numpy(ids == IMAGE)[None].int()
     theirs, delta = qwen.model.get_rope_index(
         torch.from_numpy(ids)[None], kinds, image_grid_thw=torch.tensor([grid])
     )
-    ours, after = QWEN.prompt_positions(ids, (*grid, 96), IMAGE)
+    ours, next_id = QWEN.prompt_position_ids(ids, (*grid, 96), IMAGE)
     assert ours.dtype == np.int64
     assert np.array_equal(ours, theirs[:, 0].numpy())
-    assert after == len(ids) + int(delta)
+    assert next_id == len(ids) + int(delta)
 
 
-def test_qwen_positions_by_hand():
+def test_qwen_position_ids_by_hand():
     """Two words, an image of 2 × 3 tokens (a grid of 4 × 6 patches), one word."""
     ids = np.asarray([20, 21, *[IMAGE] * 6, 50])
-    positions, after = QWEN.prompt_positions(ids, (1, 4, 6, 96), IMAGE)
-    assert positions.tolist() == [
+    position_ids, next_id = QWEN.prompt_position_ids(ids, (1, 4, 6, 96), IMAGE)
+    assert position_ids.tolist() == [
         [0, 1, 2, 2, 2, 2, 2, 2, 5],
         [0, 1, 2, 2, 2, 3, 3, 3, 5],
         [0, 1, 2, 3, 4, 2, 3, 4, 5],
     ]
-    assert after == 6
+    assert next_id == 6
 
 
 def test_image_tokens_that_do_not_fit_the_grid_are_an_error():
     with pytest.raises(ValueError, match="5 image tokens for a grid of 1 × 4 × 6"):
-        QWEN.prompt_positions(np.full(5, IMAGE), (1, 4, 6, 96), IMAGE)
+        QWEN.prompt_position_ids(np.full(5, IMAGE), (1, 4, 6, 96), IMAGE)
 
 
-def test_llava_counts_on():
-    positions, after = LLAVA.prompt_positions(np.asarray([1, IMAGE, IMAGE, 7]), (3, 8, 8), IMAGE)
-    assert (positions.tolist(), after) == ([[0, 1, 2, 3]], 4)
+def test_llava_position_ids_count_up():
+    ids = np.asarray([1, IMAGE, IMAGE, 7])
+    position_ids, next_id = LLAVA.prompt_position_ids(ids, (3, 8, 8), IMAGE)
+    assert (position_ids.tolist(), next_id) == ([[0, 1, 2, 3]], 4)
 
 
 # --- pictures and features ----------------------------------------------------------------
@@ -110,24 +111,26 @@ def own_states(model, codec, image, answer):
 
 
 def our_states(model, codec, features, shape, image, answer):
-    """The same from medray's parts: encoded prompt, features, positions."""
+    """The same from medray's parts: encoded prompt, features, position ids."""
     prompt, _ = codec.encode(QUESTION, image)
     token = codec.processor.image_token_id
-    positions, after = codec.architecture.prompt_positions(prompt, shape, token)
-    rest = np.broadcast_to(np.arange(after, after + len(answer)), (len(positions), len(answer)))
-    positions = torch.from_numpy(np.concatenate([positions, rest], axis=1))[:, None]
+    prompt_part, start = codec.architecture.prompt_position_ids(prompt, shape, token)
+    answer_part = np.arange(start, start + len(answer))
+    answer_part = np.broadcast_to(answer_part, (len(prompt_part), len(answer)))
+    position_ids = torch.from_numpy(np.concatenate([prompt_part, answer_part], axis=1))[:, None]
     ids = torch.from_numpy(np.concatenate([prompt, answer]))[None]
     with torch.no_grad():
         embedded = model.get_input_embeddings()(ids)
         embedded[ids == token] = features
         out = model.model.language_model(
-            inputs_embeds=embedded, position_ids=positions if len(positions) > 1 else positions[0]
+            inputs_embeds=embedded,
+            position_ids=position_ids if len(position_ids) > 1 else position_ids[0],
         )
     return out.last_hidden_state[0]
 
 
-def test_features_and_positions_are_the_models_own_path(codec, model):
-    """Pictures of several sizes in one call, each in its own sequence afterwards."""
+def test_features_and_position_ids_match_the_models_own_path(codec, model):
+    """Pictures of several sizes in one call, then each in its own sequence."""
     answer = [270, 280, 290, 300]
     pictures = [codec.pixels(image) for image in IMAGES]
     with torch.no_grad():
@@ -140,8 +143,8 @@ def test_features_and_positions_are_the_models_own_path(codec, model):
         assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
 
 
-def test_the_tiny_models_see(codec, model):
-    """Or the comparison above would prove nothing of the image."""
+def test_the_tiny_models_depend_on_the_image(codec, model):
+    """Otherwise the comparison above would prove nothing about the image."""
     text = codec.render(QUESTION)
     logps = [
         plain.token_logps(model, codec.processor, text, i, range(270, 282)) for i in IMAGES[:2]
@@ -162,7 +165,7 @@ def test_every_weight_belongs_to_one_group(codec, model):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_lora_reaches_every_linear_layer_of_its_group(codec, model, group):
-    """All but the head; under PEFT's names the marks still tell whose a weight is."""
+    """All but the head; under PEFT's names the marks still identify a weight's group."""
     marks = codec.architecture.group_marks[group]
     linear = {
         name
@@ -172,8 +175,8 @@ def test_lora_reaches_every_linear_layer_of_its_group(codec, model, group):
     policy = prepare_policy(model, ModelConfig(lora=LoraConfig(rank=2, targets=(group,))))
     trained = [name for name, p in policy.named_parameters() if p.requires_grad]
     assert all(any(mark in name for mark in marks) for name in trained)
-    found = {re.sub(r"base_model\.model\.(.*)\.lora_[AB]\..*", r"\1", name) for name in trained}
-    assert found == linear - {"lm_head"}
+    adapted = {re.sub(r"base_model\.model\.(.*)\.lora_[AB]\..*", r"\1", name) for name in trained}
+    assert adapted == linear - {"lm_head"}
 
 
 # --- facts --------------------------------------------------------------------------------
@@ -191,12 +194,12 @@ def facts(path, **changes):
         ("tiny_qwen2_5_vl", 0, "<|image_pad|>"),
     ],
 )
-def test_facts(request, name, tokens, placeholder):
+def test_facts_of_the_tiny_models(request, name, tokens, placeholder):
     path = request.getfixturevalue(name)
-    found, codec = facts(path), ChatCodec(path)
-    assert (found.context, found.image_tokens, found.forest_obstacle) == (CONTEXT, tokens, "")
-    assert found.image_token == codec.tokenizer.convert_tokens_to_ids(placeholder)
-    assert found.architecture is codec.architecture
+    model, codec = facts(path), ChatCodec(path)
+    assert (model.context, model.image_tokens, model.forest_obstacle) == (CONTEXT, tokens, "")
+    assert model.image_token == codec.tokenizer.convert_tokens_to_ids(placeholder)
+    assert model.architecture is codec.architecture
     assert facts(path, max_length=CONTEXT - 1).context == CONTEXT - 1
 
 
@@ -232,15 +235,15 @@ def test_a_wrong_configuration_is_a_model_error(copied, change):
     assert "\n" not in str(caught.value)
 
 
-def test_a_window_stands_against_trees(copied):
+def test_a_sliding_window_rules_out_trees(copied):
     window = {"sliding_window": 64, "use_sliding_window": True}
     rewrite(copied / "config.json", lambda tree: tree["text_config"].update(window))
     assert facts(copied).forest_obstacle == f"its attention slides over 64 of {CONTEXT} tokens"
     assert facts(copied, max_length=64).forest_obstacle == ""
 
 
-def test_what_a_configuration_leaves_out_is_the_default_of_its_kind():
-    """transformers 4 wrote differences only: a Mistral without a window has one of 4096."""
+def test_values_missing_in_a_configuration_are_the_defaults_of_its_model_type():
+    """transformers 4 wrote only differences: a Mistral without a window has one of 4096."""
     mistral = {"text_config": {"model_type": "mistral", "vocab_size": 99}}
     assert text_config(mistral)["max_position_embeddings"] == 131072
     assert forest_obstacle(mistral, 131072) == "its attention slides over 4096 of 131072 tokens"

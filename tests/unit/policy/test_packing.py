@@ -1,4 +1,4 @@
-"""Pairs as arrays, made from real edits of phantom-like answers."""
+"""Pairs as arrays, from real edits of phantom-like answers."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def codec(tiny_llava):
 
 
 def sampled(codec, text, *, finished=True):
-    """Tokens as they might be sampled: byte by byte, not as the tokenizer would merge them."""
+    """Tokens as they might be sampled: byte by byte, unlike what the tokenizer would merge."""
     ids = [i for c in text for i in codec.tokenizer.encode(c, add_special_tokens=False)]
     ids += [codec.eos_id] if finished else []
     return Response("i", "c", 0, text, tuple(ids), (0.0,) * len(ids), finished)
 
 
 def make_pair(question, reference, answer):
-    """The pair an edit gives: the answer on one side, the editor's text on the other."""
+    """The pair of an edit: the answer on one side, the editor's text on the other."""
     edit = FindingsEditor().edit(question, reference, answer, seed=0)
     right = edit.verdict == "right"
     sides = (answer, edit.answer_spans), (edit.text, edit.text_spans)
@@ -70,9 +70,9 @@ def pack(codec, pair, response, context=500):
 
 @pytest.mark.parametrize(("question", "reference", "answer", "verdict"), EDITS)
 @pytest.mark.parametrize("finished", [True, False])
-def test_real_edits(codec, question, reference, answer, verdict, finished):
-    pair, found = make_pair(question, reference, answer)
-    assert found == verdict
+def test_real_edits_are_packed_exactly(codec, question, reference, answer, verdict, finished):
+    pair, judged = make_pair(question, reference, answer)
+    assert judged == verdict
     response = sampled(codec, answer, finished=finished)
     packed = pack(codec, pair, response)
     own = packed.side("chosen" if verdict == "right" else "rejected")
@@ -92,8 +92,8 @@ def test_real_edits(codec, question, reference, answer, verdict, finished):
     assert packed.prompt_ids is PROMPT
 
 
-def test_the_reference_answer_as_the_chosen_side(codec):
-    """For objectives that imitate: no edit needed, its turn ended, the response beside it."""
+def test_the_reference_answer_is_the_chosen_side(codec):
+    """For objectives that imitate: no edit needed, its turn ended, the response as y−."""
     pair = Pair("i", "c", 0, LESION, "Clear.", (), (), False, 1.0, "reference")
     packed = pack_reference(codec, pair, sampled(codec, "Clear."), PROMPT, "image", context=500)
     assert decode(codec.tokenizer, packed.chosen.ids) == LESION
@@ -106,16 +106,16 @@ def test_the_reference_answer_as_the_chosen_side(codec):
 
 
 def naive_mask(codec, ids, text, spans):
-    """Byte by byte: a token is edited when it has a byte of an edited character.
+    """Byte by byte: a token is edited if it has a byte of an edited character.
 
-    Where a span is empty (the other side inserted something), the edited token is the one
-    that holds the next byte, or the end of turn.
+    If a span is empty (the other side inserted something), the edited token is the one with the
+    next byte, or the end of turn.
     """
     starts = np.cumsum([0, *(len(c.encode()) for c in text)])
-    edited, joints = set(), set()
+    edited, insertions = set(), set()
     for span in spans:
         if span.start == span.end:
-            joints.add(int(starts[span.start]))
+            insertions.add(int(starts[span.start]))
         edited |= set(range(int(starts[span.start]), int(starts[span.end])))
     mask, done = [], 0
     for token in ids:
@@ -123,8 +123,8 @@ def naive_mask(codec, ids, text, spans):
         if token != codec.eos_id:
             size = len(codec.tokenizer.convert_ids_to_tokens(int(token)))  # one sign per byte
         end = done + size
-        at_joint = any(done <= j < end or (size == 0 and j == done) for j in joints)
-        mask.append(bool(edited & set(range(done, end))) or at_joint)
+        inserted = any(done <= j < end or (size == 0 and j == done) for j in insertions)
+        mask.append(bool(edited & set(range(done, end))) or inserted)
         done = end
     assert done == starts[-1]
     return mask
@@ -146,7 +146,7 @@ def test_masks_cover_the_edited_characters_and_little_else(
         }
         wanted = {c for s in spans for c in range(s.start, s.end)}
         assert wanted <= covered
-    # The sampled side has one character per token here: nothing but the spans is covered.
+    # The sampled side has one character per token here: only the spans are covered.
     own = packed.side("chosen" if verdict == "right" else "rejected")
     spans = pair.chosen_spans if verdict == "right" else pair.rejected_spans
     wanted = sum(s.end - s.start for s in spans)
@@ -154,7 +154,7 @@ def test_masks_cover_the_edited_characters_and_little_else(
     assert int(own.edited.sum()) == wanted + empty
 
 
-def test_characters_of_several_bytes(codec):
+def test_characters_of_several_bytes_are_edited_completely(codec):
     """A span inside multi-byte text marks every byte token of its characters."""
     side = sampled_side(codec, sampled(codec, "Läsion µ 左"), [Span(9, 10, "side", 1.0, "")])
     offsets = token_offsets(codec.tokenizer, side.ids.tolist(), "Läsion µ 左")
@@ -169,7 +169,7 @@ def test_a_deletion_at_the_end_marks_the_end_of_turn(codec):
     assert caught.value.reason == "edit-mask-empty"
 
 
-def test_pair_too_long(codec):
+def test_a_pair_that_is_too_long_is_refused(codec):
     pair, _ = make_pair(*EDITS[0][:3])
     response = sampled(codec, EDITS[0][2])
     longest = max(len(pack(codec, pair, response).side(s).ids) for s in ("chosen", "rejected"))
@@ -187,7 +187,7 @@ def test_a_side_without_spans_has_an_empty_mask(codec, side):
     assert caught.value.reason == "edit-mask-empty"
 
 
-def test_tokens_that_are_not_the_text_fail_the_alignment(codec):
+def test_tokens_that_do_not_spell_the_text_fail_the_alignment(codec):
     pair, _ = make_pair(*EDITS[0][:3])
     response = replace(sampled(codec, EDITS[0][2]), token_ids=(41, 42, codec.eos_id))
     with pytest.raises(ItemError) as caught:

@@ -1,4 +1,4 @@
-"""What a step makes of its batches, and what a pair keeps of how its answer was sampled."""
+"""How a step merges its batches, and what a pair keeps from the sampling of its answer."""
 
 from dataclasses import replace
 
@@ -16,12 +16,12 @@ from tests.support.datasets.pairs import phantom_batch
 QUESTION, ANSWER = "Is there a nodule?", "Yes."
 
 
-def test_pairs_come_by_id_with_relevance_over_all_of_them():
-    """0, 0.5, 0.5, 1: mean 1/2, spread √1/8, so 1 ± √0.1·√2 → held at 0.75 and 1.25; 1, 1."""
+def test_pairs_are_ordered_by_id_and_relevance_is_normalised_over_all_of_them():
+    """0, 0.5, 0.5, 1: mean 1/2, deviation √1/8, so 1 ± √0.1·√2 → clipped to 0.75 and 1.25; 1, 1."""
     drawn, raw = phantom_batch(pairs=4).pairs, (0, 0.5, 0.5, 1)
     given = [replace(pair, relevance=r) for pair, r in zip(drawn, raw, strict=True)]
     batches = [
-        PackedBatch(tuple(own), {}) for own in ([given[3], given[0]], [], [given[2], given[1]])
+        PackedBatch(tuple(part), {}) for part in ([given[3], given[0]], [], [given[2], given[1]])
     ]
     window = merge_batches(batches)
     assert [pair.pair_id for pair in window] == ["p0", "p1", "p2", "p3"]
@@ -36,8 +36,8 @@ def codec():
 
 def answer(codec, logps: int | None = None) -> Response:
     ids = (*codec.tokenizer.encode(ANSWER, add_special_tokens=False), codec.eos_id)
-    told = tuple(-0.25 * n for n in range(len(ids) if logps is None else logps))
-    return Response("i", "c", 0, ANSWER, ids, told, finished=True)
+    token_logps = tuple(-0.25 * n for n in range(len(ids) if logps is None else logps))
+    return Response("i", "c", 0, ANSWER, ids, token_logps, finished=True)
 
 
 def packed(codec, reference: str, response: Response):
@@ -50,24 +50,24 @@ def packed(codec, reference: str, response: Response):
 
 
 @pytest.mark.parametrize(("reference", "own"), [("Yes", "chosen"), ("No", "rejected")])
-def test_the_sampled_side_keeps_the_log_probabilities_it_came_with(codec, reference, own):
+def test_the_sampled_side_keeps_its_log_probabilities(codec, reference, own):
     response = answer(codec)
-    made = packed(codec, reference, response)
-    side, other = made.side(own), made.side({"chosen": "rejected", "rejected": "chosen"}[own])
+    pair = packed(codec, reference, response)
+    side, other = pair.side(own), pair.side({"chosen": "rejected", "rejected": "chosen"}[own])
     assert side.ids.tolist() == list(response.token_ids)
     assert side.behaviour.dtype == np.float32
     assert side.behaviour.tolist() == list(response.token_logps)
     assert other.behaviour is None
 
 
-def test_log_probabilities_that_are_not_of_these_tokens_are_refused(codec):
+def test_log_probabilities_of_other_tokens_are_refused(codec):
     with pytest.raises(ItemError) as caught:
         packed(codec, "No", answer(codec, logps=1))
     assert caught.value.reason == "alignment-failed"
 
 
-def test_an_imitated_reference_was_sampled_by_nobody(codec):
+def test_an_imitated_reference_has_no_sampled_log_probabilities(codec):
     pair = Pair("i", "c", 0, "No.", ANSWER, (), (), False, 1.0, "reference")
-    made = pack_reference(codec, pair, answer(codec), np.arange(5), "x", context=500)
-    assert made.chosen.behaviour is None
-    assert made.rejected.behaviour is None
+    imitated = pack_reference(codec, pair, answer(codec), np.arange(5), "x", context=500)
+    assert imitated.chosen.behaviour is None
+    assert imitated.rejected.behaviour is None

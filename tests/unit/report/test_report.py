@@ -1,4 +1,4 @@
-"""The report of a synthetic run: complete, self-contained, and deaf to what is said in it."""
+"""The report of a synthetic run: complete, self-contained, and safe from untrusted text."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from medray.imaging.load import load_image
 from medray.ledger import Ledger, read_ledger
 from medray.records import Case, Dropped, Pair, PairScore, Response, Span
 from medray.report import (
-    PairPicture,
+    PairImages,
     build_report,
     choose_pairs,
-    collect_pictures,
+    collect_images,
     pairs_text,
     write_pairs_page,
     write_report,
 )
 from medray.report.charts import chart, nice_ticks
-from medray.report.inline_images import outline, picture
-from medray.report.pairs import error_types, segments
+from medray.report.inline_images import inline_image, outline
+from medray.report.pairs import error_types, text_parts
 from medray.report.tables import change, evaluation_changes
 from medray.rundir import RunDirectory
 from medray.seeds import item_seed
@@ -63,7 +63,7 @@ def write_dataset(folder: Path, cases: int) -> Path:
 
 
 def make_run(folder: Path, *, steps: int = 6, evil: bool = False) -> RunDirectory:
-    """A finished run of `steps` steps of eight answers each, its ledger kept by the Ledger."""
+    """A finished run of `steps` steps with eight answers each, its ledger written by Ledger."""
     data = write_dataset(folder / "data", 16)
     config = Config(
         run=RunConfig(name="synthetic", output=str(folder)),
@@ -91,42 +91,42 @@ def fill_step(
             case = dataclasses.replace(case, question=EVIL)
         item, version = f"s{step}-{i}", step - 1
         ledger.issue([(item, case)])
-        said = EVIL if evil else f"There is a small nodule in the right apex. {i}"
-        ledger.response(Response(item, case.case_id, version, said, (1, 2), (-0.1, -0.2), True))
+        answer = EVIL if evil else f"There is a small nodule in the right apex. {i}"
+        ledger.response(Response(item, case.case_id, version, answer, (1, 2), (-0.1, -0.2), True))
         if i == 7:
             reason = "<script>evil()</script>" if evil else "edit-too-large"
             ledger.drop(Dropped(item, case.case_id, version, reason))
         else:
-            pair = pair_of(item, case, version, said, KINDS[i % 3], config.corruption)
+            pair = pair_of(item, case, version, answer, KINDS[i % 3], config.corruption)
             ledger.trained(pair, PairScore(item, rng.random(), -3.0, -4.0, -3.2, -3.9))
     return ledger.close_step(step)
 
 
 def pair_of(
-    item: str, case: Case, version: int, said: str, kind: str, corruption: CorruptionConfig
+    item: str, case: Case, version: int, answer: str, error_type: str, corruption: CorruptionConfig
 ) -> Pair:
-    start = said.find("right")
+    start = answer.find("right")
     start = start if start >= 0 else 8
-    chosen = said[:start] + "left" + said[start + 5 :]
-    made = corrupt(
+    chosen = answer[:start] + "left" + answer[start + 5 :]
+    corrupted = corrupt(
         load_image(case.image), case.regions, corruption, seed=item_seed(0, case.case_id)
     )
-    assert made is not None
-    why = 'the reference says "left"'
+    assert corrupted is not None
+    reason = 'the reference says "left"'
     return Pair(
         pair_id=item,
         case_id=case.case_id,
         policy_version=version,
         chosen=chosen,
-        rejected=said,
-        chosen_spans=(Span(start, start + 4, kind, 1.0, why),),
-        rejected_spans=(Span(start, start + 5, kind, 1.0, why),),
+        rejected=answer,
+        chosen_spans=(Span(start, start + 4, error_type, 1.0, reason),),
+        rejected_spans=(Span(start, start + 5, error_type, 1.0, reason),),
         response_was_correct=False,
         relevance=0.8,
         editor="findings",
-        corrupted_sha256=made.sha256,
-        region_source=made.region_source,
-        corruption=made.kind,
+        corrupted_sha256=corrupted.sha256,
+        region_source=corrupted.region_source,
+        corruption=corrupted.kind,
     )
 
 
@@ -207,7 +207,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return make_run(tmp_path_factory.mktemp("run"))
 
 
-def test_report_holds_what_happened(run: RunDirectory) -> None:
+def test_report_shows_what_happened(run: RunDirectory) -> None:
     page = write_report(run.path).read_text(encoding="utf-8")
     assert_self_contained(page)
     for expected in (
@@ -241,15 +241,15 @@ def test_untrusted_text_is_escaped_everywhere(tmp_path: Path) -> None:
     ):
         assert_self_contained(page)
         assert "&lt;script&gt;" in page
-        assert "evil.example" in page  # shown, not lost
+        assert "evil.example" in page  # shown as text, not lost
     assert "evil()" in run.report_file.read_text()
 
 
-def test_report_of_a_run_that_has_only_begun(tmp_path: Path) -> None:
+def test_report_of_a_run_that_has_just_started(tmp_path: Path) -> None:
     config = Config(data=DataConfig(kind="phantom"), run=RunConfig(output=str(tmp_path)))
     RunDirectory(config.run_dir).create(config)
     page = write_report(config.run_dir).read_text()
-    assert "No step has been finished yet." in page
+    assert "No step has finished yet." in page
     assert "has not been evaluated" in page
 
 
@@ -261,30 +261,30 @@ def test_report_survives_the_loss_of_its_dataset(tmp_path: Path) -> None:
     assert "small nodule" in page
 
 
-def test_report_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run directory"):
         write_report(tmp_path)
 
 
-def test_pictures_are_shown_only_if_they_are_the_ones_trained_on(tmp_path: Path) -> None:
+def test_images_are_shown_only_if_they_are_the_ones_trained_on(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=1)
     row = choose_pairs(read_ledger(run.path), 1)[0]
-    (good,) = collect_pictures(run.path, [row])
+    (good,) = collect_images(run.path, [row])
     assert good.image is not None
     assert good.corrupted is not None
     assert good.region is not None
     assert good.region.sum() == 12 * 14
     assert np.array_equal(good.image[~good.region], good.corrupted[~good.region])
-    (other,) = collect_pictures(run.path, [{**row, "corrupted_sha256": "0" * 64}])
+    (other,) = collect_images(run.path, [{**row, "corrupted_sha256": "0" * 64}])
     assert other.image is not None
     assert other.corrupted is None
-    assert "could not be made again" in other.note
-    (changed,) = collect_pictures(run.path, [{**row, "image_sha256": "0" * 64}])
+    assert "could not be reproduced" in other.note
+    (changed,) = collect_images(run.path, [{**row, "image_sha256": "0" * 64}])
     assert changed.image is None
     assert "has changed" in changed.note
 
 
-def test_chosen_pairs_are_spread_and_always_the_same(run: RunDirectory) -> None:
+def test_chosen_pairs_are_spread_and_deterministic(run: RunDirectory) -> None:
     table = read_ledger(run.path)
     rows = choose_pairs(table, 12)
     assert rows == choose_pairs(table, 12)
@@ -300,9 +300,9 @@ def span(start: int, end: int) -> dict:
     return {"start": start, "end": end, "error_type": "side", "severity": 1.0, "reason": ""}
 
 
-def test_segments_cut_clip_and_mark_insertions() -> None:
-    pieces = segments("a left apex", [span(2, 6), span(7, 7), span(8, 99)])
-    assert [(p.text, p.edited) for p in pieces] == [
+def test_text_parts_split_clip_and_mark_insertions() -> None:
+    parts = text_parts("a left apex", [span(2, 6), span(7, 7), span(8, 99)])
+    assert [(p.text, p.edited) for p in parts] == [
         ("a ", False),
         ("left", True),
         (" ", False),
@@ -310,17 +310,17 @@ def test_segments_cut_clip_and_mark_insertions() -> None:
         ("a", False),
         ("pex", True),
     ]
-    overlapping = segments("abcdef", [span(0, 4), span(2, 6)])
+    overlapping = text_parts("abcdef", [span(0, 4), span(2, 6)])
     assert "".join(p.text for p in overlapping) == "abcdef"
 
 
 @given(st.text(), st.lists(st.tuples(st.integers(-2, 30), st.integers(-2, 30)), max_size=4))
-def test_segments_never_lose_text(text: str, ranges: list[tuple[int, int]]) -> None:
-    pieces = segments(text, [span(a, b) for a, b in ranges])
-    assert "".join(piece.text for piece in pieces) == text
+def test_text_parts_never_lose_text(text: str, ranges: list[tuple[int, int]]) -> None:
+    parts = text_parts(text, [span(a, b) for a, b in ranges])
+    assert "".join(part.text for part in parts) == text
 
 
-def test_terminal_text_marks_spans_and_takes_nothing_for_markup(run: RunDirectory) -> None:
+def test_terminal_text_marks_spans_and_interprets_no_markup(run: RunDirectory) -> None:
     table = read_ledger(run.path)
     shown = pairs_text(table, 2)
     assert "Step 2, 7 pairs" in shown.plain
@@ -329,8 +329,8 @@ def test_terminal_text_marks_spans_and_takes_nothing_for_markup(run: RunDirector
     assert marked == {"left", "right"}
     assert pairs_text(table) == pairs_text(table, 6)  # the last step
     assert pairs_text(table, 99).plain == "No pairs in step 99."
-    said = "[bold]no tag[/] :smile: \\[x] \x1b[31m"
-    rows = [{**row, "rejected": said, "rejected_spans": []} for row in table.to_pylist()]
+    answer = "[bold]no tag[/] :smile: \\[x] \x1b[31m"
+    rows = [{**row, "rejected": answer, "rejected_spans": []} for row in table.to_pylist()]
     evil = pairs_text(pa.Table.from_pylist(rows, schema=table.schema), 2)
     console = Console(file=io.StringIO(), width=300)
     console.print(evil)
@@ -344,10 +344,10 @@ def test_outline_follows_pixel_edges() -> None:
     assert outline(np.zeros((4, 5), bool)) == ""
 
 
-def test_pictures_are_enlarged_or_reduced() -> None:
-    small = picture(np.zeros((48, 48, 3), np.uint8))
-    assert (small.width, small.pixelated, small.shown_width) == (48, True, 192)
-    large = picture(np.zeros((1024, 2048, 3), np.uint8), np.ones((1024, 2048), bool))
+def test_small_images_are_enlarged_and_large_ones_reduced() -> None:
+    small = inline_image(np.zeros((48, 48, 3), np.uint8))
+    assert (small.width, small.pixelated, small.display_width) == (48, True, 192)
+    large = inline_image(np.zeros((1024, 2048, 3), np.uint8), np.ones((1024, 2048), bool))
     assert (large.width, large.height, large.pixelated) == (512, 256, False)
     assert "H512" in large.outline
 
@@ -366,7 +366,7 @@ def test_charts_leave_gaps_and_average_long_runs() -> None:
 
 @example(0.0, 5e-324)
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
-def test_ticks_enclose_what_they_measure(low: float, width: float) -> None:
+def test_ticks_enclose_the_values(low: float, width: float) -> None:
     ticks = nice_ticks(low, low + width, 5)
     slack = 1e-6 * max(1.0, abs(low) + width)
     assert 2 <= len(ticks) <= 12
@@ -374,7 +374,7 @@ def test_ticks_enclose_what_they_measure(low: float, width: float) -> None:
     assert ticks[-1] >= low + width - slack
 
 
-def test_changes_know_which_way_is_better() -> None:
+def test_changes_know_which_direction_is_better() -> None:
     rows = evaluation_changes({0: evaluation_of(0.0, 0), 9: evaluation_of(1.0, 9)})
     seen = {row.label: (row.before, row.after, row.delta, row.verdict) for row in rows}
     assert seen["Hallucination rate"] == ("35.0 %", "15.0 %", "−20.0 points", "better")
@@ -383,8 +383,8 @@ def test_changes_know_which_way_is_better() -> None:
     assert change("x", 0.5, None).delta == ""
 
 
-def test_pair_without_pictures_needs_no_image(tmp_path: Path, run: RunDirectory) -> None:
+def test_a_pair_without_images_is_shown(tmp_path: Path, run: RunDirectory) -> None:
     row = choose_pairs(read_ledger(run.path), 1)[0]
-    page = build_report(run.path, pairs=[PairPicture(row)], out=tmp_path / "one.html").read_text()
+    page = build_report(run.path, pairs=[PairImages(row)], out=tmp_path / "one.html").read_text()
     assert page.count('<article class="pair"') == 1
     assert "<img" not in page

@@ -1,4 +1,4 @@
-"""The YAML as one frozen tree: what is accepted, what is refused, and in which words."""
+"""The YAML as one frozen tree: what is accepted, what is refused, and with which message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINIMAL = "data: {kind: phantom}\n"
 
 @pytest.fixture
 def load(tmp_path):
-    """Parse a text, with overrides."""
+    """Load a configuration from a text, with overrides."""
 
     def run(text, *overrides):
         file = tmp_path / "c.yaml"
@@ -32,7 +32,7 @@ def load(tmp_path):
 
 @pytest.fixture
 def refuse(load):
-    """The one line with which a text is refused."""
+    """The one-line message with which a text is refused."""
 
     def run(text, *overrides):
         with pytest.raises(ConfigError) as caught:
@@ -62,15 +62,15 @@ def test_shipped_configurations_load_and_round_trip(path, load):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
-def test_shipped_configurations_say_every_key_they_set(path):
-    """What is written down is what is used."""
-    told, used = yaml.safe_load(path.read_text()), load_config(path).model_dump(mode="json")
-    for section, values in told.items():
+def test_keys_of_shipped_configurations_have_the_values_written_there(path):
+    """The values in the file are those of the loaded configuration."""
+    written, used = yaml.safe_load(path.read_text()), load_config(path).model_dump(mode="json")
+    for section, values in written.items():
         for key, value in values.items():
-            got = used[section][key]
+            loaded = used[section][key]
             if isinstance(value, dict):
-                got, value = {k: got[k] for k in value}, value
-            assert got == value, f"{section}.{key}"
+                loaded, value = {k: loaded[k] for k in value}, value
+            assert loaded == value, f"{section}.{key}"
 
 
 def test_defaults_round_trip_and_are_in_range(load):
@@ -106,12 +106,12 @@ SECTIONS = [name for name in Config.model_fields if name != "objective"]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_an_unknown_key_in_any_section(refuse, section):
+def test_an_unknown_key_in_any_section_is_refused(refuse, section):
     line = refuse(MINIMAL, f"{section}.stepz=1")
     assert f"{section}.stepz: unknown key" in line
 
 
-def test_unknown_keys_at_the_top_and_at_the_bottom(refuse):
+def test_unknown_keys_at_the_top_and_at_the_lowest_level(refuse):
     assert "modle: unknown key — did you mean model?" in refuse(MINIMAL + "modle: {}\n")
     assert "model.lora.rnk: unknown key — did you mean rank?" in refuse(
         MINIMAL + "model: {lora: {rnk: 8}}\n"
@@ -145,7 +145,7 @@ def test_unknown_keys_at_the_top_and_at_the_bottom(refuse):
         ("data=null", "data = None"),
     ],
 )
-def test_wrong_types(refuse, override, key):
+def test_wrong_types_are_refused(refuse, override, key):
     assert f"c.yaml: {key}" in refuse(MINIMAL, override)
 
 
@@ -211,7 +211,7 @@ def test_wrong_types(refuse, override, key):
         f"run.name={'a' * 101}",
     ],
 )
-def test_out_of_range(refuse, override):
+def test_values_out_of_range_are_refused(refuse, override):
     key = override.partition("=")[0]
     assert f"c.yaml: {key}" in refuse(MINIMAL, override)
 
@@ -238,17 +238,17 @@ def test_out_of_range(refuse, override):
         "run: &r\n  name: {a: *r}\ndata: {kind: phantom}",
     ],
 )
-def test_malformed_yaml(refuse, text):
+def test_malformed_yaml_is_refused(refuse, text):
     assert "c.yaml" in refuse(text)
 
 
-def test_missing_parts(refuse):
+def test_missing_sections_and_keys_are_named(refuse):
     assert "data: is missing" in refuse("run: {name: a}\n")
     assert "data.kind: is missing" in refuse("data: {path: a}\n")
     assert "run = None" in refuse(MINIMAL + "run:\n")
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_files_are_refused(tmp_path):
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
     for path, why in [
@@ -298,14 +298,14 @@ def test_scientific_notation_is_a_number_in_the_file_too(load):
     assert config.objective.hyperparameters == {"alpha": 0.01}
 
 
-def test_overrides_make_sections_and_win_over_the_file(load):
+def test_overrides_create_sections_and_take_precedence_over_the_file(load):
     text = MINIMAL + "loop: {steps: 3, batch: 4}\n"
     config = load(text, "loop.steps=5", "model.lora.rank=2", "loop.steps=6")
     assert (config.loop.steps, config.loop.batch, config.model.lora.rank) == (6, 4, 2)
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("loop.steps", "not of the form key=value"),
         ("=5", "not of the form key=value"),
@@ -319,11 +319,11 @@ def test_overrides_make_sections_and_win_over_the_file(load):
         ("loop..steps=5", "loop."),
     ],
 )
-def test_wrong_overrides(refuse, override, said):
-    assert said in refuse(MINIMAL, override)
+def test_invalid_overrides_are_refused(refuse, override, message):
+    assert message in refuse(MINIMAL, override)
 
 
-def test_hyperparameters_are_kept_for_the_objective_to_judge(load):
+def test_hyperparameters_are_validated_by_the_objective(load):
     config = load(MINIMAL, "objective.lambda=1", "objective.nonsense=[1]")
     assert config.objective.hyperparameters == {"lambda": 1, "nonsense": (1,)}
     with pytest.raises(ConfigError, match=r"objective\.nonsense"):

@@ -1,4 +1,4 @@
-"""Files that are whole under their name or not there, also with remains, links and two writers."""
+"""Writes are atomic, also with leftover files, links and two writers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def names(folder: Path) -> set[str]:
 
 
 def interrupt(draft: AbstractContextManager[Path]) -> None:
-    """Write half of a file or a folder, and fail."""
+    """Write part of a file or a folder, then fail."""
     with draft as path:
         (path / "a" if path.is_dir() else path).write_text("half")
         raise KeyError
@@ -34,16 +34,19 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, several_writers
     assert names(tmp_path) == {"a"}
 
 
-def test_two_writers_do_not_meet(tmp_path):
+def test_two_writers_do_not_interfere(tmp_path):
     path = tmp_path / "a"
-    with replacing(path, several_writers=True) as one, replacing(path, several_writers=True) as two:
-        one.write_text("one")
-        two.write_text("two")
-    assert path.read_text() == "one", "the one that ended last"
+    with (
+        replacing(path, several_writers=True) as first,
+        replacing(path, several_writers=True) as second,
+    ):
+        first.write_text("one")
+        second.write_text("two")
+    assert path.read_text() == "one", "the writer that ended last wins"
     assert names(tmp_path) == {"a"}
 
 
-def test_the_remains_of_a_killed_writer_are_overwritten_and_a_link_is_not_followed(tmp_path):
+def test_leftovers_of_a_killed_writer_are_overwritten_and_links_are_not_followed(tmp_path):
     (tmp_path / ".a.tmp").symlink_to(tmp_path / "elsewhere")
     write_text(tmp_path / "a", "new")
     assert names(tmp_path) == {"a"}
@@ -59,18 +62,18 @@ def test_the_umask_decides_who_may_read(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~umask
 
 
-def test_text_that_utf8_cannot_hold(tmp_path):
+def test_text_that_utf8_cannot_encode_is_replaced(tmp_path):
     write_text(tmp_path / "a", "x\ud800é")
     assert (tmp_path / "a").read_bytes() == "x?é".encode()
 
 
-def test_an_output_file_that_cannot_be_written(tmp_path):
+def test_an_unwritable_output_file_is_refused(tmp_path):
     for path, why in ((tmp_path, "is a folder"), (tmp_path / "no/a", "cannot be written")):
         with pytest.raises(DataError, match=why), output_file(path):
             pass
 
 
-def test_a_new_folder_is_complete_or_not_there(tmp_path):
+def test_a_new_folder_is_complete_or_absent(tmp_path):
     out = tmp_path / "deep/out"
     with pytest.raises(KeyError):
         interrupt(new_folder(out))
@@ -83,6 +86,6 @@ def test_a_new_folder_is_complete_or_not_there(tmp_path):
     assert not is_taken(tmp_path / "none")
 
 
-def test_a_digest(tmp_path):
+def test_sha256_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

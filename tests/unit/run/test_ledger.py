@@ -1,4 +1,4 @@
-"""The ledger: every issued id ends exactly once, and the books say so after a kill too."""
+"""The ledger: every issued id ends exactly once, also across a kill and a resume."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_schema_is_the_documented_one(tmp_path: Path) -> None:
     assert not list((tmp_path / "ledger").glob(".*"))  # no temporary name remains
 
 
-def test_rows_hold_the_journey(tmp_path: Path) -> None:
+def test_rows_hold_question_answer_pair_and_outcome(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     train(ledger, "a")
     ledger.issue([("b", CASE), ("d", CASE), ("e", CASE)])
@@ -100,7 +100,7 @@ def test_rows_hold_the_journey(tmp_path: Path) -> None:
     assert (e["status"], e["drop_reason"], e["loss"]) == ("skipped", "non-finite-loss", None)
 
 
-def test_no_patient_reaches_the_disk(tmp_path: Path) -> None:
+def test_no_patient_id_reaches_the_disk(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     train(ledger, "a")
     ledger.close_step(1)
@@ -173,7 +173,7 @@ def test_steps_are_closed_in_order(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     with pytest.raises(LedgerError, match="step 2"):
         ledger.close_step(2)
-    ledger.close_step(1)  # nothing happened: still a file, with no row
+    ledger.close_step(1)  # no item ended: still a file, without rows
     with pytest.raises(LedgerError, match="step 1"):
         ledger.close_step(1)
     assert read_ledger(tmp_path).num_rows == 0
@@ -195,7 +195,7 @@ def closed_run(folder: Path) -> Path:
     return folder
 
 
-def test_reopen_goes_back_to_the_checkpoint(tmp_path: Path) -> None:
+def test_reopen_returns_to_the_checkpoint(tmp_path: Path) -> None:
     closed_run(tmp_path)
     (tmp_path / "ledger" / ".step-000004.parquet.tmp").write_bytes(b"cut short")
     ledger = Ledger.reopen(tmp_path, 2)
@@ -212,7 +212,7 @@ def test_reopen_goes_back_to_the_checkpoint(tmp_path: Path) -> None:
     assert ids == ["t1", "d1", "t2", "d2", "t3"]
 
 
-def test_reopen_issues_again_what_was_in_flight(tmp_path: Path) -> None:
+def test_items_in_flight_can_be_issued_again_after_reopen(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     train(ledger, "a")
     ledger.issue([("b", CASE)])
@@ -223,13 +223,13 @@ def test_reopen_issues_again_what_was_in_flight(tmp_path: Path) -> None:
     assert again.close_step(2).trained == 1
 
 
-def test_reopen_at_the_start_forgets_everything(tmp_path: Path) -> None:
+def test_reopen_at_step_0_deletes_everything(tmp_path: Path) -> None:
     closed_run(tmp_path)
     assert Ledger.reopen(tmp_path, 0).totals == StepCounts()
     assert read_ledger(tmp_path).num_rows == 0
 
 
-def test_reopen_notices_missing_and_foreign_steps(tmp_path: Path) -> None:
+def test_reopen_detects_missing_and_foreign_steps(tmp_path: Path) -> None:
     folder = closed_run(tmp_path) / "ledger"
     with pytest.raises(LedgerError, match="ends at step 3"):
         Ledger.reopen(tmp_path, 5)

@@ -1,4 +1,4 @@
-"""The run directory: never overwritten by accident, whole after a kill, readable errors."""
+"""The run directory: never overwritten by accident, intact after a kill, readable errors."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def test_a_second_run_is_refused_and_changes_nothing(run: RunDirectory, tmp_path
     assert run.config_file.read_bytes() == before
 
 
-def test_resume_may_go_further_but_not_elsewhere(run: RunDirectory, tmp_path: Path) -> None:
+def test_resume_may_extend_a_run_but_not_change_its_data(run: RunDirectory, tmp_path: Path) -> None:
     run.create(config(tmp_path, loop=LoopConfig(steps=99)), resume=True)
     assert run.read_config().loop.steps == 99
     with pytest.raises(ConfigError, match=r"corruption\.sigma=9\.0.*corruption\.sigma=45\.0"):
         run.create(config(tmp_path, corruption=CorruptionConfig(sigma=9.0)), resume=True)
 
 
-def test_resume_of_nothing_starts(tmp_path: Path) -> None:
+def test_resume_without_a_run_starts_one(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "r")
     run.create(config(tmp_path), resume=True)
     assert run.holds_run
 
 
-def test_an_output_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:
+def test_an_unwritable_output_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings = config(tmp_path / "file")
     with pytest.raises(ConfigError, match="cannot be written"):
@@ -75,7 +75,7 @@ def test_metrics_are_one_json_line_per_step(run: RunDirectory) -> None:
         run.append_metrics({"loss": 1.0})
 
 
-def test_a_line_cut_short_by_a_kill_is_not_read(run: RunDirectory) -> None:
+def test_a_line_cut_short_by_a_kill_is_ignored(run: RunDirectory) -> None:
     run.append_metrics({"step": 1})
     with run.metrics_file.open("a") as file:
         file.write('{"step": 2, "lo')
@@ -85,13 +85,13 @@ def test_a_line_cut_short_by_a_kill_is_not_read(run: RunDirectory) -> None:
     assert [line["step"] for line in run.read_metrics()] == [1, 2]
 
 
-def test_a_broken_line_is_named(run: RunDirectory) -> None:
+def test_a_malformed_line_is_named_in_the_error(run: RunDirectory) -> None:
     run.metrics_file.write_text('{"step": 1}\nnonsense\n')
     with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
         run.read_metrics()
 
 
-def test_rewind_forgets_later_steps(run: RunDirectory) -> None:
+def test_rewind_deletes_later_steps(run: RunDirectory) -> None:
     for step in (1, 2, 3):
         run.append_metrics({"step": step})
     for step in (0, 2, 3):
@@ -111,7 +111,7 @@ def test_evals_are_read_back_in_order(run: RunDirectory) -> None:
     assert json.loads((run.eval / "step-000020.json").read_text())["n"] == 512
 
 
-def test_paths_that_are_not_runs(run: RunDirectory, tmp_path: Path) -> None:
+def test_paths_that_are_not_runs_are_refused(run: RunDirectory, tmp_path: Path) -> None:
     for path, why in (
         (tmp_path / "absent", "no such directory"),
         (run.config_file, "is a file"),

@@ -1,4 +1,4 @@
-"""Streams depend on everything they are named by, and are the same in every process."""
+"""Streams depend on all of their arguments, and are the same in every process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_an_item_seed_depends_on_both_and_is_stable():
     names = ("a", "b", "1:a")
     assert len({item_seed(seed, name) for name, seed in product(names, (0, 1, 11))}) == 9
     assert 0 <= item_seed(-1, "a") < 2**63
-    # `printf 0:a | sha256sum` begins so; a run can be repeated on another machine
+    # the start of `printf 0:a | sha256sum`: a run can be repeated on another machine
     assert item_seed(0, "a") == 0x9DF3C5FAB8EF8FE7 // 2
 
 
@@ -37,7 +37,7 @@ def test_streams_of_different_purposes_differ():
     assert len(first) == 6 + 4 + 2
 
 
-def test_refilled_steps_have_orders_of_their_own():
+def test_refilled_steps_have_distinct_orders():
     assert refill_seed(0, 1) != refill_seed(0, 2)
     assert not {refill_seed(0, step) for step in range(1, 1000)} & set(range(1000))
 

@@ -1,4 +1,4 @@
-"""Which cases are asked, which variants are made, and that both follow a policy's errors."""
+"""Which cases are drawn, which variants are made, and that both follow the policy's errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medray.phantom.studies.study import exchanges, study_truth
 from medray.records import Case, Edit, Pair, PairScore
 from medray.targeting import ErrorTargets, Tally, case_types, classify_errors, draw, targeted_editor
 
-ASKED = {
+EXCHANGES = {
     "side": ("Which side is the lesion on?", "Left"),
     "size": ("How large is the lesion?", "Small"),
     "none": ("Why did the patient fall?", "Ice"),
@@ -25,10 +25,10 @@ ASKED = {
 
 
 def case(i: int, kind: str) -> Case:
-    return Case(f"c{i}", f"{i}.png", f"sha-{i}", *ASKED[kind], "open")
+    return Case(f"c{i}", f"{i}.png", f"sha-{i}", *EXCHANGES[kind], "open")
 
 
-CASES = st.lists(st.sampled_from(sorted(ASKED)), min_size=1, max_size=12).map(
+CASES = st.lists(st.sampled_from(sorted(EXCHANGES)), min_size=1, max_size=12).map(
     lambda kinds: [case(i, kind) for i, kind in enumerate(kinds)]
 )
 WEIGHTS = st.dictionaries(st.sampled_from(["side", "size"]), st.floats(0.01, 20.0))
@@ -43,7 +43,7 @@ WEIGHTS = st.dictionaries(st.sampled_from(["side", "size"]), st.floats(0.01, 20.
     seed=st.integers(0, 99),
     weights=WEIGHTS,
 )
-def test_what_is_drawn_are_candidates_in_their_order(
+def test_drawn_cases_are_candidates_in_stream_order(
     cases: list[Case], position: int, count: int, k: int, seed: int, weights: dict[str, float]
 ) -> None:
     targets = ErrorTargets(weights)
@@ -54,14 +54,14 @@ def test_what_is_drawn_are_candidates_in_their_order(
     assert len(drawn) == count
     assert count <= len(pool) <= max(count, k * count)
     rest = iter(pool)
-    assert all(any(one is other for other in rest) for one in drawn)  # a subsequence: no repeats
+    assert all(any(case is other for other in rest) for case in drawn)  # a subsequence: no repeats
     again = draw(cases, position=position, count=count, seed=seed, targets=targets, candidates=k)
     assert again == (drawn, end)
 
 
 @settings(deadline=None)
 @given(cases=CASES, position=st.integers(0, 40), count=st.integers(0, 15), k=st.integers(1, 5))
-def test_without_weights_it_is_the_plain_stream(
+def test_without_weights_the_draw_is_the_plain_stream(
     cases: list[Case], position: int, count: int, k: int
 ) -> None:
     drawn = draw(
@@ -70,8 +70,8 @@ def test_without_weights_it_is_the_plain_stream(
     assert drawn == (take(cases, position=position, count=count, seed=3), position + count)
 
 
-def test_a_small_dataset_is_not_taken_twice_over() -> None:
-    """Twelve candidates of five cases would hold each of them twice."""
+def test_candidates_do_not_repeat_a_small_dataset() -> None:
+    """Twelve candidates out of five cases would contain each of them twice."""
     cases = [case(i, "side") for i in range(5)]
     targets = ErrorTargets({"side": 2.0})
     drawn, end = draw(cases, position=5, count=3, seed=0, targets=targets, candidates=4)
@@ -80,8 +80,8 @@ def test_a_small_dataset_is_not_taken_twice_over() -> None:
 
 
 @pytest.mark.parametrize(("weight", "share"), [(3.0, 0.75), (1.0, 0.5), (0.25, 0.2)])
-def test_the_chance_is_in_proportion_to_the_weight(weight: float, share: float) -> None:
-    """One of two, weights w and 1: w / (w + 1); a case that tells no type weighs 1."""
+def test_the_probability_is_proportional_to_the_weight(weight: float, share: float) -> None:
+    """One of two, weights w and 1: w / (w + 1); a case without a type has weight 1."""
     cases, targets = [case(0, "side"), case(1, "none")], ErrorTargets({"side": weight})
     drawn = Counter(
         draw(cases, position=2 * i, count=1, seed=0, targets=targets, candidates=2)[0][0].case_id
@@ -95,41 +95,41 @@ LESION = "There is a small nodule in the left upper zone. The heart size is norm
 
 
 def variants(prefer: Mapping[str, float] | None) -> Counter[str]:
-    """The types of error of the wrong variants of a right report, over 200 seeds."""
+    """The error types of the wrong variants of a right report, over 200 seeds."""
     editor = FindingsEditor(prefer)
-    made = [editor.edit(REPORT, LESION, LESION, seed=seed) for seed in range(200)]
-    assert all(edit.verdict == "right" for edit in made)
-    assert made == [editor.edit(REPORT, LESION, LESION, seed=seed) for seed in range(200)]
-    again = [FindingsEditor().edit(REPORT, LESION, edit.text, seed=0) for edit in made]
+    edits = [editor.edit(REPORT, LESION, LESION, seed=seed) for seed in range(200)]
+    assert all(edit.verdict == "right" for edit in edits)
+    assert edits == [editor.edit(REPORT, LESION, LESION, seed=seed) for seed in range(200)]
+    again = [FindingsEditor().edit(REPORT, LESION, edit.text, seed=0) for edit in edits]
     assert all(edit.verdict == "wrong" for edit in again)
-    return Counter(kind for edit in made for kind in _types(edit))
+    return Counter(kind for edit in edits for kind in _types(edit))
 
 
 def test_variants_follow_the_weights() -> None:
-    """Five small changes: kind, side, zone, size, heart. With weight 10 for side and 1 for each
-    other, side comes first of them in 10 of 14."""
-    plain, aimed = variants(None), variants({"side": 10.0})
+    """Five small changes: kind, side, zone, size, heart. With weight 10 for side and 1 for the
+    others, side is preferred in 10 of 14."""
+    plain, targeted = variants(None), variants({"side": 10.0})
     assert set(plain) == {"kind", "side", "zone", "size", "attribute"}
-    assert aimed["side"] / 200 == pytest.approx(10 / 14, abs=0.08)
-    assert set(aimed) > {"kind", "zone", "size", "attribute"}  # nothing starves
+    assert targeted["side"] / 200 == pytest.approx(10 / 14, abs=0.08)
+    assert set(targeted) > {"kind", "zone", "size", "attribute"}  # no type is starved
     assert variants({}) == plain
 
 
 def test_a_policy_that_misses_lesions_is_shown_missed_lesions() -> None:
-    """Without weights a lesion is denied only where nothing else can be changed."""
+    """Without weights a lesion is denied only if nothing else can be changed."""
     report = LESION + " The mediastinum is of normal width and the bones are unremarkable."
 
     def denials(prefer: Mapping[str, float] | None) -> int:
         editor = FindingsEditor(prefer)
-        made = [editor.edit(REPORT, report, report, seed=seed) for seed in range(60)]
-        return sum("nodule" not in e.text and "presence" in _types(e) for e in made)
+        edits = [editor.edit(REPORT, report, report, seed=seed) for seed in range(60)]
+        return sum("nodule" not in e.text and "presence" in _types(e) for e in edits)
 
     assert denials(None) == 0
     assert denials({"presence": 30.0}) > 40
 
 
-def test_a_preferred_variant_is_still_a_small_one() -> None:
-    """To deny the lesion of this report changes more than half of its words."""
+def test_a_preferred_variant_is_still_small() -> None:
+    """Denying the lesion of this report would change more than half of its words."""
     assert variants({"presence": 30.0})["presence"] == 0
 
 
@@ -138,13 +138,14 @@ def _types(edit: Edit) -> set[str]:
 
 
 def phantoms(studies: int) -> list[Case]:
-    """Cases whose reference is what `told` says of the truth itself; the id tells the study."""
+    """Cases whose references state the truth of a study; the digest is the number of the study."""
     cases = []
     for i in range(studies):
         truth = study_truth(0, "train", i)
-        for x in exchanges(0, "train", i, truth, truth):
-            about = (x.question, x.answer, x.answer_type)
-            cases.append(Case(f"{i}/{x.answer_type}", f"{i}.png", str(i), *about))
+        for exchange in exchanges(0, "train", i, truth, truth):
+            kind = exchange.answer_type
+            fields = (exchange.question, exchange.answer, kind)
+            cases.append(Case(f"{i}/{kind}", f"{i}.png", str(i), *fields))
     return cases
 
 
@@ -152,44 +153,44 @@ OTHER = {"left": "right", "right": "left", "small": "large", "large": "small"}
 OTHER |= {"normal": "enlarged", "enlarged": "normal"}
 
 
-def say(asked: Case, errs: frozenset[str], chance: random.Random) -> str:
-    """The answer of a policy that is wrong in these attributes, each in two of five answers."""
-    index, told = int(asked.image_sha256), study_truth(0, "train", int(asked.image_sha256))
-    for name in sorted(errs):
-        if getattr(told, name) and chance.random() < 0.4:
-            told = replace(told, **{name: OTHER[getattr(told, name)]})
-    truth = study_truth(0, "train", index)
-    answers = {x.answer_type: x.answer for x in exchanges(0, "train", index, truth, told)}
-    return answers[asked.answer_type]
+def policy_answer(case: Case, errors: frozenset[str], rng: random.Random) -> str:
+    """The answer of a policy that is wrong in these attributes, in two of five answers each."""
+    index = int(case.image_sha256)
+    truth = belief = study_truth(0, "train", index)
+    for name in sorted(errors):
+        if getattr(belief, name) and rng.random() < 0.4:
+            belief = replace(belief, **{name: OTHER[getattr(belief, name)]})
+    answers = {x.answer_type: x.answer for x in exchanges(0, "train", index, truth, belief)}
+    return answers[case.answer_type]
 
 
 def simulate(
-    strength: float, policy: list[frozenset[str]], about: frozenset[str]
+    strength: float, policy: list[frozenset[str]], types: frozenset[str]
 ) -> tuple[list[float], list[float]]:
-    """Per step: the share of cases that ask about these types, and of variants that are of them.
+    """Per step: the share of cases that can err in these types, and of variants that err in them.
 
-    `policy` says for each step in which attributes the policy errs.
+    `policy`: for each step, the attributes in which the policy errs.
     """
-    cases, tally, position, chance = phantoms(160), Tally(), 0, random.Random(0)
-    asked, made = [], []
-    for errs in policy:
+    cases, tally, position, rng = phantoms(160), Tally(), 0, random.Random(0)
+    case_shares, variant_shares = [], []
+    for errors in policy:
         targets = tally.targets(strength)
         drawn, position = draw(
             cases, position=position, count=32, seed=0, targets=targets, candidates=4
         )
-        editor, told, types = targeted_editor(FindingsEditor(), targets), [], []
-        for one in drawn:
-            answer = say(one, errs, chance)
-            edit = editor.edit(one.question, one.reference, answer, seed=position)
+        editor, observations, variant_types = targeted_editor(FindingsEditor(), targets), [], []
+        for drawn_case in drawn:
+            answer = policy_answer(drawn_case, errors, rng)
+            edit = editor.edit(drawn_case.question, drawn_case.reference, answer, seed=position)
             assert edit.verdict != "abstain"
             right = edit.verdict == "right"
             if right:
-                types.append(_types(edit))
+                variant_types.append(_types(edit))
             sides = (answer, edit.text) if right else (edit.text, answer)
             spans = (edit.answer_spans, edit.text_spans)
             pair = Pair(
-                one.case_id,
-                one.case_id,
+                drawn_case.case_id,
+                drawn_case.case_id,
                 0,
                 *sides,
                 *(spans if right else spans[::-1]),
@@ -197,12 +198,14 @@ def simulate(
                 1.0,
                 "findings",
             )
-            score = PairScore(one.case_id, 0.0, 0.0, 0.0, 0.0, 0.0)
-            told.append(classify_errors(one, pair, score, 0.25))
-        tally = tally.after(told, 0.9)
-        asked.append(sum(bool(case_types(one) & about) for one in drawn) / len(drawn))
-        made.append(sum(bool(kinds & about) for kinds in types) / max(1, len(types)))
-    return asked, made
+            score = PairScore(drawn_case.case_id, 0.0, 0.0, 0.0, 0.0, 0.0)
+            observations.append(classify_errors(drawn_case, pair, score, 0.25))
+        tally = tally.after(observations, 0.9)
+        case_shares.append(sum(bool(case_types(case) & types) for case in drawn) / len(drawn))
+        variant_shares.append(
+            sum(bool(kinds & types) for kinds in variant_types) / max(1, len(variant_types))
+        )
+    return case_shares, variant_shares
 
 
 def late(shares: list[float]) -> float:
@@ -211,19 +214,19 @@ def late(shares: list[float]) -> float:
 
 
 def test_cases_and_variants_follow_a_policy_that_errs_in_side_and_size() -> None:
-    about = frozenset({"side", "size"})
-    off = simulate(0.0, [about] * 20, about)
-    on = simulate(0.8, [about] * 20, about)
-    assert on[0][0] == pytest.approx(off[0][0], abs=1e-9)  # the first step knows nothing yet
+    types = frozenset({"side", "size"})
+    off = simulate(0.0, [types] * 20, types)
+    on = simulate(0.8, [types] * 20, types)
+    assert on[0][0] == pytest.approx(off[0][0], abs=1e-9)  # in the first step nothing is known
     assert late(off[0]) < 0.55
     assert late(on[0]) > 0.75  # cases that ask about them
     assert late(off[1]) < 0.35
     assert late(on[1]) > 0.6  # variants of right answers
 
 
-def test_they_follow_when_the_errors_change() -> None:
+def test_variants_follow_when_the_errors_change() -> None:
     side, heart = frozenset({"side"}), frozenset({"heart"})
-    _, of_side = simulate(0.8, [side] * 15 + [heart] * 25, frozenset({"side"}))
-    _, of_heart = simulate(0.8, [side] * 15 + [heart] * 25, frozenset({"attribute"}))
-    assert sum(of_side[5:15]) / 10 > 0.4 > 0.25 > late(of_side)
-    assert late(of_heart) > 0.5 > 0.3 > sum(of_heart[5:15]) / 10
+    _, side_shares = simulate(0.8, [side] * 15 + [heart] * 25, frozenset({"side"}))
+    _, heart_shares = simulate(0.8, [side] * 15 + [heart] * 25, frozenset({"attribute"}))
+    assert sum(side_shares[5:15]) / 10 > 0.4 > 0.25 > late(side_shares)
+    assert late(heart_shares) > 0.5 > 0.3 > sum(heart_shares[5:15]) / 10

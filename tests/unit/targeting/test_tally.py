@@ -1,4 +1,4 @@
-"""Counting errors: what an answer tells, how counts fade, what weights follow. Worked by hand."""
+"""Counting errors: observations, decay of counts, and weights. Values worked out by hand."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def case(question: str, reference: str) -> Case:
     return Case("c", "c.png", "00", question, reference, "open")
 
 
-def seen(
-    asked: Case,
+def observe(
+    observed_case: Case,
     answer: str,
     *,
     contrast: float = math.nan,
     corruption: str = "gaussian sigma=45",
     region: str = "phantom",
 ) -> ErrorObservation:
-    """What the findings editor's pair of this answer tells."""
-    edit = FindingsEditor().edit(asked.question, asked.reference, answer, seed=0)
+    """The observation from the findings editor's pair of this answer."""
+    edit = FindingsEditor().edit(observed_case.question, observed_case.reference, answer, seed=0)
     right = edit.verdict == "right"
     pair = Pair(
         "p",
@@ -55,32 +55,35 @@ def seen(
         region_source=region,
         corruption=corruption,
     )
-    return classify_errors(asked, pair, PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0, contrast), 0.25)
+    score = PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0, contrast)
+    return classify_errors(observed_case, pair, score, 0.25)
 
 
-def test_an_answer_tells_each_type_once() -> None:
-    told = seen(case(REPORT, LESION), "There is a large nodule in the right upper zone.")
-    assert told == ErrorObservation(wrong=("side", "size"), right=("kind", "presence", "zone"))
+def test_each_type_counts_once_per_answer() -> None:
+    observation = observe(case(REPORT, LESION), "There is a large nodule in the right upper zone.")
+    assert observation == ErrorObservation(
+        wrong=("side", "size"), right=("kind", "presence", "zone")
+    )
 
 
-def test_a_right_answer_tells_what_it_could_have_got_wrong() -> None:
-    told = seen(case(REPORT, LESION), "Left nodule. Normal heart size.")
-    assert told == ErrorObservation(right=("attribute", "kind", "presence", "side"))
+def test_a_right_answer_shows_the_types_it_is_right_in() -> None:
+    observation = observe(case(REPORT, LESION), "Left nodule. Normal heart size.")
+    assert observation == ErrorObservation(right=("attribute", "kind", "presence", "side"))
 
 
 def test_a_missed_lesion_is_an_error_of_presence() -> None:
-    assert seen(case(REPORT, LESION), "The lungs are clear.") == ErrorObservation(
+    assert observe(case(REPORT, LESION), "The lungs are clear.") == ErrorObservation(
         wrong=("presence",)
     )
 
 
-def test_a_yes_or_no_is_about_what_was_asked() -> None:
-    asked = case("Is the lesion on the left side?", "Yes")
-    assert seen(asked, "No").wrong == ("side",)
-    assert seen(asked, "Yes").right == ("side",)
+def test_a_yes_or_no_is_about_the_question() -> None:
+    yes_no = case("Is the lesion on the left side?", "Yes")
+    assert observe(yes_no, "No").wrong == ("side",)
+    assert observe(yes_no, "Yes").right == ("side",)
 
 
-def test_errors_that_only_the_editor_sees_count() -> None:
+def test_errors_that_only_the_editor_finds_count() -> None:
     pair = Pair("p", "c", 0, "a b", "a c", (), (Span(2, 3, "count", 0.4, ""),), False, 1.0, "llm/1")
     score = PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0)
     assert classify_errors(case("?", "b"), pair, score, 0.25) == ErrorObservation(wrong=("count",))
@@ -90,9 +93,9 @@ def test_errors_that_only_the_editor_sees_count() -> None:
     ("contrast", "corruption", "region", "misread", "prior"),
     [
         (1.0, "gaussian sigma=45", "phantom", True, False),  # it changed with the lesion
-        (-1.0, "gaussian sigma=45", "phantom", True, False),  # the lesion told it otherwise
+        (-1.0, "gaussian sigma=45", "phantom", True, False),  # the lesion suggested otherwise
         (0.1, "gaussian sigma=45", "phantom", False, False),  # the noise may not hide it
-        (0.1, "black feather=4", "phantom", False, False),  # the hole tells where it was
+        (0.1, "black feather=4", "phantom", False, False),  # the hole reveals where it was
         (0.1, "gaussian sigma=12", "whole-image", False, False),
         (0.1, "black", "whole-image", False, True),
         (-0.24, "replacement sigma=10", "whole-image", False, True),
@@ -104,17 +107,18 @@ def test_errors_that_only_the_editor_sees_count() -> None:
 def test_when_an_error_is_a_misreading_and_when_a_prior(
     contrast: float, corruption: str, region: str, misread: bool, prior: bool
 ) -> None:
-    asked, about = case("Which side is the lesion on?", "Left"), {"corruption": corruption}
-    told = seen(asked, "Right", contrast=contrast, region=region, **about)
-    assert (told.misread, told.prior) == (("side",) * misread, ("side",) * prior)
-    fine = seen(asked, "Left", contrast=contrast, region=region, **about)
-    assert (fine.misread, fine.prior) == ((), ())
+    side = case("Which side is the lesion on?", "Left")
+    options = {"contrast": contrast, "corruption": corruption, "region": region}
+    wrong = observe(side, "Right", **options)
+    assert (wrong.misread, wrong.prior) == (("side",) * misread, ("side",) * prior)
+    right = observe(side, "Left", **options)
+    assert (right.misread, right.prior) == ((), ())
 
 
-def test_the_contrast_of_two_errors_together_speaks_for_neither() -> None:
-    told = seen(case(REPORT, LESION), "Large right nodule.", contrast=5.0)
-    assert told.wrong == ("side", "size")
-    assert (told.misread, told.prior) == ((), ())
+def test_the_contrast_of_two_errors_is_attributed_to_neither() -> None:
+    observation = observe(case(REPORT, LESION), "Large right nodule.", contrast=5.0)
+    assert observation.wrong == ("side", "size")
+    assert (observation.misread, observation.prior) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -127,13 +131,13 @@ def test_the_contrast_of_two_errors_together_speaks_for_neither() -> None:
         ("Why did the patient fall?", "Ice on the road", set()),
     ],
 )
-def test_what_answers_to_a_case_can_be_wrong_about(
+def test_the_error_types_that_answers_to_a_case_can_contain(
     question: str, reference: str, types: set[str]
 ) -> None:
     assert case_types(case(question, reference)) == types
 
 
-def test_counts_fade_by_the_step() -> None:
+def test_counts_decay_with_each_step() -> None:
     wrong, right = ErrorObservation(wrong=("side",)), ErrorObservation(right=("side", "zone"))
     tally = Tally().after([wrong, wrong, right], 0.5)
     assert tally.counts == {"side": Counts(2.0, 1.0), "zone": Counts(0.0, 1.0)}
@@ -151,7 +155,7 @@ def test_rates_and_weights_by_hand() -> None:
     tally = Tally({"kind": Counts(0.0, 4.0), "side": Counts(3.0, 1.0)})
     assert tally.rate("side") == pytest.approx(9 / 16)
     assert tally.rate("kind") == pytest.approx(3 / 16)
-    assert tally.rate("plane") == pytest.approx(3 / 8)  # never met: as all together
+    assert tally.rate("plane") == pytest.approx(3 / 8)  # never seen: the rate of all types
     weights = tally.targets(0.8).weights
     assert weights == pytest.approx({"kind": 0.2 + 0.8 * 0.5, "side": 0.2 + 0.8 * 1.5})
     assert tally.metrics() == pytest.approx({"targeting_kind": 3 / 16, "targeting_side": 9 / 16})
@@ -163,7 +167,7 @@ def test_the_share_of_a_language_prior_by_hand() -> None:
     assert tally.metrics()["targeting_prior"] == pytest.approx(7 / 8)
 
 
-def test_nothing_follows_without_strength_or_without_errors() -> None:
+def test_no_targets_without_strength_or_without_errors() -> None:
     assert Tally({"side": Counts(3.0, 1.0)}).targets(0.0) == ErrorTargets()
     assert Tally().targets(0.9) == ErrorTargets()
     assert Tally({"side": Counts(0.0, 5.0)}).targets(0.9) == ErrorTargets()
@@ -201,45 +205,45 @@ def test_no_weight_is_below_the_floor(
 
 
 @given(before=STEPS, after=STEPS, decay=st.floats(0, 1))
-def test_a_tally_out_of_a_checkpoint_goes_on_exactly(
+def test_a_restored_tally_continues_exactly(
     before: list[list[ErrorObservation]], after: list[list[ErrorObservation]], decay: float
 ) -> None:
-    whole = Tally()
+    uninterrupted = Tally()
     for observations in before:
-        whole = whole.after(observations, decay)
-    resumed = Tally.from_dict(json.loads(json.dumps(whole.to_dict(), sort_keys=False)))
-    shuffled = Tally.from_dict(dict(reversed(whole.to_dict().items())))
+        uninterrupted = uninterrupted.after(observations, decay)
+    resumed = Tally.from_dict(json.loads(json.dumps(uninterrupted.to_dict(), sort_keys=False)))
+    shuffled = Tally.from_dict(dict(reversed(uninterrupted.to_dict().items())))
     for observations in after:
-        whole, resumed, shuffled = (
-            tally.after(observations, decay) for tally in (whole, resumed, shuffled)
+        uninterrupted, resumed, shuffled = (
+            tally.after(observations, decay) for tally in (uninterrupted, resumed, shuffled)
         )
     for other in (resumed, shuffled):
-        assert other == whole
-        assert repr(other.targets(0.7)) == repr(whole.targets(0.7))
+        assert other == uninterrupted
+        assert repr(other.targets(0.7)) == repr(uninterrupted.targets(0.7))
 
 
 SPANS = (Span(0, 1, "zone", 1.0, ""), Span(2, 3, "side", 1.0, ""))
 NOISE = CorruptionConfig(kind="diffusion", feather=4)
 
 
-def test_the_corruption_is_the_configured_one_but_for_priors() -> None:
+def test_the_corruption_is_the_configured_one_except_for_priors() -> None:
     targets = ErrorTargets({"side": 1.0}, {"side": 0.6, "zone": 0.1})
-    made = [targets.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
-    black = [config for config in made if config is not NOISE]
+    configs = [targets.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
+    black = [config for config in configs if config is not NOISE]
     assert {(config.kind, config.region) for config in black} == {("black", "whole")}
-    assert len(black) / len(made) == pytest.approx(0.6, abs=0.03)
-    assert made == [targets.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
+    assert len(black) / len(configs) == pytest.approx(0.6, abs=0.03)
+    assert configs == [targets.corruption(NOISE, SPANS, seed=seed) for seed in range(2000)]
 
 
-def test_a_run_without_aim_or_without_second_images_keeps_its_corruption() -> None:
-    sure = ErrorTargets({"side": 1.0}, {"side": 0.999})
+def test_a_run_without_targets_or_corrupted_images_keeps_its_corruption() -> None:
+    certain = ErrorTargets({"side": 1.0}, {"side": 0.999})
     none = CorruptionConfig(region="none")
-    assert all(sure.corruption(none, SPANS, seed=seed) is none for seed in range(50))
+    assert all(certain.corruption(none, SPANS, seed=seed) is none for seed in range(50))
     assert all(ErrorTargets().corruption(NOISE, SPANS, seed=seed) is NOISE for seed in range(50))
-    assert all(sure.corruption(NOISE, (), seed=seed) is NOISE for seed in range(50))
+    assert all(certain.corruption(NOISE, (), seed=seed) is NOISE for seed in range(50))
 
 
-def test_only_the_findings_editor_is_aimed() -> None:
+def test_only_the_findings_editor_is_targeted() -> None:
     class Other:
         name, version = "other", "1"
 
@@ -249,5 +253,5 @@ def test_only_the_findings_editor_is_aimed() -> None:
     editor, other, targets = FindingsEditor(), Other(), ErrorTargets({"side": 2.0})
     assert targeted_editor(editor, ErrorTargets()) is editor
     assert targeted_editor(other, targets) is other
-    aimed = targeted_editor(editor, targets)
-    assert (aimed.name, aimed.version) == (editor.name, editor.version + " aimed")
+    targeted = targeted_editor(editor, targets)
+    assert (targeted.name, targeted.version) == (editor.name, editor.version + " aimed")

@@ -13,9 +13,11 @@ from medray.imaging.corruption import corrupt
 from medray.imaging.load import load_image
 from medray.records import Case, Dropped, Pair, Response
 from medray.seeds import item_seed
+from medray.targeting import EditContext
 from tests.support.datasets.phantoms import lesion_report, small_phantoms
 
 VERSION = 3
+CONTEXT = EditContext(VERSION)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +45,14 @@ def respond(editor: Editor, case: Case, text: str, **fields) -> Response:
 
 def outcome(editor: Editor, case: Case, response: Response):
     image = load_image(case.image)
-    outcomes, batch = editor.edit(VERSION, [case], [response], image)
-    return outcomes[0], batch, image
+    results, batch = editor.edit(CONTEXT, [case], [response], image)
+    return results[0], batch, image
 
 
 def test_a_view_is_the_prompt_the_picture_and_the_size(editor, case):
     image = load_image(case.image)
     wide = np.zeros((48, 80, 3), np.uint8)
-    count, (one, two) = editor.view([case.question, "Where?"], image, wide)
+    count, (one, two) = editor.encode_views([case.question, "Where?"], image, wide)
     assert count == 2
     for view, question, shown in ((one, case.question, image), (two, "Where?", wide)):
         prompt, picture = editor.codec.encode(question, shown)
@@ -131,8 +133,8 @@ def test_an_objective_that_imitates_gets_the_reference_answer(config, case, text
 def test_an_image_shared_by_several_pairs_travels_once(editor, case):
     responses = [respond(editor, case, WRONG, item_id=f"i{i}") for i in range(3)]
     image = load_image(case.image)
-    outcomes, batch = editor.edit(VERSION, [case] * 3, responses, image, image, image)
-    assert len(batch.pairs) == len(outcomes) == 3
+    results, batch = editor.edit(CONTEXT, [case] * 3, responses, image, image, image)
+    assert len(batch.pairs) == len(results) == 3
     assert len(batch.pixels) == 2  # clean and corrupted
 
 
@@ -143,15 +145,15 @@ def test_what_answers_to_a_case_share_is_made_once(editor, case, monkeypatch):
     other = replace(case, case_id="other", question="Is there a nodule?")
     responses.append(respond(editor, other, WRONG, item_id="other"))
     cases, image = [*[case] * 4, other], load_image(case.image)
-    alone = [editor.edit(VERSION, [c], [r], image) for c, r in zip(cases, responses, strict=True)]
+    alone = [editor.edit(CONTEXT, [c], [r], image) for c, r in zip(cases, responses, strict=True)]
     calls = []
     encode, disturb = editor.codec.encode, editor_module.corrupt
     monkeypatch.setattr(editor.codec, "encode", lambda *a: calls.append("encode") or encode(*a))
     monkeypatch.setattr(
         editor_module, "corrupt", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
     )
-    outcomes, batch = editor.edit(VERSION, cases, responses, *[image] * 5)
-    assert outcomes == [outcome for (outcome,), _ in alone]
+    results, batch = editor.edit(CONTEXT, cases, responses, *[image] * 5)
+    assert results == [outcome for (outcome,), _ in alone]
     assert Counter(calls) == {"encode": 2, "corrupt": 2}  # of both cases
     parts = [pair for _, one in alone for pair in one.pairs]
     assert len(batch.pairs) == len(parts) == 4
@@ -171,13 +173,13 @@ def test_relevance_is_that_of_the_edit_however_calls_are_split(editor, case):
         respond(editor, case, text, item_id=f"i{i}") for i, text in enumerate((WRONG, smaller))
     ]
     image = load_image(case.image)
-    together, batch = editor.edit(VERSION, [case] * 2, responses, image, image)
-    apart = [editor.edit(VERSION, [case], [response], image) for response in responses]
+    together, batch = editor.edit(CONTEXT, [case] * 2, responses, image, image)
+    apart = [editor.edit(CONTEXT, [case], [response], image) for response in responses]
     worst = [max(s.severity for s in pair.rejected_spans) for pair in together]
     assert worst[0] != worst[1]
     assert [pair.relevance for pair in together] == worst
     assert [packed.relevance for packed in batch.pairs] == worst
-    assert [outcomes[0].relevance for outcomes, _ in apart] == worst
+    assert [results[0].relevance for results, _ in apart] == worst
     assert [one.pairs[0].relevance for _, one in apart] == worst
 
 

@@ -12,8 +12,9 @@ from actors.editor.actor import Editor
 from medray.config import EditorConfig
 from medray.imaging.load import load_image
 from medray.records import Case, Dropped, Pair, Response
+from medray.targeting import EditContext
 from tests.support.datasets.phantoms import lesion_report, small_phantoms
-from tests.support.processes.chat_server import Asked, Say, serve
+from tests.support.processes.chat_server import ChatRequest, Say, serve
 from tests.unit.editing.llm.test_llm_editor import change, reply
 
 WRONG = "There is a small nodule in the right upper zone. The heart is enlarged."
@@ -36,11 +37,11 @@ def case(config) -> Case:
     return replace(lesion_report(config, RIGHT), patient_id=PATIENT)
 
 
-def script(asked: Asked) -> Say:
+def script(request: ChatRequest) -> Say:
     """Side errors are corrected; the rest fails in its own way."""
-    if asked.prompt == "relevance":
+    if request.prompt == "relevance":
         return Say({"agree": False, "score": 0.4})
-    answer = asked.inputs["answer"]
+    answer = request.inputs["answer"]
     if answer == WRONG:
         return reply("wrong", change("right", "left"))
     if answer == RIGHT:
@@ -53,16 +54,18 @@ def script(asked: Asked) -> Say:
 
 
 def run(config, case, texts, given=script, **keys):
-    """(outcomes, batch, what was asked, the editor) of these answers to one case."""
+    """(results, batch, the requests, the editor) of these answers to one case."""
     with serve(given) as server:
         section = EditorConfig(
             kind="llm", url=server.url, model="m", max_edit_fraction=0.7, retries=0, **keys
         )
         editor = Editor(config.model_copy(update={"editor": section}), 0)
         image = load_image(case.image)
-        said = [respond(editor, case, i, text) for i, text in enumerate(texts)]
-        outcomes, batch = editor.edit(1, [case] * len(said), said, *[image] * len(said))
-    return outcomes, batch, server.asked, editor
+        responses = [respond(editor, case, i, text) for i, text in enumerate(texts)]
+        results, batch = editor.edit(
+            EditContext(1), [case] * len(responses), responses, *[image] * len(responses)
+        )
+    return results, batch, server.requests, editor
 
 
 def respond(editor: Editor, case: Case, number: int, text: str) -> Response:
@@ -74,14 +77,14 @@ def respond(editor: Editor, case: Case, number: int, text: str) -> Response:
 
 def test_pairs_are_made_and_packed_and_the_rest_is_dropped_with_its_reason(config, case):
     texts = [WRONG, RIGHT, "", "Old.", "Cut", "Talk.", "Lost.", "Xyzzy.", "Deny."]
-    outcomes, batch, asked, editor = run(config, case, texts)
-    wrong, right = outcomes[:2]
+    results, batch, requests, editor = run(config, case, texts)
+    wrong, right = results[:2]
     assert isinstance(wrong, Pair)
     assert isinstance(right, Pair)
     assert (wrong.chosen, wrong.rejected, wrong.response_was_correct) == (RIGHT, WRONG, False)
     assert (right.chosen, right.rejected, right.response_was_correct) == (RIGHT, WRONG, True)
     assert wrong.editor == f"llm/{editor.editor.version}"
-    dropped = outcomes[2:]
+    dropped = results[2:]
     assert all(isinstance(o, Dropped) for o in dropped)
     assert [o.reason for o in dropped] == [
         "empty-answer",
@@ -95,54 +98,54 @@ def test_pairs_are_made_and_packed_and_the_rest_is_dropped_with_its_reason(confi
     assert [p.pair_id for p in batch.pairs] == ["i0", "i1"]
     tokens = batch.pairs[0].rejected.ids[batch.pairs[0].rejected.edited]
     assert editor.codec.tokenizer.decode(tokens).strip() == "right"
-    assert sorted(a.inputs["answer"] for a in asked) == sorted(
+    assert sorted(a.inputs["answer"] for a in requests) == sorted(
         [WRONG, RIGHT, "Talk.", "Lost.", "Xyzzy.", "Deny."]
     ), "what is dropped anyway is not sent"
 
 
-def test_the_judges_score_is_the_relevance_and_is_told(config, case):
-    outcomes, batch, _, editor = run(config, case, [WRONG], judges=("a",))
-    assert outcomes[0].relevance == 0.4
+def test_the_judges_score_is_the_relevance_and_is_recorded(config, case):
+    results, batch, _, editor = run(config, case, [WRONG], judges=("a",))
+    assert results[0].relevance == 0.4
     note = "relevance=judges/1 rounds:1 skipped:0 consensus:yes"
-    assert outcomes[0].editor == f"llm/{editor.editor.version} {note}"
+    assert results[0].editor == f"llm/{editor.editor.version} {note}"
     assert batch.pairs[0].relevance == 0.4
 
 
 def test_judges_order_the_pairs(config, case):
     other = WRONG.replace("small", "small round")
 
-    def given(asked: Asked) -> Say:
-        if asked.prompt == "edit":
+    def given(request: ChatRequest) -> Say:
+        if request.prompt == "edit":
             return reply("wrong", change("right", "left"))
-        return Say({"agree": False, "score": 0.2 if asked.inputs["correct"] == RIGHT else 0.9})
+        return Say({"agree": False, "score": 0.2 if request.inputs["correct"] == RIGHT else 0.9})
 
-    outcomes, *_ = run(config, case, [WRONG, other], given, judges=("a",))
-    assert all(isinstance(o, Pair) for o in outcomes)
-    assert [outcome.relevance for outcome in outcomes] == [0.2, 0.9]
+    results, *_ = run(config, case, [WRONG, other], given, judges=("a",))
+    assert all(isinstance(o, Pair) for o in results)
+    assert [outcome.relevance for outcome in results] == [0.2, 0.9]
 
 
 def test_nothing_that_names_the_patient_or_the_case_is_sent(config, case):
     texts = [WRONG, f"As in {PATIENT.lower()}: a nodule in the right zone."]
-    outcomes, _, asked, _ = run(config, case, texts, judges=("a", "a"))
-    assert isinstance(outcomes[0], Pair)
-    assert isinstance(outcomes[1], Dropped)
-    assert outcomes[1].reason == "llm-identifier"
-    assert asked
+    results, _, requests, _ = run(config, case, texts, judges=("a", "a"))
+    assert isinstance(results[0], Pair)
+    assert isinstance(results[1], Dropped)
+    assert results[1].reason == "llm-identifier"
+    assert requests
     private = [PATIENT, case.case_id, case.image, Path(case.image).name, case.image_sha256]
-    for sent in asked:
+    for sent in requests:
         text = json.dumps(sent.body, ensure_ascii=False) + repr(sent.headers)
         assert [p for p in private if p.lower() in text.lower()] == []
         assert "image_url" not in text
 
 
 def test_the_image_goes_along_only_where_it_is_configured(config, case):
-    *_, asked, _ = run(config, case, [WRONG], send_image=True)
-    part = asked[0].body["messages"][1]["content"][1]
+    *_, requests, _ = run(config, case, [WRONG], send_image=True)
+    part = requests[0].body["messages"][1]["content"][1]
     assert part["image_url"]["url"].startswith("data:image/png;base64,")
 
 
 def test_an_endpoint_that_is_down_drops_all_and_loses_none(config, case):
-    outcomes, batch, *_ = run(config, case, [WRONG] * 5, lambda _: Say(status=503))
-    assert [o.reason for o in outcomes] == ["llm-unreachable"] * 5
-    assert [o.pair_id for o in outcomes] == [f"i{i}" for i in range(5)]
+    results, batch, *_ = run(config, case, [WRONG] * 5, lambda _: Say(status=503))
+    assert [o.reason for o in results] == ["llm-unreachable"] * 5
+    assert [o.pair_id for o in results] == [f"i{i}" for i in range(5)]
     assert not batch.pairs

@@ -1,4 +1,4 @@
-"""The learner's ranks on real Ray actors that only sleep: turns, and what becomes of a death."""
+"""The learner group on real Ray actors that only sleep: turns, and the death of a rank."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 import ray
 
-from actors.fleet.fleet import Fleet
-from actors.fleet.learner_group import Ranks, RanksLost
-from actors.fleet.placement import Placement
-from actors.fleet.restarts import Faults
-from actors.fleet.work import Golden, Update
+from actors.fleet import Fleet, LearnersLost, Placement, RestartBudget, WeightUpdate
+from actors.fleet.items import CanaryPrompts
+from actors.fleet.learner_group import LearnerGroup
 from actors.weights.manifest import Manifest
 from medray.config import Config
 from medray.errors import RunFailed
@@ -34,28 +32,28 @@ def cluster():
 
 
 def run(scenario, world=2):
-    """What `scenario(ranks)` gives, and what asyncio had to complain about."""
+    """What `scenario(group)` returns, and what asyncio complained about."""
     complaints: list[str] = []
     rank = ray.remote(Rank)
 
     async def main():
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
-        ranks = Ranks(lambda i: rank.options(num_cpus=0).remote(i), world, 60.0)
+        group = LearnerGroup(lambda i: rank.options(num_cpus=0).remote(i), world, 60.0)
         try:
             async with asyncio.timeout(90):
-                await ranks.start()
-                return await scenario(ranks)
+                await group.start()
+                return await scenario(group)
         finally:
-            ranks.kill()
+            group.kill()
 
     return asyncio.run(main()), complaints
 
 
 def test_a_later_call_waits_for_one_that_nobody_awaits():
-    async def scenario(ranks):
-        first = await ranks.begin("span", 0.5)
-        second = await ranks.call("span", 0.0)
+    async def scenario(group):
+        first = await group.begin("span", 0.5)
+        second = await group.call("span", 0.0)
         assert first.done()
         return first.result(), second
 
@@ -64,15 +62,15 @@ def test_a_later_call_waits_for_one_that_nobody_awaits():
     assert complaints == []
 
 
-def test_a_death_is_told_to_whoever_awaits_and_ends_the_turn():
-    async def scenario(ranks):
-        pids = await ranks.call("pid")
-        alone = await ranks.begin("span", 60.0)
+def test_a_death_reaches_every_caller_and_ends_the_turn():
+    async def scenario(group):
+        pids = await group.call("pid")
+        alone = await group.begin("span", 60.0)
         os.kill(pids[1], signal.SIGKILL)
         begin = time.monotonic()
-        with pytest.raises(RanksLost, match=r"Learner\(rank=1\)"):
-            await ranks.call("pid")
-        assert isinstance(alone.exception(), RanksLost)
+        with pytest.raises(LearnersLost, match=r"Learner\(rank=1\)"):
+            await group.call("pid")
+        assert isinstance(alone.exception(), LearnersLost)
         return time.monotonic() - begin
 
     seconds, complaints = run(scenario)
@@ -81,61 +79,61 @@ def test_a_death_is_told_to_whoever_awaits_and_ends_the_turn():
 
 
 @asynccontextmanager
-async def fleet_of(ranks: Ranks, ours: float) -> AsyncIterator[Fleet]:
-    """A fleet with one generator that gives every golden token the log-probability `ours`."""
+async def fleet_of(group: LearnerGroup, logp: float) -> AsyncIterator[Fleet]:
+    """A fleet with one generator that gives every canary token the log-probability `logp`."""
     config = Config.model_validate({"data": {"kind": "phantom"}})
-    fleet = Fleet(config, Placement({}, {}, {}, {}, 0.0, 0.0), Faults(config.faults, print))
+    fleet = Fleet(config, Placement({}, {}, {}, {}, 0.0, 0.0), RestartBudget(config.faults, print))
     holder = ray.remote(Holder)
-    fleet.ranks, fleet.golden = ranks, Golden([], [], [], [])
-    fleet.generators.spawn = lambda i: holder.options(num_cpus=0).remote(ours)
+    fleet.learners, fleet.canaries = group, CanaryPrompts([], [], [], [])
+    fleet.generators.spawn = lambda i: holder.options(num_cpus=0).remote(logp)
     async with fleet:
         fleet.generators.start()
         await fleet.generators.wait_ready()
         yield fleet
 
 
-async def offered(fleet: Fleet, seconds: float) -> Update:
-    """Weights that the generators are to take over while the ranks score for `seconds`."""
-    golden = await fleet.ranks.begin("golden", seconds)
-    update = Update(Manifest(1, "full", (), 0), [], golden)
+async def offered(fleet: Fleet, seconds: float) -> WeightUpdate:
+    """Weights that the generators adopt while the ranks score the canaries for `seconds`."""
+    canary_logps = await fleet.learners.begin("score_canaries", seconds)
+    update = WeightUpdate(Manifest(1, "full", (), 0), [], canary_logps)
     fleet.offer(update)
     return update
 
 
-@pytest.mark.parametrize(("ours", "gap"), [(-1.0, 0.0), (-1.25, 0.25)])
-def test_weights_count_as_taken_over_only_when_the_ranks_have_scored_them(ours, gap):
-    async def scenario(ranks):
-        async with fleet_of(ranks, ours) as fleet:
+@pytest.mark.parametrize(("logp", "gap"), [(-1.0, 0.0), (-1.25, 0.25)])
+def test_weights_are_adopted_only_when_the_ranks_have_scored_them(logp, gap):
+    async def scenario(group):
+        async with fleet_of(group, logp) as fleet:
             begin = time.monotonic()
             update = await offered(fleet, 0.5)
-            answer = asyncio.create_task(fleet.generators.run(lambda g, _: g.now.remote()))
-            await fleet.taken_over(update)
-            return update.gap, (await answer).value - begin
+            job = asyncio.create_task(fleet.generators.run(lambda g, _: g.now.remote()))
+            await fleet.wait_adopted(update)
+            return update.logp_gap, (await job).value - begin
 
-    (told, later), _ = run(scenario)
-    assert told == pytest.approx(gap)
-    assert later >= 0.5  # no answer before the proof
+    (found, later), _ = run(scenario)
+    assert found == pytest.approx(gap)
+    assert later >= 0.5  # no job before the proof
 
 
-def test_weights_of_another_kind_end_the_run():
-    async def scenario(ranks):
-        async with fleet_of(ranks, -9.0) as fleet:
+def test_weights_that_differ_end_the_run():
+    async def scenario(group):
+        async with fleet_of(group, -9.0) as fleet:
             with pytest.raises(RunFailed, match="logp_gap = 8"):
-                await fleet.taken_over(await offered(fleet, 0.1))
+                await fleet.wait_adopted(await offered(fleet, 0.1))
 
     run(scenario)
 
 
-def test_ranks_that_die_over_the_golden_set_leave_the_generators_well():
-    async def scenario(ranks):
-        async with fleet_of(ranks, -1.0) as fleet:
-            pids = await ranks.call("pid")
+def test_ranks_that_die_while_scoring_leave_the_generators_intact():
+    async def scenario(group):
+        async with fleet_of(group, -1.0) as fleet:
+            pids = await group.call("pid")
             update = await offered(fleet, 60.0)
             os.kill(pids[0], signal.SIGKILL)
-            with pytest.raises(RanksLost):
-                await fleet.taken_over(update)
+            with pytest.raises(LearnersLost):
+                await fleet.wait_adopted(update)
             assert np.isfinite((await fleet.generators.run(lambda g, _: g.now.remote())).value)
-            return fleet.generators.ready, fleet.faults.restarts
+            return fleet.generators.ready, fleet.budget.restarts
 
     (ready, restarts), complaints = run(scenario)
     assert (ready, restarts) == (1, 0)

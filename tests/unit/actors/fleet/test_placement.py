@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from actors.fleet.placement import place
+from actors.fleet.placement import plan_placement
 from medray.config import Config, DataConfig
 from medray.errors import ResourceError
 
@@ -27,7 +27,7 @@ def shares(options):
 
 
 def test_without_a_gpu_only_learners_take_cpus():
-    found = place(config(learners=2, replicas=3, editors=4), {"CPU": 2.0})
+    found = plan_placement(config(learners=2, replicas=3, editors=4), {"CPU": 2.0})
     assert [shares(o) for o in (found.learner, found.generator, found.editor)] == [
         (0, 1),
         (0, 0),
@@ -42,15 +42,17 @@ def test_without_a_gpu_only_learners_take_cpus():
 )
 def test_waiting_threads_sleep_on_a_cpu_node(learners, cpus, threads):
     """Learners work at the same time and share the CPUs; the others take turns."""
-    found = place(config(learners=learners), {"CPU": cpus})
-    told = [o["runtime_env"]["env_vars"] for o in (found.learner, found.generator, found.editor)]
-    assert [v["OMP_WAIT_POLICY"] for v in told] == ["PASSIVE"] * 3
-    assert [v["OMP_NUM_THREADS"] for v in told] == threads
+    found = plan_placement(config(learners=learners), {"CPU": cpus})
+    variables = [
+        o["runtime_env"]["env_vars"] for o in (found.learner, found.generator, found.editor)
+    ]
+    assert [v["OMP_WAIT_POLICY"] for v in variables] == ["PASSIVE"] * 3
+    assert [v["OMP_NUM_THREADS"] for v in variables] == threads
 
 
 def test_with_gpus_each_kind_takes_its_own():
-    asked = config(learners=2, replicas=3, editors=4, tensor_parallel=2)
-    found = place(asked, {"CPU": 64.0, "GPU": 8.0})
+    settings = config(learners=2, replicas=3, editors=4, tensor_parallel=2)
+    found = plan_placement(settings, {"CPU": 64.0, "GPU": 8.0})
     assert [shares(o) for o in (found.learner, found.generator, found.editor)] == [
         (1, 1),
         (2, 1),
@@ -61,13 +63,13 @@ def test_with_gpus_each_kind_takes_its_own():
 
 @pytest.mark.parametrize("has", [{"CPU": 8.0}, {"CPU": 8.0, "GPU": 8.0}])
 def test_nothing_restarts_or_retries_blindly(has):
-    found = place(config(), has)
+    found = plan_placement(config(), has)
     for options in (found.learner, found.generator, found.editor):
         assert (options["max_restarts"], options["max_task_retries"]) == (0, 0)
 
 
 @pytest.mark.parametrize(
-    ("asked", "has", "said"),
+    ("settings", "has", "message"),
     [
         ({"learners": 3}, {"CPU": 2.0}, "needs 3 CPUs, the cluster has 2"),
         ({}, {}, "needs 1 CPUs, the cluster has 0"),
@@ -78,21 +80,21 @@ def test_nothing_restarts_or_retries_blindly(has):
         ({"tensor_parallel": 2}, {"CPU": 16.0, "GPU": 0.0}, "the cluster has no GPU"),
     ],
 )
-def test_too_small_a_cluster_is_refused_in_one_line(asked, has, said):
-    with pytest.raises(ResourceError, match=re.escape(said)) as caught:
-        place(config(**asked), has)
+def test_too_small_a_cluster_is_refused_in_one_line(settings, has, message):
+    with pytest.raises(ResourceError, match=re.escape(message)) as caught:
+        plan_placement(config(**settings), has)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("asked", "has"),
+    ("settings", "has"),
     [
         ({"learners": 2}, {"CPU": 2.0}),
         ({}, {"CPU": 3.0, "GPU": 2.0}),
         ({"tensor_parallel": 4}, {"CPU": 3.0, "GPU": 5.0}),
     ],
 )
-def test_just_enough_is_enough(asked, has):
-    found = place(config(**asked), has)
+def test_just_enough_is_enough(settings, has):
+    found = plan_placement(config(**settings), has)
     assert (found.cpus, found.gpus) == (has["CPU"], has.get("GPU", 0))

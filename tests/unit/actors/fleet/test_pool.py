@@ -11,7 +11,7 @@ import ray
 from actors.fleet import pool as pool_module
 from actors.fleet.calls import ActorLost
 from actors.fleet.pool import Pool
-from actors.fleet.restarts import Faults
+from actors.fleet.restart_budget import RestartBudget
 from medray.config import FaultsConfig
 from medray.errors import DataError, RunFailed
 from tests.support.processes.sleepers import Worker
@@ -26,13 +26,13 @@ def cluster():
     ray.shutdown()
 
 
-def run(scenario, size=2, broken=False, take_over=None, seats=0, **limits):
-    """Let `scenario(pool)` play on a fresh pool; its result and what was said."""
-    said: list[str] = []
+def run(scenario, size=2, broken=False, adopt=None, seats=0, **limits):
+    """Run `scenario(pool)` on a fresh pool; its result, and the announced lines."""
+    lines: list[str] = []
     worker = ray.remote(Worker)
 
     async def main():
-        faults = Faults(FaultsConfig(**limits), said.append)
+        budget = RestartBudget(FaultsConfig(**limits), lines.append)
         pool = Pool(
             "generator",
             "Generator",
@@ -40,8 +40,8 @@ def run(scenario, size=2, broken=False, take_over=None, seats=0, **limits):
             lambda i: worker.options(
                 num_cpus=0, max_restarts=0, resources={"seat": 1} if seats else {}
             ).remote(i, broken),
-            faults,
-            take_over,
+            budget,
+            adopt,
         )
         pool.start()
         try:
@@ -51,7 +51,7 @@ def run(scenario, size=2, broken=False, take_over=None, seats=0, **limits):
         finally:
             await pool.close()
 
-    return asyncio.run(main()), said
+    return asyncio.run(main()), lines
 
 
 async def many(pool, count, seconds):
@@ -60,20 +60,20 @@ async def many(pool, count, seconds):
     )
 
 
-def test_work_goes_to_whoever_is_free():
+def test_jobs_go_to_idle_replicas():
     """One replica is ten times slower, so it gets a fraction of the work."""
 
     async def scenario(pool):
         calls = [pool.run(lambda a, _, i=i: a.slow_where.remote(i, 0, 0.5)) for i in range(40)]
         return [answer.value for answer in await asyncio.gather(*calls)]
 
-    values, said = run(scenario)
+    values, lines = run(scenario)
     assert [item for item, *_ in values] == list(range(40))
     assert 1 <= sum(index == 0 for _, index, _ in values) <= 10
-    assert said == []
+    assert lines == []
 
 
-def test_a_killed_replica_comes_back_and_no_job_is_lost_or_answered_twice(tmp_path):
+def test_a_killed_replica_returns_and_no_job_is_lost_or_done_twice(tmp_path):
     async def scenario(pool):
         path = str(tmp_path / "calls")
         jobs = asyncio.create_task(many(pool, 10, 0.05))
@@ -82,24 +82,24 @@ def test_a_killed_replica_comes_back_and_no_job_is_lost_or_answered_twice(tmp_pa
         await pool.wait_ready()
         return died.value, [a.value[0] for a in answers], pool.ready
 
-    (calls, items, ready), said = run(scenario)
+    (calls, items, ready), lines = run(scenario)
     assert calls == 3
     assert items == list(range(10))
     assert ready == 2
-    assert len(said) == 2
-    assert all("died: its process ended unexpectedly" in line for line in said)
-    assert [line.split("; ")[-1] for line in said] == ["restart 1 of 8", "restart 2 of 8"]
+    assert len(lines) == 2
+    assert all("died: its process ended unexpectedly" in line for line in lines)
+    assert [line.split("; ")[-1] for line in lines] == ["restart 1 of 8", "restart 2 of 8"]
 
 
-def test_without_budget_the_others_go_on(tmp_path):
+def test_without_budget_the_others_continue(tmp_path):
     async def scenario(pool):
         died = await pool.run(lambda a, _: a.die.remote(str(tmp_path / "calls"), 1))
         answers = await many(pool, 6, 0.0)
         return died.value, {a.value[1] for a in answers}, pool.ready
 
-    (calls, used, ready), said = run(scenario, generator=0)
+    (calls, used, ready), lines = run(scenario, generator=0)
     assert (calls, len(used), ready) == (2, 1, 1)
-    assert "not restarted, faults.generator = 0" in said[0]
+    assert "not restarted, faults.generator = 0" in lines[0]
 
 
 def test_when_nobody_is_left_everyone_is_told(tmp_path):
@@ -107,9 +107,9 @@ def test_when_nobody_is_left_everyone_is_told(tmp_path):
         jobs = [pool.run(lambda a, _: a.die.remote(str(tmp_path / "calls"), 99)) for _ in range(3)]
         return await asyncio.gather(*jobs, return_exceptions=True), pool
 
-    (told, _), _ = run(scenario, generator=1)
-    assert all(isinstance(error, RunFailed) for error in told)
-    assert "no Generator is left" in str(told[0])
+    (errors, _), _ = run(scenario, generator=1)
+    assert all(isinstance(error, RunFailed) for error in errors)
+    assert "no Generator is left" in str(errors[0])
 
 
 def test_a_stuck_replica_is_replaced():
@@ -122,10 +122,10 @@ def test_a_stuck_replica_is_replaced():
 
         return (await pool.run(submit)).value[0]
 
-    item, said = run(scenario, deadline=1.0)
+    item, lines = run(scenario, deadline=1.0)
     assert item == "x"
-    assert len(said) == 1
-    assert "stuck: no answer within 1 s" in said[0]
+    assert len(lines) == 1
+    assert "stuck: no answer within 1 s" in lines[0]
 
 
 def test_a_job_that_breaks_two_replicas_is_given_up():
@@ -134,9 +134,9 @@ def test_a_job_that_breaks_two_replicas_is_given_up():
             await pool.run(lambda a, _: a.crash.remote())
         return (await pool.run(lambda a, _: a.work.remote(1))).value[0]
 
-    item, said = run(scenario)
+    item, lines = run(scenario)
     assert item == 1
-    assert len(said) == 2
+    assert len(lines) == 2
 
 
 def test_what_the_method_says_of_its_input_is_passed_on():
@@ -157,7 +157,7 @@ def test_an_actor_that_cannot_start_ends_the_run_at_once():
 
 
 def test_a_straggler_is_done_by_another_and_counted_once(monkeypatch):
-    monkeypatch.setattr(pool_module, "STRAGGLER_LEAST", 0.5)
+    monkeypatch.setattr(pool_module, "MIN_STRAGGLER", 0.5)
 
     async def scenario(pool):
         await many(pool, 6, 0.0)
@@ -166,24 +166,24 @@ def test_a_straggler_is_done_by_another_and_counted_once(monkeypatch):
         answers = await asyncio.gather(*calls)
         return [a.value for a in answers], time.monotonic() - begin, pool.repeated
 
-    (values, seconds, repeated), said = run(scenario)
+    (values, seconds, repeated), lines = run(scenario)
     assert [item for item, *_ in values] == [0, 1, 2, 3]
     assert {index for _, index, _ in values} == {1}
     assert seconds < 15
     assert repeated == 1
-    assert said == []
+    assert lines == []
 
 
 def test_no_job_runs_on_an_older_state(tmp_path):
     """Offers come while jobs run, and a replica is killed: it takes over before it works."""
     taken = []
 
-    async def take_over(actor, state):
-        await actor.take.remote(state)
+    async def adopt(actor, state):
+        await actor.adopt.remote(state)
         taken.append(state)
 
     async def scenario(pool):
-        held = []
+        states = []
         for version in range(1, 6):
             running = asyncio.create_task(many(pool, 4, 0.05))
             await asyncio.sleep(0.02)
@@ -191,29 +191,29 @@ def test_no_job_runs_on_an_older_state(tmp_path):
             if version == 3:
                 path = str(tmp_path / "calls")
                 await pool.run(lambda a, _, path=path: a.die.remote(path, 1))
-            await pool.taken_over(version)
+            await pool.wait_adopted(version)
             answers = await many(pool, 4, 0.0)
-            held.append({a.value[2] for a in answers})
+            states.append({a.value[2] for a in answers})
             await running
-        return held
+        return states
 
-    held, said = run(scenario, take_over=take_over)
-    assert held == [{1}, {2}, {3}, {4}, {5}]
-    assert len(said) == 1
+    states, lines = run(scenario, adopt=adopt)
+    assert states == [{1}, {2}, {3}, {4}, {5}]
+    assert len(lines) == 1
     assert taken.count(3) >= 2
 
 
 def test_a_job_is_told_what_its_replica_holds():
-    async def take_over(actor, state):
-        await actor.take.remote(state)
+    async def adopt(actor, state):
+        await actor.adopt.remote(state)
 
     async def scenario(pool):
-        before = await pool.run(lambda a, held: a.work.remote(held))
+        before = await pool.run(lambda a, state: a.work.remote(state))
         pool.offer("v1")
-        after = await pool.run(lambda a, held: a.work.remote(held))
+        after = await pool.run(lambda a, state: a.work.remote(state))
         return before.value[0], after.value[0]
 
-    assert run(scenario, take_over=take_over)[0] == (None, "v1")
+    assert run(scenario, adopt=adopt)[0] == (None, "v1")
 
 
 def test_a_cancelled_job_is_not_begun():

@@ -1,4 +1,4 @@
-"""A generator that shares its GPU: whatever it is asked after a sleep, it wakes for.
+"""A generator that shares its GPU wakes by itself for whatever is called after a sleep.
 
 The class is the real one. Only the engine is a stand-in, for vLLM's sleep needs a GPU; it
 refuses, as a sleeping engine would, whatever needs the memory that it gave back.

@@ -24,9 +24,9 @@ def test_shards_come_in_order_and_read_only_ones_without_a_copy():
     for shard in shards:
         for array in shard.values():
             array.flags.writeable = False
-    came = [pair for part in arriving(manifest, shards) for pair in named(*part)]
-    assert [name for name, _ in came] == ["w0", "w1", "w2"]
-    for i, (_, tensor) in enumerate(came):
+    pairs = [pair for part in arriving(manifest, shards) for pair in named(*part)]
+    assert [name for name, _ in pairs] == ["w0", "w1", "w2"]
+    for i, (_, tensor) in enumerate(pairs):
         assert torch.equal(tensor, torch.full((2, 3), float(i)))
         assert tensor.data_ptr() == shards[i][f"w{i}"].ctypes.data
 
@@ -51,7 +51,7 @@ def test_the_next_shard_is_pulled_while_one_is_in_use_and_no_more(monkeypatch):
     coming.close()
 
 
-def test_damage_is_told_after_the_shards_before_it():
+def test_damage_is_reported_after_the_shards_before_it():
     manifest, shards = update()
     shards[1]["w1"] = shards[1]["w1"] + 1
     coming = arriving(manifest, shards)

@@ -79,10 +79,14 @@ def test_read_back(folder):
     assert newest(folder) == (path, State(20, 19, 640), [])
     assert read_state(path) == State(20, 19, 640)
     sent, shards = update(19)
-    came, again = read_weights(path)
-    assert (came.version, came.mode, came.bytes) == (19, "full", sent.bytes)
+    manifest_read, again = read_weights(path)
+    assert (manifest_read.version, manifest_read.mode, manifest_read.bytes) == (
+        19,
+        "full",
+        sent.bytes,
+    )
     values = {name: array for shard in shards for name, array in shard.items()}
-    assert {s.name: (s.dtype, s.checksum) for specs in came.shards for s in specs} == {
+    assert {s.name: (s.dtype, s.checksum) for specs in manifest_read.shards for s in specs} == {
         s.name: (s.dtype, s.checksum) for specs in sent.shards for s in specs
     }
     assert {n: a.tolist() for n, a in again[0].items()} == {

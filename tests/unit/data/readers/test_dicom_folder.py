@@ -1,4 +1,4 @@
-"""DICOM folders: cases with numbers for names, patients of the header for splitting alone."""
+"""DICOM folders: cases named by numbers, patients from the header for splitting only."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def dicom(path: Path, value: int, patient: str = "", study: str = "", frames: in
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, f"1.2.{value}"
-    made = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    made.Rows = made.Columns = 4
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.BitsAllocated = made.BitsStored = 8
-    made.HighBit, made.PixelRepresentation = 7, 0
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.Rows = dataset.Columns = 4
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
     if frames > 1:
-        made.NumberOfFrames = frames
+        dataset.NumberOfFrames = frames
     values = value + 10 * np.arange(frames, dtype=np.uint8)
-    made.PixelData = np.repeat(values, 16).tobytes()
-    made.PatientName, made.PatientID, made.StudyInstanceUID = "Jones^Mary", patient, study
+    dataset.PixelData = np.repeat(values, 16).tobytes()
+    dataset.PatientName, dataset.PatientID, dataset.StudyInstanceUID = "Jones^Mary", patient, study
     path.parent.mkdir(parents=True, exist_ok=True)
-    made.save_as(path, enforce_file_format=True)
+    dataset.save_as(path, enforce_file_format=True)
     return path
 
 
@@ -120,7 +120,7 @@ def test_frames_of_one_file_on_both_sides_are_a_leak(tmp_path):
 
 @pytest.mark.parametrize("frames", ["999999999", "-3", "many"])
 @pytest.mark.filterwarnings("ignore:Invalid value:UserWarning", "ignore:.*IS:UserWarning")
-def test_a_number_of_frames_that_cannot_be(tmp_path, frames):
+def test_an_impossible_number_of_frames(tmp_path, frames):
     path = dicom(tmp_path / "a.dcm", 1, frames=11)
     content = path.read_bytes()
     field = b"\x28\x00\x08\x00IS\x02\x0011"
@@ -134,8 +134,8 @@ def test_a_number_of_frames_that_cannot_be(tmp_path, frames):
 
 def test_the_corrupted_image_of_a_frame(tmp_path):
     path = dicom(tmp_path / "a.dcm", 50, frames=3)
-    made = corrupt_file(Path(f"{path}#3"), tmp_path / "o.png", kind="black", box=(0, 0, 1, 1))
-    assert (made.image[0, 0, 0], made.image[1, 1, 0]) == (0, 70)
+    result = corrupt_file(Path(f"{path}#3"), tmp_path / "o.png", kind="black", box=(0, 0, 1, 1))
+    assert (result.image[0, 0, 0], result.image[1, 1, 0]) == (0, 70)
     with pytest.raises(DataError, match="no such frame"):
         corrupt_file(Path(f"{path}#4"), tmp_path / "o.png")
 
@@ -145,7 +145,7 @@ def test_questions_beside_the_files_and_a_split_by_patient(tmp_path):
     for number, patient in enumerate(["a", "a", "b", "c"]):
         dicom(tmp_path / f"{number}.dcm", number, patient)
         lines.append({"image": f"{number}.dcm", "question": "Clear?", "answer": "yes"})
-    lines[3]["patient_id"] = "a"  # what a row says goes before the header
+    lines[3]["patient_id"] = "a"  # a row takes precedence over the header
     (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, lines)))
     config = DataConfig(kind="dicom", path=str(tmp_path), split="patient", heldout=0.5)
     data = open_dataset(config, seed=0)
@@ -154,8 +154,8 @@ def test_questions_beside_the_files_and_a_split_by_patient(tmp_path):
     assert sorted((len(data.train), len(data.heldout))) == [1, 3]
 
 
-@pytest.mark.filterwarnings("ignore:Invalid value:UserWarning")  # of writing the bad file
-def test_nothing_of_a_header_reaches_the_file_or_a_log(tmp_path, caplog, capsys):
+@pytest.mark.filterwarnings("ignore:Invalid value:UserWarning")  # from writing the bad file
+def test_no_header_value_reaches_the_file_or_a_log(tmp_path, caplog, capsys):
     dicom(tmp_path / "d" / "a.dcm", 1, "p-secret", "1.2.99999")
     dicom(tmp_path / "d" / "c.dcm", 1, "p-secret", "1.2.99999", frames=2)
     cut = dicom(tmp_path / "d" / "b.dcm", 2, "p-secret", "not a uid")
@@ -166,9 +166,9 @@ def test_nothing_of_a_header_reaches_the_file_or_a_log(tmp_path, caplog, capsys)
     import pyarrow.parquet as pq
 
     table = pq.read_table(tmp_path / "c.parquet")
-    told = caplog.text + "".join(capsys.readouterr()) + json.dumps(table.to_pylist())
-    told = told.replace(str(tmp_path), "")
-    assert not [word for word in ("Jones", "p-secret", "99999", "not a uid") if word in told]
+    output = caplog.text + "".join(capsys.readouterr()) + json.dumps(table.to_pylist())
+    output = output.replace(str(tmp_path), "")
+    assert not [word for word in ("Jones", "p-secret", "99999", "not a uid") if word in output]
     assert pydicom.dcmread(tmp_path / "d" / "a.dcm").PatientName == "Jones^Mary"
 
 

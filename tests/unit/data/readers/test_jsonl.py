@@ -76,7 +76,7 @@ def test_answer_types(tmp_path, answer, given, expected):
     assert row.case.answer_type == expected
 
 
-def test_ids_may_be_left_out_and_blank_lines_and_a_bom_do_no_harm(tmp_path):
+def test_missing_ids_blank_lines_and_a_bom_are_accepted(tmp_path):
     row = {key: value for key, value in ROW.items() if key != "id"}
     path = tmp_path / "set" / "mine.jsonl"
     path.parent.mkdir()
@@ -91,12 +91,12 @@ def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
     assert row.case.reference == "left upper"
 
 
-def test_fractional_boxes_become_the_whole_pixels_around(tmp_path):
+def test_fractional_boxes_are_enlarged_to_whole_pixels(tmp_path):
     (row,) = read_jsonl(write(tmp_path, {**ROW, "regions": [{"box": [-0.5, 1.2, 3.0, 4.1]}]}))
     assert row.case.regions == (Region("", box=(-1, 1, 3, 5)),)
 
 
-def test_collections_of_lesions_masks_go_before_their_hull(tmp_path):
+def test_masks_take_precedence_over_their_bounding_boxes(tmp_path):
     boxes = [{"label": "hull", "xyxy": [1, 2, 3, 4]}]
     rows = read_jsonl(
         write(
@@ -113,7 +113,7 @@ def test_collections_of_lesions_masks_go_before_their_hull(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"image": 3}, "records.jsonl:2: image: is not a text"),
         ({"image": " "}, "records.jsonl:2: image: is not a text, or empty"),
@@ -139,10 +139,10 @@ def test_collections_of_lesions_masks_go_before_their_hull(tmp_path):
         ({"mask": [3]}, "mask[0]: is not the path"),
     ],
 )
-def test_a_bad_row_is_told_by_file_line_and_field(tmp_path, change, told):
+def test_errors_name_file_line_and_field(tmp_path, change, message):
     with pytest.raises(DataError) as caught:
         read_jsonl(write(tmp_path, ROW, {**ROW, "id": "b", **change}))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -153,7 +153,7 @@ def test_missing_fields(tmp_path, key):
         read_jsonl(write(tmp_path, row))
 
 
-def test_files_that_are_no_dataset(tmp_path):
+def test_files_that_are_not_a_dataset(tmp_path):
     with pytest.raises(DataError, match=r"no records\.jsonl in it"):
         read_jsonl(str(tmp_path))
     with pytest.raises(DataError, match=r"records\.jsonl:2: is not valid JSON"):
@@ -169,7 +169,7 @@ def test_files_that_are_no_dataset(tmp_path):
 
 
 @pytest.mark.data
-def test_real_collections_are_read_as_they_are(shared_data):
+def test_real_datasets_are_read_unchanged(shared_data):
     lesions = read_jsonl(str(shared_data / "lesions"))
     regions = {region for row in lesions for region in row.case.regions}
     assert len(lesions) == 78

@@ -22,10 +22,10 @@ from tests.support.datasets.miniatures import (
     mimic_cxr,
     mimic_cxr_jpg,
     pathvqa,
-    picture,
     slake,
     table,
     vgmed,
+    write_image,
     write_json,
 )
 
@@ -67,7 +67,7 @@ def test_slake_in_chinese(tmp_path):
     assert (row.case.question, row.case.reference) == ("图中有肺吗?", "有")
 
 
-def test_slake_regions_are_those_that_the_question_names_or_else_all(tmp_path):
+def test_slake_regions_are_those_that_question_or_answer_name_or_else_all(tmp_path):
     folder = slake(tmp_path)
     cases = [row.case for row in read_slake(str(folder))]
     assert cases[0].regions == (Region("Left Lung", box=(6, 6, 10, 8)),)  # "lung", its last word
@@ -91,7 +91,7 @@ def test_slake_masks_are_exact_and_survive_the_import(tmp_path):
         assert (region_mask([liver], 16, 16) == expected).all()
 
 
-def test_slake_masks_go_before_the_boxes_of_the_same_things(tmp_path):
+def test_slake_masks_take_precedence_over_boxes_of_the_same_structure(tmp_path):
     folder = slake(tmp_path)
     boxes = [{"Lung_Left": [6, 6, 3, 2]}, {"Heart": [0, 0, 3, 3]}]
     write_json(folder / "imgs/xmlab2/detection.json", boxes)
@@ -103,9 +103,9 @@ def test_slake_masks_go_before_the_boxes_of_the_same_things(tmp_path):
     ]
 
 
-def test_slake_masks_of_colours_have_no_values(tmp_path):
+def test_slake_colour_masks_are_ignored(tmp_path):
     folder = slake(tmp_path)
-    picture(folder / "imgs/xmlab2/mask.png", 1)
+    write_image(folder / "imgs/xmlab2/mask.png", 1)
     assert rows("slake", folder)[2].case.regions == ()
 
 
@@ -116,7 +116,7 @@ def test_slake_names_of_mask_values(tmp_path, line):
 
 
 @pytest.mark.data
-def test_slake_text_all_of_it(shared_data):
+def test_all_of_slake_text(shared_data):
     import json
 
     file = shared_data / "slake_text" / "slake_boxes_qa_noimages.jsonl"
@@ -141,7 +141,7 @@ def test_pathvqa(tmp_path):
 
 
 def test_pathvqa_as_json(tmp_path):
-    picture(tmp_path / "images/train_0001.jpg")
+    write_image(tmp_path / "images/train_0001.jpg")
     item = {"image": "train_0001.jpg", "question": "what?", "answer": "a cell"}
     write_json(tmp_path / "train.json", [item])
     (row,) = rows("pathvqa", tmp_path)
@@ -154,7 +154,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("content", [pickle.dumps([Evil()]), b"", b"text", pickle.dumps({"a": 1})])
-def test_pathvqa_pickles_of_anything_else_are_refused_and_nothing_runs(tmp_path, capsys, content):
+def test_pathvqa_refuses_other_pickles_without_running_code(tmp_path, capsys, content):
     pathvqa(tmp_path)
     (tmp_path / "qas/train/train_qa.pkl").write_bytes(content)
     with pytest.raises(DataError, match=r"train_qa\.pkl: is not a (pickle|list)"):
@@ -162,7 +162,7 @@ def test_pathvqa_pickles_of_anything_else_are_refused_and_nothing_runs(tmp_path,
     assert "this ran" not in capsys.readouterr().out
 
 
-def test_iu_xray_has_a_case_for_every_study(tmp_path):
+def test_iu_xray_has_a_case_per_study(tmp_path):
     found = rows("iu-xray", iu_xray(tmp_path))
     assert [row.split for row in found] == ["train", "validation", "heldout"]
     case = found[0].case
@@ -172,7 +172,7 @@ def test_iu_xray_has_a_case_for_every_study(tmp_path):
     assert (case.patient_id, found[0].study_id) == ("CXR0", "CXR0")
 
 
-def test_mimic_cxr_has_patients_and_studies_and_no_name_of_them_in_an_id(tmp_path):
+def test_mimic_cxr_has_patients_and_studies_but_not_in_case_ids(tmp_path):
     found = rows("mimic-cxr", mimic_cxr(tmp_path))
     assert [(row.case.patient_id, row.study_id, row.split) for row in found] == [
         ("10000001", "50000001", "train"),
@@ -253,7 +253,7 @@ def test_patients_stay_together(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [*MAKERS, "slake-zh", "dicom", "parquet"])
-def test_folders_that_are_not_it(tmp_path, kind):
+def test_other_folders_are_refused(tmp_path, kind):
     for path in (None, str(tmp_path / "gone"), str(tmp_path)):
         with pytest.raises(DataError) as caught:
             list(READERS[kind](path))
@@ -262,51 +262,51 @@ def test_folders_that_are_not_it(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"question": None}, "train.json:1: question: is empty"),
-        ({"answer_type": "BOTH"}, "train.json:1: answer_type: 'BOTH' is not CLOSED or OPEN"),
-        ({"img_name": 3}, "train.json:1: img_name: is not a text"),
-        ({"answer": ["a"]}, "train.json:1: answer: is not a text or number"),
-        ({"q_lang": ""}, "train.json:1: q_lang: is empty"),
+        ({"question": None}, "train.json: row 1: question: is empty"),
+        ({"answer_type": "BOTH"}, "train.json: row 1: answer_type: 'BOTH' is not CLOSED or OPEN"),
+        ({"img_name": 3}, "train.json: row 1: img_name: is not a text"),
+        ({"answer": ["a"]}, "train.json: row 1: answer: is not a text or number"),
+        ({"q_lang": ""}, "train.json: row 1: q_lang: is empty"),
     ],
 )
-def test_bad_rows_of_slake(tmp_path, change, told):
+def test_bad_rows_of_slake(tmp_path, change, message):
     slake(tmp_path)
     item = {"img_name": "xmlab1/source.jpg", "question": "Q?", "answer": "a", "q_lang": "en"}
     write_json(tmp_path / "train.json", [item | {"answer_type": "OPEN"} | change])
     with pytest.raises(DataError) as caught:
         rows("slake", tmp_path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"Liver": [0, 0, 1, 1]}, "detection.json: the file: is not a list"),
         ([{"Liver": [0, 0, 1]}], "entry 0: Liver: is not [x, y, width, height]"),
         ([{"Liver": [0, 0, 0, 1]}], "entry 0: Liver: is empty"),
     ],
 )
-def test_bad_boxes_of_slake(tmp_path, content, told):
+def test_bad_boxes_of_slake(tmp_path, content, message):
     slake(tmp_path)
     write_json(tmp_path / "imgs/xmlab1/detection.json", content)
     with pytest.raises(DataError) as caught:
         rows("slake", tmp_path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_bad_rows_of_r2gen_and_vgmed(tmp_path):
     study = {"id": "a", "report": "r", "image_path": ["a.png"]}
-    for annotation, told in [
-        ({"train": [study, study]}, "annotation.json:1: id: occurs twice"),
+    for annotation, message in [
+        ({"train": [study, study]}, "annotation.json: row 2: id: occurs twice"),
         ({"train": [study | {"image_path": []}]}, "image_path: is not a list of paths"),
         ({"dev": [study]}, "'dev': is not train, val or test"),
         ({"train": {"a": study}}, "is not a list"),
         ({"train": ["a"]}, "is not a mapping"),
     ]:
         write_json(tmp_path / "annotation.json", annotation)
-        with pytest.raises(DataError, match=told.replace("'", "'")):
+        with pytest.raises(DataError, match=message.replace("'", "'")):
             rows("iu-xray", tmp_path)
     write_json(tmp_path / "v/v.json", [{"image": "a", "question": "q", "bbox": [[1, 2, 3]]}])
     with pytest.raises(DataError, match=r"bbox\[0\]: is not \[x, y, width, height\]"):
@@ -323,13 +323,13 @@ def test_bad_tables_of_mimic_cxr_jpg(tmp_path):
     with pytest.raises(DataError, match=r"split\.csv\.gz:3: split: 'dev' is not one of"):
         rows("mimic-cxr-jpg", tmp_path)
     table(tmp_path, "split", header, [["d", "1"]])
-    with pytest.raises(DataError, match=r"split\.csv\.gz:2: has another number of fields"):
+    with pytest.raises(DataError, match=r"split\.csv\.gz:2: has a different number of fields"):
         rows("mimic-cxr-jpg", tmp_path)
     table(tmp_path, "split", header[1:], [])
     with pytest.raises(DataError, match="has no column dicom_id"):
         rows("mimic-cxr-jpg", tmp_path)
-    whole = (tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz").read_bytes()
+    content = (tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz").read_bytes()
     table(tmp_path, "split", header, [[*row[:1], row[2], row[1], row[3]] for row in JPG_ROWS])
-    (tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz").write_bytes(whole[:-12])
+    (tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz").write_bytes(content[:-12])
     with pytest.raises(DataError, match=r"metadata\.csv\.gz: is cut short"):
         rows("mimic-cxr-jpg", tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures inside Parquet: named by row, read when asked for, and what happens to bad ones."""
+"""Images inside Parquet: named by row, read on demand, and what happens to bad ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def png(value: int) -> bytes:
 
 
 def hugging_face(path: Path, values: list[int], *, group: int = 100, **columns: list) -> Path:
-    """A shard as `datasets` writes it: pictures of one colour each, a question, an answer."""
+    """A shard as `datasets` writes it: images of one colour each, a question, an answer."""
     rows = {
         "image": pa.array([{"bytes": png(v), "path": f"{v}.png"} for v in values], STRUCT),
         "question": [f"Is this {v}?" for v in values],
@@ -41,7 +41,7 @@ def hugging_face(path: Path, values: list[int], *, group: int = 100, **columns: 
     return path
 
 
-def test_rows_of_shards_with_the_split_they_are_named_after(tmp_path):
+def test_rows_of_shards_have_the_split_of_the_file_name(tmp_path):
     hugging_face(tmp_path / "d/train-00000-of-00002.parquet", [1, 2])
     hugging_face(tmp_path / "d/train-00001-of-00002.parquet", [3])
     hugging_face(tmp_path / "d/test-00000-of-00001.parquet", [4])
@@ -58,7 +58,7 @@ def test_rows_of_shards_with_the_split_they_are_named_after(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.list_(STRUCT)])
-def test_other_ways_of_keeping_bytes(tmp_path, kind):
+def test_other_column_types_for_bytes(tmp_path, kind):
     wrapped = [
         [{"bytes": png(v), "path": None}] if pa.types.is_list(kind) else png(v) for v in (7, 9)
     ]
@@ -67,7 +67,7 @@ def test_other_ways_of_keeping_bytes(tmp_path, kind):
     assert [load_image(case.image)[0, 0, 0] for case in cases] == [7, 9]
 
 
-def test_paths_in_the_place_of_bytes(tmp_path):
+def test_paths_instead_of_bytes(tmp_path):
     (tmp_path / "b.png").write_bytes(png(3))
     values = [{"bytes": png(1), "path": "gone.png"}, {"bytes": None, "path": "b.png"}]
     file = hugging_face(tmp_path / "a.parquet", [1, 3], image=pa.array(values, STRUCT))
@@ -96,12 +96,12 @@ def test_the_import_keeps_digests_and_names(tmp_path):
     assert check_file(out, images=False).findings["images that cannot be read"].count == 0
 
 
-def test_pictures_that_cannot_be_read_are_kept_with_a_reason(tmp_path):
+def test_images_that_cannot_be_read_are_kept_with_a_reason(tmp_path):
     jpeg = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(jpeg, "JPEG")
     cut = encode_png(noise)[:9000]
-    contents = [cut, jpeg.getvalue()[:900], b"", b"no picture", png(1)]
+    contents = [cut, jpeg.getvalue()[:900], b"", b"not an image", png(1)]
     file = hugging_face(tmp_path / "a.parquet", [1] * 5, image=pa.array(contents, pa.binary()))
     cases = [row.case for row in read_parquet(str(file))]
     assert len(cases) == 5
@@ -126,7 +126,7 @@ def test_pictures_that_cannot_be_read_are_kept_with_a_reason(tmp_path):
         ("cut.parquet#image:1", "image-unreadable"),
     ],
 )
-def test_names_of_no_picture(tmp_path, name, reason):
+def test_names_without_an_image(tmp_path, name, reason):
     file = hugging_face(tmp_path / "a.parquet", [1, 2])
     (tmp_path / "cut.parquet").write_bytes(file.read_bytes()[:-9])
     with pytest.raises(ItemError) as caught:
@@ -145,52 +145,52 @@ def test_a_file_that_is_damaged_inside(tmp_path):
     assert caught.value.reason == "image-unreadable"
 
 
-def test_rows_without_a_picture_are_told(tmp_path):
+def test_rows_without_an_image_are_refused(tmp_path):
     file = hugging_face(tmp_path / "a.parquet", [1, 2], image=pa.array([None, None], STRUCT))
     with pytest.raises(DataError, match=r"a\.parquet: row 1: image: is missing"):
         list(read_parquet(str(file)))
 
 
-def test_ids_that_occur_twice_are_told(tmp_path):
+def test_duplicate_ids_are_refused(tmp_path):
     hugging_face(tmp_path / "d/a.parquet", [1], id=["x"])
     hugging_face(tmp_path / "d/b.parquet", [1], id=["x"])
     with pytest.raises(DataError, match=r"b\.parquet: row 1: id: 'x' occurs twice"):
         list(read_parquet(str(tmp_path / "d")))
 
 
-def test_a_file_written_anew_is_read_anew(tmp_path):
+def test_a_changed_file_is_read_again(tmp_path):
     file = hugging_face(tmp_path / "a.parquet", [1])
     assert load_image(f"{file}#image:1")[0, 0, 0] == 1
     hugging_face(tmp_path / "b.parquet", [2, 3]).replace(file)
     assert load_image(f"{file}#image:1")[0, 0, 0] == 2
 
 
-def test_any_order_within_bounds_of_memory(tmp_path, monkeypatch):
+def test_any_order_within_bounded_memory(tmp_path, monkeypatch):
     values = list(range(200))
     file = hugging_face(tmp_path / "a.parquet", values, group=70)
-    monkeypatch.setattr(stored, "KEPT", 20 * len(png(0)))
+    monkeypatch.setattr(stored, "CACHE_BYTES", 20 * len(png(0)))
     for row in np.random.default_rng(0).permutation(200).tolist() + values:
         assert load_image(f"{file}#image:{row + 1}")[0, 0, 0] == row
-        held = [each.nbytes for each in stored._BATCHES.held.values()]
-        assert stored._BATCHES.size == sum(held) < 60 * len(png(0))
+        sizes = [batch.nbytes for batch in stored._CACHE.batches.values()]
+        assert stored._CACHE.size == sum(sizes) < 60 * len(png(0))
 
 
 def test_reading_in_order_decodes_each_row_once(tmp_path, monkeypatch):
     file = hugging_face(tmp_path / "a.parquet", list(range(200)), group=70)
-    kept: list[int] = []
-    keep = stored._Batches.keep
+    decoded: list[int] = []
+    add = stored._BatchCache.add
 
-    def counted(self: stored._Batches, key: tuple, values: pa.Array) -> None:
-        kept.append(len(values))
-        keep(self, key, values)
+    def counted(self: stored._BatchCache, key: tuple, values: pa.Array) -> None:
+        decoded.append(len(values))
+        add(self, key, values)
 
-    monkeypatch.setattr(stored, "KEPT", 1)
-    monkeypatch.setattr(stored._Batches, "keep", counted)
+    monkeypatch.setattr(stored, "CACHE_BYTES", 1)
+    monkeypatch.setattr(stored._BatchCache, "add", counted)
     assert len(list(read_parquet(str(file)))) == 200
-    assert sum(kept) == 200
+    assert sum(decoded) == 200
 
 
-def test_pairs_whose_pictures_are_inside(tmp_path):
+def test_pairs_whose_images_are_inside(tmp_path):
     rows = {
         "prompt": ["<image>Is it?"] * 2,
         "chosen": ["Yes."] * 2,
@@ -207,7 +207,7 @@ def test_pairs_whose_pictures_are_inside(tmp_path):
         export_pairs(out, "trl", tmp_path / "o.jsonl")
 
 
-def test_several_pictures_in_a_pair_are_told(tmp_path):
+def test_several_images_in_a_pair_are_refused(tmp_path):
     two = [[{"bytes": png(1), "path": None}, {"bytes": png(2), "path": None}]]
     rows = {
         "prompt": ["Is it?"],

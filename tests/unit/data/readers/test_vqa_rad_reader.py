@@ -1,4 +1,4 @@
-"""VQA-RAD as distributed: the whole of it, its oddities, and folders that are not it."""
+"""VQA-RAD as distributed: all of it, its oddities, and other folders."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def vqa_rad(shared_data, **values) -> DataConfig:
 
 
 @pytest.mark.data
-def test_all_of_it(shared_data):
+def test_all_of_vqa_rad(shared_data):
     rows = read_vqa_rad(str(shared_data / "vqa_rad"))
     cases = [row.case for row in rows]
     assert len(rows) == 2248
@@ -78,7 +78,7 @@ def test_group_splits_leak_nothing(shared_data, split, seed):
     assert len(data.train) + len(data.heldout) == 2248
     notes = " ".join(data.notes)
     assert "held-out images are also in training" not in notes
-    if split != "image":  # the MedPix case, of which some have several images
+    if split != "image":  # some MedPix cases have several images
         assert "leak" not in notes
     if split == "image":
         assert len({case.image_sha256 for case in data.heldout}) == 63  # a fifth of 314
@@ -101,10 +101,12 @@ def test_oddities(tmp_path):
     assert [case.reference for case in cases] == ["Yes", "3", "", ""]
     assert [row.split for row in rows] == ["train", "heldout", "train", "train"]
     assert cases[1].answer_type == "open"
-    assert cases[0].image_sha256 == ""  # the picture is not there: dropped when it is issued
+    assert (
+        cases[0].image_sha256 == ""
+    )  # the image is missing: its case is dropped when it is issued
 
 
-def test_images_that_cannot_be_read_are_told(tmp_path):
+def test_images_that_cannot_be_read_are_noted(tmp_path):
     items = [{**ITEM, "qid": i, "image_name": f"{i}.jpg"} for i in range(5)]
     data = open_dataset(DataConfig(kind="vqa-rad", path=folder(tmp_path, items)), seed=0)
     assert (len(data.train), len(data.heldout)) == (4, 1)
@@ -112,7 +114,7 @@ def test_images_that_cannot_be_read_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("[{]", "is not valid JSON"),
         ({"a": 1}, "is not a list of questions"),
@@ -125,14 +127,14 @@ def test_images_that_cannot_be_read_are_told(tmp_path):
         ([], "holds no case"),
     ],
 )
-def test_what_is_not_vqa_rad_is_said_in_one_line(tmp_path, content, told):
+def test_other_content_gives_a_one_line_error(tmp_path, content, message):
     with pytest.raises(DataError) as caught:
         open_dataset(DataConfig(kind="vqa-rad", path=folder(tmp_path, content)), seed=0)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_folders_name_what_was_looked_for(tmp_path):
+def test_errors_of_wrong_folders_name_the_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"data\.path: not given for kind vqa-rad"):
         read_vqa_rad(None)
     with pytest.raises(DataError, match="gone: no such file or folder"):

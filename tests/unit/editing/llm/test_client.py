@@ -1,4 +1,4 @@
-"""Reaching the endpoint: deadlines, repetitions, budget, cache, and the key."""
+"""Requests to the endpoint: deadlines, retries, budget, cache, and the key."""
 
 from __future__ import annotations
 
@@ -38,56 +38,58 @@ def configured(url: str, **keys) -> EditorConfig:
 
 
 def ask(script, **keys):
-    """(text or reason, what was asked, seconds)."""
+    """(text or reason, requests, seconds)."""
     with serve(script) as server:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
-            made = LLMEditor(configured(server.url, **keys)).edit(
+            edited = LLMEditor(configured(server.url, **keys)).edit(
                 QUESTION, REFERENCE, WRONG, seed=0
             )
-            result = made.text
+            result = edited.text
         except ItemError as error:
             result = error.reason
-        return result, server.asked, time.monotonic() - begun
+        return result, server.requests, time.monotonic() - started
 
 
-# --- repetitions ------------------------------------------------------------------------------
+# --- retries ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 429])
-def test_a_passing_trouble_is_tried_again(status):
-    result, asked, _ = ask([Say(status=status), OK])
+def test_a_temporary_failure_is_retried(status):
+    result, requests, _ = ask([Say(status=status), OK])
     assert result == REFERENCE
-    assert len(asked) == 2
-    assert asked[0].raw == asked[1].raw
+    assert len(requests) == 2
+    assert requests[0].raw == requests[1].raw
 
 
 @pytest.mark.parametrize("date", [False, True])
-def test_retry_after_is_waited_for(date):
+def test_retry_after_is_respected(date):
     after = email.utils.formatdate(time.time() + 2.5, usegmt=True) if date else "1"
     result, _, seconds = ask([Say(status=429, headers={"Retry-After": after}), OK])
     assert result == REFERENCE
     assert 1.0 <= seconds < 30.0
 
 
-def test_a_longer_wait_than_there_is_time_for_is_not_begun():
-    result, asked, seconds = ask([Say(status=429, headers={"Retry-After": "3600"})], timeout=60.0)
-    assert (result, len(asked)) == ("llm-unreachable", 1)
+def test_a_wait_beyond_the_deadline_is_not_started():
+    result, requests, seconds = ask(
+        [Say(status=429, headers={"Retry-After": "3600"})], timeout=60.0
+    )
+    assert (result, len(requests)) == ("llm-unreachable", 1)
     assert seconds < 30.0
 
 
-def test_tries_come_to_an_end():
-    result, asked, _ = ask([Say(status=500)] * 3, retries=2)
-    assert (result, len(asked)) == ("llm-unreachable", 3)
+def test_retries_are_limited():
+    result, requests, _ = ask([Say(status=500)] * 3, retries=2)
+    assert (result, len(requests)) == ("llm-unreachable", 3)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 422])
-def test_a_refusal_is_not_tried_again(status):
-    result, asked, _ = ask([Say(status=status, headers={"Location": "/elsewhere"})])
-    assert (result, len(asked)) == ("llm-refused", 1)
+def test_a_refusal_is_not_retried(status):
+    result, requests, _ = ask([Say(status=status, headers={"Location": "/elsewhere"})])
+    assert (result, len(requests)) == ("llm-refused", 1)
 
 
-def test_waits_grow_and_are_never_the_same_for_all():
+def test_waits_grow_and_are_random():
     waits = [[client._backoff(n) for _ in range(50)] for n in range(12)]
     for n, some in enumerate(waits):
         longest = min(8.0, 0.02 * 2**n)
@@ -98,46 +100,46 @@ def test_waits_grow_and_are_never_the_same_for_all():
 
 
 @pytest.mark.parametrize("say", [Say(OK.text, delay=8.0), Say(OK.text, drip=8.0)])
-def test_a_reply_beyond_the_deadline_is_not_waited_for(say):
-    result, asked, seconds = ask([say], timeout=1.0)
-    assert (result, len(asked)) == ("llm-unreachable", 1)
+def test_a_reply_after_the_deadline_is_not_waited_for(say):
+    result, requests, seconds = ask([say], timeout=1.0)
+    assert (result, len(requests)) == ("llm-unreachable", 1)
     assert seconds < 7.0
 
 
-def test_nobody_at_home():
+def test_an_endpoint_that_does_not_listen_is_unreachable():
     with socket.socket() as taken:  # bound and not listening
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        reached = Client(configured(url, retries=2))
+        endpoint = Client(configured(url, retries=2))
         with pytest.raises(ItemError) as caught:
-            reached.reply({"x": 1})
+            endpoint.reply({"x": 1})
     assert caught.value.reason == "llm-unreachable"
-    assert reached.sent == 3
+    assert endpoint.sent == 3
 
 
-def test_after_many_failures_in_a_row_it_rests(monkeypatch):
+def test_after_many_failures_in_a_row_it_pauses(monkeypatch):
     monkeypatch.setattr(client, "_REST", 2.0)
     with serve(lambda _: Say(status=500)) as server:
-        reached = Client(configured(server.url, retries=0))
+        endpoint = Client(configured(server.url, retries=0))
 
         def reason() -> str:
             with pytest.raises(ItemError) as caught:
-                reached.reply({})
+                endpoint.reply({})
             return caught.value.reason
 
         assert {reason() for _ in range(12)} == {"llm-unreachable"}
-        assert reached.sent == 8
+        assert endpoint.sent == 8
         time.sleep(2.1)
         server.script = lambda _: OK
-        assert json.loads(reached.reply({}))["verdict"] == "wrong"
+        assert json.loads(endpoint.reply({}))["verdict"] == "wrong"
 
 
-def test_no_time_left_sends_nothing():
+def test_nothing_is_sent_after_the_deadline():
     with serve([]) as server:
-        reached = Client(configured(server.url))
+        endpoint = Client(configured(server.url))
         with pytest.raises(ItemError) as caught:
-            reached.reply({}, until=time.monotonic() - 1)
-    assert (caught.value.reason, reached.sent) == ("llm-unreachable", 0)
+            endpoint.reply({}, until=time.monotonic() - 1)
+    assert (caught.value.reason, endpoint.sent) == ("llm-unreachable", 0)
 
 
 # --- budget -----------------------------------------------------------------------------------
@@ -145,13 +147,13 @@ def test_no_time_left_sends_nothing():
 
 def test_the_budget_counts_every_request_of_every_thread():
     with serve(lambda _: OK) as server:
-        reached = Client(configured(server.url, budget=15, replicas=2))  # 7 for each editor
+        endpoint = Client(configured(server.url, budget=15, replicas=2))  # 7 for each editor
         reasons: list[str] = []
 
         def work() -> None:
             for _ in range(5):
                 try:
-                    reached.reply({})
+                    endpoint.reply({})
                 except ItemError as error:
                     reasons.append(error.reason)
 
@@ -160,29 +162,29 @@ def test_the_budget_counts_every_request_of_every_thread():
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(server.asked) == reached.sent == 7
+    assert len(server.requests) == endpoint.sent == 7
     assert reasons == ["llm-budget"] * 13
 
 
-def test_repetitions_are_requests():
-    result, asked, _ = ask([Say(status=500), Say(status=500)], budget=2)
-    assert (result, len(asked)) == ("llm-budget", 2)
+def test_retries_count_as_requests():
+    result, requests, _ = ask([Say(status=500), Say(status=500)], budget=2)
+    assert (result, len(requests)) == ("llm-budget", 2)
 
 
 # --- cache ------------------------------------------------------------------------------------
 
 
-def test_what_is_known_is_not_asked_again(tmp_path):
+def test_a_cached_reply_is_not_requested_again(tmp_path):
     keys = {"cache": str(tmp_path / "replies"), "budget": 1}
-    first, asked, _ = ask([OK], **keys)
-    again, not_asked, _ = ask([], **keys)
+    first, requests, _ = ask([OK], **keys)
+    again, no_requests, _ = ask([], **keys)
     assert first == again == REFERENCE
-    assert (len(asked), len(not_asked)) == (1, 0)
-    other, asked, _ = ask([OK], **{**keys, "model": "another"})
-    assert (other, len(asked)) == (REFERENCE, 1)
+    assert (len(requests), len(no_requests)) == (1, 0)
+    other, requests, _ = ask([OK], **{**keys, "model": "another"})
+    assert (other, len(requests)) == (REFERENCE, 1)
 
 
-def test_another_process_finds_it(tmp_path):
+def test_another_process_finds_a_cached_reply(tmp_path):
     ask([OK], cache=str(tmp_path))
     code = (
         "import sys\n"
@@ -202,7 +204,7 @@ def test_another_process_finds_it(tmp_path):
     assert done.stdout.strip() == REFERENCE
 
 
-def test_a_malformed_reply_is_not_kept(tmp_path):
+def test_a_malformed_reply_is_not_cached(tmp_path):
     keys = {"cache": str(tmp_path)}
     assert ask([Say("nonsense")], **keys)[0] == "llm-malformed"
     assert ask([OK], **keys)[0] == REFERENCE
@@ -211,18 +213,18 @@ def test_a_malformed_reply_is_not_kept(tmp_path):
 @pytest.mark.parametrize(
     "damage", ["", "{", "[]", '{"key": "other", "reply": "{}"}', "[" * 9999, "\ud800", None]
 )
-def test_a_damaged_entry_is_asked_for_again(tmp_path, damage):
+def test_a_damaged_entry_is_requested_again(tmp_path, damage):
     keys = {"cache": str(tmp_path)}
     ask([OK], **keys)
     (entry,) = tmp_path.glob("*/*.json")
-    if damage is None:  # whole, and of another schema
+    if damage is None:  # complete, but of another schema
         damage = json.dumps({"key": entry.stem, "reply": '{"verdict": 1}'})
     entry.write_bytes(damage.encode("utf-8", "surrogatepass"))
     assert ask([OK], **keys)[0] == REFERENCE
     assert ask([], **keys)[0] == REFERENCE
 
 
-def test_many_writers_leave_whole_files_only(tmp_path):
+def test_concurrent_writers_leave_only_complete_files(tmp_path):
     key = digest("m", "v", {"x": 1})
     replies = [str(n) * 20_000 for n in range(8)]
     store = Cache(str(tmp_path))
@@ -238,7 +240,7 @@ def test_many_writers_leave_whole_files_only(tmp_path):
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [f"{key}.json"]
 
 
-def test_the_cache_holds_no_question(tmp_path):
+def test_the_cache_contains_no_question(tmp_path):
     ask([OK], cache=str(tmp_path))
     (entry,) = tmp_path.glob("*/*.json")
     text = entry.read_text()
@@ -248,13 +250,13 @@ def test_the_cache_holds_no_question(tmp_path):
 
 
 def test_the_digest_is_of_model_prompts_and_input():
-    kept = digest("m", "v", {"a": 1, "b": "é"})
-    assert kept == digest("m", "v", {"b": "é", "a": 1})
+    key = digest("m", "v", {"a": 1, "b": "é"})
+    assert key == digest("m", "v", {"b": "é", "a": 1})
     others = {digest("n", "v", {"a": 1, "b": "é"}), digest("m", "w", {"a": 1, "b": "é"})}
-    assert kept not in others | {digest("m", "v", {"a": 2, "b": "é"})}
+    assert key not in others | {digest("m", "v", {"a": 2, "b": "é"})}
 
 
-def test_a_cache_that_cannot_be_made_is_said_at_once(tmp_path):
+def test_a_cache_that_cannot_be_created_is_reported_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"editor\.cache"):
         LLMEditor(configured("http://127.0.0.1:9/v1", cache=str(tmp_path / "file" / "x")))
@@ -263,42 +265,42 @@ def test_a_cache_that_cannot_be_made_is_said_at_once(tmp_path):
 # --- the key ----------------------------------------------------------------------------------
 
 
-def test_the_key_goes_into_its_header_and_nowhere_else(monkeypatch, caplog, tmp_path):
+def test_the_key_appears_only_in_its_header(monkeypatch, caplog, tmp_path):
     monkeypatch.setenv("LLM_KEY", KEY)
     caplog.set_level(logging.DEBUG)
     echo = Say(raw=f'{{"error": "bad key {KEY}"}}'.encode(), status=401)
     noisy = Say(raw=KEY.encode(), status=503)
     script = [OK, noisy, echo, Say(KEY)]
-    said = []
+    exposed = []
     with serve(script) as server:
         config = configured(server.url, api_key_env="LLM_KEY", cache=str(tmp_path), retries=1)
-        made = LLMEditor(config)
-        made.edit(QUESTION, REFERENCE, WRONG, seed=0)
+        editor = LLMEditor(config)
+        editor.edit(QUESTION, REFERENCE, WRONG, seed=0)
         for answer in ("one", "two"):
             with pytest.raises(ItemError) as caught:
-                made.edit(QUESTION, REFERENCE, answer, seed=0)
-            said += [str(caught.value), repr(caught.value)]
-    assert {a.headers["authorization"] for a in server.asked} == {f"Bearer {KEY}"}
-    assert len(server.asked) == 4
-    said += [r.getMessage() for r in caplog.records]
-    said += [
-        repr(made.chat.client),
-        repr(vars(made.chat.client)),
-        repr(made.chat.client._http.headers),
+                editor.edit(QUESTION, REFERENCE, answer, seed=0)
+            exposed += [str(caught.value), repr(caught.value)]
+    assert {a.headers["authorization"] for a in server.requests} == {f"Bearer {KEY}"}
+    assert len(server.requests) == 4
+    exposed += [r.getMessage() for r in caplog.records]
+    exposed += [
+        repr(editor.chat.client),
+        repr(vars(editor.chat.client)),
+        repr(editor.chat.client._http.headers),
     ]
-    said += [config.model_dump_json(), *(p.read_text() for p in tmp_path.rglob("*.json"))]
-    said += [a.raw.decode() for a in server.asked]
-    assert [text for text in said if KEY in text] == []
-    assert any("401" in r.getMessage() for r in caplog.records), "a refusal is said once"
+    exposed += [config.model_dump_json(), *(p.read_text() for p in tmp_path.rglob("*.json"))]
+    exposed += [a.raw.decode() for a in server.requests]
+    assert [text for text in exposed if KEY in text] == []
+    assert any("401" in r.getMessage() for r in caplog.records), "a refusal is logged"
 
 
 def test_without_a_variable_no_key_is_sent():
-    _, asked, _ = ask([OK])
-    assert "authorization" not in {name.lower() for name in asked[0].headers}
+    _, requests, _ = ask([OK])
+    assert "authorization" not in {name.lower() for name in requests[0].headers}
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "a\nb", "schlüssel"])
-def test_a_key_that_cannot_be_used_is_said_without_it(monkeypatch, value):
+def test_an_invalid_key_is_reported_without_its_value(monkeypatch, value):
     monkeypatch.delenv("LLM_KEY", raising=False)
     if value is not None:
         monkeypatch.setenv("LLM_KEY", value)
@@ -328,7 +330,7 @@ def test_a_key_written_into_the_configuration_is_refused_and_not_repeated(tmp_pa
 
 
 @pytest.mark.parametrize("override", ["url=null", "model=null", "budget=2"])
-def test_what_the_kind_needs_is_asked_for(tmp_path, override):
+def test_the_configuration_that_the_kind_needs_is_required(tmp_path, override):
     from medray.config import load_config
 
     file = tmp_path / "c.yaml"

@@ -1,4 +1,4 @@
-"""`medray convert`: the same tokens, pixels and logits as the original's own computation."""
+"""`medray convert`: the same tokens, pixels and logits as the original code computes."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ INDEX = "model.safetensors.index.json"
 
 @pytest.fixture(scope="module", autouse=True)
 def named_tower():
-    """A small tower that is known by its name, as CLIP ViT-L/14-336 is."""
+    """A small tower that is known by its name, like CLIP ViT-L/14-336."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(tower.KNOWN, "clip-vit-tiny", originals.CLIP)
+        patch.setitem(tower.KNOWN_TOWERS, "clip-vit-tiny", originals.CLIP)
         yield
 
 
@@ -60,38 +60,38 @@ def med_inside(path):
     return originals.build_llava_med(path), None
 
 
-def med_beside_as_saved_today(path):
+def med_with_separate_tower(path):
     built = originals.build_llava_med(path, inside=False)
     built.tower.save_pretrained(path.parent / "clip")
     return built, path.parent / "clip"
 
 
-def med_beside_whole_clip(path):
+def med_with_separate_clip(path):
     built = originals.build_llava_med(path, inside=False)
     return built, originals.write_clip(path.parent / "clip", built.tower)
 
 
-def huatuo_beside(path):
+def huatuo_with_shipped_tower(path):
     return originals.build_huatuo(path), None
 
 
-def huatuo_inside_and_another_beside(path):
+def huatuo_inside_with_another_shipped(path):
     return originals.build_huatuo(path, inside=True, image_aspect_ratio="anyres"), None
 
 
 BUILDERS = (
     med_inside,
-    med_beside_as_saved_today,
-    med_beside_whole_clip,
-    huatuo_beside,
-    huatuo_inside_and_another_beside,
+    med_with_separate_tower,
+    med_with_separate_clip,
+    huatuo_with_shipped_tower,
+    huatuo_inside_with_another_shipped,
 )
 
 
 def make(builder, folder) -> Case:
     original, clip = builder(folder / "original")
-    made = convert(original.path, folder / "made", clip)
-    return Case(original, folder / "made", ChatCodec(folder / "made"), made.image_id)
+    converted = convert(original.path, folder / "made", clip)
+    return Case(original, folder / "made", ChatCodec(folder / "made"), converted.image_id)
 
 
 @pytest.fixture(scope="module", params=BUILDERS, ids=lambda b: b.__name__)
@@ -106,7 +106,7 @@ def med(tmp_path_factory, named_tower):
 
 @pytest.fixture(scope="module")
 def huatuo(tmp_path_factory, named_tower):
-    return make(huatuo_beside, tmp_path_factory.mktemp("huatuo"))
+    return make(huatuo_with_shipped_tower, tmp_path_factory.mktemp("huatuo"))
 
 
 # --- the same computation -----------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_transformers_loads_every_weight_and_computes_the_original_logits(case):
                 input_ids=torch.from_numpy(ids)[None], pixel_values=torch.from_numpy(pixels)[None]
             ).logits[0]
         assert got.shape == (len(theirs) - 1 + PATCHES, case.original.rows)
-        assert wanted.std() > 0.1  # the weights do say something
+        assert wanted.std() > 0.1  # the weights have an effect
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
 
 
@@ -138,11 +138,11 @@ def test_prompts_have_the_original_tokens(case, question):
     ]
     assert case.codec.prompt_ids(question) == wanted
     long = case.codec.encode(question, IMAGE)[0].tolist()
-    place = wanted.index(case.image_id)
-    assert long == [*wanted[:place], *[case.image_id] * PATCHES, *wanted[place + 1 :]]
+    start = wanted.index(case.image_id)
+    assert long == [*wanted[:start], *[case.image_id] * PATCHES, *wanted[start + 1 :]]
 
 
-def test_medray_takes_it(case):
+def test_medray_accepts_the_converted_model(case):
     facts = model_facts(ModelConfig(path=str(case.out)))
     assert (facts.context, facts.image_tokens, facts.image_token) == (512, PATCHES, case.image_id)
     assert facts.architecture.name == "LlavaForConditionalGeneration"
@@ -150,7 +150,7 @@ def test_medray_takes_it(case):
     assert case.image_id < case.original.rows
 
 
-def test_weights_keep_their_bits_and_their_type(med, tmp_path):
+def test_weights_keep_their_bits_and_their_dtype(med, tmp_path):
     half = shutil.copytree(med.original.path, tmp_path / "half")
     for file in half.glob("*.safetensors"):
         content = {
@@ -182,10 +182,10 @@ def test_large_files_are_written_as_smaller_ones(med, tmp_path, monkeypatch):
         total += size
         names |= dict.fromkeys(content, file.name)
     assert index == {"metadata": {"total_size": total}, "weight_map": names}
-    whole = {n: w for f in med.out.glob("*.safetensors") for n, w in load_file(f).items()}
+    unsplit = {n: w for f in med.out.glob("*.safetensors") for n, w in load_file(f).items()}
     parts = {n: w for f in files for n, w in load_file(f).items()}
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert unsplit.keys() == parts.keys()
+    assert all(torch.equal(unsplit[name], parts[name]) for name in unsplit)
 
 
 # --- prompts ------------------------------------------------------------------------------
@@ -210,12 +210,12 @@ def test_turns_by_hand(med, huatuo):
     assert rendered[1] == "<|user|>\n<image>\nQ\n<|assistant|>\nA \n<|user|>\nR\n<|assistant|>\n"
 
 
-def test_where_an_answer_ends(med, huatuo):
+def test_the_tokens_that_end_an_answer(med, huatuo):
     tokens = [c.codec.tokenizer for c in (med, huatuo)]
     assert [t.eos_token for t in tokens] == ["</s>", "<|endoftext|>"]
     assert [t.pad_token for t in tokens] == ["<unk>", "<|endoftext|>"]
-    for token, made in zip(tokens, (med, huatuo), strict=True):
-        generation = json.loads((made.out / "generation_config.json").read_text())
+    for token, converted in zip(tokens, (med, huatuo), strict=True):
+        generation = json.loads((converted.out / "generation_config.json").read_text())
         assert generation["eos_token_id"] == token.eos_token_id
 
 
@@ -223,16 +223,16 @@ def test_where_an_answer_ends(med, huatuo):
 
 
 def test_the_id_of_the_image(med, huatuo):
-    """Llama's byte pieces are 3 to 258; Qwen2's first row without a token."""
+    """The byte piece 0xFF (Llama's are 3 to 258); Qwen2's first row without a token."""
     assert med.image_id == 3 + 0xFF
     assert huatuo.image_id == huatuo.original.rows - 9
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
-def test_no_text_reaches_it(med, huatuo, text):
-    for made in (med, huatuo):
+def test_no_text_is_encoded_to_the_id_of_the_image(med, huatuo, text):
+    for converted in (med, huatuo):
         plain = text.replace("<image>", "")
-        assert made.image_id not in made.codec.tokenizer.encode(plain)
+        assert converted.image_id not in converted.codec.tokenizer.encode(plain)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_other_text_keeps_its_tokens(med, huatuo, text):
     assert huatuo.codec.tokenizer.decode(huatuo.codec.tokenizer.encode(text)) == text
 
 
-def test_one_row_is_enough(tmp_path):
+def test_one_free_row_is_enough(tmp_path):
     original = originals.build_huatuo(tmp_path / "original", free=1)
     assert convert(original.path, tmp_path / "made").image_id == original.rows - 1
 
@@ -258,7 +258,7 @@ def test_one_row_is_enough(tmp_path):
 
 
 def by_hand(image: np.ndarray, *, pad: bool) -> np.ndarray:
-    """expand2square and CLIP's preprocessing, with PIL as the originals have it: [3, 32, 32]."""
+    """expand2square and CLIP's preprocessing, with PIL as in the originals: [3, 32, 32]."""
     picture, size = Image.fromarray(image), originals.IMAGE_SIZE
     width, height = picture.size
     if pad:
@@ -276,7 +276,7 @@ def by_hand(image: np.ndarray, *, pad: bool) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(20, 45, 3), (90, 41, 3), (32, 32, 3)])
 @pytest.mark.parametrize("ratio", ["pad", "square"])
 def test_pixels_are_the_original_ones(med, tmp_path, ratio, shape):
-    """Up to one grey level: torchvision's bicubic rounds otherwise than PIL's."""
+    """Up to one grey level: torchvision's bicubic rounds differently from PIL's."""
     copy = shutil.copytree(med.original.path, tmp_path / "original")
     change(copy, image_aspect_ratio=ratio)
     convert(copy, tmp_path / "made")
@@ -288,7 +288,7 @@ def test_pixels_are_the_original_ones(med, tmp_path, ratio, shape):
     assert levels.mean() < 0.1
 
 
-def test_huatuo_pads_whatever_its_configuration_says(huatuo):
+def test_huatuo_pads_regardless_of_its_configuration(huatuo):
     """cli.py: `if True or … == 'pad'`."""
     assert json.loads((huatuo.original.path / "config.json").read_text())["image_aspect_ratio"] == (
         "square"
@@ -303,8 +303,8 @@ def test_huatuo_pads_whatever_its_configuration_says(huatuo):
 # --- the command --------------------------------------------------------------------------
 
 
-def test_as_a_process(huatuo, tmp_path):
-    """Into a folder that is there and empty; nothing but its one line is said."""
+def test_the_command_as_a_process(huatuo, tmp_path):
+    """Into an existing, empty folder; it prints one line and nothing else."""
     (tmp_path / "made").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "medray.cli", "convert", str(huatuo.original.path), "-o", "made"],

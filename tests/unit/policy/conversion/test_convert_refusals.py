@@ -1,4 +1,4 @@
-"""`medray convert` on what it cannot convert: exit code 2, one line, nothing left on the disk."""
+"""`medray convert` on what it cannot convert: exit code 2, one line, nothing left on disk."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tests.support.models.original_checkpoints import INDEX, change, rewrite
 
 @pytest.fixture(scope="module", autouse=True)
 def named_tower():
-    """A small tower that is known by its name, as CLIP ViT-L/14-336 is."""
+    """A small tower that is known by its name, like CLIP ViT-L/14-336."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(tower.KNOWN, "clip-vit-tiny", originals.CLIP)
+        patch.setitem(tower.KNOWN_TOWERS, "clip-vit-tiny", originals.CLIP)
         yield
 
 
 @pytest.fixture(scope="module")
 def med(tmp_path_factory):
-    """A LLaVA-Med that could be converted."""
+    """A LLaVA-Med that can be converted."""
     return originals.build_llava_med(tmp_path_factory.mktemp("med") / "original").path
 
 
@@ -79,7 +79,7 @@ WRONG = {
         lambda p: rewrite(p, without("vision_model.encoder.layers.2")),
         "weights are missing: model.vision_tower.encoder.layers.2.",
     ),
-    "truncated": (truncated, "no readable safetensors"),
+    "truncated": (truncated, "not a readable safetensors file"),
     "file-lost": (one_file_lost, "is in the index but not on the disk"),
     "index": (lambda p: (p / INDEX).write_text("{}"), INDEX),
     "projector": (lambda p: change(p, mm_projector_type="linear"), "only mlp2x_gelu can"),
@@ -122,7 +122,7 @@ WRONG = {
 
 @pytest.fixture
 def refused(tmp_path, capsys, monkeypatch):
-    """Run `medray convert ARGUMENTS` in tmp_path; the one line it says, nothing left behind."""
+    """Run `medray convert ARGUMENTS` in tmp_path; returns its one line, checks the disk."""
     monkeypatch.chdir(tmp_path)
     for name in ("HF_HUB_OFFLINE", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))  # main() sets them: undo that
@@ -144,13 +144,13 @@ def refused(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_checkpoint_that_cannot_be_converted(refused, med, tmp_path, wrong):
-    spoil, said = WRONG[wrong]
+def test_a_checkpoint_that_cannot_be_converted_is_refused(refused, med, tmp_path, wrong):
+    spoil, message = WRONG[wrong]
     spoil(shutil.copytree(med, tmp_path / "original"))
-    assert said in refused("original", "-o", "made")
+    assert message in refused("original", "-o", "made")
 
 
-def test_a_model_in_the_right_layout_is_used_as_it_is(refused, med, tmp_path):
+def test_a_model_in_the_transformers_layout_is_refused_with_a_hint(refused, med, tmp_path):
     convert(med, tmp_path / "converted")
     line = refused("converted", "-o", "made")
     assert "is in the transformers layout already (LlavaForConditionalGeneration)" in line
@@ -167,12 +167,12 @@ def test_nothing_is_overwritten(refused, med, tmp_path):
     assert "no directory with a config.json" in refused("nowhere", "-o", "new")
 
 
-def test_towers_that_are_none(refused, tmp_path):
+def test_wrong_vision_towers_are_refused(refused, tmp_path):
     original = originals.build_llava_med(tmp_path / "original", inside=False)
     clip = originals.write_clip(tmp_path / "clip", original.tower)
     arguments = ("original", "-o", "made", "--vision-tower")
     assert "no-such" in refused(*arguments, "no-such")
-    assert "is no CLIP (model_type llava_mistral)" in refused(*arguments, "original")
+    assert "is not a CLIP model (model_type llava_mistral)" in refused(*arguments, "original")
     preprocessor = (clip / "preprocessor_config.json").read_text()
     (clip / "preprocessor_config.json").write_text(preprocessor.replace("32", "24"))
     assert "its images are 24 px, its tower takes 32 px" in refused(*arguments, "clip")
@@ -180,21 +180,21 @@ def test_towers_that_are_none(refused, tmp_path):
     assert "only pickled weights" in refused(*arguments, "clip")
 
 
-def test_a_tokenizer_without_a_place_for_the_image(refused, tmp_path):
+def test_a_tokenizer_without_an_id_for_the_image_is_refused(refused, tmp_path):
     originals.build_huatuo(tmp_path / "original", free=0)
     assert "neither a free row nor an unused byte" in refused("original", "-o", "made")
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
-def test_nothing_half_written_remains(med, tmp_path, monkeypatch, error):
+def test_nothing_partially_written_is_left(med, tmp_path, monkeypatch, error):
     monkeypatch.setattr(weights, "SHARD_BYTES", 50_000)
     calls = []
 
-    def fails(*arguments, **more):
+    def fails(*arguments, **options):
         calls.append(arguments)
         if len(calls) == 3:
             raise error
-        save_file(*arguments, **more)
+        save_file(*arguments, **options)
 
     monkeypatch.setattr("safetensors.torch.save_file", fails)
     with pytest.raises((UserError, KeyboardInterrupt)) as caught:

@@ -1,4 +1,4 @@
-"""What travels to the generators is the learner's policy: names, values, and the way there."""
+"""Weight updates carry the learner's policy to the generators: names, values, transport."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def tuned(base, targets=("language",), *, rank_stabilised=False):
 
 def built(policy, mode):
     items = export_items(policy, mode)
-    made = {item.name: item.build() for item in items}
-    assert len(made) == len(items)
-    assert all(tuple(made[item.name].shape) == item.shape for item in items)
-    return made
+    by_name = {item.name: item.build() for item in items}
+    assert len(by_name) == len(items)
+    assert all(tuple(by_name[item.name].shape) == item.shape for item in items)
+    return by_name
 
 
 def block(name):
     return name.rsplit(".", 2)[0]
 
 
-def assert_fused_travel_together(names, everything):
+def assert_fused_are_sent_together(names, everything):
     for name in names:
         for group in FUSED:
             projection = name.split(".")[-2]
@@ -89,8 +89,8 @@ def test_merged_weights_are_those_of_peft(base, targets, rank_stabilised):
         else:
             assert torch.equal(tensor, exact[name].to(torch.bfloat16))  # rounded once
             # PEFT rounds the product, then the sum: half a unit in the last place of each
-            room = 2.0**-7 * exact[name].abs() + 2.0**-8 * (exact[name] - before[name]).abs()
-            assert bool(((tensor - merged[name]).float().abs() <= room + 1e-9).all())
+            tolerance = 2.0**-7 * exact[name].abs() + 2.0**-8 * (exact[name] - before[name]).abs()
+            assert bool(((tensor - merged[name]).float().abs() <= tolerance + 1e-9).all())
     unsent = set(before) - set(sent)
     assert all(torch.equal(merged[name], before[name]) for name in unsent)
     changed = {name for name in before if not torch.equal(merged[name], before[name])}
@@ -99,10 +99,10 @@ def test_merged_weights_are_those_of_peft(base, targets, rank_stabilised):
 
 
 @pytest.mark.parametrize("targets", TARGETS, ids=len)
-def test_lora_sends_whole_blocks_and_no_untouched_one(base, targets):
+def test_lora_sends_complete_blocks_and_no_unchanged_one(base, targets):
     policy = tuned(base, targets)
     sent = set(built(policy, "full"))
-    assert_fused_travel_together(sent, set(base.state_dict()))
+    assert_fused_are_sent_together(sent, set(base.state_dict()))
     wrapped = {
         name.removeprefix("base_model.model.").split(".lora_A.")[0] + ".weight"
         for name, _ in policy.named_parameters()
@@ -130,10 +130,10 @@ def test_full_fine_tuning_sends_what_trains(base, trainable, groups):
     assert all(torch.equal(sent[name], policy.state_dict()[name]) for name in names)
 
 
-def test_weights_leave_without_a_copy_unless_they_are_only_lent(base):
+def test_weights_are_sent_without_a_copy_unless_zero_3_releases_them(base):
     policy = prepare_policy(copy.deepcopy(base), ModelConfig(lora=None))
     head, norm = policy.lm_head.weight, policy.model.language_model.norm.weight
-    norm.ds_shape = norm.shape  # as ZeRO-3 marks what it takes away again
+    norm.ds_shape = norm.shape  # as ZeRO-3 marks what it will release again
     sent = built(policy, "full")
     with torch.no_grad():
         for p in policy.parameters():
@@ -143,7 +143,7 @@ def test_weights_leave_without_a_copy_unless_they_are_only_lent(base):
     assert torch.equal(sent[name], base.state_dict()[name])
 
 
-def test_a_frozen_neighbour_travels_with_the_one_that_trains(base):
+def test_a_frozen_neighbour_is_sent_with_the_weight_that_trains(base):
     policy = copy.deepcopy(base).requires_grad_(False)
     layer = policy.model.language_model.layers[1]
     layer.self_attn.v_proj.weight.requires_grad_(True)
@@ -156,20 +156,20 @@ def test_a_frozen_neighbour_travels_with_the_one_that_trains(base):
 
 @pytest.mark.parametrize("targets", TARGETS, ids=len)
 @pytest.mark.parametrize("rank_stabilised", [False, True])
-def test_peft_reads_the_adapter_back(base, targets, rank_stabilised, tmp_path):
+def test_peft_loads_the_adapter_that_was_sent(base, targets, rank_stabilised, tmp_path):
     policy = tuned(base, targets, rank_stabilised=rank_stabilised)
     sent = built(policy, "adapter")
     assert all(re.search(r"\.lora_[AB]\.weight$", name) for name in sent)
     save_file(sent, tmp_path / "adapter_model.safetensors")
-    described = adapter_config(4, 16.0, rank_stabilised)
+    adapter = adapter_config(4, 16.0, rank_stabilised)
     layers = {n.removeprefix("base_model.model.").split(".lora_")[0] for n in sent}
-    config = described | {"target_modules": sorted(layers)}
+    config = adapter | {"target_modules": sorted(layers)}
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
-    read = PeftModel.from_pretrained(
+    loaded = PeftModel.from_pretrained(
         copy.deepcopy(base), tmp_path, autocast_adapter_dtype=False
     ).merge_and_unload()
     expected = copy.deepcopy(policy).merge_and_unload().state_dict()
-    for name, tensor in read.state_dict().items():
+    for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
 
 
@@ -178,7 +178,7 @@ def test_the_order_of_items_is_fixed(base):
     assert names[0] == names[1]
 
 
-# --- the way ----------------------------------------------------------------------------
+# --- transport ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
@@ -193,7 +193,7 @@ def test_arrays_are_bit_exact_both_ways(dtype, shape):
     assert torch.equal(back, tensor)
 
 
-def test_every_bfloat16_survives_nan_included():
+def test_every_bfloat16_is_preserved_nan_included():
     bits = torch.arange(-(2**15), 2**15).to(torch.int16)
     array = to_array(bits.view(torch.bfloat16))
     assert array.dtype == np.int16
@@ -201,7 +201,7 @@ def test_every_bfloat16_survives_nan_included():
     assert torch.equal(back.view(torch.int16), bits)
 
 
-def test_transposed_tensors_and_read_only_arrays():
+def test_transposed_tensors_and_read_only_arrays_are_received_without_a_copy():
     tensor = torch.arange(6.0, dtype=torch.bfloat16).reshape(2, 3).T
     array = to_array(tensor)
     array.flags.writeable = False
@@ -222,7 +222,7 @@ def items_of(*numels):
     [
         ((4, 4, 4), [["w0", "w1"], ["w2"]]),
         ((8, 8), [["w0"], ["w1"]]),
-        ((1, 20, 1), [["w0"], ["w1"], ["w2"]]),  # a larger tensor stands alone
+        ((1, 20, 1), [["w0"], ["w1"], ["w2"]]),  # a larger tensor has its own shard
         ((20,), [["w0"]]),
         ((3, 3, 2, 8, 1), [["w0", "w1", "w2"], ["w3"], ["w4"]]),
     ],
@@ -240,24 +240,24 @@ def test_sizes_are_those_of_the_arrays(base):
 
 @pytest.fixture
 def update(base):
-    """A whole update in several shards, as the learner makes it."""
+    """A complete update in several shards, as the learner creates it."""
     items = export_items(tuned(base), "full")
     half = len(items) // 2
     shards, specs = [], []
     for part in (items[:half], items[half:]):
-        made = {item.name: item.build() for item in part}
-        shard = {name: to_array(t) for name, t in made.items()}
+        built_part = {item.name: item.build() for item in part}
+        shard = {name: to_array(t) for name, t in built_part.items()}
         shards.append(shard)
-        specs.append(describe(shard, {name: t.dtype for name, t in made.items()}))
+        specs.append(describe(shard, {name: t.dtype for name, t in built_part.items()}))
     size = sum(a.nbytes for shard in shards for a in shard.values())
     return Manifest(3, "full", tuple(specs), size), shards, {i.name: i.build() for i in items}
 
 
-def test_an_update_arrives_as_it_left(update):
+def test_an_update_arrives_unchanged(update):
     manifest, shards, sent = update
-    came = dict(tensors(manifest, shards))
-    assert list(came) == list(sent)
-    assert all(torch.equal(came[name], sent[name]) for name in sent)
+    received = dict(tensors(manifest, shards))
+    assert list(received) == list(sent)
+    assert all(torch.equal(received[name], sent[name]) for name in sent)
 
 
 def test_a_flipped_bit_is_noticed(update):

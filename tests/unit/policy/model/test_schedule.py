@@ -40,9 +40,9 @@ def test_warm_up_longer_than_the_run(schedule):
 
 @pytest.mark.parametrize("warmup", [0, 1, 3, 20])
 def test_a_cosine_falls_after_the_warm_up_and_every_step_learns(warmup):
-    found = rates(20, schedule="cosine", warmup_steps=warmup)
-    assert all(0 < rate <= 2.0 for rate in found)
-    after = found[warmup:]
+    rate_by_step = rates(20, schedule="cosine", warmup_steps=warmup)
+    assert all(0 < rate <= 2.0 for rate in rate_by_step)
+    after = rate_by_step[warmup:]
     assert after == sorted(after, reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""Which weights train, and that the reference is what training started from."""
+"""Which weights train; the reference is the policy that training started from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def logits(policy):
 
 
 def moved(policy, seed=1):
-    """Every trainable weight shaken."""
+    """Add noise to every trainable weight."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in policy.parameters():
@@ -41,7 +41,7 @@ def moved(policy, seed=1):
 
 @pytest.fixture
 def adapter(llava, tmp_path):
-    """A trained adapter on disk, and what the model says with it."""
+    """A trained adapter on disk, and the model's logits with it."""
     policy = moved(prepare_policy(copy.deepcopy(llava), ModelConfig(lora=LORA)))
     policy.save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter", logits(policy)
@@ -51,21 +51,21 @@ def continued(llava, path, lora=LORA):
     return prepare_policy(copy.deepcopy(llava), ModelConfig(lora=lora, adapter=str(path)))
 
 
-def test_an_adapter_is_continued_from_where_it_was(llava, adapter):
-    path, said = adapter
-    assert (said - logits(llava)).abs().max() > 1e-2
+def test_an_adapter_is_continued_from_its_weights(llava, adapter):
+    path, adapted_logits = adapter
+    assert (adapted_logits - logits(llava)).abs().max() > 1e-2
     policy = continued(llava, path)
-    torch.testing.assert_close(logits(policy), said)
+    torch.testing.assert_close(logits(policy), adapted_logits)
     trained = {n for n, p in policy.named_parameters() if p.requires_grad}
     assert trained == {n for n, _ in policy.named_parameters() if ".default." in n}
 
 
-def test_its_reference_is_the_adapter_it_started_from(llava, adapter):
-    path, said = adapter
+def test_the_reference_is_the_adapter_that_training_started_from(llava, adapter):
+    path, adapted_logits = adapter
     policy = moved(continued(llava, path))
-    assert (logits(policy) - said).abs().max() > 1e-2
+    assert (logits(policy) - adapted_logits).abs().max() > 1e-2
     with starting_weights(policy):
-        torch.testing.assert_close(logits(policy), said)
+        torch.testing.assert_close(logits(policy), adapted_logits)
     trained = {n for n, p in policy.named_parameters() if p.requires_grad}
     assert trained == {n for n, _ in policy.named_parameters() if ".default." in n}
 
@@ -91,7 +91,7 @@ def test_scaling_is_rank_stabilised(llava):
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_a_frozen_copy_stays_when_the_policy_moves(llava, share):
+def test_a_frozen_copy_stays_the_same_when_the_policy_changes(llava, share):
     policy = prepare_policy(copy.deepcopy(llava), ModelConfig(lora=None, trainable=("language",)))
     reference = frozen_copy(policy, share=share)
     moved(policy)
@@ -128,7 +128,7 @@ def test_an_adapter_of_another_model_is_refused(llava, adapter):
         continued(llava, path)
 
 
-def test_an_adapter_that_would_have_to_be_unpickled_is_refused(llava, adapter):
+def test_a_pickled_adapter_is_refused(llava, adapter):
     path, _ = adapter
     (path / "adapter_model.safetensors").rename(path / "adapter_model.bin")
     with pytest.raises(ModelError, match=r"adapter_model\.safetensors"):

@@ -1,4 +1,4 @@
-"""Packing and unpacking: random pairs, random edits, and everything comes back."""
+"""Packing and unpacking: random pairs with random edits are recovered completely."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medray.objectives.base import Needs
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.packing import PackedPair, Side
 from medray.policy.scoring.forest import Branch, Forest, Layout, build_forest, count_tokens
-from medray.policy.scoring.score_pairs import pair_branches, share_out
+from medray.policy.scoring.score_pairs import batch_pairs, pair_branches
 
 IMAGE_TOKEN = 99
 LLAVA = ARCHITECTURES["LlavaForConditionalGeneration"]
@@ -29,18 +29,18 @@ def sides(draw):
 
 @st.composite
 def pairs(draw):
-    picture = draw(st.sampled_from("ab"))
+    image_key = draw(st.sampled_from("ab"))
     words = draw(st.lists(st.integers(5, 9), max_size=3))
     prompt = np.asarray([1, *[IMAGE_TOKEN] * 4, *words])
-    corrupted = f"{picture}'" if draw(st.booleans()) else ""
-    return PackedPair("p", prompt, draw(sides()), draw(sides()), picture, corrupted, 1.0)
+    corrupted = f"{image_key}'" if draw(st.booleans()) else ""
+    return PackedPair("p", prompt, draw(sides()), draw(sides()), image_key, corrupted, 1.0)
 
 
 @st.composite
 def needs(draw):
     kl = {"clean/chosen": ("kl_fwd",)} if draw(st.booleans()) else {}
-    where = st.sampled_from(["edited", "response"])
-    return Needs(BRANCHES, draw(where), kl=kl, kl_positions=draw(where))
+    positions = st.sampled_from(["edited", "response"])
+    return Needs(BRANCHES, draw(positions), kl=kl, kl_positions=draw(positions))
 
 
 LAYOUTS = st.builds(
@@ -53,76 +53,77 @@ LAYOUTS = st.builds(
 )
 
 
-def context(forest: Forest, place: int) -> tuple[list[int], list[int]]:
-    """Tokens and positions that the token at a flat place sees, itself last."""
-    row, i = divmod(place, forest.ids.shape[1])
-    seen = [j for j in range(i + 1) if i < forest.end[row, j]]
-    return forest.ids[row, seen].tolist(), forest.positions[0, row, seen].tolist()
+def context(forest: Forest, position: int) -> tuple[list[int], list[int]]:
+    """Tokens that the token at a flat position sees, itself last, and their position ids."""
+    row, i = divmod(position, forest.ids.shape[1])
+    visible = [j for j in range(i + 1) if i < forest.subtree_end[row, j]]
+    return forest.ids[row, visible].tolist(), forest.position_ids[0, row, visible].tolist()
 
 
-def spans(size: int, steps: list[int]) -> list[bool]:
+def mask(size: int, steps: list[int]) -> list[bool]:
     return [t in steps for t in range(size)]
 
 
 @given(st.lists(pairs(), min_size=1, max_size=5), needs(), LAYOUTS)
-def test_packing_then_unpacking_gives_back_tokens_spans_and_positions(made, read, layout):
-    branches = [branch for _, _, branch in pair_branches(made, read)]
+def test_packing_then_unpacking_recovers_tokens_masks_and_position_ids(drawn, required, layout):
+    branches = [branch for _, _, branch in pair_branches(drawn, required)]
     forest = build_forest(branches, SHAPES, layout)
-    seen: dict[int, list[int]] = {i: [] for i in range(len(branches))}
-    reads = forest.readings
-    for of, target, b, step in zip(
-        reads.of, reads.targets, reads.branches, reads.steps, strict=True
+    logp_steps: dict[int, list[int]] = {i: [] for i in range(len(branches))}
+    index = forest.read_index
+    for n, target, b, step in zip(
+        index.logp_index, index.targets, index.logp_branches, index.logp_steps, strict=True
     ):
         branch = branches[b]
-        tokens, positions = context(forest, reads.places[of])
-        assert tokens == [*branch.prompt_ids, *branch.ids[:step]]
-        assert positions == list(range(len(tokens)))
-        assert target == branch.ids[step]
-        seen[b].append(int(step))
-    kl: dict[int, list[int]] = {i: [] for i in range(len(branches))}
-    for of, b, step in zip(reads.kl_of, reads.kl_branches, reads.kl_steps, strict=True):
-        tokens, _ = context(forest, reads.places[reads.kl[of]])
-        assert tokens == [*branches[b].prompt_ids, *branches[b].ids[:step]]
-        kl[b].append(int(step))
+        tokens, position_ids = context(forest, index.positions[n])
+        assert tokens == [*branch.prompt_ids, *branch.answer_ids[:step]]
+        assert position_ids == list(range(len(tokens)))
+        assert target == branch.answer_ids[step]
+        logp_steps[b].append(int(step))
+    kl_steps: dict[int, list[int]] = {i: [] for i in range(len(branches))}
+    for k, b, step in zip(index.kl_value_index, index.kl_branches, index.kl_steps, strict=True):
+        tokens, _ = context(forest, index.positions[index.kl_index[k]])
+        assert tokens == [*branches[b].prompt_ids, *branches[b].answer_ids[:step]]
+        kl_steps[b].append(int(step))
     for i, branch in enumerate(branches):
-        assert spans(len(branch.ids), seen[i]) == branch.read.tolist()
-        wanted = branch.kl_read if branch.kl else np.zeros_like(branch.kl_read)
-        assert spans(len(branch.ids), kl[i]) == wanted.tolist()
+        size = len(branch.answer_ids)
+        assert mask(size, logp_steps[i]) == branch.logp_mask.tolist()
+        kl_mask = branch.kl_mask if branch.directions else np.zeros_like(branch.kl_mask)
+        assert mask(size, kl_steps[i]) == kl_mask.tolist()
 
 
 @given(st.lists(pairs(), min_size=1, max_size=5), needs(), LAYOUTS)
-def test_images_stand_where_their_placeholders_are(made, read, layout):
-    branches = [branch for _, _, branch in pair_branches(made, read)]
+def test_images_are_at_the_positions_of_their_placeholders(drawn, required, layout):
+    branches = [branch for _, _, branch in pair_branches(drawn, required)]
     forest = build_forest(branches, SHAPES, layout)
     flat = forest.ids.reshape(-1)
-    assert sorted(forest.image_places) == np.nonzero(flat == IMAGE_TOKEN)[0].tolist()
-    assert len(forest.image_places) == 4 * len(forest.order)
-    assert {forest.pictures[n] for n in forest.order} == {b.picture for b in branches}
-    trees = {(b.picture, b.prompt_ids.tobytes()) for b in branches}
-    assert len(forest.order) == (len(trees) if layout.trees else len(branches))
+    assert sorted(forest.image_positions) == np.nonzero(flat == IMAGE_TOKEN)[0].tolist()
+    assert len(forest.image_positions) == 4 * len(forest.tree_images)
+    assert {forest.image_keys[n] for n in forest.tree_images} == {b.image_key for b in branches}
+    trees = {(b.image_key, b.prompt_ids.tobytes()) for b in branches}
+    assert len(forest.tree_images) == (len(trees) if layout.trees else len(branches))
     assert forest.tokens == count_tokens(branches, layout)
 
 
-def test_a_placeholder_that_a_policy_sampled_is_no_image():
-    """Only those of the prompt are; an answer may hold the token as any other."""
-    every = np.ones(3, dtype=bool)
+def test_a_placeholder_that_a_policy_sampled_is_not_an_image():
+    """Only those of the prompt are; in an answer it is a token like any other."""
+    all_tokens = np.ones(3, dtype=bool)
     prompt = np.asarray([1, IMAGE_TOKEN, IMAGE_TOKEN, 2])
-    branch = Branch(prompt, "a", np.asarray([3, IMAGE_TOKEN, 4]), every, ~every)
+    branch = Branch(prompt, "a", np.asarray([3, IMAGE_TOKEN, 4]), all_tokens, ~all_tokens)
     forest = build_forest([branch], SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
-    assert forest.image_places.tolist() == [1, 2]
+    assert forest.image_positions.tolist() == [1, 2]
     assert forest.ids[0, 5] == IMAGE_TOKEN
 
 
-def test_padding_sees_itself_alone_and_is_seen_by_none():
+def test_padding_sees_only_itself_and_no_token_sees_it():
     branch = Branch(np.asarray([1, 2]), "a", np.asarray([3]), np.ones(1, bool), np.zeros(1, bool))
     forest = build_forest([branch], SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
     assert forest.ids.shape == (1, 8)
-    assert forest.end[0].tolist() == [2, 2, 3, 4, 5, 6, 7, 8]
+    assert forest.subtree_end[0].tolist() == [2, 2, 3, 4, 5, 6, 7, 8]
     assert forest.used[0].tolist() == [True] * 2 + [False] * 6
 
 
-def test_nothing_behind_the_last_token_read_is_computed():
-    """Edits at tokens 0 and 1 of 40: prompt, and what predicts token 1 on either side."""
+def test_nothing_after_the_last_token_read_is_computed():
+    """Edits at tokens 0 and 1 of 40: the prompt, and what predicts token 1 on each side."""
     edited = np.arange(40) < 2
     chosen, rejected = np.arange(40), np.arange(40) + 40
     pair = PackedPair(
@@ -137,8 +138,8 @@ def test_nothing_behind_the_last_token_read_is_computed():
 def test_pairs_on_one_image_stay_in_one_micro_batch(bins):
     side = Side(np.arange(4), np.ones(4, bool))
     prompt = np.asarray([1, 2])
-    made = [PackedPair(str(i), prompt, side, side, "ab"[i % 2], "", 1.0) for i in range(6)]
-    shares = share_out(made, Needs(BRANCHES[:2], "response"), Layout(LLAVA, 99, 100.0), bins)
+    drawn = [PackedPair(str(i), prompt, side, side, "ab"[i % 2], "", 1.0) for i in range(6)]
+    shares = batch_pairs(drawn, Needs(BRANCHES[:2], "response"), Layout(LLAVA, 99, 100.0), bins)
     assert sorted(i for share in shares for i in share) == list(range(6))
     assert len(shares) == bins
     for share in shares:

@@ -15,17 +15,17 @@ LN2, LN4 = math.log(2), math.log(4)
 
 
 def test_hand_values():
-    """Ratios 2, 1/4 → 1/3 (bound), 1 of the first pair; 4 → 3 (bound) of the second; none."""
+    """First pair: ratios 2, 1/4 → 1/3 (bound), 1; second: 4 → 3 (bound); third: none."""
     policy = torch.tensor([[-1.0, -2.0, -0.5], [-0.5, -9.0, -9.0], [-1.0, -1.0, -1.0]])
     behaviour = torch.tensor(
         [[-1.0 - LN2, -2.0 + LN4, -0.5], [-0.5 - LN4, 0.0, 0.0], [-8.0, -8.0, -8.0]]
     )
     mask = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0]]).bool()
-    weights, told = clipped_ratios(policy.requires_grad_(), behaviour, mask, 3.0)
+    weights, metrics = clipped_ratios(policy.requires_grad_(), behaviour, mask, 3.0)
     assert weights.tolist() == pytest.approx([(2 + 1 / 3 + 1) / 3, 3.0, 1.0])
-    assert told["importance_mean"].tolist() == weights.tolist()
-    assert told["importance_clipped"].tolist() == pytest.approx([1 / 3, 1.0, 0.0])
-    assert told["importance_log_ratio"].tolist() == pytest.approx([(LN2 + LN4) / 3, LN4, 0.0])
+    assert metrics["importance_mean"].tolist() == weights.tolist()
+    assert metrics["importance_clipped"].tolist() == pytest.approx([1 / 3, 1.0, 0.0])
+    assert metrics["importance_log_ratio"].tolist() == pytest.approx([(LN2 + LN4) / 3, LN4, 0.0])
     assert not weights.requires_grad
 
 
@@ -33,15 +33,15 @@ def test_what_is_not_read_may_hold_anything():
     """NaN and infinity outside the mask; a NaN that is read is not hidden."""
     policy = torch.tensor([[-1.0, math.nan, -math.inf]])
     behaviour = torch.tensor([[-1.0, -1.0, math.inf]])
-    weights, told = clipped_ratios(policy, behaviour, torch.tensor([[True, False, False]]), 2.0)
+    weights, metrics = clipped_ratios(policy, behaviour, torch.tensor([[True, False, False]]), 2.0)
     assert weights.tolist() == [1.0]
-    assert [v.tolist() for v in told.values()] == [[1.0], [0.0], [0.0]]
+    assert [v.tolist() for v in metrics.values()] == [[1.0], [0.0], [0.0]]
     assert clipped_ratios(policy, behaviour, torch.tensor([[True, True, False]]), 2.0)[0].isnan()
 
 
 def side(edited: list[int], behaviour: list[float] | None = None) -> Side:
-    told = None if behaviour is None else np.asarray(behaviour, dtype=np.float32)
-    return Side(np.arange(len(edited)), np.asarray(edited, dtype=bool), told)
+    logps = None if behaviour is None else np.asarray(behaviour, dtype=np.float32)
+    return Side(np.arange(len(edited)), np.asarray(edited, dtype=bool), logps)
 
 
 def pair(chosen: Side, rejected: Side) -> PackedPair:
@@ -58,9 +58,9 @@ def branch(logps: list[list[float]], edited: list[list[int]]) -> dict[str, torch
 
 
 PAIRS = [
-    pair(side([0, 1, 0]), side([0, 1], [-5.0, -1.0 - LN2])),  # wrong: the rejected was sampled
-    pair(side([1, 1], [-2.0, -3.0 + LN2]), side([1, 0, 1])),  # right: the chosen was
-    pair(side([1, 0]), side([1, 0])),  # imported: nobody knows
+    pair(side([0, 1, 0]), side([0, 1], [-5.0, -1.0 - LN2])),  # wrong: rejected was sampled
+    pair(side([1, 1], [-2.0, -3.0 + LN2]), side([1, 0, 1])),  # right: chosen was
+    pair(side([1, 0]), side([1, 0])),  # imported: not recorded
 ]
 EDITED = {
     "chosen": [[0, 1, 0], [1, 1, 0], [1, 0, 0]],

@@ -1,4 +1,4 @@
-"""The baseline of kto: each answer under another pair's image and prompt."""
+"""The baseline of KTO: each answer under another pair's image and prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import load_model
-from medray.policy.scoring.kto_baseline import log_ratios, mismatches
+from medray.policy.scoring.kto_baseline import log_ratios, mismatched_pairs
 from medray.policy.scoring.score_pairs import FrozenModel
 from medray.policy.scoring.scorer import Scorer
 from tests.support.datasets.pairs import distribution, sample
@@ -34,35 +34,35 @@ def world(tiny_llava):
 
 
 def test_the_other_pair_is_the_next_one_with_another_image_or_prompt(world):
-    *_, given = world
-    a, b, c = given.pairs[:3]
+    *_, drawn = world
+    a, b, c = drawn.pairs[:3]
     twin = replace(a, pair_id="twin")
-    found = mismatches([a, twin, b, c])
-    assert [(own.pair_id, other.pair_id) for own, other in found] == [
+    mismatched = mismatched_pairs([a, twin, b, c])
+    assert [(own.pair_id, other.pair_id) for own, other in mismatched] == [
         (a.pair_id, b.pair_id),
         ("twin", b.pair_id),
         (b.pair_id, c.pair_id),
         (c.pair_id, a.pair_id),
     ]
-    assert mismatches([a, twin]) == []
+    assert mismatched_pairs([a, twin]) == []
 
 
 def test_ratios_agree_with_the_naive_oracle(world):
-    model, other, given = world
-    matches = mismatches(given.pairs)
+    model, other, drawn = world
+    mismatched = mismatched_pairs(drawn.pairs)
     scorers = [Scorer(m, ARCHITECTURE, m.config.image_token_id) for m in (model, other)]
     got = log_ratios(
-        matches,
-        given.pixels,
+        mismatched,
+        drawn.pixels,
         policy=scorers[0],
         reference=FrozenModel(scorers[1], same_vision=False),
     )
-    for ratio, (own, stranger) in zip(got, matches, strict=True):
-        ids, picture = own.chosen.ids, given.pixels[stranger.image_key]
-        at = torch.arange(len(ids))
+    for ratio, (own, second) in zip(got, mismatched, strict=True):
+        ids, picture = own.chosen.ids, drawn.pixels[second.image_key]
+        steps = torch.arange(len(ids))
         with torch.no_grad():
             logps = [
-                distribution(m, stranger.prompt_ids, ids, picture)[at, torch.from_numpy(ids)].sum()
+                distribution(m, second.prompt_ids, ids, picture)[steps, torch.from_numpy(ids)].sum()
                 for m in (model, other)
             ]
         assert ratio == pytest.approx(float(logps[0] - logps[1]), rel=1e-4, abs=1e-4)

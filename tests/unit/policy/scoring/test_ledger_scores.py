@@ -1,4 +1,4 @@
-"""What the ledger keeps of a pair's scores, by hand."""
+"""What the ledger records of a pair's scores, by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_sums_and_contrast():
     assert (first.pair_id, first.loss, second.loss) == ("a", 0.5, 0.25)
     assert (first.chosen_logp, first.rejected_logp) == (-6, -6)
     assert (first.chosen_ref_logp, second.rejected_ref_logp) == (-9, -6)
-    assert first.visual_contrast == (-2 + 4) + (-3 + 4)  # the edited tokens alone
+    assert first.visual_contrast == (-2 + 4) + (-3 + 4)  # only the edited tokens
     assert math.isnan(second.visual_contrast)
 
 

@@ -1,4 +1,4 @@
-"""Where the policy looks: on the lesion, on the phantom base; and pixels in their places."""
+"""Where the policy looks: at the lesion, for the phantom base model; pixels map back correctly."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ def base() -> tuple[Scorer, ChatCodec]:
 
 
 def heat_of(base, shown: Study, word: str, image: np.ndarray | None = None) -> np.ndarray:
-    """The map of the tokens of one word of the reference report."""
+    """The heat map of the tokens of one word of the reference report."""
     policy, codec = base
-    asked, image = shown.exchanges[0], shown.image if image is None else image
-    place = re.search(rf"\b{word}\b", asked.answer.lower())
-    assert place is not None
-    found = codec.tokenizer(asked.answer, add_special_tokens=False, return_offsets_mapping=True)
-    read = np.array([a < place.end() and b > place.start() for a, b in found.offset_mapping])
-    prompt, picture = codec.encode(asked.question, image)
+    exchange, image = shown.exchanges[0], shown.image if image is None else image
+    match = re.search(rf"\b{word}\b", exchange.answer.lower())
+    assert match is not None
+    encoded = codec.tokenizer(
+        exchange.answer, add_special_tokens=False, return_offsets_mapping=True
+    )
+    mask = np.array([a < match.end() and b > match.start() for a, b in encoded.offset_mapping])
+    prompt, picture = codec.encode(exchange.question, image)
     view = View(prompt, picture, image.shape[:2], codec.pads)
-    return saliency(policy, view, np.array(found.input_ids), read)
+    return saliency(policy, view, np.array(encoded.input_ids), mask)
 
 
 @pytest.mark.parametrize("name", ["side", "zone", "size"])
 def test_it_looks_at_the_lesion(base, name: str) -> None:
     """More heat per pixel in the lesion's box than outside it, in nearly every study."""
     studies = [study(7, "heldout", index) for index in range(60)]
-    found = [s for s in studies if getattr(s.truth, name)][:25]
+    with_lesion = [s for s in studies if getattr(s.truth, name)][:25]
     ratios = []
-    for shown in found:
+    for shown in with_lesion:
         heat = heat_of(base, shown, getattr(shown.truth, name))
         assert heat.shape == (48, 48)
         assert heat.min() >= 0.0
@@ -60,8 +62,8 @@ def test_it_looks_at_the_lesion(base, name: str) -> None:
     assert np.mean(np.array(ratios) > 1.0) >= 0.88
 
 
-def test_a_wide_image_is_seen_in_its_middle(base) -> None:
-    """The processor cuts a square out of the middle: beside it nothing can matter."""
+def test_only_the_centre_of_a_wide_image_is_seen(base) -> None:
+    """The processor crops a square from the middle: nothing outside it can matter."""
     shown = next(s for s in (study(7, "heldout", i) for i in range(9)) if s.truth.side)
     wide = np.zeros((48, 80, 3), np.uint8)
     wide[:, 16:64] = shown.image
@@ -72,8 +74,8 @@ def test_a_wide_image_is_seen_in_its_middle(base) -> None:
     np.testing.assert_allclose(heat[:, 16:64], heat_of(base, shown, shown.truth.side), atol=1e-5)
 
 
-def test_patches_are_put_where_they_are_in_the_image(tiny_qwen2_5_vl) -> None:
-    """A model that only reads the pixels of one place: heat is there and nowhere else."""
+def test_patches_map_back_to_their_position_in_the_image(tiny_qwen2_5_vl) -> None:
+    """A model that only sums pixels: the heat is at the one bright patch and nowhere else."""
     codec = ChatCodec(tiny_qwen2_5_vl)
     policy = scorer(tiny_qwen2_5_vl)
     image = np.full((24, 32, 3), 128, np.uint8)
@@ -86,13 +88,13 @@ def test_patches_are_put_where_they_are_in_the_image(tiny_qwen2_5_vl) -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.ones(()))
 
-        def forward(self, planted, pictures):
+        def forward(self, forest, pictures):
             return {"policy_logp": self.weight * pictures[0].sum()}
 
     prompt, picture = codec.encode("Where?", image)
     assert picture.shape[:3] == (1, 6, 8)
-    read = np.ones(1, bool)
-    heat = saliency(OnlyPixels(), View(prompt, picture, (24, 32)), np.array([5]), read)
+    mask = np.ones(1, bool)
+    heat = saliency(OnlyPixels(), View(prompt, picture, (24, 32)), np.array([5]), mask)
     assert np.unravel_index(heat.argmax(), heat.shape) in {
         (row, column) for row in range(4, 8) for column in range(20, 24)
     }
@@ -100,58 +102,58 @@ def test_patches_are_put_where_they_are_in_the_image(tiny_qwen2_5_vl) -> None:
     assert heat[:, :14].max() < 0.05
 
 
-def test_qwen_is_asked_like_any_other(tiny_qwen2_5_vl) -> None:
+def test_qwen_works_like_any_other_model(tiny_qwen2_5_vl) -> None:
     codec, policy = ChatCodec(tiny_qwen2_5_vl), scorer(tiny_qwen2_5_vl)
     image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
     prompt, picture = codec.encode("Where?", image)
-    answer, read = np.arange(10, 14), np.array([False, True, True, False])
-    heat = saliency(policy, View(prompt, picture, (24, 40)), answer, read)
+    answer, mask = np.arange(10, 14), np.array([False, True, True, False])
+    heat = saliency(policy, View(prompt, picture, (24, 40)), answer, mask)
     assert heat.shape == (24, 40)
     assert heat.max() == 1.0
     assert all(parameter.grad is None for parameter in policy.parameters())
 
 
 def test_a_padded_image_is_the_middle_of_its_square(tiny_llava) -> None:
-    """Its heat is that of the square it was padded to, without what was padded."""
+    """Its heat is that of the square it was padded to, without the padding."""
     policy = scorer(tiny_llava)
     codec = ChatCodec(tiny_llava)
     square = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     prompt, picture = codec.encode("Where?", square)
-    answer, read = np.arange(10, 14), np.ones(4, bool)
-    whole = saliency(policy, View(prompt, picture, (60, 60)), answer, read)
+    answer, mask = np.arange(10, 14), np.ones(4, bool)
+    full = saliency(policy, View(prompt, picture, (60, 60)), answer, mask)
     for size, part in (((60, 40), np.s_[:, 10:50]), ((41, 60), np.s_[9:50, :])):
-        heat = saliency(policy, View(prompt, picture, size, padded=True), answer, read)
+        heat = saliency(policy, View(prompt, picture, size, padded=True), answer, mask)
         assert heat.shape == size
-        np.testing.assert_allclose(heat, whole[part] / whole[part].max(), atol=1e-6)
+        np.testing.assert_allclose(heat, full[part] / full[part].max(), atol=1e-6)
 
 
-def heated(*places: tuple[int, int, float]) -> np.ndarray:
+def heat_map(*pixels: tuple[int, int, float]) -> np.ndarray:
     heat = np.zeros((10, 10), np.float32)
-    for y, x, value in places:
+    for y, x, value in pixels:
         heat[y, x] = value
     return heat
 
 
 @pytest.mark.parametrize(
-    ("places", "share", "box"),
+    ("pixels", "share", "box"),
     [
         ([(3, 6, 1.0)], 0.1, (6, 3, 7, 4)),  # x before y, ends exclusive
         ([(3, 6, 1.0), (4, 7, 0.5)], 0.1, (6, 3, 8, 5)),  # touching across a corner
         ([(0, 0, 1.0), (5, 5, 0.2), (5, 6, 0.2)], 0.1, (5, 5, 7, 6)),  # the largest, not hottest
         ([(0, 0, 1.0), (5, 5, 0.2), (5, 6, 0.2)], 0.01, (0, 0, 1, 1)),  # 1 of 100 is hot
-        ([(9, 9, 1.0), (8, 9, 1.0)], 0.9, (9, 8, 10, 10)),  # what has no heat is never hot
+        ([(9, 9, 1.0), (8, 9, 1.0)], 0.9, (9, 8, 10, 10)),  # pixels without heat are never hot
     ],
 )
-def test_the_box_around_the_hottest_share(places, share, box) -> None:
-    assert hottest_box(heated(*places), share) == box
+def test_the_box_around_the_hottest_share(pixels, share, box) -> None:
+    assert hottest_box(heat_map(*pixels), share) == box
 
 
-def test_a_share_is_one_of_the_area() -> None:
+def test_the_share_is_a_share_of_the_area() -> None:
     """Rows 0 … 9 of rising heat: the hottest 30 of 100 pixels are the last three rows."""
     heat = np.repeat(np.arange(10.0), 10).reshape(10, 10)
     assert hottest_box(heat, 0.3) == (0, 7, 10, 10)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
-def test_no_heat_no_box(value) -> None:
+def test_without_heat_there_is_no_box(value) -> None:
     assert hottest_box(np.full((4, 5), value), 0.1) is None

@@ -1,4 +1,4 @@
-"""Trees against the naive oracle (support/datasets/pairs.py): same values, loss and gradients."""
+"""Trees against the naive oracle (support/datasets/pairs.py): same values, loss, gradients."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SIZES = ((24, 20), (16, 40), (32, 32))  # rows × columns of the images
 
 
 class World:
-    """One look-alike, and a sample of pairs for it."""
+    """One tiny look-alike model, and a sample of pairs for it."""
 
     def __init__(self, path):
         codec = ChatCodec(path)
@@ -62,7 +62,7 @@ class World:
         self.pairs, self.pixels = self.sample.pairs, self.sample.pixels
 
     def policy(self, tuning: str):
-        """A tuned copy that is no longer the reference; the same one every time."""
+        """A tuned copy that differs from the reference; the same one every time."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(2)
             policy = prepare_policy(copy.deepcopy(self.model), TUNING[tuning])
@@ -108,7 +108,7 @@ def score(world, policy, needs, pairs=None, **options):
 
 
 def close(got, expected, what):
-    """Within 1e-5 of the largest value (what is zero is zero to rounding)."""
+    """Equal to within 1e-5 of the largest value (zeros to within rounding)."""
     size = expected.abs().max()
     assert (got - expected).abs().max() <= 1e-5 * size + 1e-6, what
 
@@ -127,24 +127,25 @@ def test_values_agree_with_the_naive_oracle(which, world):
         masks = {"edited": expected[branch]["edit_mask"]}
         masks["response"] = expected[branch]["response_mask"]
         for name, got in scores[branch].items():
-            where = needs.kl_positions if name.startswith("kl") else needs.positions
-            wanted = expected[branch][name] * (masks[where] if got.is_floating_point() else 1)
-            close(got.float(), wanted.float(), (branch, name))
+            positions = needs.kl_positions if name.startswith("kl") else needs.positions
+            mask = masks[positions] if got.is_floating_point() else 1
+            close(got.float(), (expected[branch][name] * mask).float(), (branch, name))
     assert torch.equal(scores["relevance"], expected["relevance"])
     assert scores["has_corrupt"].tolist() == [p.pair_id != "no-corrupt" for p in world.pairs]
 
 
-def test_the_oracle_has_something_to_say(world):
+def test_the_oracle_distinguishes_policy_and_reference_and_images(world):
     """Policy and reference, and clean and corrupted image, differ by far more than 1e-5."""
     with torch.no_grad():
-        found = naive_scores(
+        scores = naive_scores(
             world.policy("lora"), world.model, world.pairs, world.pixels, EVERYTHING
         )
-    clean, corrupt = found["clean/chosen"], found["corrupt/chosen"]
+    clean, corrupt = scores["clean/chosen"], scores["corrupt/chosen"]
     assert (clean["policy_logp"] - clean["ref_logp"]).abs().amax(-1).min() > 1e-2
     assert clean["kl_fwd"].amax(-1).min() > 1e-3
-    has = found["has_corrupt"]
-    assert (clean["policy_logp"] - corrupt["policy_logp"])[has].abs().amax(-1).min() > 1e-2
+    has_corrupt = scores["has_corrupt"]
+    difference = clean["policy_logp"] - corrupt["policy_logp"]
+    assert difference[has_corrupt].abs().amax(-1).min() > 1e-2
 
 
 GRADIENTS = [
@@ -160,8 +161,8 @@ GRADIENTS = [
 
 @pytest.mark.parametrize(("name", "tuning"), GRADIENTS)
 def test_loss_and_every_gradient_agree_with_the_naive_oracle(name, tuning, world):
-    """fp32, 1e-5: frozen and trainable towers, edits at the start, in the middle, several, at
-    the very first and the very last token, unequal lengths, no v', images of several sizes."""
+    """fp32, 1e-5: frozen and trainable towers, one or several edits at the start, in the middle,
+    at the very first and the very last token, unequal lengths, no v', several image sizes."""
     objective = OBJECTIVES[name]
     ours, plain = world.policy(tuning), world.policy(tuning)
     loss, _ = objective(score(world, ours, objective.needs))
@@ -171,13 +172,13 @@ def test_loss_and_every_gradient_agree_with_the_naive_oracle(name, tuning, world
     )
     expected.mean().backward()
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
-    found = {key: p.grad for key, p in ours.named_parameters() if p.grad is not None}
+    gradients = {key: p.grad for key, p in ours.named_parameters() if p.grad is not None}
     wanted = {key: p.grad for key, p in plain.named_parameters() if p.grad is not None}
-    assert found.keys() == wanted.keys() != set()
+    assert gradients.keys() == wanted.keys() != set()
     size = max(float(gradient.norm()) for gradient in wanted.values())
     assert size > 1e-4
     for key, gradient in wanted.items():
-        gap = (found[key] - gradient).norm()
+        gap = (gradients[key] - gradient).norm()
         assert gap <= 1e-5 * gradient.norm() + 1e-5 * size, (key, float(gap / gradient.norm()))
 
 
@@ -196,17 +197,17 @@ def test_how_trees_are_packed_into_rows_changes_nothing(row_tokens, world):
 def test_batch_composition_and_order_change_nothing(which, world):
     needs, policy = NEEDS[which], world.policy("lora")
     with torch.no_grad():
-        whole = score(world, policy, needs)
+        together = score(world, policy, needs)
         for group in ([3, 1], [0], [6], [2, 0, 5, 4]):
             part = score(world, policy, needs, [world.pairs[i] for i in group])
             for branch in needs.branches:
                 for name, got in part[branch].items():
-                    wanted = whole[branch][name][group][:, : got.shape[1]]
+                    wanted = together[branch][name][group][:, : got.shape[1]]
                     close(got.float(), wanted.float(), (branch, name))
 
 
 def test_sliding_window_attention_is_scored_row_by_row(llava):
-    """Where a tree would be wrong, every branch is a sequence of its own, and right."""
+    """If a tree would be wrong, every branch is a sequence of its own, and correct."""
     model = copy.deepcopy(llava.model)
     model.config.text_config.sliding_window = 9
     model.model.language_model.config.sliding_window = 9
@@ -228,27 +229,27 @@ def test_sliding_window_attention_is_scored_row_by_row(llava):
 def test_a_frozen_tower_sees_each_picture_once(tuning, passes, world, monkeypatch):
     policy = world.policy(tuning)
     scorer = scorer_of(policy)
-    asked = []
+    batch_sizes = []
     plain = scorer.layout.architecture.features
 
     def counted(model, pictures):
-        asked.append(len(pictures))
+        batch_sizes.append(len(pictures))
         return plain(model, pictures)
 
     monkeypatch.setattr(type(scorer.layout.architecture), "features", lambda _, m, p: counted(m, p))
     score(world, policy, NEEDS["fire"])
     pictures = len(world.pairs) * 2 - 1  # one pair has no v'
-    assert asked == [pictures] * passes
+    assert batch_sizes == [pictures] * passes
 
 
 def test_only_what_is_read_goes_through_the_head(llava, monkeypatch):
-    """mask_dpo: one row of logits per place that predicts an edited token, policy and reference."""
+    """mask_dpo: one row of logits per position that predicts an edited token, for each model."""
     policy = llava.policy("lora")
     counted = []
-    plain = head.finish_logits
+    plain = head.scale_and_cap
     monkeypatch.setattr(
         head,
-        "finish_logits",
+        "scale_and_cap",
         lambda logits, text: counted.append(len(logits)) or plain(logits, text),
     )
     score(llava, policy, NEEDS["mask_dpo"])
@@ -280,7 +281,7 @@ def test_under_lora_only_the_adapter_gets_a_gradient(llava):
     assert all(p.grad.abs().max() > 0 for n, p in policy.named_parameters() if ".lora_B." in n)
 
 
-def test_no_pair_has_a_corrupted_image(llava):
+def test_pairs_without_corrupted_images_have_no_visual_loss(llava):
     bare = [replace(pair, corrupted_key="") for pair in llava.pairs]
     policy = llava.policy("full")
     scores = score(llava, policy, NEEDS["fire"], bare)
@@ -307,15 +308,15 @@ def test_pixels_reach_policy_and_reference(swapped, world):
             assert (moved > 1e-2) == branch.startswith(swapped), (branch, name)
 
 
-def test_answers_alone(world):
+def test_answers_are_scored_without_pairs(world):
     policy = world.policy("lora")
     prompts = [(p.prompt_ids, p.rejected.ids, world.pixels[p.image_key]) for p in world.pairs]
     for got, (prompt, answer, picture) in zip(
         score_answers(prompts, policy=scorer_of(policy)), prompts, strict=True
     ):
         with torch.no_grad():
-            whole = distribution(policy, prompt, answer, picture)
-        expected = whole[torch.arange(len(answer)), torch.from_numpy(answer)]
+            logps = distribution(policy, prompt, answer, picture)
+        expected = logps[torch.arange(len(answer)), torch.from_numpy(answer)]
         np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
@@ -332,8 +333,8 @@ def test_gradient_checkpointing_changes_no_gradient(world):
         close(checkpointed, plain, "gradient")
 
 
-def test_soft_capping_is_honoured(llava):
-    """As the text model itself would: tanh(logits / cap) · cap before the softmax."""
+def test_soft_capping_is_applied(llava):
+    """As in the text model itself: tanh(logits / cap) · cap before the softmax."""
     model = copy.deepcopy(llava.model)
     model.config.text_config.final_logit_softcapping = 2.0
     answer, pair = llava.pairs[0].chosen.ids, llava.pairs[0]

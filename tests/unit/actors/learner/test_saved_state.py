@@ -7,45 +7,46 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from actors.learner import optimizer_state as learner_state
-from actors.learner.optimizer_state import Masters, Place, load, plan_files, save
+from actors.learner import saved_state
+from actors.learner.optimizer_state import OptimizerState
+from actors.learner.saved_state import RankInfo, load, plan_files, save
 from medray.errors import RunFailed
 
-HERE = Place(rank=0, ranks=1, seed=5)
+HERE = RankInfo(rank=0, ranks=1, seed=5)
 
 
-def learner(width: int = 3) -> tuple[torch.nn.Module, Masters]:
+def learner(width: int = 3) -> tuple[torch.nn.Module, OptimizerState]:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(2, width), torch.nn.Linear(width, 1))
     model[0].bias.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     engine = SimpleNamespace(optimizer=torch.optim.AdamW(trained, lr=0.1))
-    return model, Masters(engine, model, 0, None)
+    return model, OptimizerState(engine, model, 0, None)
 
 
-def train(model: torch.nn.Module, masters: Masters, steps: int) -> None:
+def train(model: torch.nn.Module, state: OptimizerState, steps: int) -> None:
     for _ in range(steps):
         model(torch.randn(4, 2)).square().sum().backward()  # reads the random state
-        masters.adamw.step()
-        masters.adamw.zero_grad()
+        state.adamw.step()
+        state.adamw.zero_grad()
 
 
 @pytest.fixture
 def saved(tmp_path):
     """A folder with the state after two steps, and its model three steps later."""
-    model, masters = learner()
-    train(model, masters, 2)
-    save(tmp_path, masters, 2, HERE)
-    train(model, masters, 3)
+    model, state = learner()
+    train(model, state, 2)
+    save(tmp_path, state, 2, HERE)
+    train(model, state, 3)
     return tmp_path, model
 
 
 def test_plain_adamw_goes_on_bit_by_bit(saved):
     folder, expected = saved
-    model, masters = learner()
-    assert masters.steps == 0
-    assert load(folder, masters, HERE) == masters.steps == 2
-    train(model, masters, 3)
+    model, state = learner()
+    assert state.steps == 0
+    assert load(folder, state, HERE) == state.steps == 2
+    train(model, state, 3)
     for one, other in zip(model.parameters(), expected.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -57,7 +58,7 @@ def test_what_does_not_train_is_not_written(saved):
 
 def test_files_hold_what_fits(monkeypatch):
     """12 bytes per value. Two ranks, 100 bytes: a, c | e of one, b (too large) | d of the other."""
-    monkeypatch.setattr(learner_state, "FILE_BYTES", 100)
+    monkeypatch.setattr(saved_state, "FILE_BYTES", 100)
     shapes = {"a": (2, 2), "b": (3, 5), "c": (4,), "d": (1,), "e": (1,)}
     assert plan_files(shapes, 2) == {
         "a": "rank-000-00.safetensors",
@@ -69,10 +70,10 @@ def test_files_hold_what_fits(monkeypatch):
 
 
 def test_a_state_in_several_files_is_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(learner_state, "FILE_BYTES", 50)
-    model, masters = learner()
-    train(model, masters, 1)
-    save(tmp_path, masters, 1, HERE)
+    monkeypatch.setattr(saved_state, "FILE_BYTES", 50)
+    model, state = learner()
+    train(model, state, 1)
+    save(tmp_path, state, 1, HERE)
     assert len(list(tmp_path.glob("rank-*"))) == 2  # 6 values; 3 + 1
     other, again = learner()
     load(tmp_path, again, HERE)
@@ -83,36 +84,36 @@ def test_another_number_of_ranks_draws_anew_from_seed_version_and_rank(saved):
     folder, _ = saved
     drawn = {}
     for seed, rank in ((5, 0), (5, 0), (5, 1), (6, 0)):
-        _, masters = learner()
-        load(folder, masters, Place(rank, 2, seed))
+        _, state = learner()
+        load(folder, state, RankInfo(rank, 2, seed))
         drawn.setdefault((seed, rank), []).append(torch.rand(3).tolist())
     assert drawn[5, 0][0] == drawn[5, 0][1]
     assert len({tuple(values[0]) for values in drawn.values()}) == 3
 
 
 def test_another_model_is_refused_before_anything_changes(saved):
-    model, masters = learner(width=4)
+    model, state = learner(width=4)
     before = model[0].weight.clone()
     with pytest.raises(RunFailed, match=r"0.weight is of shape \[3, 2\] there .* \[4, 2\] here"):
-        load(saved[0], masters, HERE)
+        load(saved[0], state, HERE)
     assert torch.equal(model[0].weight, before)
 
 
-def test_what_cannot_be_read_is_told(saved):
+def test_unreadable_state_is_reported(saved):
     folder, _ = saved
-    _, masters = learner()
+    _, state = learner()
     path = folder / "rank-000-00.safetensors"
-    whole, text = load_file(path), (folder / "state.json").read_text()
-    save_file(whole | {"1.bias/exp_avg": torch.zeros(2)}, path)
+    tensors, text = load_file(path), (folder / "state.json").read_text()
+    save_file(tensors | {"1.bias/exp_avg": torch.zeros(2)}, path)
     with pytest.raises(RunFailed, match=r"1.bias/exp_avg is torch.float32 \[2\], not"):
-        load(folder, masters, HERE)
+        load(folder, state, HERE)
     path.write_bytes(b"cut")
     with pytest.raises(RunFailed, match="unreadable"):
-        load(folder, masters, HERE)
+        load(folder, state, HERE)
     path.unlink()
     with pytest.raises(RunFailed, match=r"rank-000-00.safetensors: unreadable"):
-        load(folder, masters, HERE)
+        load(folder, state, HERE)
     for damaged in ("{", "[]", "{}", text.replace('"format": 1', '"format": 9')):
         (folder / "state.json").write_text(damaged)
         with pytest.raises(RunFailed, match=r"state\.json"):
-            load(folder, masters, HERE)
+            load(folder, state, HERE)

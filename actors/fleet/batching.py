@@ -1,0 +1,89 @@
+"""How the items of a step are shared out among generators and editors, and their requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import ray
+
+from actors.fleet.items import Item
+from medray.records import Request, Response
+from medray.seeds import item_seed
+
+MAX_CALL = 256  # items of one call to a generator or an editor, at most
+CALLS_PER_GENERATOR = 4  # of one step: a fast generator may take more of them than a slow one
+MIN_GENERATE = 32  # items of one call, if there are enough: fewer leave an engine's batch small
+
+T = TypeVar("T")
+OnResponses = Callable[[list[Item], list[Response]], None]
+
+
+def generator_calls(items: Sequence[T], replicas: int) -> list[Sequence[T]]:
+    """The items of each call. Only from two replicas on is a share cut into several calls."""
+    size, share = MAX_CALL, -(-len(items) // replicas)
+    if replicas > 1:
+        size = max(1, min(MAX_CALL, share, max(MIN_GENERATE, share // CALLS_PER_GENERATOR)))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def editor_calls(items: Sequence[T], replicas: int) -> list[Sequence[T]]:
+    """An equal share for each editor, in calls of bounded size."""
+    size = max(1, min(MAX_CALL, -(-len(items) // replicas)))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def build_requests(
+    items: Sequence[Item], seed: int
+) -> tuple[list[Request], list[ray.ObjectRef | None]]:
+    """Requests of one call, and each image they refer to, once. `seed` is the run's."""
+    index: dict[str, int] = {}
+    images: list[ray.ObjectRef | None] = []
+    requests = []
+    for item in items:
+        case = item.case
+        if case.case_id not in index:
+            index[case.case_id] = len(images)
+            images.append(item.image)
+        request = Request(
+            item.item_id,
+            case.case_id,
+            case.question,
+            image=index[case.case_id],
+            seed=item_seed(seed, item.item_id),
+        )
+        requests.append(request)
+    return requests, images
+
+
+class PendingResponses:
+    """Items that wait for their responses; the first response to an item counts.
+
+    `on_responses` is handed the new responses of each part, with their items, until `close`.
+    """
+
+    def __init__(self, items: Sequence[Item], on_responses: OnResponses | None = None) -> None:
+        self.on_responses = on_responses
+        self.items = {item.item_id: item for item in items}
+        self.responses: dict[str, Response] = {}
+
+    @property
+    def missing(self) -> list[Item]:
+        """Items without a response."""
+        return [item for i, item in self.items.items() if i not in self.responses]
+
+    def replace(self, items: Sequence[Item]) -> None:
+        """The same items, with images that were loaded again."""
+        self.items |= {item.item_id: item for item in items}
+
+    def receive(self, part: Sequence[Response]) -> None:
+        """Some responses; those to items that have one already are ignored."""
+        new = [response for response in part if response.item_id not in self.responses]
+        self.responses |= {response.item_id: response for response in new}
+        if new and self.on_responses is not None:
+            self.on_responses([self.items[response.item_id] for response in new], new)
+
+    def close(self) -> list[Response]:
+        """All responses in the order of the items; later ones are not handed on."""
+        self.on_responses = None
+        return [self.responses[i] for i in self.items if i in self.responses]

@@ -1,0 +1,100 @@
+"""What passes between the loop and the fleet: items, what became of them, and weights."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ray
+
+from actors.weights.manifest import Manifest
+from medray.records import Case, Dropped, Pair, Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One answer to be given: its id, its case, and the case's image once it is loaded.
+
+    >>> Item("s000001-b0-00001", case)  # the first answer of step 1
+    """
+
+    item_id: str
+    case: Case
+    image: ray.ObjectRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An item whose case cannot be used, and why (kebab-case)."""
+
+    item_id: str
+    case_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditedBatch:
+    """What one editor call returned: a pair or a drop per response, and the packed pairs."""
+
+    results: list[Pair | Dropped]
+    batch: ray.ObjectRef
+
+
+@dataclass(slots=True)
+class StepRollout:
+    """All items of one step and what became of each.
+
+    `position`: in the stream of training cases, after this step. The seconds are those in which at
+    least one actor was loading, generating or editing for this step.
+    """
+
+    step: int
+    position: int
+    items: list[Item] = field(default_factory=list)
+    unusable: list[Unusable] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
+    edits: list[EditedBatch] = field(default_factory=list)
+    load_seconds: float = 0.0
+    generate_seconds: float = 0.0
+    edit_seconds: float = 0.0
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [r for edit in self.edits for r in edit.results if isinstance(r, Pair)]
+
+    @property
+    def dropped(self) -> list[Dropped]:
+        return [r for edit in self.edits for r in edit.results if isinstance(r, Dropped)]
+
+
+@dataclass(slots=True, eq=False)
+class WeightUpdate:
+    """Weights of one version in the object store, on their way to every generator.
+
+    `canary_logps`: what the learners make of the canary prompts with these weights, by rank.
+    `logp_gap`: the worst generator's mean |log p(learner) - log p(generator)| per token, in nats.
+    `cache_stats`: of all generators, as they were before the update.
+    """
+
+    manifest: Manifest
+    shards: list[ray.ObjectRef]
+    canary_logps: asyncio.Task[list[Any]] | None = None
+    logp_gap: float = 0.0
+    cache_stats: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryPrompts:
+    """Fixed answers that generators and learners both score after every weight update.
+
+    `requests`, `answers` (token ids) and `images` are a generator's view of them; `prompts` is a
+    learner's: (prompt ids [P], answer ids [T], pixels) each.
+    """
+
+    requests: list[Request]
+    answers: list[list[int]]
+    images: list[ray.ObjectRef]
+    prompts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]

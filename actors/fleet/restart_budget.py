@@ -1,0 +1,36 @@
+"""The restarts that a run can afford, counted by kind of actor and by cause."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from actors.fleet.calls import ActorLost
+from medray.config import FaultsConfig
+
+
+class RestartBudget:
+    """Restarts of one run. `announce` prints one line for each, with its cause."""
+
+    def __init__(self, config: FaultsConfig, announce: Callable[[str], None]) -> None:
+        self.config, self.announce = config, announce
+        self.spent: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def restarts(self) -> int:
+        """Restarts of the run so far."""
+        return self.spent.total()
+
+    def spend(self, kind: str, who: str, lost: ActorLost) -> bool:
+        """Charge one restart of `who` and announce why; False if the budget is exhausted.
+
+        `kind` is "generator", "editor" or "learner".
+        """
+        limit = int(getattr(self.config, kind))
+        key = (kind, lost.cause)
+        if self.spent[key] >= limit:
+            self.announce(f"{who} {lost.cause}: {lost.why}; not restarted, faults.{kind} = {limit}")
+            return False
+        self.spent[key] += 1
+        self.announce(f"{who} {lost.cause}: {lost.why}; restart {self.spent[key]} of {limit}")
+        return True

@@ -1,0 +1,153 @@
+"""Where a run is, and its way back there: checkpoints, restoring, starting over, ending early."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+
+from actors.fleet import Fleet, LearnersLost, Rollouts
+from actors.loop.metrics import MetricsWriter
+from actors.loop.prefetch import RolloutPrefetcher
+from actors.loop.stop import Stop
+from actors.loop.weight_sync import WeightSync
+from actors.weights import checkpoint
+from actors.weights.checkpoint import State
+from medray.errors import MedrayError, RunFailed, StoppedOnRequest
+from medray.ledger import Ledger
+from medray.plan import Plan
+from medray.report.console import RunConsole
+from medray.rundir import RunDirectory
+
+START = State(step=0, policy_version=0, position=0)
+
+
+class Recovery:
+    """The run's state, ledger and running rollouts, opened and closed together."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        rollouts: Rollouts,
+        run: RunDirectory,
+        sync: WeightSync,
+        metrics: MetricsWriter,
+        console: RunConsole,
+    ) -> None:
+        self.plan, self.rollouts, self.run_dir = plan, rollouts, run
+        self.sync, self.metrics, self.console = sync, metrics, console
+        self.state = START
+        self.last_saved_step = 0
+        self.learners_consistent = False  # whether the learners have exactly what `state` says
+        self.ledger: Ledger
+        self.prefetcher: RolloutPrefetcher | None = None
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.rollouts.fleet
+
+    def start_over(self, *, resume: bool, again: bool) -> None:
+        """Begin at step 0, without anything that an earlier attempt wrote.
+
+        `again`: within this run, whose evaluation of step 0 is still valid.
+        """
+        self.state = START
+        self.run_dir.rewind(0 if again else -1)
+        self._open_ledger(resume=resume)
+
+    async def restore(self) -> bool:
+        """Return to the newest valid checkpoint; False if there is none."""
+        found = await asyncio.to_thread(checkpoint.newest, self.run_dir.checkpoints)
+        if found is None:
+            return False
+        path, self.state, skipped = found
+        for reason in skipped:
+            self.console.say(f"skipped checkpoint {reason}")
+        self.last_saved_step = self.state.step
+        self.run_dir.rewind(self.state.step)
+        self._open_ledger(resume=True)
+        await self.fleet.learners_ready()
+        version = await self.fleet.restore(str(path / "learner"))
+        if version != self.state.policy_version:
+            why = f"its learner has version {version}, its state {self.state.policy_version}"
+            raise RunFailed(str(path), why, "delete this checkpoint")
+        await self.sync.send_and_wait()
+        self.console.say(f"continuing from {path.name}, policy version {version}")
+        return True
+
+    async def replace_learners(
+        self, lost: LearnersLost, begin: Callable[[], Awaitable[None]]
+    ) -> None:
+        """New learners instead of lost ones, then `begin`, as often as the budget allows.
+
+        Raises LearnersLost when the budget is exhausted.
+        """
+        self.learners_consistent = False
+        await self.abandon()
+        while self.fleet.budget.spend("learner", lost.what, lost.lost):
+            try:
+                await self.fleet.restart_learners()
+                return await begin()
+            except LearnersLost as again:
+                lost = again
+        raise lost
+
+    @contextlib.contextmanager
+    def changing_learners(self) -> Iterator[None]:
+        """Within it the learners may have more than `state` says."""
+        self.learners_consistent = False
+        yield
+        self.learners_consistent = True
+
+    async def checkpoint(self) -> None:
+        """Write a checkpoint of the last finished step: learners, weights and position."""
+        state = self.state
+        update = await self.sync.update_of(state.policy_version)
+        draft = checkpoint.begin(self.run_dir.checkpoints, state)
+        await self.fleet.save(str(draft / "learner"))
+        manifest, shards = await self.fleet.fetch(update)
+        await asyncio.to_thread(checkpoint.publish, draft, state, manifest, shards)
+        self.last_saved_step = state.step
+
+    async def abandon(self) -> None:
+        """Give up running rollouts, and the metrics of a step that will be repeated."""
+        if self.prefetcher is not None:
+            await self.prefetcher.cancel()
+        await self.metrics.drop()
+
+    async def stopped(self, stop: Stop) -> StoppedOnRequest:
+        """Write a checkpoint in the time that is left; returns what to raise."""
+        step, why = self.state.step, "as requested"
+        try:
+            async with asyncio.timeout(stop.seconds_left):
+                await self._save_last_step()
+        except TimeoutError:
+            why = f"no checkpoint within faults.stop_within = {stop.within:g} s"
+        except RunFailed as failed:
+            why = f"no checkpoint ({failed})"
+        if self.last_saved_step != step and self.last_saved_step:
+            why += f"; the newest checkpoint is of step {self.last_saved_step}"
+        return StoppedOnRequest(f"stopped after step {step}", why, "continue with --resume")
+
+    async def checkpoint_before_exit(self) -> None:
+        """A last checkpoint if the learners are still alive; the error to report is another one."""
+        before = self.last_saved_step
+        with contextlib.suppress(MedrayError):
+            await self._save_last_step()
+        if self.last_saved_step != before:
+            step = self.last_saved_step
+            self.console.say(f"checkpoint of step {step} written before the run ends")
+
+    async def _save_last_step(self) -> None:
+        """Publish the held metrics and write a checkpoint, unless there is one of this step."""
+        if self.prefetcher is not None:
+            await self.prefetcher.cancel()
+        self.metrics.flush_now()
+        if self.learners_consistent and self.state.step > self.last_saved_step:
+            await self.checkpoint()
+
+    def _open_ledger(self, *, resume: bool) -> None:
+        """The ledger up to the present step; items that were in flight are issued again."""
+        path = self.run_dir.path
+        self.ledger = Ledger.reopen(path, self.state.step) if resume else Ledger(path)
+        self.prefetcher = RolloutPrefetcher(self.plan, self.rollouts, self.ledger, self.state)

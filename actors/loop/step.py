@@ -1,0 +1,77 @@
+"""One optimiser step: its rows in the ledger, its row of metrics, the new state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from actors.fleet import Fleet, StepRollout
+from actors.weights.checkpoint import State
+from medray.config import TargetingConfig
+from medray.ledger import Ledger, StepCounts
+from medray.records import Dropped, StepReport
+from medray.targeting import Tally, classify_errors
+
+
+async def learn(
+    fleet: Fleet, ledger: Ledger, rollout: StepRollout, state: State
+) -> tuple[StepReport, dict[str, Any], State]:
+    """Learn from a rollout, and account for every item of it."""
+    targeting = fleet.config.targeting
+    report, seconds = await fleet.learn(rollout.edits, state.policy_version)
+    counts = account(ledger, rollout, report)
+    row = measure(rollout, report, counts) | {"t_learn": seconds}
+    row["restarts"] = fleet.budget.restarts
+    tally = Tally.from_dict(state.tally)
+    if targeting.strength:
+        tally = count_errors(tally, rollout, report, targeting)
+        row |= tally.metrics()
+    version = state.policy_version + (not report.skipped)
+    return report, row, State(rollout.step, version, rollout.position, tally.to_dict())
+
+
+def account(ledger: Ledger, rollout: StepRollout, report: StepReport) -> StepCounts:
+    """Record what became of every item of the step in the ledger, and close the step."""
+    version = report.policy_version
+    for item in rollout.unusable:
+        ledger.drop(Dropped(item.item_id, item.case_id, version, item.reason))
+    for response in rollout.responses:
+        ledger.response(response)
+    for dropped in rollout.dropped:
+        ledger.drop(dropped)
+    scores = {score.pair_id: score for score in report.scores}
+    settle = ledger.skipped if report.skipped else ledger.trained
+    for pair in sorted(rollout.pairs, key=lambda pair: pair.pair_id):
+        score = scores[pair.pair_id]
+        settle(replace(pair, relevance=score.relevance), score)
+    return ledger.close_step(rollout.step)
+
+
+def measure(rollout: StepRollout, report: StepReport, counts: StepCounts) -> dict[str, Any]:
+    """The step's row of metrics, without what its weight update will add."""
+    version = report.policy_version
+    return dict(report.metrics) | {
+        "step": rollout.step,
+        "policy_version": version,
+        "pairs_issued": len(rollout.items),
+        "pairs_trained": counts.trained,
+        "pairs_dropped": counts.dropped,
+        "pairs_in_flight": counts.in_flight,
+        "lag_max": max((version - pair.policy_version for pair in rollout.pairs), default=0),
+        "tokens_generated": sum(len(response.token_ids) for response in rollout.responses),
+        "t_generate": rollout.load_seconds + rollout.generate_seconds,
+        "t_edit": rollout.edit_seconds,
+    }
+
+
+def count_errors(
+    tally: Tally, rollout: StepRollout, report: StepReport, targeting: TargetingConfig
+) -> Tally:
+    """The policy's errors so far, this step's included."""
+    cases = {item.item_id: item.case for item in rollout.items}
+    scores = {score.pair_id: score for score in report.scores}
+    errors = [
+        classify_errors(cases[pair.pair_id], pair, scores[pair.pair_id], targeting.prior_below)
+        for pair in rollout.pairs
+    ]
+    return tally.after(errors, targeting.decay)
