@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from medray.cli.common import Address, ConfigPath, Overrides, Run, load_plan, require_actors
+from medray.errors import UserError
 
 app = typer.Typer()
+
+
+@app.command()
+def init(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Which one; an unknown name lists them all.")
+    ] = "quickstart",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="F.yaml", help="Default: NAME.yaml.")
+    ] = None,
+) -> None:
+    """Write a configuration to start from."""
+    from medray.files import output_file
+
+    shipped = resources.files("medray") / "configs"
+    known = sorted(f.name.removesuffix(".yaml") for f in shipped.iterdir() if f.is_file())
+    if name not in known:
+        raise UserError(
+            f"medray init {name}", "no such configuration", f"one of {', '.join(known)}"
+        )
+    out = out or Path(f"{name}.yaml")
+    if out.exists():
+        raise UserError(str(out), "exists already", "give another path with -o")
+    with output_file(out) as temporary:
+        temporary.write_bytes((shipped / f"{name}.yaml").read_bytes())
+    typer.echo(f"{out}: edit it, then run `medray check {out}` and `medray launch {out}`")
 
 
 @app.command()
@@ -70,9 +98,9 @@ def export(
 ) -> None:
     """Write the trained model as a Hugging Face checkpoint, merged, or its adapter."""
     require_actors()
-    from actors.weights.export import release
+    from actors.weights.export import export_model
 
-    path = release(Path(run), out, step=step, adapter=adapter)
+    path = export_model(Path(run), out, step=step, adapter=adapter)
     typer.echo(f"{out}: {'adapter' if adapter else 'merged model'} of {path.name}")
 
 
