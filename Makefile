@@ -41,8 +41,8 @@ install: $(INSTALLED)
 
 $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	test -x $(UV) || $(BIN)/python -m pip install --quiet uv==0.13.8
-	$(UV) pip sync --quiet --python $(BIN)/python requirements/$(STACK).txt
+	test -x $(UV) || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/$(STACK).txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -51,9 +51,10 @@ install-bench: $(INSTALLED)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps -r requirements/bench.txt
 
 lock: $(INSTALLED)
-	for stack in cpu gpu; do $(UV) pip compile --quiet requirements/$$stack.in \
-	  --override requirements/overrides.txt --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --output-file requirements/$$stack.txt; done
+	for stack in cpu gpu; do $(UV) pip compile --quiet requirements/$$stack.in --generate-hashes \
+	  $$(printf -- '--override %s ' requirements/overrides.txt $$(ls requirements/overrides-$$stack.txt 2>/dev/null)) \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --output-file requirements/$$stack.txt; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from actors.learner import saved_state
-from actors.learner.deepspeed_internals import count_micro_batch
+from actors.learner.deepspeed_internals import complete_shape, count_micro_batch
 from actors.learner.optimizer_state import OptimizerState
 from actors.learner.process_group import (
     deepspeed_config,
@@ -25,7 +25,7 @@ from actors.weights.manifest import Manifest, Shard, pack, plan_shards
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.objectives import find_objective
-from medray.policy.export.weight_update import Mode, export_items
+from medray.policy.export.weight_update import ExportItem, Mode, Partitioning, export_items
 from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_facts, reference_facts
 from medray.policy.model.schedule import learning_rate
 from medray.policy.model.tuning import frozen_copy, prepare_policy
@@ -126,12 +126,16 @@ class Learner:
 
     def shard_count(self, mode: Mode) -> int:
         """Number of shards that `export` returns besides the manifest."""
-        return len(plan_shards(export_items(self._policy, mode), self.dtype))
+        return len(self._shards(mode))
 
     def export(self, mode: Mode) -> tuple[Manifest, *tuple[Shard, ...]]:
         """(manifest, shard, …) on rank 0; the others only take part in gathering weights."""
-        plan = plan_shards(export_items(self._policy, mode), self.dtype)
-        return pack(plan, self.version, mode, self._gathered, keep=self.rank == 0)
+        return pack(self._shards(mode), self.version, mode, self._gathered, keep=self.rank == 0)
+
+    def _shards(self, mode: Mode) -> list[list[ExportItem]]:
+        partitioned = self.config.learner.zero_stage == 3
+        kept = Partitioning(complete_shape, temporary=partitioned)
+        return plan_shards(export_items(self._policy, mode, kept), self.dtype)
 
     def save(self, directory: str) -> None:
         """Write masters, moments and random state into `directory` (all ranks call it)."""

@@ -57,6 +57,11 @@ def relink_moments(optimizer: Any) -> None:
     optimizer._lazy_init_hp_params_optimizer_state()
 
 
+def complete_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """Of a parameter whose data ZeRO-3 has released; of any other parameter, its own shape."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
 def own_partition(parameter: nn.Parameter, value: Tensor) -> Tensor:
     """This rank's part of `value` under ZeRO-3: equal parts, the last ones padded.
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from actors.learner import deepspeed_internals as internals
-from medray.policy.export.weight_update import full_shape
 
 MASTER, MOMENTS = "fp32", ("exp_avg", "exp_avg_sq")
 KEYS = (MASTER, *MOMENTS)
@@ -32,7 +31,9 @@ class OptimizerState:
 
     def shapes(self) -> Shapes:
         """Complete shape of every trainable parameter, in the model's order."""
-        return {name: full_shape(parameter) for name, parameter in self.parameters.items()}
+        return {
+            name: internals.complete_shape(parameter) for name, parameter in self.parameters.items()
+        }
 
     @property
     def steps(self) -> int:

@@ -2,7 +2,7 @@
 
     series {name: [(x, y | None)]} ──▶ Chart(ticks, lines) ──▶ chart.svg.j2
 
-Written by hand although matplotlib is installed: these charts follow the page's light, dark and
+Written by hand although matplotlib could draw them: these charts follow the page's light, dark and
 print colours through CSS, need no script, carry text for screen readers and for hovering, and stay
 small. Lines differ in dash pattern or width as well as in colour.
 """

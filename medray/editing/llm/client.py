@@ -1,7 +1,8 @@
-"""One OpenAI-compatible chat endpoint over HTTP: deadline, retries, budget, and no secrets.
+"""One OpenAI-compatible chat endpoint: deadline, retries, budget, and no secrets.
 
-No message and no log line contains the key, the texts sent or the body of a reply: an endpoint
-may repeat them in its own error messages.
+The `openai` package sends requests and repeats them. What it lacks is added in its transport: one
+deadline for all attempts, a budget, a bound on replies. No message and no log line contains the
+key, the texts sent or the body of a reply: an endpoint may repeat them in its error messages.
 """
 
 from __future__ import annotations
@@ -10,23 +11,24 @@ import email.utils
 import json
 import logging
 import os
-import random
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2 as httpx
+import openai
 
 from medray.config import EditorConfig
 from medray.errors import ConfigError, ItemError
 
 _log = logging.getLogger(__name__)
-_BUSY = {408, 409, 425, 429}  # like 5xx: the same request may succeed later
 _MAX_BYTES = 1 << 20  # of a reply
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds between attempts
-_IN_A_ROW, _REST = 8, 30.0  # after this many failures, no request for this many seconds
+_MAX_FAILURES, _PAUSE = 8, 30.0  # after so many failures in a row, no request for so many seconds
 _MARGIN = 0.01  # seconds; no attempt starts with less time left
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds between two attempts, of openai's own backoff
+_TEMPORARY = {408, 409, 429}  # openai repeats the request, as after 5xx
+_NOT_SENT = ("x-stainless", "user-agent", "openai-", "idempotency")  # headers of no use there
 
 
 class Budget:
@@ -44,79 +46,72 @@ class Budget:
             self._left -= 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    why: str
-    retry_after: float = 0.0
-
-
 class Client:
     """A thread-safe client. `sent` counts the requests, including retries."""
 
     def __init__(self, config: EditorConfig) -> None:
         assert config.url is not None
-        self._url = config.url.rstrip("/") + "/chat/completions"
-        self._timeout, self._retries = config.timeout, config.retries
+        for name in ("openai", "httpx2", "httpcore2"):  # at level DEBUG they log what is sent
+            logging.getLogger(name).setLevel(logging.WARNING)
         limit = None if config.budget is None else config.budget // config.replicas
-        self._budget = Budget(limit)
+        self._timeout = config.timeout
+        key = _api_key(config.api_key_env)
+        self._transport = _Transport(Budget(limit), config.concurrency, with_key=bool(key))
         self._lock = threading.Lock()
-        self._failed, self._rest_until = 0, 0.0
+        self._failures, self._paused_until = 0, 0.0
         self._reported: set[str] = set()
-        self.sent = 0
-        self._http = httpx.Client(
-            headers={"content-type": "application/json", **_authorisation(config.api_key_env)},
-            limits=httpx.Limits(max_connections=config.concurrency),
+        self._openai = openai.OpenAI(
+            base_url=config.url,
+            api_key=key or "none",  # without one, openai takes that of its own variable
+            max_retries=config.retries,
+            # Neither proxies of the environment nor redirects: nothing is sent anywhere else.
+            http_client=httpx.Client(transport=self._transport, trust_env=False),
         )
+
+    @property
+    def sent(self) -> int:
+        return self._transport.sent
 
     def reply(self, body: dict[str, Any], until: float = float("inf")) -> str:
         """The text of the first choice. `until` is the deadline, as a time.monotonic().
 
         Raises ItemError: llm-unreachable, llm-refused, llm-budget, llm-malformed.
         """
-        data = json.dumps(body).encode("ascii")
-        until = min(until, time.monotonic() + self._timeout)
-        if time.monotonic() < self._rest_until:
+        if time.monotonic() < self._paused_until:
             raise ItemError("llm-unreachable", "the endpoint has failed too often recently")
-        failure = _Failure("no time is left")
-        for attempt in range(self._retries + 1):
-            if until - time.monotonic() < _MARGIN:
-                break
-            self._budget.spend()
-            result = self._once(data, until)
-            if isinstance(result, bytes):
-                self._failed = 0
-                return _content(result)
-            failure = result
-            wait = max(failure.retry_after, _backoff(attempt))
-            if attempt == self._retries or time.monotonic() + wait >= until:
-                break
-            time.sleep(wait)
-        self._count_failure(failure)
-        raise ItemError("llm-unreachable", failure.why)
-
-    def _once(self, data: bytes, until: float) -> bytes | _Failure:
-        with self._lock:
-            self.sent += 1
-        left = max(_MARGIN, until - time.monotonic())
+        self._transport.begin(min(until, time.monotonic() + self._timeout))
         try:
-            with self._http.stream("POST", self._url, content=data, timeout=left) as response:
-                status = response.status_code
-                if status in _BUSY or status >= 500:
-                    header = response.headers.get("retry-after", "")
-                    return _Failure(f"status {status}", _seconds(header))
-                if status != 200:
-                    self._report(f"rejects requests with status {status}")
-                    raise ItemError("llm-refused", f"status {status}")
-                return _read(response, until)
-        except httpx.HTTPError as error:
-            return _Failure(type(error).__name__)
-
-    def _count_failure(self, failure: _Failure) -> None:
-        self._report(f"cannot be reached ({failure.why})")
+            response = self._openai.post(
+                "/chat/completions",
+                content=json.dumps(body).encode("ascii"),  # openai's own JSON refuses surrogates
+                options={"headers": {"content-type": "application/json"}},
+                cast_to=httpx.Response,
+            )
+        except ItemError as error:
+            if error.reason == "llm-unreachable":
+                self._count_failure(error.what)
+            raise
+        except openai.APIStatusError as error:
+            status = error.status_code
+            if status in _TEMPORARY or status >= 500:
+                self._count_failure(f"status {status}")
+                raise ItemError("llm-unreachable", f"status {status}") from None
+            self._report(f"rejects requests with status {status}")
+            raise ItemError("llm-refused", f"status {status}") from None
+        except openai.APIConnectionError as error:
+            why = type(error.__cause__ or error).__name__
+            self._count_failure(why)
+            raise ItemError("llm-unreachable", why) from None
         with self._lock:
-            self._failed += 1
-            if self._failed >= _IN_A_ROW:
-                self._failed, self._rest_until = 0, time.monotonic() + _REST
+            self._failures = 0
+        return _content(response.content)
+
+    def _count_failure(self, why: str) -> None:
+        self._report(f"cannot be reached ({why})")
+        with self._lock:
+            self._failures += 1
+            if self._failures >= _MAX_FAILURES:
+                self._failures, self._paused_until = 0, time.monotonic() + _PAUSE
 
     def _report(self, problem: str) -> None:
         """Log each kind of problem once: the ledger counts the rest."""
@@ -127,10 +122,74 @@ class Client:
             _log.warning("editor.url %s; see the drop reasons in the ledger", problem)
 
 
-def _authorisation(variable: str | None) -> dict[str, str]:
-    """The header with the key from an environment variable."""
+class _Transport(httpx.BaseTransport):
+    """Sends attempts within the budget and the deadline of their request, one per thread."""
+
+    def __init__(self, budget: Budget, connections: int, *, with_key: bool) -> None:
+        self._with_key = with_key
+        limits = httpx.Limits(max_connections=connections)
+        self._http = httpx.HTTPTransport(limits=limits)
+        self._budget, self._lock, self.sent = budget, threading.Lock(), 0
+        self._request = threading.local()
+
+    def begin(self, until: float) -> None:
+        """The next attempts of this thread belong to one request, with this deadline."""
+        self._request.until, self._request.attempts = until, 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        until = self._request.until
+        if until - time.monotonic() < _MARGIN:
+            raise ItemError("llm-unreachable", "no time is left")
+        self._budget.spend()
+        with self._lock:
+            self.sent += 1
+        wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**self._request.attempts)
+        self._request.attempts += 1
+        self._clean(request.headers)
+        left = until - time.monotonic()
+        request.extensions["timeout"] = httpx.Timeout(left).as_dict()
+        try:
+            response = self._http.handle_request(request)
+        except httpx.TransportError as error:
+            if time.monotonic() + wait >= until:  # openai would wait, then find no time left
+                raise ItemError("llm-unreachable", type(error).__name__) from None
+            raise
+        if time.monotonic() + max(wait, _retry_after(response.headers)) >= until:
+            response.headers["x-should-retry"] = "false"
+        response.stream = _Bounded(response.stream, until)
+        return response
+
+    def _clean(self, headers: httpx.Headers) -> None:
+        """Remove what describes this machine or its accounts, and the key if there is none."""
+        for name in list(headers):
+            if name.startswith(_NOT_SENT) or (name == "authorization" and not self._with_key):
+                del headers[name]
+
+
+class _Bounded(httpx.SyncByteStream):
+    """The body of a reply, unless it is too large or too late."""
+
+    def __init__(self, stream: Any, until: float) -> None:
+        self._stream, self._until = stream, until
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for chunk in self._stream:
+            size += len(chunk)
+            if size > _MAX_BYTES:
+                raise ItemError("llm-malformed", "the reply is larger than 1 MiB")
+            if time.monotonic() > self._until:
+                raise ItemError("llm-unreachable", "the reply arrived too slowly")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _api_key(variable: str | None) -> str:
+    """The key from an environment variable; "" if none is named."""
     if variable is None:
-        return {}
+        return ""
     key = os.environ.get(variable, "").strip()
     if not key or not key.isascii() or not key.isprintable():
         why = "is not set where the editor runs" if not key else "does not contain a valid key"
@@ -139,22 +198,11 @@ def _authorisation(variable: str | None) -> dict[str, str]:
             f"the variable {why}",
             "set it on every node, or remove editor.api_key_env",
         )
-    return {"authorization": f"Bearer {key}"}
-
-
-def _read(response: httpx.Response, until: float) -> bytes:
-    """The body, unless it is too large or too late."""
-    body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > _MAX_BYTES:
-            raise ItemError("llm-malformed", "the reply is larger than 1 MiB")
-        if time.monotonic() > until:
-            raise httpx.ReadTimeout("the reply arrived too slowly")
-    return bytes(body)
+    return key
 
 
 def _content(body: bytes) -> str:
+    """The text of the first choice of a chat completion."""
     try:
         choice = json.loads(body)["choices"][0]
         text, finish = choice["message"]["content"], choice.get("finish_reason")
@@ -166,23 +214,18 @@ def _content(body: bytes) -> str:
     return text
 
 
-def _backoff(attempt: int) -> float:
-    """Exponential backoff with jitter, so that many threads do not retry at the same time."""
-    wait: float = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**attempt)
-    return wait * random.uniform(0.5, 1.0)
-
-
-def _seconds(retry_after: str) -> float:
+def _retry_after(headers: httpx.Headers) -> float:
     """The seconds of a Retry-After header, a number or a date; 0.0 if it is neither.
 
-    >>> _seconds("2"), _seconds("soon"), _seconds("nan")
-    (2.0, 0.0, 0.0)
+    >>> _retry_after(httpx.Headers({"retry-after": "2"})), _retry_after(httpx.Headers())
+    (2.0, 0.0)
     """
+    value = headers.get("retry-after", "")
     try:
-        wait = float(retry_after)
+        wait = float(value)
     except ValueError:
         try:
-            wait = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+            wait = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
         except (ValueError, OverflowError):
             return 0.0
     return wait if wait > 0.0 else 0.0

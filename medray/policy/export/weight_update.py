@@ -32,24 +32,32 @@ class ExportItem:
     build: Callable[[], Tensor]
 
 
-def export_items(policy: nn.Module, mode: Mode) -> list[ExportItem]:
+@dataclass(frozen=True, slots=True)
+class Partitioning:
+    """How parameters are kept: `shape_of` gives the complete shape; `temporary`: complete data is
+    there only while it is gathered (ZeRO-3), so that it must be copied."""
+
+    shape_of: Callable[[nn.Parameter], tuple[int, ...]] = lambda parameter: tuple(parameter.shape)
+    temporary: bool = False
+
+
+NOT_PARTITIONED = Partitioning()
+
+
+def export_items(
+    policy: nn.Module, mode: Mode, kept: Partitioning = NOT_PARTITIONED
+) -> list[ExportItem]:
     """The tensors of one weight update, in a fixed order."""
-    return list(_adapter_items(policy) if mode == "adapter" else _full_items(policy))
+    return list(_adapter_items(policy, kept) if mode == "adapter" else _full_items(policy, kept))
 
 
-def full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
-    """The shape of the full parameter, even if ZeRO-3 has released its data."""
-    return tuple(getattr(parameter, "ds_shape", parameter.shape))
-
-
-def _adapter_items(policy: nn.Module) -> Iterator[ExportItem]:
+def _adapter_items(policy: nn.Module, kept: Partitioning) -> Iterator[ExportItem]:
     for name, parameter in policy.named_parameters():
         if ".lora_" in name and f".{ADAPTER}." in name:
-            key = name.replace(f".{ADAPTER}.", ".")
-            yield ExportItem(key, full_shape(parameter), (parameter,), _unchanged(parameter))
+            yield _unchanged(name.replace(f".{ADAPTER}.", "."), parameter, kept)
 
 
-def _full_items(policy: nn.Module) -> Iterator[ExportItem]:
+def _full_items(policy: nn.Module, kept: Partitioning) -> Iterator[ExportItem]:
     modules = dict(policy.named_modules())
     parameters = list(policy.named_parameters())
     touched = {_block(name) for name, parameter in parameters if parameter.requires_grad}
@@ -60,11 +68,10 @@ def _full_items(policy: nn.Module) -> Iterator[ExportItem]:
         plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
         if name.endswith(".base_layer.weight"):
             a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-            scale = float(layer.scaling[ADAPTER])
-            merged = _merge(parameter, a, b, scale)
-            yield ExportItem(plain, full_shape(parameter), (parameter, a, b), merged)
+            merged = _merge(parameter, a, b, float(layer.scaling[ADAPTER]))
+            yield ExportItem(plain, kept.shape_of(parameter), (parameter, a, b), merged)
         else:
-            yield ExportItem(plain, full_shape(parameter), (parameter,), _unchanged(parameter))
+            yield _unchanged(plain, parameter, kept)
 
 
 def _block(name: str) -> str:
@@ -74,10 +81,13 @@ def _block(name: str) -> str:
     return name.rsplit(".", 2)[0] if name.count(".") >= 2 else name
 
 
-def _unchanged(parameter: nn.Parameter) -> Callable[[], Tensor]:
-    """The parameter on the CPU; copied only if ZeRO-3 will release its data again."""
-    temporary = hasattr(parameter, "ds_shape")
-    return lambda: parameter.detach().to("cpu", copy=temporary)
+def _unchanged(name: str, parameter: nn.Parameter, kept: Partitioning) -> ExportItem:
+    """The parameter as it is, on the CPU."""
+
+    def build() -> Tensor:
+        return parameter.detach().to("cpu", copy=kept.temporary)
+
+    return ExportItem(name, kept.shape_of(parameter), (parameter,), build)
 
 
 def _merge(weight: nn.Parameter, a: Tensor, b: Tensor, scale: float) -> Callable[[], Tensor]:

@@ -68,8 +68,8 @@ def test_a_node_vanishes_and_the_run_goes_on(tmp_path, cluster):
     while not metrics.exists() and time.monotonic() < deadline:
         assert run.poll() is None, log.read_text()
         time.sleep(0.2)
-    held = where(cluster)
-    assert len(held) == 2, held  # both nodes have actors, so the loss is one
+    nodes = where(cluster)
+    assert len(nodes) == 2, nodes  # both nodes have actors, so the loss is one
     cluster.kill(node)
     try:
         assert run.wait(timeout=400) == 0, log.read_text()

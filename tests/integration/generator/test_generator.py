@@ -57,17 +57,17 @@ def pictures() -> list[np.ndarray]:
 def full(host, images):
     """A generator in mode full, its first greedy answers, and the policy it should equal."""
     policy, cfg = start(host, "model.lora=null", f"model.trainable={GROUPS}")
-    said = generate(host, 0, requests(COUNT), True, *images)
-    return host, [list(r.token_ids) for r in said], policy, cfg
+    responses = generate(host, 0, requests(COUNT), True, *images)
+    return host, [list(r.token_ids) for r in responses], policy, cfg
 
 
 def test_generator_model_and_reported_logps_agree(full, images):
     host, answers, policy, cfg = full
-    told = generate(host, 0, requests(COUNT), True, *images)
-    sampled = np.concatenate([r.token_logps for r in told])
+    responses = generate(host, 0, requests(COUNT), True, *images)
+    sampled = np.concatenate([r.token_logps for r in responses])
     ours = expected(policy, cfg, answers, images)
-    assert [list(r.token_ids) for r in told] == answers
-    assert all(r.finished and r.policy_version == 0 for r in told)
+    assert [list(r.token_ids) for r in responses] == answers
+    assert all(r.finished and r.policy_version == 0 for r in responses)
     assert np.abs(score(host, 0, answers, images) - ours).mean() < 0.05
     assert np.abs(sampled - ours).mean() < 0.05
 
@@ -82,25 +82,25 @@ def test_swapping_the_image_changes_the_generator(full, images):
 
 def test_answers_come_in_parts_each_to_its_own_request(full, images):
     host, answers, *_ = full
-    asked = [Request(f"i{n}", f"c{n}", QUESTION, n % COUNT, n) for n in range(40)]
-    parts = call(host, "generate", 0, asked, True, *images)
+    batch = [Request(f"i{n}", f"c{n}", QUESTION, n % COUNT, n) for n in range(40)]
+    parts = call(host, "generate", 0, batch, True, *images)
     assert [len(part) for part in parts] == [16, 16, 8]
-    said = {response.item_id: response for part in parts for response in part}
-    assert len(said) == len(asked)
-    for n, request in enumerate(asked):
-        assert said[request.item_id].case_id == request.case_id
-        assert list(said[request.item_id].token_ids) == answers[n % COUNT]
+    by_id = {response.item_id: response for part in parts for response in part}
+    assert len(by_id) == len(batch)
+    for n, request in enumerate(batch):
+        assert by_id[request.item_id].case_id == request.case_id
+        assert list(by_id[request.item_id].token_ids) == answers[n % COUNT]
 
 
 def test_who_stops_listening_leaves_nothing_behind(full, images):
     """The engine forgets what it was still to say, and answers the next as before."""
     host, answers, *_ = full
-    asked = [Request(f"i{n}", f"c{n}", QUESTION, n % COUNT, n) for n in range(80)]
-    heard, left = ray.get(host.listen.remote(1, "generate", 0, asked, True, *images))
+    batch = [Request(f"i{n}", f"c{n}", QUESTION, n % COUNT, n) for n in range(80)]
+    heard, left = ray.get(host.listen.remote(1, "generate", 0, batch, True, *images))
     assert [len(part) for part in heard] == [16]
     assert left == 0
-    said = generate(host, 0, requests(COUNT), True, *images)
-    assert [list(response.token_ids) for response in said] == answers
+    responses = generate(host, 0, requests(COUNT), True, *images)
+    assert [list(response.token_ids) for response in responses] == answers
 
 
 def test_another_version_is_refused(full, images):
@@ -129,11 +129,11 @@ def test_caches_are_counted(full, images):
     version = call(host, "policy_version")
     call(host, "cache_stats")
     long = [replace(r, question=r.question * 40) for r in requests(COUNT)]  # blocks of vLLM's
-    told = []
+    stats = []
     for _ in range(2):
         generate(host, version, long, True, *images)
-        told.append(call(host, "cache_stats"))
-    first, second = told
+        stats.append(call(host, "cache_stats"))
+    first, second = stats
     assert first["prefix_queries"] == second["prefix_queries"] > 0
     assert first["prefix_hits"] < second["prefix_hits"] < second["prefix_queries"]
     assert second["image_queries"] == second["image_hits"] == COUNT

@@ -1,4 +1,4 @@
-"""Where the policy looks: asked of learners, who learn on as if nothing had been; and a run."""
+"""Saliency boxes: computed by learners, whose training they do not change; and in a run."""
 
 import json
 
@@ -41,13 +41,13 @@ def data_without_regions(folder, studies: int = 6):
     for i in range(studies):
         shown = study(0, "train", i)
         Image.fromarray(shown.image).save(folder / f"{i}.png")
-        for j, asked in enumerate(shown.exchanges):
+        for j, exchange in enumerate(shown.exchanges):
             rows.append(
                 {
                     "id": f"{i}-{j}",
                     "image": f"{i}.png",
-                    "question": asked.question,
-                    "answer": asked.answer,
+                    "question": exchange.question,
+                    "answer": exchange.answer,
                     "split": "heldout" if i == 0 else "train",
                 }
             )
@@ -163,20 +163,20 @@ WAYS += [pytest.param(*way, marks=pytest.mark.chaos) for way in MORE]
 @pytest.mark.parametrize(("world", "stage", "overrides"), WAYS, ids=str)
 def test_learning_goes_on_as_if_nobody_had_asked(cluster, world, stage, overrides):
     cfg = config(f"learner.world_size={world}", f"learner.zero_stage={stage}", *overrides)
-    straight = learn(start(cfg), asked=False)
+    straight = learn(start(cfg), with_saliency=False)
     hosts = start(cfg)
-    losses, weights = learn(hosts, asked=True)
+    losses, weights = learn(hosts, with_saliency=True)
     assert losses == straight[0]
     assert [n for n, w in weights.items() if not torch.equal(w, straight[1][n])] == []
 
 
-def learn(hosts: list, *, asked: bool) -> tuple[list[float], dict[str, torch.Tensor]]:
+def learn(hosts: list, *, with_saliency: bool) -> tuple[list[float], dict[str, torch.Tensor]]:
     """Losses of three steps and the weights after them, with questions before and between."""
     losses, (answers, views) = [], phantom_views()
     for version in range(3):
-        if asked:
-            held = ray.get([host.gradients.remote() for host in hosts])
+        if with_saliency:
+            before = ray.get([host.gradients.remote() for host in hosts])
             look(hosts, answers, views)
-            assert ray.get([host.gradients.remote() for host in hosts]) == held
+            assert ray.get([host.gradients.remote() for host in hosts]) == before
         losses.append(loss_of(step(hosts, version, phantom_batch(seed=version))))
     return losses, exported(hosts)

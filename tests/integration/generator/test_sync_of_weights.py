@@ -24,8 +24,8 @@ def test_the_bench_runs_and_its_weights_arrive():
         env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["full_bytes"] > 4e6 > told["adapter_bytes"] > 0
-    assert told["seconds"] >= told["generators"]["1"]["load"]["min"] > 0
-    assert told["full_rate_vs_memcpy"] > 0
-    assert told["logp_gap"] < 0.05  # the last update is what the generator computes with
+    result = json.loads(done.stdout)
+    assert result["full_bytes"] > 4e6 > result["adapter_bytes"] > 0
+    assert result["seconds"] >= result["generators"]["1"]["load"]["min"] > 0
+    assert result["full_rate_vs_memcpy"] > 0
+    assert result["logp_gap"] < 0.05  # the last update is what the generator computes with

@@ -54,13 +54,13 @@ def full(host, tiny_llava, small_shards):
 
 
 def tokens(host, version):
-    said = generate(host, version, requests(len(SIZES)), True, *PICTURES)
-    return [response.token_ids for response in said]
+    responses = generate(host, version, requests(len(SIZES)), True, *PICTURES)
+    return [response.token_ids for response in responses]
 
 
 def test_weights_may_go_back_and_come_again(host, full):
     policy, cfg, agreed = full
-    old, first, said = policy_of(cfg), agreed(policy, 0), tokens(host, 0)
+    old, first, answers = policy_of(cfg), agreed(policy, 0), tokens(host, 0)
     move(policy, ("",), 1)
     manifest, shards = update_of(policy, "full", 5)
     assert len(shards) > 3
@@ -69,7 +69,7 @@ def test_weights_may_go_back_and_come_again(host, full):
     for version in (2, 2):
         call(host, "update", *update_of(old, "full", version))
         assert np.abs(agreed(old, version) - first).max() < 1e-3
-        assert tokens(host, version) == said
+        assert tokens(host, version) == answers
     call(host, "update", *packed(policy, "full", 3))  # shards themselves, as from a checkpoint
     assert np.abs(agreed(policy, 3) - first).mean() > 0.1
 
@@ -120,7 +120,7 @@ def test_a_flipped_bit_leaves_an_engine_that_refuses_work(make, tiny_llava, smal
 def test_a_missing_shard_is_noticed(host, tiny_llava, small_shards):
     policy, _, _ = begin(host, tiny_llava, "adapter", PICTURES)
     manifest, shards = update_of(policy, "adapter", 1)
-    with pytest.raises(RunFailed, match=f"{len(shards) - 1} of {len(shards)} shards came"):
+    with pytest.raises(RunFailed, match=f"{len(shards) - 1} of {len(shards)} shards arrived"):
         call(host, "update", manifest, shards[:-1])
     with pytest.raises(RunFailed, match="holds a mixture"):
         tokens(host, 0)

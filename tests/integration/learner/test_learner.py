@@ -106,12 +106,12 @@ def test_a_head_in_chunks_changes_nothing(tuning, world, stage):
         *overrides,
     )
     hosts = start(cfg)
-    whole = 2**26
+    everything = 2**26
     try:
         ray.get([host.limit_logits.remote(2000) for host in hosts])
         got = train(cfg, phantom_batch())
     finally:
-        ray.get([host.limit_logits.remote(whole) for host in hosts])
+        ray.get([host.limit_logits.remote(everything) for host in hosts])
     assert got[0] == pytest.approx(losses, rel=1e-5)
     for name, expected in weights.items():
         assert (got[1][name] - expected).abs().max() < 2e-4, name
@@ -119,7 +119,7 @@ def test_a_head_in_chunks_changes_nothing(tuning, world, stage):
 
 @pytest.mark.parametrize("name", ["kto", "simpo", "mmedpo", "tdpo2"])
 def test_objectives_do_not_depend_on_ranks_or_micro_batches(name):
-    """kto's baseline is that of the whole batch; the rest is a mean over pairs."""
+    """kto's baseline is that of the complete batch; the rest is a mean over pairs."""
     common = ["model.lora={rank: 4, alpha: 8}", f"objective={{name: {name}}}"]
     one = train(config("learner.micro_batch=10", *common), phantom_batch())
     two = train(config("learner.world_size=2", "learner.micro_batch=2", *common), phantom_batch())
@@ -130,7 +130,7 @@ def test_objectives_do_not_depend_on_ranks_or_micro_batches(name):
 
 
 def window(given: PackedBatch) -> dict[str, float]:
-    """Relevance by pair: mean 1, variance 0.1 over the batch, held within 0.75 and 1.25."""
+    """Relevance by pair: mean 1, variance 0.1 over the batch, kept within 0.75 and 1.25."""
     raw = np.array([pair.relevance for pair in given.pairs])
     weights = np.clip(1 + np.sqrt(0.1) * (raw - raw.mean()) / raw.std(), 0.75, 1.25)
     return {pair.pair_id: w for pair, w in zip(given.pairs, weights, strict=True)}
@@ -282,10 +282,10 @@ def test_lagging_answers_weigh_what_they_still_are_worth():
 def sampled(learners: list, given: PackedBatch, shift: float) -> PackedBatch:
     """The rejected sides as sampled by a policy that found each token `shift` nats less likely."""
     prompts = [(p.prompt_ids, p.rejected.ids, given.pixels[p.image_key]) for p in given.pairs]
-    told, _ = call(learners, "score", prompts)
+    scored, _ = call(learners, "score", prompts)
     pairs = [
         replace(pair, rejected=replace(pair.rejected, behaviour=logps - np.float32(shift)))
-        for pair, logps in zip(given.pairs, told, strict=True)
+        for pair, logps in zip(given.pairs, scored, strict=True)
     ]
     return PackedBatch(tuple(pairs), given.pixels)
 

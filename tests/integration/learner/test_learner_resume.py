@@ -53,8 +53,8 @@ def run(learners: list, first: int, steps: int) -> list[float]:
 
 def stop_and_go_on(first, second, folder):
     """(uninterrupted losses, weights), (the same after a checkpoint of `first` in `second`)."""
-    whole = run(learners := start(first), 0, BEFORE + AFTER)
-    straight = whole[BEFORE:], exported(learners)
+    reports = run(learners := start(first), 0, BEFORE + AFTER)
+    straight = reports[BEFORE:], exported(learners)
     run(learners := start(first), 0, BEFORE)
     call(learners, "save", str(folder))
     saved = exported(learners)
@@ -108,7 +108,7 @@ def test_killed_learners_go_on_bit_by_bit(tmp_path, world):
     """SIGKILL to every rank in the middle of a step; new processes go on from the checkpoint."""
     cfg = given(world, 2, BF16, DROPOUT)
     dismiss(world)
-    whole = run(learners := start(cfg), 0, BEFORE + AFTER)
+    reports = run(learners := start(cfg), 0, BEFORE + AFTER)
     straight = exported(learners)
     run(learners := start(cfg), 0, BEFORE)
     call(learners, "save", str(tmp_path / "learner"))
@@ -124,7 +124,7 @@ def test_killed_learners_go_on_bit_by_bit(tmp_path, world):
     learners = start(cfg)
     assert not set(ray.get([host.pid.remote() for host in learners])) & set(pids)
     assert call(learners, "load", str(tmp_path / "learner")) == [BEFORE] * world
-    assert run(learners, BEFORE, AFTER) == whole[BEFORE:]
+    assert run(learners, BEFORE, AFTER) == reports[BEFORE:]
     assert_equal(exported(learners), straight)
 
 
@@ -189,11 +189,11 @@ def test_a_learner_that_has_not_stepped_can_be_saved(tmp_path):
 def test_every_rank_writes_its_share(tmp_path):
     """Parameter i in the file of rank i % 2; all of them once, with both moments."""
     call(learners := start(given(2, 3, LORA)), "save", str(tmp_path))
-    told = json.loads((tmp_path / "state.json").read_text())
-    assert (told["version"], told["steps"], told["ranks"]) == (0, 0, 2)
+    content = json.loads((tmp_path / "state.json").read_text())
+    assert (content["version"], content["steps"], content["ranks"]) == (0, 0, 2)
     names, _ = ray.get([host.weights.remote() for host in learners])
     names = list(names)
-    assert [told["parameters"][n]["file"] for n in names] == [
+    assert [content["parameters"][n]["file"] for n in names] == [
         f"rank-{i % 2:03d}-00.safetensors" for i in range(len(names))
     ]
     for rank in range(2):

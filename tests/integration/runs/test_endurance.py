@@ -33,8 +33,8 @@ def memory(run: Disturbed) -> dict[str, float]:
 
 
 def private(process: psutil.Process) -> float:
-    told = process.memory_info()
-    return (told.rss - told.shared) / 2**20
+    memory = process.memory_info()
+    return (memory.rss - memory.shared) / 2**20
 
 
 def test_memory_is_flat_over_three_hundred_steps(tmp_path):

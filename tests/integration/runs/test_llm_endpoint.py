@@ -60,16 +60,16 @@ def _answers(url: str) -> bool:
 def ask(url: str, model: str) -> list[str]:
     """What becomes of each task: its verdict, or the reason there is none."""
     config = EditorConfig(kind="llm", url=url, model=model, retries=0, timeout=120)
-    told = EDITORS["llm"](config).edit_many(TASKS)
-    return [one.reason if isinstance(one, ItemError) else one.edit.verdict for one in told]
+    results = EDITORS["llm"](config).edit_many(TASKS)
+    return [one.reason if isinstance(one, ItemError) else one.edit.verdict for one in results]
 
 
 def test_nonsense_is_never_taken_for_an_edit(endpoint):
     """The server understands the requests; every answer has the reason it was left alone."""
-    told = ask(endpoint, "chat")
-    print(told)
-    assert len(told) == len(TASKS)
-    assert set(told) <= {"llm-malformed", "llm-cannot-tell"}
+    outcomes = ask(endpoint, "chat")
+    print(outcomes)
+    assert len(outcomes) == len(TASKS)
+    assert set(outcomes) <= {"llm-malformed", "llm-cannot-tell"}
 
 
 def test_a_model_that_the_server_does_not_have_is_refused(endpoint):

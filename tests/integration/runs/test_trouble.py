@@ -186,4 +186,4 @@ def test_sigterm_stops_after_a_checkpoint_and_resume_goes_on(tmp_path):
     assert done.metrics()[-1]["targeting_side"] > 0
     state = json.loads((path / "checkpoints" / "step-000006" / "state.json").read_text())
     assert state["tally"]["side"]["wrong"] > 0
-    assert state["position"] > 48  # more cases were looked at than asked
+    assert state["position"] > 48  # more cases were considered than drawn

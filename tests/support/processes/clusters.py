@@ -101,7 +101,7 @@ class Cluster:
             return False
 
     def read(self, url: str) -> str:
-        """One page of the cluster, asked for with its token."""
+        """One page of the cluster, requested with its token."""
         token = f"Bearer {self.variables['RAY_AUTH_TOKEN']}"
         request = urllib.request.Request(url, headers={"Authorization": token})
         with urllib.request.urlopen(request, timeout=30) as page:

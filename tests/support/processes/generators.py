@@ -62,8 +62,8 @@ def host_class() -> type:
             """What the method returns; of one that yields, all parts."""
             import inspect
 
-            told = getattr(self.generator, method)(*arguments)
-            return list(told) if inspect.isgenerator(told) else told
+            result = getattr(self.generator, method)(*arguments)
+            return list(result) if inspect.isgenerator(result) else result
 
         def listen(self, count, method, *arguments):
             """The first `count` parts of what a method yields, and what vLLM still has to do."""
@@ -98,11 +98,11 @@ def requests(n: int) -> list[Request]:
     return [Request(f"i{i}", f"c{i}", QUESTION, i, i) for i in range(n)]
 
 
-def generate(host: Any, version: int, asked: Sequence[Request], greedy: bool, *images) -> list:
+def generate(host: Any, version: int, requests_: Sequence[Request], greedy: bool, *images) -> list:
     """Responses in the order of the requests."""
-    parts = call(host, "generate", version, asked, greedy, *images)
-    said = {response.item_id: response for part in parts for response in part}
-    return [said[request.item_id] for request in asked]
+    parts = call(host, "generate", version, requests_, greedy, *images)
+    by_id = {response.item_id: response for part in parts for response in part}
+    return [by_id[request.item_id] for request in requests_]
 
 
 def score(host: Any, version: int, answers, images) -> np.ndarray:
@@ -161,12 +161,14 @@ def move(policy, marks: tuple[str, ...], seed: int) -> None:
 def begin(host: Any, path, mode: str, pictures) -> tuple[Any, Config, Callable]:
     """A generator of a look-alike that agrees with transformers, and a way to ask it again."""
     policy, cfg = start(host, f"model.path={path}", "generator.max_new_tokens=8", *TUNING[mode])
-    said = generate(host, 0, requests(len(pictures)), True, *pictures)
+    responses = generate(host, 0, requests(len(pictures)), True, *pictures)
     placeholder = model_facts(cfg.model).image_token  # transformers would want a picture for it
-    said = [(r, p) for r, p in zip(said, pictures, strict=True) if placeholder not in r.token_ids]
-    told = np.concatenate([r.token_logps for r, _ in said])
-    ours = expected(policy, cfg, [r.token_ids for r, _ in said], [p for _, p in said])
-    assert np.abs(told - ours).mean() < 0.05
+    kept = [
+        (r, p) for r, p in zip(responses, pictures, strict=True) if placeholder not in r.token_ids
+    ]
+    theirs = np.concatenate([r.token_logps for r, _ in kept])
+    ours = expected(policy, cfg, [r.token_ids for r, _ in kept], [p for _, p in kept])
+    assert np.abs(theirs - ours).mean() < 0.05
     rng = np.random.default_rng(1)
     answers = [rng.integers(260, 330, 9).tolist() for _ in pictures]  # no special tokens
 

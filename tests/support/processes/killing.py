@@ -76,12 +76,12 @@ class Disturbed:
         return True
 
     def wait_for_cause(self, kind: str, seconds: float = 120.0) -> None:
-        """Until the command has said that an actor of the kind is gone. A row published just
+        """Until the command has reported that an actor of the kind is gone. A row published just
         after a kill may be of work that was done before it."""
         deadline = time.monotonic() + seconds
         while f"{kind}(" not in self.text():
             assert not self.ended, self.text()
-            assert time.monotonic() < deadline, f"nothing said in {seconds} s:\n{self.text()}"
+            assert time.monotonic() < deadline, f"nothing reported in {seconds} s:\n{self.text()}"
             time.sleep(0.05)
 
     def actors(self, kind: str) -> list[psutil.Process]:

@@ -29,8 +29,8 @@ KEY = "sk-VerySecret0123"
 
 @pytest.fixture(autouse=True)
 def _this_machine(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(client, "_FIRST_WAIT", 0.02)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.02)
 
 
 def configured(url: str, **keys) -> EditorConfig:
@@ -89,11 +89,36 @@ def test_a_refusal_is_not_retried(status):
     assert (result, len(requests)) == ("llm-refused", 1)
 
 
-def test_waits_grow_and_are_random():
-    waits = [[client._backoff(n) for _ in range(50)] for n in range(12)]
-    for n, some in enumerate(waits):
-        longest = min(8.0, 0.02 * 2**n)
-        assert longest / 2 <= min(some) < max(some) <= longest
+def test_waits_are_those_of_openai():
+    """Our bound on its backoff, which decides whether there is time for another attempt."""
+    from openai import _constants as constants
+
+    assert constants.INITIAL_RETRY_DELAY == 0.5
+    assert constants.MAX_RETRY_DELAY == client._LONGEST_WAIT
+
+
+def test_proxies_of_the_environment_get_nothing(monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    result, requests, _ = ask([OK])
+    assert (result, len(requests)) == (REFERENCE, 1)
+
+
+def test_nothing_about_this_machine_is_sent(monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "our-hospital")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "our-study")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    _, requests, _ = ask([OK])
+    names = {name.lower() for name in requests[0].headers}
+    assert names <= {
+        "host",
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-type",
+        "content-length",
+    }
+    assert KEY not in str(requests[0].headers)
 
 
 # --- deadline ---------------------------------------------------------------------------------
@@ -118,7 +143,7 @@ def test_an_endpoint_that_does_not_listen_is_unreachable():
 
 
 def test_after_many_failures_in_a_row_it_pauses(monkeypatch):
-    monkeypatch.setattr(client, "_REST", 2.0)
+    monkeypatch.setattr(client, "_PAUSE", 2.0)
     with serve(lambda _: Say(status=500)) as server:
         endpoint = Client(configured(server.url, retries=0))
 
@@ -286,7 +311,7 @@ def test_the_key_appears_only_in_its_header(monkeypatch, caplog, tmp_path):
     exposed += [
         repr(editor.chat.client),
         repr(vars(editor.chat.client)),
-        repr(editor.chat.client._http.headers),
+        repr(editor.chat.client._openai),
     ]
     exposed += [config.model_dump_json(), *(p.read_text() for p in tmp_path.rglob("*.json"))]
     exposed += [a.raw.decode() for a in server.requests]

@@ -1,0 +1,97 @@
+"""Commands that need neither a model nor a cluster do not load torch, transformers or Ray."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.paths import ROOT
+from tests.unit.report.test_report import make_run
+
+# The command line, in a process where importing one of them fails.
+GUARD = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "ray", "transformers", "vllm", "deepspeed", "peft"}:
+            raise ImportError(f"{name} must not be imported")
+sys.meta_path.insert(0, Refuse())
+from medray.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    """Files for every command."""
+    folder = tmp_path_factory.mktemp("light")
+    answer = {"question": "Is there a nodule?", "gold": "Yes", "model_answer": "No"}
+    (folder / "answers.jsonl").write_text(json.dumps(answer) + "\n")
+    (folder / "data").mkdir()
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, split in (("a", "train"), ("b", "heldout")):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"data/{name}.png")
+        row = {"id": name, "image": f"{name}.png", "question": "Is there a nodule?", "answer": "No"}
+        rows.append(row | {"split": split})
+    (folder / "data/records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pair = {"prompt": "Is there a nodule?", "chosen": "No", "rejected": "Yes", "images": ["a.png"]}
+    (folder / "data/pairs.json").write_text(json.dumps([pair]))
+    make_run(folder / "runs", steps=2)
+    return folder
+
+
+COMMANDS = [
+    "--help",
+    "--version",
+    "launch --help",
+    "init quickstart -o start.yaml",
+    "edit answers.jsonl -o edited.jsonl",
+    "corrupt data/a.png --box 4,4,20,20 -o one.png",
+    "corrupt data/a.png --box 4,4,20,20 --kind all -o sheet.png",
+    "data import jsonl data -o cases.parquet",
+    "data import trl data/pairs.json -o pairs.parquet",
+    "data check cases.parquet",
+    "data export pairs.parquet --to trl -o trl.json",
+    "data export pairs.parquet --to llama-factory -o lf.json",
+    "pairs runs/synthetic",
+    "pairs runs/synthetic --step 1 --html pairs.html",
+    "report runs/synthetic",
+    "phantom write -o phantoms --train 1 --heldout 1",
+]
+
+
+def test_light_commands(here):
+    """One after the other: later ones read what earlier ones wrote."""
+    for command in COMMANDS:
+        done = subprocess.run(
+            [sys.executable, "-c", GUARD, *command.split()],
+            cwd=here,
+            env={"PYTHONPATH": str(ROOT), "PATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"medray {command}: {done.stderr}"
+
+
+def test_the_guard_works(here):
+    done = subprocess.run(
+        [sys.executable, "-c", GUARD, "check", str(ROOT / "configs/quickstart.yaml")],
+        cwd=here,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "must not be imported" in done.stderr
