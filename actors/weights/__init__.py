@@ -2,3 +2,7 @@
 
 `checkpoint` keeps them on disk with the state of the run, `export` writes a model for others.
 """
+
+from actors.weights.manifest import Manifest, Shard
+
+__all__ = ["Manifest", "Shard"]

@@ -1,1 +1,5 @@
-"""The editor's medical knowledge: YAML files, and `lexicon`, which reads them."""
+"""What the editor knows of medicine: YAML files, and `lexicon`, which reads them."""
+
+from medray.editing.ontology.lexicon import Ontology, ontology
+
+__all__ = ["Ontology", "ontology"]

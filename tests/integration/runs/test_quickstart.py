@@ -56,6 +56,15 @@ def test_the_generator_has_the_learners_weights_at_every_sync(quickstart):
     assert all(row["sync_bytes"] > 1_000_000 for row in quickstart.metrics())
 
 
+def test_the_pair_of_the_docs_is_one_of_this_run(quickstart):
+    page = (ROOT / "docs/pairs.md").read_text().replace("**", "").replace("\n> ", " ")
+    row = next(r for r in quickstart.ledger() if r["pair_id"] == "s000001-b0-00014")
+    for column in ("pair_id", "question", "reference", "response", "chosen", "rejected"):
+        assert row[column] in page
+    assert f"{row['relevance']:.2f}" in page
+    assert f"{row['loss']:.2f}" in page
+
+
 def test_the_ledger_balances(quickstart):
     rows = quickstart.ledger()
     assert len({row["pair_id"] for row in rows}) == len(rows)
