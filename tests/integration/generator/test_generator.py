@@ -22,11 +22,11 @@ from tests.support.processes.generators import (
     config,
     expected,
     generate,
-    generator_cluster,
     move,
     pictures_of,
     requests,
     score,
+    shared_host,
     start,
     update_of,
 )
@@ -39,8 +39,7 @@ TINY = ("tiny_llava", "tiny_llava_qwen2", "tiny_qwen2_5_vl")
 
 @pytest.fixture(scope="module")
 def host():
-    with generator_cluster() as make:
-        yield make()
+    return shared_host()
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,13 @@ from tests.support.processes.generators import (
     begin,
     call,
     generate,
-    generator_cluster,
     move,
+    new_host,
     packed,
     pictures_of,
     policy_of,
     requests,
+    shared_host,
     update_of,
 )
 
@@ -31,14 +32,8 @@ PICTURES = pictures_of(SIZES)
 
 
 @pytest.fixture(scope="module")
-def make():
-    with generator_cluster() as make:
-        yield make
-
-
-@pytest.fixture(scope="module")
-def host(make):
-    return make()
+def host():
+    return shared_host()
 
 
 @pytest.fixture
@@ -96,9 +91,9 @@ def damage(name, shards):
 
 
 @pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.chaos), "adapter"])
-def test_a_flipped_bit_leaves_an_engine_that_refuses_work(make, tiny_llava, small_shards, mode):
+def test_a_flipped_bit_leaves_an_engine_that_refuses_work(tiny_llava, small_shards, mode):
     """In a process of its own, which nothing else can use: vLLM's layers share parts there."""
-    host = make()
+    host = new_host()
     policy, _, _ = begin(host, tiny_llava, mode, PICTURES)
     move(policy, ("",), 1)
     manifest, shards = packed(policy, mode, 1)
@@ -176,9 +171,9 @@ def test_a_shard_that_is_lost_is_named(host, tiny_llava, small_shards):
         tokens(host, 0)
 
 
-def test_a_generator_killed_in_an_update_harms_no_other(host, make, full):
+def test_a_generator_killed_in_an_update_harms_no_other(host, full):
     policy, cfg, agreed = full
-    other = make()
+    other = new_host()
     ray.get(other.start.remote(cfg))
     pid = ray.get(other.pid.remote())
     move(policy, ("",), 1)

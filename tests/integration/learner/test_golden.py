@@ -6,15 +6,9 @@ import pytest
 
 from tests.golden.naive_training import LORA, LR, SEED, STEPS, read
 from tests.support.datasets.pairs import phantom_batch
-from tests.support.processes.learners import config, learner_cluster, loss_of, start, step
+from tests.support.processes.learners import config, loss_of, start, step
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    with learner_cluster():
-        yield
 
 
 @pytest.mark.parametrize("name", read())

@@ -15,25 +15,11 @@ from medray.policy.model.loading import resolve_model_path
 from medray.policy.packing import PackedBatch
 from tests.support.datasets.pairs import phantom_batch
 from tests.support.models.adapters import save_adapter
-from tests.support.processes.learners import (
-    call,
-    config,
-    exported,
-    learner_cluster,
-    loss_of,
-    start,
-    step,
-)
+from tests.support.processes.learners import call, config, exported, loss_of, start, step
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed]
 
 STEPS = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    with learner_cluster():
-        yield
 
 
 def train(cfg, given: PackedBatch, steps: int = STEPS):

@@ -16,7 +16,6 @@ from tests.support.processes.learners import (
     dismiss,
     exported,
     kill,
-    learner_cluster,
     loss_of,
     start,
     step,
@@ -29,12 +28,6 @@ LORA = "model.lora={rank: 4, alpha: 8}"
 BF16 = "model.dtype=bfloat16"
 DROPOUT = "model.lora={rank: 4, alpha: 8, dropout: 0.3}"
 FULL = ("model.lora=null", "model.trainable=[language, projector]", "learner.weight_decay=0.1")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    with learner_cluster():
-        yield
 
 
 def given(world: int, stage: int, *overrides: str):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,20 @@ TUNING = {
 }
 
 
-@contextmanager
-def generator_cluster() -> Iterator[Callable[[], Any]]:
-    """A Ray cluster for the generators of one test module; gives what makes a host."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        options = plan_placement(config()).generator
-        yield lambda: ray.remote(host_class()).options(**options).remote()
-    finally:
-        ray.shutdown()
+HOSTS: list[Any] = []  # the one that tests share
+
+
+def new_host() -> Any:
+    """A process that can host generators."""
+    options = plan_placement(config()).generator
+    return ray.remote(host_class()).options(**options).remote()
+
+
+def shared_host() -> Any:
+    """The process that hosts the generators of all tests, one after another."""
+    if not HOSTS:
+        HOSTS.append(new_host())
+    return HOSTS[0]
 
 
 def host_class() -> type:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import ray
 import torch
@@ -20,17 +18,6 @@ from tests.support.paths import ROOT
 
 HOSTS: dict[int, list] = {}  # world size → its processes
 ADDRESS: dict[int, tuple[str, int]] = {}
-
-
-@contextmanager
-def learner_cluster() -> Iterator[None]:
-    """A Ray cluster for the learners of one test module."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        yield
-    finally:
-        HOSTS.clear()
-        ray.shutdown()
 
 
 def config(*overrides: str) -> Config:

@@ -13,7 +13,10 @@ from tests.support.processes.running import launch, medray
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 SMALL = (
-    "configs/quickstart.yaml", "eval.n=8", "eval.every=0", "loop.batch=12",
+    "configs/quickstart.yaml",
+    "eval.n=8",
+    "eval.every=0",
+    "loop.batch=12",
     "generator.replicas=2",
 )
 
@@ -23,8 +26,13 @@ def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
     items get their end as in the quickstart that nobody disturbs, each once."""
     steps = 20
     arguments = (
-        "configs/quickstart.yaml", "eval.n=8", "eval.every=0", "generator.replicas=2",
-        "loop.checkpoint_every=2", "loop.max_lag=1", "loop.importance_clip=2.0",
+        "configs/quickstart.yaml",
+        "eval.n=8",
+        "eval.every=0",
+        "generator.replicas=2",
+        "loop.checkpoint_every=2",
+        "loop.max_lag=1",
+        "loop.importance_clip=2.0",
     )
     disturbed = Disturbed(tmp_path, arguments, random.Random(0))
     disturbed.launch()
@@ -103,7 +111,11 @@ def test_twenty_kills(tmp_path, seed):
     steps, wanted = 80, 20
     budget = tuple(f"faults.{kind}=100" for kind in ("generator", "editor", "learner"))
     arguments = (
-        *SMALL, f"loop.steps={steps}", "loop.checkpoint_every=2", f"loop.max_lag={seed}", *budget,
+        *SMALL,
+        f"loop.steps={steps}",
+        "loop.checkpoint_every=2",
+        f"loop.max_lag={seed}",
+        *budget,
     )
     plain = launch(tmp_path, *arguments, "run.name=plain", timeout=900)
     assert plain.code == 0, plain.err

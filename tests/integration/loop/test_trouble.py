@@ -1,4 +1,4 @@
-"""FieldError items, bad requests, old responses, a stop and a resume: nothing hangs, nothing is lost."""
+"""Bad items, bad requests, old responses, a stop and a resume: nothing hangs, nothing is lost."""
 
 import asyncio
 import json
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.processes.running import Finished, environment, launch, medray
 from tests.support.paths import ROOT
+from tests.support.processes.running import Finished, environment, launch, medray
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
@@ -30,7 +30,10 @@ def test_bad_items_are_dropped_with_their_reasons(tmp_path):
 
     def row(name: str, **fields) -> None:
         given = {
-            "id": name, "image": f"{name}.png", "question": "Is there a nodule?", "answer": "No",
+            "id": name,
+            "image": f"{name}.png",
+            "question": "Is there a nodule?",
+            "answer": "No",
             "split": "train",
         }
         rows.append(given | fields)
@@ -53,9 +56,15 @@ def test_bad_items_are_dropped_with_their_reasons(tmp_path):
     (data / "records.jsonl").write_text(lines + "\n")
 
     done = launch(
-        tmp_path, "configs/quickstart.yaml", "data.kind=jsonl", f"data.path={data}",
+        tmp_path,
+        "configs/quickstart.yaml",
+        "data.kind=jsonl",
+        f"data.path={data}",
         "corruption.region=lesion-or-whole",
-        "data.limit=null", "loop.steps=2", "loop.batch=11", *SMALL,
+        "data.limit=null",
+        "loop.steps=2",
+        "loop.batch=11",
+        *SMALL,
     )
     assert done.code == 0, done.err
     reasons = {
@@ -147,17 +156,27 @@ def test_an_older_response_is_dropped(tmp_path):
     assert all(row["policy_version"] == row["step"] - 1 for row in others)
 
 
-def test_sigterm_stops_after_a_checkpoint_and_resume_goes_on(tmp_path):
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.chaos)])
+def test_sigterm_stops_after_a_checkpoint_and_resume_continues(tmp_path, ranks):
     """Exit code 75; the resumed run ends as one run: every step once, the ledger balanced."""
     overrides = (
-        f"run.output={tmp_path}", "loop.steps=6", "loop.batch=8", *SMALL,
-        "learner.world_size=2", "model.lora={rank: 4}", "loop.sync=adapter",
+        f"run.output={tmp_path}",
+        "loop.steps=6",
+        "loop.batch=8",
+        *SMALL,
+        f"learner.world_size={ranks}",
+        "model.lora={rank: 4}",
+        "loop.sync=adapter",
         "targeting.strength=0.8",
     )
     path = tmp_path / "run"
     command = [sys.executable, "-m", "medray.cli", "launch", "configs/quickstart.yaml", *overrides]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     metrics = path / "metrics.jsonl"

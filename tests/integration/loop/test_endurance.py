@@ -39,8 +39,14 @@ def private(process: psutil.Process) -> float:
 
 def test_memory_is_flat_over_three_hundred_steps(tmp_path):
     arguments = (
-        "configs/quickstart.yaml", f"loop.steps={STEPS}", "loop.batch=8", "loop.max_lag=1",
-        "loop.checkpoint_every=50", "eval.n=8", "eval.every=0", "learner.lr=1e-5",
+        "configs/quickstart.yaml",
+        f"loop.steps={STEPS}",
+        "loop.batch=8",
+        "loop.max_lag=1",
+        "loop.checkpoint_every=50",
+        "eval.n=8",
+        "eval.every=0",
+        "learner.lr=1e-5",
     )
     run = Disturbed(tmp_path, arguments, random.Random(0))
     run.launch()

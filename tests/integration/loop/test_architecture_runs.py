@@ -24,10 +24,15 @@ def dataset(tmp_path_factory):
         width, height = SIZES[i % len(SIZES)]
         pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
-        rows.append({
-            "id": str(i), "image": f"{i}.png", "split": "train" if i % 2 else "heldout",
-            "question": "Describe.", "answer": "There is a small nodule in the left upper zone.",
-        })
+        rows.append(
+            {
+                "id": str(i),
+                "image": f"{i}.png",
+                "split": "train" if i % 2 else "heldout",
+                "question": "Describe.",
+                "answer": "There is a small nodule in the left upper zone.",
+            }
+        )
     (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -42,10 +47,19 @@ def dataset(tmp_path_factory):
 def test_the_loop_runs_and_both_sides_hold_the_same_policy(model, sync, dataset, tmp_path, request):
     """sft: a random model says nothing that an editor could correct, but it can imitate."""
     done = launch(
-        tmp_path, "configs/quickstart.yaml", f"model.path={request.getfixturevalue(model)}",
-        f"data={{kind: jsonl, path: {dataset}}}", "objective={name: sft}", f"loop.sync={sync}",
-        "loop.steps=3", "loop.batch=8", "loop.checkpoint_every=0", "learner.micro_batch=4",
-        "learner.lr=3e-3", "generator.max_new_tokens=8", "eval={every: 0, n: 4}",
+        tmp_path,
+        "configs/quickstart.yaml",
+        f"model.path={request.getfixturevalue(model)}",
+        f"data={{kind: jsonl, path: {dataset}}}",
+        "objective={name: sft}",
+        f"loop.sync={sync}",
+        "loop.steps=3",
+        "loop.batch=8",
+        "loop.checkpoint_every=0",
+        "learner.micro_batch=4",
+        "learner.lr=3e-3",
+        "generator.max_new_tokens=8",
+        "eval={every: 0, n: 4}",
     )
     assert done.code == 0, done.err
     rows = done.metrics()

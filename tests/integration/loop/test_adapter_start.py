@@ -22,8 +22,14 @@ def adapter(tmp_path_factory):
 @pytest.mark.parametrize("sync", ["adapter", pytest.param("full", marks=pytest.mark.chaos)])
 def test_the_loop_goes_on_from_the_adapter(sync, adapter, tmp_path, quickstart):
     done = launch(
-        tmp_path, "configs/quickstart.yaml", f"model.adapter={adapter}", f"loop.sync={sync}",
-        "loop.steps=2", "eval.n=64", "eval.every=0", "objective={name: dpo}",
+        tmp_path,
+        "configs/quickstart.yaml",
+        f"model.adapter={adapter}",
+        f"loop.sync={sync}",
+        "loop.steps=2",
+        "eval.n=64",
+        "eval.every=0",
+        "objective={name: dpo}",
     )
     assert done.code == 0, done.err
     first, second = done.metrics()

@@ -8,14 +8,14 @@ import time
 
 import httpx
 import pytest
-from tests.support.models.tiny_chat_model import build_tiny_chat_model
 
 from medray.config import EditorConfig
 from medray.editing import EDITORS
 from medray.editing.llm.task import EditTask
 from medray.errors import ItemError
-from tests.support.processes.running import environment, free_port
+from tests.support.models.tiny_chat_model import build_tiny_chat_model
 from tests.support.paths import ROOT
+from tests.support.processes.running import environment, free_port
 
 pytestmark = [pytest.mark.vllm, pytest.mark.chaos]
 
@@ -31,9 +31,16 @@ def endpoint(tmp_path_factory):
     model = build_tiny_chat_model(tmp_path_factory.mktemp("chat") / "model")
     port = free_port()
     command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--model={model}",
-        "--served-model-name=chat", "--host=127.0.0.1", f"--port={port}", "--enforce-eager",
-        "--dtype=bfloat16", "--max-num-seqs=4",
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        f"--model={model}",
+        "--served-model-name=chat",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        "--enforce-eager",
+        "--dtype=bfloat16",
+        "--max-num-seqs=4",
     ]
     env = environment(VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1", NO_PROXY="127.0.0.1")
     log = (model / "server.log").open("w")

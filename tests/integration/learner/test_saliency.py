@@ -1,30 +1,17 @@
-"""Saliency boxes: computed by learners, whose training they do not change; and in a run."""
-
-import json
+"""Saliency boxes: computed by learners, whose training they do not change."""
 
 import numpy as np
 import pytest
 import ray
 import torch
-from PIL import Image
 
 from medray.config import ModelConfig
-from medray.phantom.studies.study import study
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import load_model, model_facts
 from medray.policy.scoring.saliency import View, hottest_box, saliency
 from medray.policy.scoring.scorer import Scorer
 from tests.support.datasets.pairs import phantom_batch
-from tests.support.processes.learners import (
-    call,
-    config,
-    exported,
-    learner_cluster,
-    loss_of,
-    start,
-    step,
-)
-from tests.support.processes.running import launch
+from tests.support.processes.learners import call, config, exported, loss_of, start, step
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed]
 
@@ -32,69 +19,6 @@ SHARE = 0.1
 DROPOUT = "model.lora={rank: 4, alpha: 8, dropout: 0.3}"
 FULL = ("model.lora=null", "model.trainable=[language, projector, vision]")
 BF16 = "model.dtype=bfloat16"
-
-
-def data_without_regions(folder, studies: int = 6):
-    """Phantom pictures and questions as a jsonl folder that knows nothing of their lesions."""
-    folder.mkdir()
-    rows = []
-    for i in range(studies):
-        shown = study(0, "train", i)
-        Image.fromarray(shown.image).save(folder / f"{i}.png")
-        for j, exchange in enumerate(shown.exchanges):
-            rows.append(
-                {
-                    "id": f"{i}-{j}",
-                    "image": f"{i}.png",
-                    "question": exchange.question,
-                    "answer": exchange.answer,
-                    "split": "heldout" if i == 0 else "train",
-                }
-            )
-    (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-@pytest.mark.vllm
-@pytest.mark.parametrize(
-    "overrides",
-    [(), pytest.param(("loop.max_lag=1", "learner.world_size=2"), marks=pytest.mark.chaos)],
-    ids=str,
-)
-def test_a_run_on_data_without_regions_corrupts_what_the_policy_looked_at(tmp_path, overrides):
-    done = launch(
-        tmp_path,
-        "configs/quickstart.yaml",
-        "data.kind=jsonl",
-        f"data.path={data_without_regions(tmp_path / 'data')}",
-        "data.limit=null",
-        "corruption.region=lesion-or-saliency",
-        "loop.steps=3",
-        "loop.batch=8",
-        "loop.checkpoint_every=0",
-        "eval.every=0",
-        "eval.n=4",
-        *overrides,
-    )
-    assert done.code == 0, done.err
-    rows, metrics = done.ledger(), done.metrics()
-    trained = [row for row in rows if row["status"] == "trained"]
-    assert [row["step"] for row in metrics] == [1, 2, 3]
-    assert {row["region_source"] for row in trained} == {"saliency"}
-    assert all(row["corrupted_sha256"] for row in trained)
-    assert all(
-        row["pairs_issued"] == row["pairs_trained"] + row["pairs_dropped"] for row in metrics
-    )
-    assert len(trained) == sum(row["pairs_trained"] for row in metrics) >= 3
-    assert len(rows) == sum(row["pairs_issued"] for row in metrics) == 24
-    # A learner that was disturbed by the question would be another policy than the generators'.
-    assert all(row["logp_gap"] < 0.05 for row in metrics)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with learner_cluster():
-        yield
 
 
 def phantom_views(items: int = 5) -> tuple[list[tuple[int, ...]], list[View]]:
@@ -129,7 +53,7 @@ def expected(path, answers: list, views: list) -> list:
 
 
 @pytest.mark.parametrize(("world", "stage"), [(1, 2), (2, 3)])
-def test_every_item_has_its_box_however_many_ranks(cluster, world, stage):
+def test_every_item_has_its_box_however_many_ranks(world, stage):
     answers, views = phantom_views()
     wanted = expected("phantom/base", answers, views)
     assert None not in wanted
@@ -140,7 +64,7 @@ def test_every_item_has_its_box_however_many_ranks(cluster, world, stage):
     assert look(hosts, answers[:1], views[:1]) == wanted[:1]
 
 
-def test_pictures_of_several_sizes(cluster, tiny_qwen2_5_vl):
+def test_pictures_of_several_sizes(tiny_qwen2_5_vl):
     codec, rng = ChatCodec(tiny_qwen2_5_vl), np.random.default_rng(0)
     sizes = [(24, 40), (56, 24), (24, 24)]
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
@@ -161,7 +85,7 @@ WAYS += [pytest.param(*way, marks=pytest.mark.chaos) for way in MORE]
 
 
 @pytest.mark.parametrize(("world", "stage", "overrides"), WAYS, ids=str)
-def test_learning_goes_on_as_if_nobody_had_asked(cluster, world, stage, overrides):
+def test_learning_goes_on_as_if_nobody_had_asked(world, stage, overrides):
     cfg = config(f"learner.world_size={world}", f"learner.zero_stage={stage}", *overrides)
     straight = learn(start(cfg), with_saliency=False)
     hosts = start(cfg)
