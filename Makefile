@@ -12,21 +12,30 @@ export OMP_WAIT_POLICY ?= PASSIVE
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed-$(STACK)
 
-.PHONY: quickstart test test-chaos test-unit check format lock install install-bench clean
+.PHONY: quickstart test test-chaos test-fast test-unit check format lock install install-bench clean
 
 quickstart: $(INSTALLED)
 	rm -rf runs/quickstart
 	$(BIN)/medray launch configs/quickstart.yaml
 
-test: $(INSTALLED)
-	$(BIN)/python -m pytest
+# Unit tests share the cores; integration tests start clusters and engines that need both.
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadfile
+FAST := cli cluster data editing evaluation house imaging report run targeting
+
+test: test-unit
+	$(PYTEST) tests/integration
+
+# While you work: no model is loaded.
+test-fast: $(INSTALLED)
+	$(PYTEST) $(PARALLEL) $(addprefix tests/unit/,$(FAST))
+
+test-unit: $(INSTALLED)
+	$(PYTEST) $(PARALLEL) tests/unit
 
 # What takes too long for every change: dozens of kills, hundreds of steps.
 test-chaos: $(INSTALLED)
-	$(BIN)/python -m pytest -m chaos -s
-
-test-unit: $(INSTALLED)
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) -m chaos -s
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

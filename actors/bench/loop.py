@@ -16,9 +16,10 @@ import numpy as np
 import ray
 
 from actors.bench.simulated_generator import SimulatedGenerator
+from actors.cluster import connect
 from actors.fleet import Fleet, Item, RestartBudget, Rollouts, plan_placement
 from actors.generator import PART
-from actors.launch import cluster, launch
+from actors.launch import launch
 from medray.bench.loop import LoopSettings, summarise
 from medray.config import Config
 from medray.plan import make_plan
@@ -37,7 +38,7 @@ def run_loop(task: LoopSettings, progress: Progress) -> dict[str, Any]:
     """Both parts of the benchmark, as docs/benchmarks.md shows them."""
     overhead, runs = {}, {}
     with contextlib.redirect_stdout(sys.stderr):  # Ray's own remarks are not part of the result
-        with cluster(None):
+        with connect(None):
             for generators in task.generators:
                 progress(f"{generators} simulated generators")
                 overhead[generators] = asyncio.run(_overhead(generators))

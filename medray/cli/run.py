@@ -47,13 +47,16 @@ def launch(
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option(help="Continue from the newest checkpoint.")] = False,
     address: Address = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Start Ray's dashboard with a local cluster.")
+    ] = False,
 ) -> None:
     """Run the loop: plan, progress, before/after table, report."""
     require_actors()
     plan = load_plan(config, overrides, resume=resume)
     from actors.launch import launch as run
 
-    run(plan, resume=resume, address=address)
+    run(plan, resume=resume, address=address, dashboard=dashboard)
 
 
 @app.command()

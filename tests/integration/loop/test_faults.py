@@ -24,11 +24,12 @@ SMALL = (
 def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
     """Generator, editor, learner and driver, one after the other, in an overlapped loop: the same
     items get their end as in the quickstart that nobody disturbs, each once."""
-    steps = 20
+    steps = 12
     arguments = (
         "configs/quickstart.yaml",
         "eval.n=8",
         "eval.every=0",
+        f"loop.steps={steps}",
         "generator.replicas=2",
         "loop.checkpoint_every=2",
         "loop.max_lag=1",
@@ -51,7 +52,7 @@ def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
     assert done.code == 0, done.out
     assert "continuing from step-" in done.out
     require_whole(done, steps, lag=1)
-    assert fates(done) == fates(quickstart)
+    assert fates(done) == {fate for fate in fates(quickstart) if fate[0] < f"s{steps + 1:06d}"}
     assert all(0.5 <= row["importance_mean"] <= 2.0 for row in done.metrics())
 
 

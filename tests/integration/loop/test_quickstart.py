@@ -28,8 +28,9 @@ def test_the_policy_hallucinates_less(quickstart):
     assert after["closed_accuracy"] >= before["closed_accuracy"] - 0.02
 
 
+@pytest.mark.chaos
 def test_without_learning_nothing_changes(tmp_path):
-    """Five optimiser steps with a learning rate of zero: what gained in the quickstart is learning."""
+    """Five steps with a learning rate of zero: what the quickstart gains is learning."""
     done = launch(
         tmp_path,
         "configs/quickstart.yaml",

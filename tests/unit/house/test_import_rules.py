@@ -29,7 +29,7 @@ LAYERS = (
     *("medray.evaluation medray.phantom", "medray.report medray.bench medray.plan", "medray.cli"),
     "actors.weights",
     *("actors.generator actors.editor actors.learner", "actors.vllm_plugin"),
-    *("actors.fleet", "actors.loop", "actors.launch", "actors.bench"),
+    *("actors.fleet actors.cluster", "actors.loop", "actors.launch", "actors.bench"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer.split()}
 # Only the command line may import actors from medray, and only these.

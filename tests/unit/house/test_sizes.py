@@ -36,6 +36,10 @@ def test_a_function_has_at_most_60_lines():
     assert long == []
 
 
+def test_the_driver_can_be_read_at_one_sitting():
+    assert lines(ROOT / "actors" / "loop" / "driver.py") <= 150
+
+
 def test_every_package_has_a_docstring():
     without_docstring = [
         p
