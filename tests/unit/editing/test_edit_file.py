@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medray.editing.file import edit_file
+from medray.editing.edit_file import edit_file
 from medray.errors import DataError
 
 ROWS = [

@@ -19,7 +19,7 @@ def edit(
     seed: int = 0,
 ) -> None:
     """Edit answers: each line holds {question, gold, model_answer}."""
-    from medray.editing.file import edit_file
+    from medray.editing.edit_file import edit_file
 
     counts = edit_file(source, out, seed=seed)
     typer.echo(", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
