@@ -106,6 +106,25 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class EditedSentence:
+    """One sentence of an answer and its other side; nothing behind it is looked at.
+
+    It is number `sentence` (from 0) of the answer, its characters [start, end) without blanks
+    around them. `text` stands in its place: corrected if the answer is wrong, contradicting the
+    reference if it is right. `answer_spans` are ranges of the sentence as it is, `text_spans` of
+    `text`; spans at the same index are the two sides of one replacement.
+    """
+
+    sentence: int
+    start: int
+    end: int
+    text: str
+    answer_spans: tuple[Span, ...]
+    text_spans: tuple[Span, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """The result of editing one answer.
 
@@ -115,6 +134,10 @@ class Edit:
 
     `answer_spans` are ranges of the answer, `text_spans` of `text`; spans at the same index
     are the two sides of one replacement.
+
+    `sentences`: those of the answer's sentences whose other side is sure, the most severe first.
+    `text` is "" if the answer as a whole has no other side that is sure, but a sentence has.
+    An answer of one sentence has that sentence here, with the same texts.
     """
 
     verdict: VerdictName
@@ -122,6 +145,7 @@ class Edit:
     answer_spans: tuple[Span, ...] = ()
     text_spans: tuple[Span, ...] = ()
     reason: str = ""
+    sentences: tuple[EditedSentence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
