@@ -94,7 +94,11 @@ class GeneratorConfig(Section):
 class EditorConfig(Section):
     kind: Literal["findings", "llm"] = "findings"
     replicas: PositiveInt = 1
-    max_edit_fraction: Fraction = 0.5  # answers of fewer than four words are exempt
+    scope: Literal["sentence", "answer"] = "sentence"  # what one pair is about
+    pairs_per_answer: PositiveInt = 4  # of the sentences of an answer, the most severe first
+    # Correct the first wrong sentence, and let the policy go on behind it.
+    continue_: bool = Field(False, alias="continue")
+    max_edit_fraction: Fraction = 0.5  # texts of fewer than four words are exempt
     # Read only for kind "llm": any OpenAI-compatible chat endpoint.
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")] | None = None
     model: str | None = None  # its name at the endpoint
@@ -111,6 +115,8 @@ class EditorConfig(Section):
     def _llm_needs_an_endpoint(self) -> EditorConfig:
         if self.kind == "llm" and not (self.url and self.model):
             raise ValueError("kind 'llm' needs url and model; name an endpoint and its model")
+        if self.continue_ and self.scope != "sentence":
+            raise ValueError("continue needs scope 'sentence': it corrects one sentence at a time")
         if self.budget is not None and self.budget < self.replicas:
             raise ValueError("budget is below one request per editor; raise it")
         return self
@@ -259,7 +265,7 @@ class Config(Section):
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML, which `load_config` can read again."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
 
 
 def load_config(
@@ -361,6 +367,6 @@ def _near_key(location: tuple[int | str, ...]) -> str:
         if not sections:
             return "see docs/configuration.md for the keys"
         node = sections[0]
-    known = list(node.model_fields)
+    known = [field.alias or name for name, field in node.model_fields.items()]
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"did you mean {near[0]}?" if near else f"known keys here: {', '.join(known)}"

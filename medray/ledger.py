@@ -1,13 +1,14 @@
-"""The ledger: one row per issued item with its outcome, one immutable Parquet file per step.
+"""The ledger: one row per pair or dropped item, one immutable Parquet file per step.
 
-    issue ──▶ response ──▶ trained | skipped | drop ──▶ close_step
+    issue ──▶ response ──▶ trained … | skipped … | drop ──▶ close_step
 
-Every issued item ends exactly once, with a reason unless it was trained. At each step
+Every issued item (one answer to be given) ends exactly once: in the pairs made of it, all of them
+in one step, or dropped with a reason. At each step
 
     issued = trained + dropped + in_flight
 
-is checked over the whole run, across kills and resumes; `skipped` (the step's loss was not
-finite) counts as dropped. Patient ids are never stored here.
+is checked over the items of the whole run, across kills and resumes; `skipped` (the step's loss
+was not finite) counts as dropped. Patient ids are never stored here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,14 @@ _SPANS = pa.list_(
 )
 SCHEMA = pa.schema(
     [
-        *[(name, pa.string()) for name in ("pair_id", "case_id")],
+        *[(name, pa.string()) for name in ("pair_id", "item_id", "case_id")],
+        ("sentence", pa.int64()),
+        ("scope", pa.string()),
         *[(name, pa.int64()) for name in ("step", "policy_version")],
         *[(name, pa.string()) for name in ("image_sha256", "corrupted_sha256")],
         *[(name, pa.string()) for name in ("region_source", "corruption")],
         *[(name, pa.string()) for name in ("question", "reference", "response")],
-        *[(name, pa.string()) for name in ("chosen", "rejected")],
+        *[(name, pa.string()) for name in ("prefix", "chosen", "rejected")],
         *[(name, _SPANS) for name in ("chosen_spans", "rejected_spans")],
         ("response_was_correct", pa.bool_()),
         ("relevance", pa.float64()),
@@ -70,7 +73,9 @@ class LedgerError(RunFailed):
 class StepCounts:
     """Items issued and ended in one step (or in the run, see `Ledger.totals`), and those open.
 
-    >>> StepCounts(issued=32, trained=30, dropped=2, in_flight=0).balanced
+    `pairs`: those trained on; an item may have several.
+
+    >>> StepCounts(issued=32, trained=30, dropped=2, in_flight=0, pairs=41).balanced
     True
     """
 
@@ -78,6 +83,7 @@ class StepCounts:
     trained: int = 0
     dropped: int = 0
     in_flight: int = 0
+    pairs: int = 0
 
     @property
     def balanced(self) -> bool:
@@ -93,11 +99,21 @@ class _History:
     last_step: int = 0
 
 
+@dataclass(slots=True)
+class _Ending:
+    """An item that ended in pairs of the step that is not yet closed: their ids and status."""
+
+    case: Case
+    status: str
+    pair_ids: set[str] = field(default_factory=set)
+
+
 class Ledger:
     """The ledger of a new run; `Ledger.reopen` continues that of a resumed one.
 
-    The id of a row is the id under which its item was issued: `Response.item_id` and every
-    `pair_id` are that id. Every method raises LedgerError with the ids if they are inconsistent.
+    `item_id` is the id under which an item was issued; `pair_id` is the row's own: the same if the
+    item has one row, else followed by the number of the sentence. Every method raises LedgerError
+    with the ids if they are inconsistent.
     """
 
     def __init__(
@@ -113,8 +129,9 @@ class Ledger:
         self._totals = self._before = history.totals  # now, and at the end of the last step
         self._ended = set(history.ended)  # in the entire run
         self._open: dict[str, Case] = {}  # issued, not yet ended
-        self._responses: dict[str, Response] = {}  # of the open items
-        self._rows: list[dict[str, Any]] = []  # ended since the last step was closed
+        self._ending: dict[str, _Ending] = {}
+        self._responses: dict[str, Response] = {}  # of the open and of the ending items
+        self._rows: list[dict[str, Any]] = []  # since the last step was closed
 
     @classmethod
     def reopen(cls, run_dir: str | os.PathLike[str], last_step: int) -> Ledger:
@@ -163,18 +180,23 @@ class Ledger:
         self._scored(pair, score)
         if not math.isfinite(score.loss):
             raise LedgerError(pair.pair_id, f"trained with a loss of {score.loss}", _BUG)
-        self._end(pair.pair_id, pair.policy_version, "trained", None, pair, score)
+        self._end_in_pair(pair, "trained", None, score)
 
     def skipped(self, pair: Pair, score: PairScore, reason: str = "non-finite-loss") -> None:
         """Record that the pair was scored in a step that did not change the weights: dropped."""
         self._scored(pair, score)
-        self._end(pair.pair_id, pair.policy_version, "skipped", reason, pair, score)
+        self._end_in_pair(pair, "skipped", reason, score)
 
     def drop(self, dropped: Dropped) -> None:
-        """Record that the item did not become a trained pair, for `dropped.reason`."""
-        self._case(dropped.pair_id, dropped.case_id)
-        version = dropped.policy_version
-        self._end(dropped.pair_id, version, "dropped", dropped.reason, dropped.pair, None)
+        """Record that the item became no trained pair, for `dropped.reason`."""
+        item_id = dropped.item_id
+        case = self._case(item_id, dropped.case_id)
+        if item_id in self._ending:
+            raise LedgerError(item_id, "was recorded twice", _BUG)
+        names = {"pair_id": item_id, "item_id": item_id}
+        self._record(names, dropped.policy_version, "dropped", dropped.reason, case)
+        self._end(item_id, trained=False)
+        self._responses.pop(item_id, None)
 
     def close_step(self, step: int) -> StepCounts:
         """Check the identity, write ledger/step-NNNNNN.parquet, return the counts of this step.
@@ -191,76 +213,105 @@ class Ledger:
             pq.write_table(table.replace_schema_metadata({_TOTALS: totals}), temporary)
         now, before = self._totals, self._before
         self._rows, self._before, self._last_step = [], now, step
+        for item_id in self._ending:
+            self._responses.pop(item_id, None)
+        self._ending.clear()
         return StepCounts(
             issued=now.issued - before.issued,
             trained=now.trained - before.trained,
             dropped=now.dropped - before.dropped,
             in_flight=now.in_flight,
+            pairs=now.pairs - before.pairs,
         )
 
     def _case(self, item_id: str, case_id: str) -> Case:
-        """The case of an open item. Raises LedgerError if it is not open or of another case."""
-        if item_id in self._ended:
-            raise LedgerError(item_id, "was recorded twice", _BUG)
-        if item_id not in self._open:
-            raise LedgerError(item_id, "was never issued", _BUG)
-        case = self._open[item_id]
+        """The case of an item that is open, or that has pairs in this step. Raises LedgerError if
+        it is neither, or of another case."""
+        ending = self._ending.get(item_id)
+        case = ending.case if ending else self._open.get(item_id)
+        if case is None:
+            why = "was recorded twice" if item_id in self._ended else "was never issued"
+            raise LedgerError(item_id, why, _BUG)
         if case.case_id != case_id:
             raise LedgerError(item_id, f"issued for {case.case_id}, ended for {case_id}", _BUG)
         return case
 
     def _scored(self, pair: Pair, score: PairScore) -> None:
-        self._case(pair.pair_id, pair.case_id)
+        self._case(pair.item_id, pair.case_id)
         if score.pair_id != pair.pair_id:
             raise LedgerError(pair.pair_id, f"has the score of {score.pair_id}", _BUG)
-        if pair.pair_id not in self._responses:
+        if pair.item_id not in self._responses:
             raise LedgerError(pair.pair_id, "was trained on without a response", _BUG)
 
-    def _end(
+    def _end_in_pair(self, pair: Pair, status: str, reason: str | None, score: PairScore) -> None:
+        """The row of a pair; the first one of an item ends the item, in its status."""
+        case = self._case(pair.item_id, pair.case_id)
+        first = pair.item_id not in self._ending
+        ending = _Ending(case, status) if first else self._ending[pair.item_id]
+        if pair.pair_id in ending.pair_ids:
+            raise LedgerError(pair.pair_id, "was recorded twice", _BUG)
+        if ending.status != status:
+            raise LedgerError(pair.item_id, f"is {status} and {ending.status}", _BUG)
+        names = {"pair_id": pair.pair_id, "item_id": pair.item_id}
+        content = _pair_columns(pair) | _score_columns(score)
+        self._record(names | content, pair.policy_version, status, reason, case)
+        if first:
+            self._end(pair.item_id, trained=status == "trained")
+        self._ending[pair.item_id] = ending
+        ending.pair_ids.add(pair.pair_id)
+        self._count(pairs=int(status == "trained"))
+
+    def _record(
         self,
-        item_id: str,
+        columns: dict[str, Any],
         policy_version: int,
         status: str,
         reason: str | None,
-        pair: Pair | None,
-        score: PairScore | None,
+        case: Case,
     ) -> None:
+        item_id = columns["item_id"]
         if status != "trained" and not (reason or "").strip():
             raise LedgerError(item_id, f"{status} without a reason", _BUG)
         response = self._responses.get(item_id)
-        if response is not None and response.policy_version != policy_version:
+        # A continued answer may end under newer weights than it began with, never older ones.
+        if response is not None and response.policy_version > policy_version:
             versions = f"of version {policy_version}, its response of {response.policy_version}"
             raise LedgerError(item_id, versions, _BUG)
-        row = {"pair_id": item_id, "policy_version": policy_version, "status": status}
-        row |= _case_columns(self._open.pop(item_id))
-        self._responses.pop(item_id, None)
-        row |= {
+        outcome = {
+            "policy_version": policy_version,
+            "status": status,
             "drop_reason": _text(reason),
             "response": _text(response.text if response else None),
         }
-        self._rows.append(row | _pair_columns(pair) | _score_columns(score))
-        self._ended.add(item_id)
-        self._count(trained=int(status == "trained"), dropped=int(status != "trained"))
+        self._rows.append(columns | _case_columns(case) | outcome)
 
-    def _count(self, issued: int = 0, trained: int = 0, dropped: int = 0) -> None:
+    def _end(self, item_id: str, *, trained: bool) -> None:
+        del self._open[item_id]
+        self._ended.add(item_id)
+        self._count(trained=int(trained), dropped=int(not trained))
+
+    def _count(self, issued: int = 0, trained: int = 0, dropped: int = 0, pairs: int = 0) -> None:
         now = self._totals
         self._totals = StepCounts(
             issued=now.issued + issued,
             trained=now.trained + trained,
             dropped=now.dropped + dropped,
             in_flight=len(self._open),
+            pairs=now.pairs + pairs,
         )
 
     def _check_identity(self) -> None:
         """The counts, the set of ended ids and the rows are kept separately and must agree."""
         now, before = self._totals, self._before
-        rows = now.trained + now.dropped - before.trained - before.dropped
+        ended = now.trained + now.dropped - before.trained - before.dropped
+        items = len({row["item_id"] for row in self._rows})
+        pairs = sum(row["status"] == "trained" for row in self._rows)
         ids_agree = len(self._ended) == now.trained + now.dropped
-        if now.balanced and rows == len(self._rows) and ids_agree:
+        if now.balanced and ended == items and pairs == now.pairs - before.pairs and ids_agree:
             return
         why = (
             f"issued {now.issued} ≠ trained {now.trained} + dropped {now.dropped} + in flight "
-            f"{now.in_flight} (rows {len(self._rows)}, in flight {', '.join(self._open) or 'none'})"
+            f"{now.in_flight} (items {items}, in flight {', '.join(self._open) or 'none'})"
         )
         raise LedgerError("the ledger does not balance", why, _BUG)
 
@@ -280,24 +331,29 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def _read_history(folder: Path, files: Sequence[Path]) -> _History:
-    """Count the rows of the files and compare them with the totals that the last one states."""
-    ended: list[str] = []
-    trained, stated = 0, StepCounts()
+    """Count the items of the files and compare them with the totals that the last one states."""
+    ended: dict[str, bool] = {}  # by item id: whether it was trained on
+    pairs, stated = 0, StepCounts()
     for expected, path in enumerate(files, 1):
         if step_of(path) != expected:
             raise LedgerError(str(folder), f"step {expected} is missing", "restore the file")
-        table = _read(path, ["pair_id", "status"])
-        ended += table["pair_id"].to_pylist()
-        trained += pc.sum(pc.equal(table["status"], "trained")).as_py() or 0
+        table = _read(path, ["pair_id", "item_id", "status"])
+        # Rows without item_id are of a version in which an item had one row.
+        items = pc.coalesce(table["item_id"], table["pair_id"]).to_pylist()
+        trained = pc.equal(table["status"], "trained").to_pylist()
+        of_step = dict(zip(items, trained, strict=True))
+        if twice := ended.keys() & of_step.keys():
+            raise LedgerError(min(twice), f"is in {folder} twice", "restore the files")
+        ended |= of_step
+        pairs += sum(trained)
         metadata = pq.read_metadata(path).metadata or {}
         stated = StepCounts(**json.loads(metadata.get(_TOTALS, b"{}")))
-    if (trained, len(ended)) != (stated.trained, stated.trained + stated.dropped):
-        why = f"{trained} trained of {len(ended)} rows, but the last step states {stated}"
+    trained_items = sum(ended.values())
+    if (trained_items, len(ended)) != (stated.trained, stated.trained + stated.dropped):
+        why = f"{trained_items} trained of {len(ended)} items, but the last step states {stated}"
         raise LedgerError(str(folder), why, "restore the files")
-    if len(set(ended)) != len(ended):
-        twice = next(item for item in ended if ended.count(item) > 1)
-        raise LedgerError(twice, f"is in {folder} twice", "restore the files")
-    totals = StepCounts(issued=len(ended), trained=trained, dropped=len(ended) - trained)
+    dropped = len(ended) - trained_items
+    totals = StepCounts(len(ended), trained_items, dropped, in_flight=0, pairs=pairs)
     return _History(frozenset(ended), totals, len(files))
 
 
@@ -310,13 +366,14 @@ def _case_columns(case: Case) -> dict[str, Any]:
     }
 
 
-def _pair_columns(pair: Pair | None) -> dict[str, Any]:
-    if pair is None:
-        return {}
+def _pair_columns(pair: Pair) -> dict[str, Any]:
     return {
         "corrupted_sha256": pair.corrupted_sha256 or None,
         "region_source": pair.region_source or None,
         "corruption": pair.corruption or None,
+        "scope": pair.scope,
+        "sentence": pair.sentence,
+        "prefix": _text(pair.prefix),
         "chosen": _text(pair.chosen),
         "rejected": _text(pair.rejected),
         "chosen_spans": _spans(pair.chosen_spans),
@@ -327,10 +384,8 @@ def _pair_columns(pair: Pair | None) -> dict[str, Any]:
     }
 
 
-def _score_columns(score: PairScore | None) -> dict[str, Any]:
+def _score_columns(score: PairScore) -> dict[str, Any]:
     """Non-finite numbers become null, so that means over a column stay meaningful."""
-    if score is None:
-        return {}
     numbers = {key: value for key, value in asdict(score).items() if key != "pair_id"}
     return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 

@@ -4,7 +4,7 @@
 
 Every record holds Python scalars, strings, tuples and other records only. Pixels and
 tensors are never part of a record: they are identified by `image_sha256` and pulled from
-the object store. An item keeps its id: `item_id` of a Request or Response, then `pair_id`.
+the object store. An item, one answer to be given, has the same `item_id` in all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Literal
 
 AnswerType = Literal["report", "closed", "open"]
 VerdictName = Literal["right", "wrong", "abstain"]
+Scope = Literal["sentence", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for one answer. `image` is an index into the images passed with the call."""
+    """A request for one answer. `image` is an index into the images passed with the call.
+
+    `prefix_ids`: tokens that the answer begins with; only what follows them is sampled.
+    """
 
     item_id: str
     case_id: str
     question: str
     image: int
     seed: int
+    prefix_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,8 @@ class Response:
 
     `token_ids` are the sampled tokens themselves, end-of-turn included when `finished`;
     `token_logps` their raw (untempered) log-probabilities under that version, in nats.
-    `text` is the decoded answer without special tokens.
+    `text` is the decoded answer without special tokens. The first `given` tokens were not sampled
+    but given with the request; their log-probabilities are 0.
     """
 
     item_id: str
@@ -88,6 +94,7 @@ class Response:
     token_ids: tuple[int, ...]
     token_logps: tuple[float, ...]
     finished: bool
+    given: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +157,18 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A preference: `chosen` over `rejected` for one case, at most one per response.
+    """A preference: `chosen` over `rejected` for one case.
 
-    One of the two sides is the policy's own answer: the chosen one if `response_was_correct`;
-    its tokens are the sampled ones, never re-encoded. `corrupted_sha256` is "" if the pair
-    has no v'.
+    One of the two sides is the policy's own: the chosen one if `response_was_correct`; its tokens
+    are the sampled ones, never re-encoded. `scope` "answer": both are complete answers, the only
+    pair of the item `item_id`. "sentence": both are sentence number `sentence` of the answer, and
+    stand behind `prefix`, the answer's own beginning; nothing stands behind them. An item may have
+    several such pairs. Spans are ranges of `chosen` and `rejected`. `corrupted_sha256` is "" if the
+    pair has no v'.
     """
 
     pair_id: str
+    item_id: str
     case_id: str
     policy_version: int
     chosen: str
@@ -170,17 +181,30 @@ class Pair:
     corrupted_sha256: str = ""
     region_source: str = ""
     corruption: str = ""
+    scope: Scope = "answer"
+    sentence: int = 0
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """An issued item that did not become a trained pair; `reason` in kebab-case says why."""
+    """An issued item that became no trained pair; `reason` in kebab-case says why."""
 
-    pair_id: str
+    item_id: str
     case_id: str
     policy_version: int
     reason: str
-    pair: Pair | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """An answer to go on with behind its first wrong sentence, corrected.
+
+    `prefix_ids`: the tokens as sampled up to that sentence, then those of the corrected one.
+    """
+
+    item_id: str
+    prefix_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from medray.files import write_text
 METRIC_KEYS = (
     *("step", "policy_version", "loss", "loss_rank", "loss_visual", "loss_kl"),
     *("reward_margin", "reward_accuracy", "grad_norm", "lr"),
+    *("answers_issued", "answers_trained", "answers_dropped", "answers_in_flight"),
     *("pairs_issued", "pairs_trained", "pairs_dropped", "lag_max", "tokens_generated"),
     *("t_generate", "t_edit", "t_learn", "t_sync", "t_step", "sync_bytes", "logp_gap"),
 )

@@ -50,7 +50,8 @@ def build_requests(
             case.case_id,
             case.question,
             image=index[case.case_id],
-            seed=item_seed(seed, item.item_id),
+            seed=item_seed(seed, item.sampling_name),
+            prefix_ids=item.prefix_ids,
         )
         requests.append(request)
     return requests, images

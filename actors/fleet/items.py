@@ -11,12 +11,15 @@ import numpy as np
 import ray
 
 from actors.weights.manifest import Manifest
-from medray.records import Case, Dropped, Pair, Request, Response
+from medray.records import Case, Continuation, Dropped, Pair, Request, Response
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One answer to be given: its id, its case, and the case's image once it is loaded.
+
+    In round 0 the answer is sampled from its beginning; in a later one, behind `prefix_ids`, the
+    answer so far with its first wrong sentence corrected.
 
     >>> Item("s000001-b0-00001", case)  # the first answer of step 1
     """
@@ -24,6 +27,13 @@ class Item:
     item_id: str
     case: Case
     image: ray.ObjectRef | None = None
+    round: int = 0
+    prefix_ids: tuple[int, ...] = ()
+
+    @property
+    def sampling_name(self) -> str:
+        """The name that the seed of this round's sampling is derived from."""
+        return f"{self.item_id}/{self.round}" if self.round else self.item_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +47,9 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class EditedBatch:
-    """What one editor call returned: a pair or a drop per response, and the packed pairs."""
+    """What one editor call returned: pairs, drops and continuations, and the packed pairs."""
 
-    results: list[Pair | Dropped]
+    results: list[Pair | Dropped | Continuation]
     batch: ray.ObjectRef
 
 
@@ -47,7 +57,8 @@ class EditedBatch:
 class StepRollout:
     """All items of one step and what became of each.
 
-    `position`: in the stream of training cases, after this step. The seconds are those in which at
+    `position`: in the stream of training cases, after this step. `responses`: the first to each
+    item; `continued`: those of later rounds. The seconds are those in which at
     least one actor was loading, generating or editing for this step.
     """
 
@@ -56,6 +67,7 @@ class StepRollout:
     items: list[Item] = field(default_factory=list)
     unusable: list[Unusable] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
+    continued: list[Response] = field(default_factory=list)
     edits: list[EditedBatch] = field(default_factory=list)
     load_seconds: float = 0.0
     generate_seconds: float = 0.0
@@ -68,6 +80,11 @@ class StepRollout:
     @property
     def dropped(self) -> list[Dropped]:
         return [r for edit in self.edits for r in edit.results if isinstance(r, Dropped)]
+
+    @property
+    def tokens_sampled(self) -> int:
+        responses = (*self.responses, *self.continued)
+        return sum(len(response.token_ids) - response.given for response in responses)
 
 
 @dataclass(slots=True, eq=False)

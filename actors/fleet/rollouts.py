@@ -27,7 +27,7 @@ from actors.fleet.pool import CallResult
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
 from medray.objectives import needs_of
-from medray.records import Case, Region, Response
+from medray.records import Case, Continuation, Region, Response
 from medray.targeting import EditContext
 
 MAX_RELOADS = 3  # of images that were lost with their node
@@ -76,14 +76,29 @@ class Rollouts:
         usable, unusable = await self.load(items)
         rollout.unusable += unusable
         rollout.load_seconds += time.monotonic() - start
+        going_on = usable
+        while going_on:
+            edits = await self._round(rollout, going_on, context)
+            going_on = _continued(going_on, edits, self.config.editor.pairs_per_answer)
+
+    async def _round(
+        self, rollout: StepRollout, items: Sequence[Item], context: EditContext
+    ) -> list[EditedBatch]:
+        """Add one round of responses to `items`, all of the same round, and what became of them."""
         if self.needs_saliency:
-            generated, edits = await self._generate_locate_edit(rollout, usable, context)
+            generated, calls = await self._generate_locate_edit(rollout, items, context)
         else:
-            generated, edits = await self._generate_and_edit(usable, context)
-        rollout.responses += [response for responses, _ in generated for response in responses]
-        rollout.edits += [EditedBatch(edit.value, edit.refs[1]) for edit in edits]
+            generated, calls = await self._generate_and_edit(items, context)
+        responses = [response for responses, _ in generated for response in responses]
+        edits = [EditedBatch(call.value, call.refs[1]) for call in calls]
+        if items[0].round:
+            rollout.continued += responses
+        else:
+            rollout.responses += responses
+        rollout.edits += edits
         rollout.generate_seconds += union_seconds([call for _, call in generated])
-        rollout.edit_seconds += union_seconds(edits)
+        rollout.edit_seconds += union_seconds(calls)
+        return edits
 
     @property
     def _editors(self) -> int:
@@ -233,6 +248,23 @@ class Rollouts:
                 if unusable:
                     raise
         return await call(items)
+
+
+def _continued(items: Sequence[Item], edits: Sequence[EditedBatch], rounds: int) -> list[Item]:
+    """The items whose answers go on behind a corrected sentence, unless that was the last round."""
+    if items[0].round + 1 >= rounds:
+        return []
+    known = {item.item_id: item for item in items}
+    results = (result for edit in edits for result in edit.results)
+    return [
+        replace(
+            known[result.item_id],
+            round=known[result.item_id].round + 1,
+            prefix_ids=result.prefix_ids,
+        )
+        for result in results
+        if isinstance(result, Continuation)
+    ]
 
 
 def union_seconds(calls: Sequence[CallResult]) -> float:

@@ -60,11 +60,11 @@ class Generator:
 
         self._require_version(expected_version)
         generator = self.config.generator
-        prompts = self._prompts(requests, images, [()] * len(requests))
+        prompts = self._prompts(requests, images, [request.prefix_ids for request in requests])
         sampling = [
             SamplingParams(
                 temperature=0.0 if greedy else generator.temperature,
-                max_tokens=generator.max_new_tokens,
+                max_tokens=max(1, generator.max_new_tokens - len(request.prefix_ids)),
                 seed=request.seed,
                 logprobs=0,
             )
@@ -198,16 +198,18 @@ class Generator:
         ]
 
     def _response(self, request: Request, output: Any) -> Response:
-        best = output.outputs[0]
-        ids = tuple(int(i) for i in best.token_ids)
-        logps = tuple(
-            float(step[token].logprob) for step, token in zip(best.logprobs, ids, strict=True)
+        best, given = output.outputs[0], request.prefix_ids
+        sampled = tuple(int(i) for i in best.token_ids)
+        logps = (0.0,) * len(given) + tuple(
+            float(step[token].logprob) for step, token in zip(best.logprobs, sampled, strict=True)
         )
+        ids = (*given, *sampled)
         text = self.codec.tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        finished = bool(ids) and ids[-1] == self.codec.eos_id
-        return Response(request.item_id, request.case_id, self.version, text, ids, logps, finished)
+        finished = bool(sampled) and sampled[-1] == self.codec.eos_id
+        names = request.item_id, request.case_id
+        return Response(*names, self.version, text, ids, logps, finished, len(given))
 
     def _load_weights(self, manifest: Manifest, shards: Sequence[ShardSource]) -> None:
         """Shard by shard through vLLM's own weight transfer, into every worker."""

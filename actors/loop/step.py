@@ -41,7 +41,7 @@ def account(ledger: Ledger, rollout: StepRollout, report: StepReport) -> StepCou
         ledger.drop(dropped)
     scores = {score.pair_id: score for score in report.scores}
     settle = ledger.skipped if report.skipped else ledger.trained
-    for pair in sorted(rollout.pairs, key=lambda pair: pair.pair_id):
+    for pair in sorted(rollout.pairs, key=lambda pair: (pair.item_id, pair.pair_id)):
         score = scores[pair.pair_id]
         settle(replace(pair, relevance=score.relevance), score)
     return ledger.close_step(rollout.step)
@@ -50,15 +50,19 @@ def account(ledger: Ledger, rollout: StepRollout, report: StepReport) -> StepCou
 def measure(rollout: StepRollout, report: StepReport, counts: StepCounts) -> dict[str, Any]:
     """The step's row of metrics, without what its weight update will add."""
     version = report.policy_version
+    rows = len(rollout.pairs) + len(rollout.dropped) + len(rollout.unusable)
     return dict(report.metrics) | {
         "step": rollout.step,
         "policy_version": version,
-        "pairs_issued": len(rollout.items),
-        "pairs_trained": counts.trained,
-        "pairs_dropped": counts.dropped,
-        "pairs_in_flight": counts.in_flight,
+        "answers_issued": len(rollout.items),
+        "answers_trained": counts.trained,
+        "answers_dropped": counts.dropped,
+        "answers_in_flight": counts.in_flight,
+        "pairs_issued": rows,
+        "pairs_trained": counts.pairs,
+        "pairs_dropped": rows - counts.pairs,
         "lag_max": max((version - pair.policy_version for pair in rollout.pairs), default=0),
-        "tokens_generated": sum(len(response.token_ids) for response in rollout.responses),
+        "tokens_generated": rollout.tokens_sampled,
         "t_generate": rollout.load_seconds + rollout.generate_seconds,
         "t_edit": rollout.edit_seconds,
     }
@@ -71,7 +75,7 @@ def count_errors(
     cases = {item.item_id: item.case for item in rollout.items}
     scores = {score.pair_id: score for score in report.scores}
     errors = [
-        classify_errors(cases[pair.pair_id], pair, scores[pair.pair_id], targeting.prior_below)
+        classify_errors(cases[pair.item_id], pair, scores[pair.pair_id], targeting.prior_below)
         for pair in rollout.pairs
     ]
     return tally.after(errors, targeting.decay)

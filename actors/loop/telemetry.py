@@ -23,7 +23,9 @@ GAUGES = {
 }
 COUNTERS = {
     "pairs_trained": "Pairs trained on",
-    "pairs_dropped": "Items dropped, with a reason in the ledger",
+    "pairs_dropped": "Pairs not trained on, and answers without a pair",
+    "answers_trained": "Answers of which at least one pair was trained on",
+    "answers_dropped": "Answers dropped, with a reason in the ledger",
 }
 
 

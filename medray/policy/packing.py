@@ -1,17 +1,18 @@
 """Pairs as arrays: what is sent from the editor to the learners.
 
-The side that is the policy's own answer keeps its sampled tokens; the other side is encoded
-from its text. Pixels are stored once per picture, by digest, however many pairs share it.
+The side that is the policy's own keeps its sampled tokens; the other side is encoded from its
+text. The sides of a sentence's pair stand behind the answer's sampled beginning. Pixels
+are stored once per picture, by digest, however many pairs share it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from medray.editing.alignment import edit_mask, encode_answer, token_offsets
+from medray.editing.alignment import decode, edit_mask, encode_answer, token_offsets
 from medray.editing.relevance import normalise
 from medray.errors import ItemError
 from medray.policy.model.chat import ChatCodec
@@ -20,7 +21,7 @@ from medray.records import Pair, Response, Span
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One answer: token ids int64 [T], end-of-turn included; edited bool [T].
+    """One answer: token ids int64 [T], end-of-turn included; or one sentence. edited bool [T].
 
     behaviour: float32 [T] in nats, the log-probability of each token under the policy that
     sampled it; None if not recorded.
@@ -35,7 +36,9 @@ class Side:
 class PackedPair:
     """One pair ready for scoring; `corrupted_key` is "" if it has no v'.
 
-    `relevance` is raw from the editor; `merge_batches` normalises it over the step's pairs.
+    `prefix_ids` is the beginning of the answer that both sides continue: none of an answer's
+    pair, the tokens before the sentence of a sentence's. It is read by no objective. `relevance`
+    is raw from the editor; `merge_batches` normalises it over the step's pairs.
     """
 
     pair_id: str
@@ -45,9 +48,26 @@ class PackedPair:
     image_key: str
     corrupted_key: str
     relevance: float
+    prefix_ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # [S]
+
+    @property
+    def context_ids(self) -> np.ndarray:
+        """What both sides stand behind: prompt and prefix, int64 [P + S]."""
+        return np.concatenate([self.prompt_ids, self.prefix_ids])
 
     def side(self, name: str) -> Side:
         return self.chosen if name == "chosen" else self.rejected
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceTokens:
+    """A sentence's tokens [first, last) among those of its answer, and the characters around the
+    sentence that its first and its last token hold, as a rule blanks."""
+
+    first: int
+    last: int
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +147,99 @@ def pack_pair(
     return PackedPair(
         pair.pair_id, prompt_ids, chosen, rejected, image_key, corrupted_key, pair.relevance
     )
+
+
+def sentence_tokens(codec: ChatCodec, response: Response, start: int, end: int) -> SentenceTokens:
+    """Where the sentence [start, end) of a response's text is among its sampled tokens.
+
+    Raises ItemError("alignment-failed") if its last token holds more than blanks of what follows,
+    or if it begins in tokens that were not sampled.
+    """
+    text = response.text
+    offsets = token_offsets(codec.tokenizer, response.token_ids, text)
+    first = next((i for i, (_, stop) in enumerate(offsets) if stop > start), len(offsets))
+    last = next((i for i, (_, stop) in enumerate(offsets) if stop >= end), len(offsets))
+    if first >= len(offsets) or last >= len(offsets) or first < response.given:
+        raise ItemError("alignment-failed", "the sentence has no sampled tokens of its own")
+    blanks = text[end : offsets[last][1]]
+    if blanks.strip():
+        raise ItemError("alignment-failed", "a token holds the sentence's end and what follows")
+    return SentenceTokens(first, last + 1, text[offsets[first][0] : start], blanks)
+
+
+def pack_sentence(
+    codec: ChatCodec,
+    pair: Pair,
+    response: Response,
+    start: int,
+    prompt_ids: np.ndarray,
+    image_key: str,
+    corrupted_key: str,
+    *,
+    context: int,
+) -> PackedPair:
+    """As `pack_pair`, of the response's sentence that begins at character `start`.
+
+    The prefix is the sampled tokens before it. Neither side is ended.
+    """
+    own, other = pair.rejected, pair.chosen
+    own_spans, other_spans = pair.rejected_spans, pair.chosen_spans
+    if pair.response_was_correct:
+        own, other, own_spans, other_spans = other, own, other_spans, own_spans
+    at = sentence_tokens(codec, response, start, start + len(own))
+    prefix_ids = list(response.token_ids[: at.first])
+    ids = list(response.token_ids[at.first : at.last])
+    texts = [at.before + side + at.after for side in (own, other)]
+    sampled = _tail(codec, prefix_ids, ids, texts[0], _shifted(own_spans, len(at.before)))
+    logps = np.asarray(response.token_logps[at.first : at.last], dtype=np.float32)
+    sampled = replace(sampled, behaviour=logps)
+    ids = encode_behind(codec, prefix_ids, texts[1])
+    written = _tail(codec, prefix_ids, ids, texts[1], _shifted(other_spans, len(at.before)))
+    length = len(prompt_ids) + len(prefix_ids) + max(len(sampled.ids), len(written.ids))
+    if length > context:
+        raise ItemError("pair-too-long")
+    chosen, rejected = (sampled, written) if pair.response_was_correct else (written, sampled)
+    return PackedPair(
+        pair.pair_id,
+        prompt_ids,
+        chosen,
+        rejected,
+        image_key,
+        corrupted_key,
+        pair.relevance,
+        np.asarray(prefix_ids, dtype=np.int64),
+    )
+
+
+def encode_behind(codec: ChatCodec, prefix_ids: Sequence[int], text: str) -> list[int]:
+    """The tokens of `text` behind given ones: together they decode to both texts joined.
+
+    Those that the tokenizer gives the joined text, if it begins with `prefix_ids`; a sampled
+    prefix may be tokenised otherwise, and then those of `text` by itself.
+    Raises ItemError("alignment-failed") if neither decodes to the joined text.
+    """
+    joined = decode(codec.tokenizer, prefix_ids) + text
+    ids = encode_answer(codec.tokenizer, joined)
+    if ids[: len(prefix_ids)] == list(prefix_ids):
+        return ids[len(prefix_ids) :]
+    alone = [int(i) for i in codec.tokenizer.encode(text, add_special_tokens=False)]
+    if decode(codec.tokenizer, [*prefix_ids, *alone]) != joined:
+        raise ItemError("alignment-failed", "the edited sentence cannot follow the sampled tokens")
+    return alone
+
+
+def _tail(
+    codec: ChatCodec, prefix_ids: list[int], ids: list[int], text: str, spans: Sequence[Span]
+) -> Side:
+    """The side of `ids` behind `prefix_ids`; `spans` are ranges of its `text`."""
+    joined = decode(codec.tokenizer, [*prefix_ids, *ids])
+    before = len(joined) - len(text)
+    offsets = token_offsets(codec.tokenizer, [*prefix_ids, *ids], joined)[len(prefix_ids) :]
+    return _side(ids, edit_mask(offsets, _shifted(spans, before)))
+
+
+def _shifted(spans: Sequence[Span], by: int) -> list[Span]:
+    return [replace(span, start=span.start + by, end=span.end + by) for span in spans]
 
 
 def token_ids(codec: ChatCodec, text: str, *, finished: bool) -> list[int]:

@@ -81,7 +81,8 @@ def progress_line(step: int, steps: int, row: Mapping[str, Any], seconds_left: f
         f"step {step}/{steps} · loss {_number(row['loss'])} · "
         f"margin {_number(row.get('reward_margin'))} · "
         f"accuracy {_number(row.get('reward_accuracy'))} · "
-        f"{row['pairs_trained']}/{row['pairs_issued']} pairs · {pairs:.1f} pairs/s · "
+        f"{row['answers_trained']}/{row['answers_issued']} answers · "
+        f"{row['pairs_trained']} pairs · {pairs:.1f} pairs/s · "
         f"{tokens:.0f} tok/s · gap {_number(row['logp_gap'])} · {minutes}:{seconds:02d} left"
     )
 

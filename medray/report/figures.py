@@ -60,8 +60,15 @@ def training_charts(metrics: Metrics) -> list[Chart]:
             low=0,
         ),
         chart(
-            "Pairs",
-            _series(metrics, {"trained": "pairs_trained", "dropped": "pairs_dropped"}),
+            "Answers and pairs",
+            _series(
+                metrics,
+                {
+                    "answers trained on": "answers_trained",
+                    "answers dropped": "answers_dropped",
+                    "pairs": "pairs_trained",
+                },
+            ),
             note="per step",
             low=0,
         ),

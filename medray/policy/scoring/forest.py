@@ -1,8 +1,9 @@
 """Many branches as a few rows of trees: one forward pass instead of one per branch.
 
-A branch is one answer under one image. Branches with the same image and prompt share one tree;
-a row holds several trees. The last token that is read and all tokens after it are left out,
-because no value that is read depends on them.
+A branch is one answer to one prompt under one image. Branches under one image share one tree, if
+their prompts are the same up to the image: what they have in common is computed once, be it the
+template, the question, or the beginning of an answer. A row holds several trees. The last token
+that is read and all tokens after it are left out, because no value that is read depends on them.
 
 Shapes: R rows of L tokens; U positions whose hidden states are read, N log-probabilities read
 there; K positions at which KL is computed, for E branch tokens; P tokens of a prompt, T of an
@@ -104,11 +105,8 @@ def build_forest(
     branches: Sequence[Branch], shapes: Mapping[str, tuple[int, ...]], layout: Layout
 ) -> Forest:
     """The forest of `branches`; `shapes` are those of the pictures under their image keys."""
-    groups = _group_by_tree(branches, layout.trees)
-    trees = [
-        build_tree(branches[group[0]].prompt_ids, [_needed_ids(branches[i]) for i in group])
-        for group in groups
-    ]
+    groups = _group_by_tree(branches, layout)
+    trees = [_tree([branches[i] for i in group]) for group in groups]
     keys = [branches[group[0]].image_key for group in groups]
     lengths = [len(tree) for tree in trees]
     rows = [[i] for i in range(len(trees))]
@@ -148,21 +146,41 @@ def build_forest(
 
 def count_tokens(branches: Sequence[Branch], layout: Layout) -> int:
     """Tokens of the forest of `branches`, without padding."""
-    groups = _group_by_tree(branches, layout.trees)
-    return sum(
-        len(build_tree(branches[group[0]].prompt_ids, [_needed_ids(branches[i]) for i in group]))
-        for group in groups
-    )
+    groups = _group_by_tree(branches, layout)
+    return sum(len(_tree([branches[i] for i in group])) for group in groups)
 
 
-def _group_by_tree(branches: Sequence[Branch], share: bool) -> list[list[int]]:
-    """Indices of the branches of each tree; without `share`, every branch is its own tree."""
-    if not share:
+def tree_key(prompt_ids: np.ndarray, image_key: str, image_token: int) -> tuple[str, bytes]:
+    """Equal for what can share a tree: the image, and the prompt up to the image's last token."""
+    image_tokens = np.nonzero(prompt_ids == image_token)[0]
+    head = int(image_tokens[-1]) + 1 if len(image_tokens) else len(prompt_ids)
+    return image_key, prompt_ids[:head].tobytes()
+
+
+def _group_by_tree(branches: Sequence[Branch], layout: Layout) -> list[list[int]]:
+    """Indices of the branches of each tree; without `trees`, every branch is its own tree."""
+    if not layout.trees:
         return [[i] for i in range(len(branches))]
     groups: dict[tuple[str, bytes], list[int]] = {}
     for i, branch in enumerate(branches):
-        groups.setdefault((branch.image_key, branch.prompt_ids.tobytes()), []).append(i)
+        key = tree_key(branch.prompt_ids, branch.image_key, layout.image_token)
+        groups.setdefault(key, []).append(i)
     return list(groups.values())
+
+
+def _tree(branches: Sequence[Branch]) -> Tree:
+    """The tree of one group: its root is what all prompts have in common."""
+    prompts = [branch.prompt_ids for branch in branches]
+    root = min(_common_length(prompts[0], prompt) for prompt in prompts)
+    tails = [np.concatenate([b.prompt_ids[root:], _needed_ids(b)]) for b in branches]
+    return build_tree(prompts[0][:root], tails)
+
+
+def _common_length(one: np.ndarray, other: np.ndarray) -> int:
+    """Length of the longest common prefix."""
+    length = min(len(one), len(other))
+    different = np.nonzero(one[:length] != other[:length])[0]
+    return int(different[0]) if len(different) else length
 
 
 def _needed_ids(branch: Branch) -> np.ndarray:
@@ -185,7 +203,10 @@ def _tree_starts(
 
 
 def _tree_position_ids(tree: Tree, shape: tuple[int, ...], layout: Layout) -> np.ndarray:
-    """Position ids int64 [axes, N]: the prompt's from the architecture, then counting up."""
+    """Position ids int64 [axes, N]: the root's from the architecture, then counting up.
+
+    The root holds the entire image, and behind an image positions count up in every architecture.
+    """
     length = len(tree.prompt)
     prompt, after = layout.architecture.prompt_position_ids(tree.prompt, shape, layout.image_token)
     answers = after + tree.depth[length:] - length
@@ -203,7 +224,7 @@ def _build_read_index(
     for number, (group, tree) in enumerate(zip(groups, trees, strict=True)):
         for i, path in zip(group, tree.paths, strict=True):
             branch = branches[i]
-            flat = path + starts[number]
+            flat = path[len(branch.prompt_ids) - len(tree.prompt) :] + starts[number]
             logp_entries += [
                 (int(flat[t]), int(branch.answer_ids[t]), i, int(t))
                 for t in np.nonzero(branch.logp_mask)[0]

@@ -37,8 +37,9 @@ def log_ratios(
     branches = []
     for own, other in mismatched:
         all_tokens = np.ones(len(own.chosen.ids), dtype=bool)
+        prompt_ids = np.concatenate([other.prompt_ids, own.prefix_ids])
         branches.append(
-            Branch(other.prompt_ids, other.image_key, own.chosen.ids, all_tokens, ~all_tokens)
+            Branch(prompt_ids, other.image_key, own.chosen.ids, all_tokens, ~all_tokens)
         )
     with torch.no_grad():
         read_index, values = read_branches(

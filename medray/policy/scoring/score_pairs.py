@@ -13,7 +13,14 @@ from medray.objectives import Needs
 from medray.objectives.base import Branch as BranchName
 from medray.policy.model.tuning import base_model, starting_weights
 from medray.policy.packing import PackedPair
-from medray.policy.scoring.forest import Branch, Layout, ReadIndex, build_forest, count_tokens
+from medray.policy.scoring.forest import (
+    Branch,
+    Layout,
+    ReadIndex,
+    build_forest,
+    count_tokens,
+    tree_key,
+)
 from medray.policy.scoring.rows import balance
 from medray.policy.scoring.scorer import DeviceForest, Scorer, to_device
 
@@ -142,7 +149,7 @@ def pair_branches(
             masks = {"edited": side.edited, "response": np.ones_like(side.edited)}
             kl_mask = masks[needs.kl_positions] if directions else np.zeros_like(side.edited)
             branch = Branch(
-                pair.prompt_ids,
+                pair.context_ids,
                 image_key or pair.image_key,
                 side.ids,
                 masks[needs.positions],
@@ -182,12 +189,13 @@ def batch_pairs(
 ) -> list[list[int]]:
     """Indices of pairs in `bins` micro-batches of nearly equal numbers of tokens.
 
-    Pairs with the same image and prompt stay together: they share a tree.
+    Pairs that can share a tree stay together.
     """
-    by_prompt: dict[tuple[str, bytes], list[int]] = {}
+    by_tree: dict[tuple[str, bytes], list[int]] = {}
     for i, pair in enumerate(pairs):
-        by_prompt.setdefault((pair.image_key, pair.prompt_ids.tobytes()), []).append(i)
-    members = list(by_prompt.values())
+        key = tree_key(pair.prompt_ids, pair.image_key, layout.image_token)
+        by_tree.setdefault(key, []).append(i)
+    members = list(by_tree.values())
     tokens = [
         count_tokens([b for _, _, b in pair_branches([pairs[i] for i in own], needs)], layout)
         for own in members

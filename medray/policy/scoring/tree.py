@@ -1,8 +1,8 @@
-"""Answers to one prompt as one tree: what they share is computed once.
+"""Continuations of one prompt as one tree: what they share is computed once.
 
-Tokens are stored in preorder: the prompt, then each answer from where it leaves the previous
+Tokens are stored in preorder: the prompt, then each continuation from where it leaves the previous
 one. One number per token encodes the attention mask. `subtree_end[j]` is the index after the
-last token that has j before it in some answer, so
+last token that has j before it in some continuation, so
 
     token i sees token j   if and only if   j ≤ i < subtree_end[j].
 """

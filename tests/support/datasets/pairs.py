@@ -14,6 +14,9 @@ from medray.policy.packing import PackedBatch, PackedPair, Side
 
 # Kinds of edits: by position, and whether the sides differ in length.
 KINDS = ("start", "middle", "several", "first-token", "last-token", "longer", "no-corrupt")
+# Pairs of two sentences of one answer, the second one behind the first one as it was sampled, and
+# of an answer to another question about the same image.
+ON_ONE_IMAGE = ("sentence", "next-sentence", "other-question")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Sample:
 
 
 def sample(pictures: list[tuple[np.ndarray, np.ndarray]], seed: int = 0) -> Sample:
-    """One pair of every kind; `pictures`: (expanded prompt ids, pixels) to choose from."""
+    """A pair of every kind, the last three on one image; `pictures`: (expanded prompt ids, pixels)
+    to choose from."""
     rng = np.random.default_rng(seed)
     pairs, pixels = [], {}
     for i, kind in enumerate(KINDS):
@@ -37,6 +41,19 @@ def sample(pictures: list[tuple[np.ndarray, np.ndarray]], seed: int = 0) -> Samp
             noise = rng.normal(size=picture.shape).astype(np.float32)
             pixels[corrupted] = picture + noise
         pairs.append(PackedPair(kind, prompt, chosen, rejected, kind, corrupted, 0.75 + i / 10))
+    prompt, pixels["one"] = pictures[0]
+    pixels["one'"] = pixels["one"] + rng.normal(size=pixels["one"].shape).astype(np.float32)
+    for kind in ON_ONE_IMAGE:
+        chosen, rejected = edited_sides("middle", rng)
+        prefix = np.empty(0, dtype=np.int64)
+        if kind == "next-sentence":
+            prefix = np.concatenate([pairs[-1].context_ids, pairs[-1].rejected.ids])[len(prompt) :]
+        elif kind == "other-question":
+            prompt = np.concatenate([prompt[:-3], rng.integers(10, 200, 4), prompt[-1:]])
+        else:
+            prefix = rng.integers(10, 200, 5)
+        keys = "one", "one'"
+        pairs.append(PackedPair(kind, prompt, chosen, rejected, *keys, 1.0, prefix))
     return Sample(pairs, pixels)
 
 
@@ -121,7 +138,7 @@ def naive_scores(
             key = pair.image_key if image == "clean" else pair.corrupted_key
             if not key and needs.clean_fallback:
                 key = pair.image_key
-            rows.append(_row(policy, reference, pair.prompt_ids, side, pixels.get(key), width))
+            rows.append(_row(policy, reference, pair.context_ids, side, pixels.get(key), width))
         scores[name] = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
     scores["relevance"] = torch.tensor([pair.relevance for pair in pairs])
     scores["has_corrupt"] = torch.tensor([bool(pair.corrupted_key) for pair in pairs])

@@ -51,6 +51,7 @@ def make_pair(question, reference, answer):
     chosen, rejected = sides if right else sides[::-1]
     pair = Pair(
         pair_id="i",
+        item_id="i",
         case_id="c",
         policy_version=0,
         chosen=chosen[0],
@@ -94,7 +95,7 @@ def test_real_edits_are_packed_exactly(codec, question, reference, answer, verdi
 
 def test_the_reference_answer_is_the_chosen_side(codec):
     """For objectives that imitate: no edit needed, its turn ended, the response as y−."""
-    pair = Pair("i", "c", 0, LESION, "Clear.", (), (), False, 1.0, "reference")
+    pair = Pair("i", "i", "c", 0, LESION, "Clear.", (), (), False, 1.0, "reference")
     packed = pack_reference(codec, pair, sampled(codec, "Clear."), PROMPT, "image", context=500)
     assert decode(codec.tokenizer, packed.chosen.ids) == LESION
     assert packed.chosen.ids[-1] == codec.eos_id

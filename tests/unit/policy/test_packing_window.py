@@ -45,7 +45,7 @@ def packed(codec, reference: str, response: Response):
     right = edit.verdict == "right"
     sides = (ANSWER, edit.answer_spans), (edit.text, edit.text_spans)
     chosen, rejected = sides if right else sides[::-1]
-    pair = Pair("i", "c", 0, chosen[0], rejected[0], chosen[1], rejected[1], right, 1.0, "e")
+    pair = Pair("i", "i", "c", 0, chosen[0], rejected[0], chosen[1], rejected[1], right, 1.0, "e")
     return pack_pair(codec, pair, response, np.arange(5), "x", "", context=500)
 
 
@@ -67,7 +67,7 @@ def test_log_probabilities_of_other_tokens_are_refused(codec):
 
 
 def test_an_imitated_reference_has_no_sampled_log_probabilities(codec):
-    pair = Pair("i", "c", 0, "No.", ANSWER, (), (), False, 1.0, "reference")
+    pair = Pair("i", "i", "c", 0, "No.", ANSWER, (), (), False, 1.0, "reference")
     imitated = pack_reference(codec, pair, answer(codec), np.arange(5), "x", context=500)
     assert imitated.chosen.behaviour is None
     assert imitated.rejected.behaviour is None

@@ -115,6 +115,7 @@ def pair_of(
     reason = 'the reference says "left"'
     return Pair(
         pair_id=item,
+        item_id=item,
         case_id=case.case_id,
         policy_version=version,
         chosen=chosen,
@@ -143,6 +144,10 @@ def metrics_of(step: int, trained: int, dropped: int, rng: random.Random) -> dic
         "grad_norm": 1 / step,
         "reward_accuracy": min(1.0, 0.5 + 0.02 * step),
         "lr": 3e-4,
+        "answers_issued": 8,
+        "answers_trained": trained,
+        "answers_dropped": dropped,
+        "answers_in_flight": 0,
         "pairs_issued": 8,
         "pairs_trained": trained,
         "pairs_dropped": dropped,

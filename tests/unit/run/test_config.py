@@ -64,7 +64,7 @@ def test_shipped_configurations_load_and_round_trip(path, load):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
 def test_keys_of_shipped_configurations_have_the_values_written_there(path):
     """The values in the file are those of the loaded configuration."""
-    written, used = yaml.safe_load(path.read_text()), load_config(path).model_dump(mode="json")
+    written, used = yaml.safe_load(path.read_text()), load_config(path).model_dump(mode="json", by_alias=True)
     for section, values in written.items():
         for key, value in values.items():
             loaded = used[section][key]
@@ -76,7 +76,7 @@ def test_keys_of_shipped_configurations_have_the_values_written_there(path):
 def test_defaults_round_trip_and_are_in_range(load):
     config = load(MINIMAL)
     assert load(config.to_yaml()) == config
-    assert Config.model_validate(config.model_dump()) == config
+    assert Config.model_validate(config.model_dump(by_alias=True)) == config
 
 
 def test_values_that_yaml_could_misread_round_trip(load):

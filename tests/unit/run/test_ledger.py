@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,8 +14,9 @@ from medray.ledger import SCHEMA, Ledger, LedgerError, StepCounts, read_ledger
 from medray.records import Case, Dropped, Pair, PairScore, Response, Span
 
 COLUMNS = """
-    pair_id case_id step policy_version image_sha256 corrupted_sha256 region_source corruption
-    question reference response chosen rejected chosen_spans rejected_spans
+    pair_id item_id case_id sentence scope step policy_version image_sha256
+    corrupted_sha256 region_source corruption question
+    reference response prefix chosen rejected chosen_spans rejected_spans
     response_was_correct relevance editor status drop_reason loss chosen_logp rejected_logp
     chosen_ref_logp rejected_ref_logp visual_contrast
 """
@@ -36,6 +38,7 @@ def response(item: str) -> Response:
 def pair(item: str) -> Pair:
     return Pair(
         pair_id=item,
+        item_id=item,
         case_id="c",
         policy_version=3,
         chosen="Yes, on the left.",
@@ -74,10 +77,10 @@ def test_rows_hold_question_answer_pair_and_outcome(tmp_path: Path) -> None:
     ledger.issue([("b", CASE), ("d", CASE), ("e", CASE)])
     ledger.drop(Dropped("b", "c", 3, "image-missing"))
     ledger.response(response("d"))
-    ledger.drop(Dropped("d", "c", 3, "edit-too-large", pair("d")))
+    ledger.drop(Dropped("d", "c", 3, "edit-too-large"))
     ledger.response(response("e"))
     ledger.skipped(pair("e"), score("e", math.nan))
-    assert ledger.close_step(1) == StepCounts(issued=4, trained=1, dropped=3, in_flight=0)
+    assert ledger.close_step(1) == StepCounts(issued=4, trained=1, dropped=3, in_flight=0, pairs=1)
     rows = {row["pair_id"]: row for row in read_ledger(tmp_path).to_pylist()}
     a = rows["a"]
     assert (a["status"], a["drop_reason"], a["step"], a["policy_version"]) == (
@@ -95,7 +98,7 @@ def test_rows_hold_question_answer_pair_and_outcome(tmp_path: Path) -> None:
     b = rows["b"]
     assert (b["status"], b["drop_reason"], b["response"]) == ("dropped", "image-missing", None)
     assert (b["chosen"], b["response_was_correct"], b["question"]) == (None, None, CASE.question)
-    assert rows["d"]["chosen"] == "Yes, on the left."
+    assert rows["d"]["response"] == "Yes, on the right."
     e = rows["e"]
     assert (e["status"], e["drop_reason"], e["loss"]) == ("skipped", "non-finite-loss", None)
 
@@ -111,12 +114,12 @@ def test_in_flight_items_belong_to_the_step_they_end_in(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     train(ledger, "a")
     ledger.issue([("b", CASE)])
-    assert ledger.close_step(1) == StepCounts(issued=2, trained=1, dropped=0, in_flight=1)
+    assert ledger.close_step(1) == StepCounts(issued=2, trained=1, dropped=0, in_flight=1, pairs=1)
     assert ledger.in_flight == ("b",)
     ledger.response(response("b"))
     ledger.trained(pair("b"), score("b"))
-    assert ledger.close_step(2) == StepCounts(issued=0, trained=1, dropped=0, in_flight=0)
-    assert ledger.totals == StepCounts(issued=2, trained=2, dropped=0, in_flight=0)
+    assert ledger.close_step(2) == StepCounts(issued=0, trained=1, dropped=0, in_flight=0, pairs=1)
+    assert ledger.totals == StepCounts(issued=2, trained=2, dropped=0, in_flight=0, pairs=2)
     assert ledger.totals.balanced
     assert read_ledger(tmp_path)["step"].to_pylist() == [1, 2]
 
@@ -133,6 +136,53 @@ def test_an_id_ends_once(tmp_path: Path) -> None:
     ledger.close_step(1)
     with pytest.raises(LedgerError, match="a: was issued twice"):
         ledger.issue([("a", CASE)])
+
+
+def sentence_pair(item: str, number: int) -> Pair:
+    return replace(
+        pair(f"{item}.{number}"), item_id=item, scope="sentence", sentence=number, prefix="Yes. "
+    )
+
+
+def test_an_answer_ends_once_in_all_its_pairs(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.issue([("a", CASE), ("b", CASE)])
+    for item in "ab":
+        ledger.response(response(item))
+    ledger.trained(sentence_pair("a", 0), score("a.0"))
+    ledger.trained(sentence_pair("a", 2), score("a.2"))
+    ledger.trained(pair("b"), score("b"))
+    with pytest.raises(LedgerError, match=r"a\.2: was recorded twice"):
+        ledger.trained(sentence_pair("a", 2), score("a.2"))
+    with pytest.raises(LedgerError, match="a: is skipped and trained"):
+        ledger.skipped(sentence_pair("a", 3), score("a.3"))
+    with pytest.raises(LedgerError, match="a: was recorded twice"):
+        ledger.drop(Dropped("a", "c", 3, "abstained"))
+    assert ledger.close_step(1) == StepCounts(issued=2, trained=2, dropped=0, in_flight=0, pairs=3)
+    with pytest.raises(LedgerError, match="a: was recorded twice"):  # in an earlier step
+        ledger.trained(sentence_pair("a", 4), score("a.4"))
+    rows = read_ledger(tmp_path).to_pylist()
+    names = [(r["pair_id"], r["item_id"], r["scope"], r["sentence"], r["prefix"]) for r in rows]
+    assert names == [
+        ("a.0", "a", "sentence", 0, "Yes. "),
+        ("a.2", "a", "sentence", 2, "Yes. "),
+        ("b", "b", "answer", 0, ""),
+    ]
+    assert {row["response"] for row in rows} == {"Yes, on the right."}
+    totals = StepCounts(issued=2, trained=2, dropped=0, in_flight=0, pairs=3)
+    assert Ledger.reopen(tmp_path, 1).totals == totals
+
+
+def test_rows_of_a_version_with_one_row_per_item_still_count(tmp_path: Path) -> None:
+    folder = closed_run(tmp_path) / "ledger"
+    for path in folder.iterdir():
+        table = pq.read_table(path)
+        metadata = table.schema.metadata
+        old = table.drop_columns(["item_id", "sentence", "scope", "prefix"])
+        pq.write_table(old.replace_schema_metadata(metadata), path)
+    totals = Ledger.reopen(tmp_path, 3).totals
+    assert (totals.issued, totals.trained, totals.dropped) == (6, 3, 3)
+    assert read_ledger(tmp_path)["item_id"].to_pylist() == [None] * 6
 
 
 def test_an_id_must_be_known_and_consistent(tmp_path: Path) -> None:
@@ -199,7 +249,7 @@ def test_reopen_returns_to_the_checkpoint(tmp_path: Path) -> None:
     closed_run(tmp_path)
     (tmp_path / "ledger" / ".step-000004.parquet.tmp").write_bytes(b"cut short")
     ledger = Ledger.reopen(tmp_path, 2)
-    assert ledger.totals == StepCounts(issued=4, trained=2, dropped=2, in_flight=0)
+    assert ledger.totals == StepCounts(issued=4, trained=2, dropped=2, in_flight=0, pairs=2)
     assert sorted(p.name for p in (tmp_path / "ledger").iterdir()) == [
         "step-000001.parquet",
         "step-000002.parquet",
@@ -207,7 +257,7 @@ def test_reopen_returns_to_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="t2: was issued twice"):
         ledger.issue([("t2", CASE)])
     train(ledger, "t3")  # its row was deleted: it is trained again
-    assert ledger.close_step(3) == StepCounts(issued=1, trained=1, dropped=0, in_flight=0)
+    assert ledger.close_step(3) == StepCounts(issued=1, trained=1, dropped=0, in_flight=0, pairs=1)
     ids = read_ledger(tmp_path)["pair_id"].to_pylist()
     assert ids == ["t1", "d1", "t2", "d2", "t3"]
 
@@ -218,7 +268,7 @@ def test_items_in_flight_can_be_issued_again_after_reopen(tmp_path: Path) -> Non
     ledger.issue([("b", CASE)])
     ledger.close_step(1)
     again = Ledger.reopen(tmp_path, 1)
-    assert again.totals == StepCounts(issued=1, trained=1, dropped=0, in_flight=0)
+    assert again.totals == StepCounts(issued=1, trained=1, dropped=0, in_flight=0, pairs=1)
     train(again, "b")
     assert again.close_step(2).trained == 1
 
@@ -241,7 +291,7 @@ def test_reopen_detects_missing_and_foreign_steps(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="twice"):
         Ledger.reopen(tmp_path, 3)
     (folder / "step-000002.parquet").write_bytes(second)
-    pq.write_table(read_ledger(tmp_path).slice(0, 1), folder / "step-000003.parquet")
+    pq.write_table(read_ledger(tmp_path).slice(4, 1), folder / "step-000003.parquet")
     with pytest.raises(LedgerError, match="states"):
         Ledger.reopen(tmp_path, 3)
     assert len(list(folder.iterdir())) == 3  # a refusal deletes nothing

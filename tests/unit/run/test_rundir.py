@@ -70,7 +70,7 @@ def test_metrics_are_one_json_line_per_step(run: RunDirectory) -> None:
     )
     assert "NaN" not in text
     assert run.read_metrics()[1] == {"step": 2, "pairs_trained": 8}
-    assert len(METRIC_KEYS) == len(set(METRIC_KEYS)) == 22
+    assert len(METRIC_KEYS) == len(set(METRIC_KEYS)) == 26
     with pytest.raises(RunFailed):
         run.append_metrics({"loss": 1.0})
 

@@ -191,6 +191,7 @@ def simulate(
             pair = Pair(
                 drawn_case.case_id,
                 drawn_case.case_id,
+                drawn_case.case_id,
                 0,
                 *sides,
                 *(spans if right else spans[::-1]),

@@ -44,6 +44,7 @@ def observe(
     right = edit.verdict == "right"
     pair = Pair(
         "p",
+        "p",
         "c",
         0,
         *((answer, edit.text) if right else (edit.text, answer)),
@@ -84,7 +85,9 @@ def test_a_yes_or_no_is_about_the_question() -> None:
 
 
 def test_errors_that_only_the_editor_finds_count() -> None:
-    pair = Pair("p", "c", 0, "a b", "a c", (), (Span(2, 3, "count", 0.4, ""),), False, 1.0, "llm/1")
+    pair = Pair(
+        "p", "p", "c", 0, "a b", "a c", (), (Span(2, 3, "count", 0.4, ""),), False, 1.0, "llm/1"
+    )
     score = PairScore("p", 0.0, 0.0, 0.0, 0.0, 0.0)
     assert classify_errors(case("?", "b"), pair, score, 0.25) == ErrorObservation(wrong=("count",))
 

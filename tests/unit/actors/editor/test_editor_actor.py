@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from actors.editor import actor as editor_module
+from actors.editor import pair_maker
 from actors.editor.actor import Editor
 from medray.config import ObjectiveConfig
 from medray.imaging.corruption import corrupt
@@ -147,10 +147,10 @@ def test_what_answers_to_a_case_share_is_made_once(editor, case, monkeypatch):
     cases, image = [*[case] * 4, other], load_image(case.image)
     alone = [editor.edit(CONTEXT, [c], [r], image) for c, r in zip(cases, responses, strict=True)]
     calls = []
-    encode, disturb = editor.codec.encode, editor_module.corrupt
+    encode, disturb = editor.codec.encode, pair_maker.corrupt
     monkeypatch.setattr(editor.codec, "encode", lambda *a: calls.append("encode") or encode(*a))
     monkeypatch.setattr(
-        editor_module, "corrupt", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
+        pair_maker, "corrupt", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
     )
     results, batch = editor.edit(CONTEXT, cases, responses, *[image] * 5)
     assert results == [outcome for (outcome,), _ in alone]

@@ -147,5 +147,5 @@ def test_the_image_goes_along_only_where_it_is_configured(config, case):
 def test_an_endpoint_that_is_down_drops_all_and_loses_none(config, case):
     results, batch, *_ = run(config, case, [WRONG] * 5, lambda _: Say(status=503))
     assert [o.reason for o in results] == ["llm-unreachable"] * 5
-    assert [o.pair_id for o in results] == [f"i{i}" for i in range(5)]
+    assert [o.item_id for o in results] == [f"i{i}" for i in range(5)]
     assert not batch.pairs

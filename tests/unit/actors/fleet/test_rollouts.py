@@ -77,7 +77,7 @@ def require_all_once(done, lines: list[str]) -> None:
     ids = [item.item_id for item in ITEMS]
     assert [item.item_id for item in done.items] == ids
     assert [response.item_id for response in done.responses] == ids
-    assert sorted(dropped.pair_id for dropped in done.dropped) == ids
+    assert sorted(dropped.item_id for dropped in done.dropped) == ids
     assert sorted(edited(lines)) == ids
 
 

@@ -33,7 +33,9 @@ def pairs(draw):
     words = draw(st.lists(st.integers(5, 9), max_size=3))
     prompt = np.asarray([1, *[IMAGE_TOKEN] * 4, *words])
     corrupted = f"{image_key}'" if draw(st.booleans()) else ""
-    return PackedPair("p", prompt, draw(sides()), draw(sides()), image_key, corrupted, 1.0)
+    prefix = np.asarray(draw(st.lists(st.integers(0, 3), max_size=4)), dtype=np.int64)
+    both = draw(sides()), draw(sides())
+    return PackedPair("p", prompt, *both, image_key, corrupted, 1.0, prefix)
 
 
 @st.composite
@@ -99,8 +101,8 @@ def test_images_are_at_the_positions_of_their_placeholders(drawn, required, layo
     assert sorted(forest.image_positions) == np.nonzero(flat == IMAGE_TOKEN)[0].tolist()
     assert len(forest.image_positions) == 4 * len(forest.tree_images)
     assert {forest.image_keys[n] for n in forest.tree_images} == {b.image_key for b in branches}
-    trees = {(b.image_key, b.prompt_ids.tobytes()) for b in branches}
-    assert len(forest.tree_images) == (len(trees) if layout.trees else len(branches))
+    trees = len({b.image_key for b in branches}) if layout.trees else len(branches)
+    assert len(forest.tree_images) == trees
     assert forest.tokens == count_tokens(branches, layout)
 
 
@@ -132,6 +134,35 @@ def test_nothing_after_the_last_token_read_is_computed():
     branches = [b for _, _, b in pair_branches([pair], Needs(BRANCHES[:2], "edited"))]
     assert count_tokens(branches, Layout(LLAVA, IMAGE_TOKEN, 100.0)) == 3 + 1 + 1
     assert count_tokens(branches, Layout(LLAVA, IMAGE_TOKEN, 100.0, trees=False)) == 4 + 4
+
+
+def test_a_tree_holds_what_sentences_and_questions_share_once():
+    """Four image tokens and a template token; two questions; two sentences behind each other."""
+    edited = np.ones(2, dtype=bool)
+
+    def pair(question, prefix, chosen, rejected):
+        prompt = np.asarray([1, *[IMAGE_TOKEN] * 4, *question, 8])
+        both = Side(np.asarray(chosen), edited), Side(np.asarray(rejected), edited)
+        return PackedPair("p", prompt, *both, "a", "", 1.0, np.asarray(prefix, dtype=np.int64))
+
+    drawn = [
+        pair([5, 6], [20, 21], [30, 31], [40, 41]),  # 5 + 3, then 20 21 and 30 | 40
+        pair([5, 6], [20, 21, 40, 41], [50, 51], [60, 61]),  # 41 more, then 50 | 60
+        pair([5, 7], [], [70, 71], [80, 81]),  # 7 8, then 70 | 80
+    ]
+    branches = [b for _, _, b in pair_branches(drawn, Needs(BRANCHES[:2], "response"))]
+    layout = Layout(LLAVA, IMAGE_TOKEN, 100.0)
+    assert count_tokens(branches, layout) == 5 + 3 + 2 + 2 + 1 + 2 + 2 + 2
+    assert len(build_forest(branches, SHAPES, layout).tree_images) == 1
+
+
+def test_a_question_before_the_image_is_not_shared():
+    side = Side(np.arange(2), np.ones(2, bool))
+    prompts = [np.asarray([word, IMAGE_TOKEN, IMAGE_TOKEN, 3]) for word in (5, 6)]
+    drawn = [PackedPair("p", prompt, side, side, "a", "", 1.0) for prompt in prompts]
+    branches = [b for _, _, b in pair_branches(drawn, Needs(BRANCHES[:2], "response"))]
+    forest = build_forest(branches, SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
+    assert len(forest.tree_images) == 2
 
 
 @pytest.mark.parametrize("bins", [1, 3])

@@ -60,9 +60,10 @@ def test_ratios_agree_with_the_naive_oracle(world):
     for ratio, (own, second) in zip(got, mismatched, strict=True):
         ids, picture = own.chosen.ids, drawn.pixels[second.image_key]
         steps = torch.arange(len(ids))
+        prompt = np.concatenate([second.prompt_ids, own.prefix_ids])
         with torch.no_grad():
             logps = [
-                distribution(m, second.prompt_ids, ids, picture)[steps, torch.from_numpy(ids)].sum()
+                distribution(m, prompt, ids, picture)[steps, torch.from_numpy(ids)].sum()
                 for m in (model, other)
             ]
         assert ratio == pytest.approx(float(logps[0] - logps[1]), rel=1e-4, abs=1e-4)

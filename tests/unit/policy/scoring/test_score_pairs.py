@@ -238,7 +238,7 @@ def test_a_frozen_tower_sees_each_picture_once(tuning, passes, world, monkeypatc
 
     monkeypatch.setattr(type(scorer.layout.architecture), "features", lambda _, m, p: counted(m, p))
     score(world, policy, NEEDS["fire"])
-    pictures = len(world.pairs) * 2 - 1  # one pair has no v'
+    pictures = len(world.pixels)  # all of them, each once
     assert batch_sizes == [pictures] * passes
 
 
