@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -43,13 +43,30 @@ def _options(
     pass
 
 
-def main() -> Any:
+def main() -> NoReturn:
     """Entry point: errors become one line on stderr and an exit code."""
     # Telemetry and hub look-ups have no place beside sensitive data.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    code: Any = 0
     try:
-        return app(standalone_mode=True)
+        app(standalone_mode=True)
     except MedrayError as error:
         print(f"medray: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        code = error.exit_code
+    except SystemExit as end:
+        code = end.code
+    _exit(code)
+
+
+def _exit(code: Any) -> NoReturn:
+    """End the process with `code`, which nothing may change any more.
+
+    By now a run is closed and its cluster stopped. Threads of Ray's native code may still run, and
+    one that wakes while the interpreter is being taken down kills the process with a signal.
+    """
+    if "ray" in sys.modules and (code is None or isinstance(code, int)):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+    raise SystemExit(code)

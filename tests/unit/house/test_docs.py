@@ -48,7 +48,10 @@ def leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, An
         if inner and inner[0] is not ObjectiveConfig:
             yield from leaves(inner[0], f"{prefix}{name}.")
         elif not inner:
-            yield f"{prefix}{field.alias or name}", plain(REQUIRED if field.is_required() else field.default)
+            yield (
+                f"{prefix}{field.alias or name}",
+                plain(REQUIRED if field.is_required() else field.default),
+            )
 
 
 def plain(value: Any) -> Any:

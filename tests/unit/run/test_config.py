@@ -64,7 +64,10 @@ def test_shipped_configurations_load_and_round_trip(path, load):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
 def test_keys_of_shipped_configurations_have_the_values_written_there(path):
     """The values in the file are those of the loaded configuration."""
-    written, used = yaml.safe_load(path.read_text()), load_config(path).model_dump(mode="json", by_alias=True)
+    written, used = (
+        yaml.safe_load(path.read_text()),
+        load_config(path).model_dump(mode="json", by_alias=True),
+    )
     for section, values in written.items():
         for key, value in values.items():
             loaded = used[section][key]
