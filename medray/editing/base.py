@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from medray.records import Edit, Span, VerdictName
+from medray.editing.sentences import Sentence
+from medray.records import Edit, EditedSentence, Span, VerdictName
 
 
 class Editor(Protocol):
@@ -83,6 +84,31 @@ def build_edit(
     return Edit(
         verdict, apply(answer, replacements), tuple(answer_spans), tuple(text_spans), reason
     )
+
+
+def build_sentence(
+    answer: str,
+    part: Sentence,
+    replacements: Sequence[Replacement],
+    severity: dict[str, float],
+    reason: str = "",
+) -> EditedSentence:
+    """The record of arranged replacements inside one sentence of the answer."""
+    inside = [
+        replace(r, start=r.start - part.start, end=r.end - part.start) for r in replacements
+    ]
+    edit = build_edit("wrong", answer[part.start : part.end], inside, severity)
+    return EditedSentence(*part, edit.text, edit.answer_spans, edit.text_spans, reason)
+
+
+def in_answer(verdict: VerdictName, answer: str, edited: EditedSentence) -> Edit:
+    """The edit of an answer that changes only this sentence."""
+    text = answer[: edited.start] + edited.text + answer[edited.end :]
+    answer_spans, text_spans = (
+        tuple(replace(s, start=s.start + edited.start, end=s.end + edited.start) for s in spans)
+        for spans in (edited.answer_spans, edited.text_spans)
+    )
+    return Edit(verdict, text, answer_spans, text_spans, edited.reason, (edited,))
 
 
 def edit_fraction(answer: str, spans: Sequence[Span]) -> float:

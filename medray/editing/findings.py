@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-from medray.editing.base import Replacement, apply, arrange, build_edit, edit_fraction
-from medray.editing.language.grammar import fix_articles
-from medray.editing.ontology.lexicon import ontology
-from medray.editing.reading.facts import Facts, facts
-from medray.editing.reading.judge import Judgement, judge
-from medray.editing.rewriting.rewrite import candidates
-from medray.editing.rewriting.variants import counterfactuals
-from medray.records import Edit, Span
+from medray.editing.correcting import corrected_answer, corrected_sentences
+from medray.editing.reading.facts import facts
+from medray.editing.reading.judge import judge
+from medray.editing.sentences import split
+from medray.editing.varying import varied_answer, varied_sentences
+from medray.records import Edit
 from medray.seeds import text_stream
-
-_SMALL = 0.5  # a variant that changes a larger fraction of the words is only a last resort
 
 
 class FindingsEditor:
     """Rule-based, offline and deterministic.
 
-    Every result is judged again: a corrected answer must be right, a wrong variant must be
-    wrong. If that fails, or nothing can be compared, it abstains with a reason:
-    empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant.
+    Every edited sentence is read again by the guard: the corrected one must agree with the
+    reference, the varied one contradict it. If none is sure, or nothing can be compared, it
+    abstains with a reason: empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant,
+    or that of the guard.
 
     `prefer` weights the types of error that a wrong variant may contain: a type of twice the
     weight is tried first twice as often. None: all equally often.
@@ -32,74 +29,29 @@ class FindingsEditor:
     """
 
     name = "findings"
-    version = "3"
+    version = "4"
 
     def __init__(self, prefer: Mapping[str, float] | None = None) -> None:
         self.prefer = prefer
         if prefer:
             self.version += " aimed"  # its variants differ from those of the plain version
 
-    def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
-        """Judge the answer against the reference, and make the other side of the pair."""
+    def edit(
+        self, question: str, reference: str, answer: str, *, seed: int, start: int = 0
+    ) -> Edit:
+        """Judge the answer against the reference, and make the other side of its sentences.
+
+        Only sentences that begin at or after the character `start` are edited: what stands before
+        was not sampled, and is context.
+        """
         known = facts(question, reference)
         judgement = judge(answer, known)
-        severity = ontology().severity
         if judgement.verdict == "abstain":
             return Edit("abstain", reason=judgement.reason)
+        parts = split(answer)
         if judgement.verdict == "wrong":
-            corrected = _corrected(answer, judgement, known)
-            if corrected is None:
-                return Edit("abstain", reason="cannot-rewrite")
-            return build_edit("wrong", answer, corrected, severity, _why(corrected))
+            sentences, reason = corrected_sentences(answer, parts, judgement, known, start)
+            return corrected_answer(answer, parts, judgement, known, sentences, reason, start)
         rng = text_stream(seed, question, reference, answer)
-        variant = _variant(answer, counterfactuals(judgement, known, rng, self.prefer), known)
-        if variant is None:
-            return Edit("abstain", reason="no-variant")
-        return build_edit("right", answer, variant, severity, "agrees with the reference")
-
-
-def _corrected(answer: str, judgement: Judgement, facts: Facts) -> tuple[Replacement, ...] | None:
-    """The first candidate rewrite after which the answer is right."""
-    for candidate in candidates(judgement, facts):
-        changes = _arranged(answer, candidate)
-        if changes and judge(apply(answer, changes), facts).verdict == "right":
-            return changes
-    return None
-
-
-def _variant(
-    answer: str, alternatives: Iterable[Facts], facts: Facts
-) -> tuple[Replacement, ...] | None:
-    """A wrong variant: the first small one, else the first of any size."""
-    large: tuple[Replacement, ...] | None = None
-    for alternative in alternatives:
-        contradicted = judge(answer, alternative)
-        if contradicted.verdict != "wrong":
-            continue
-        for candidate in candidates(contradicted, alternative):
-            changes = _arranged(answer, candidate)
-            if not changes or not _is_correctable(apply(answer, changes), facts):
-                continue
-            if edit_fraction(answer, _spans(changes)) <= _SMALL:
-                return changes
-            large = large or changes
-            break
-    return large
-
-
-def _is_correctable(variant: str, facts: Facts) -> bool:
-    """Whether a variant is judged wrong and can be corrected, so that the rules understand it."""
-    judgement = judge(variant, facts)
-    return judgement.verdict == "wrong" and _corrected(variant, judgement, facts) is not None
-
-
-def _arranged(answer: str, candidate: Sequence[Replacement]) -> tuple[Replacement, ...]:
-    return arrange(answer, fix_articles(answer, arrange(answer, candidate)))
-
-
-def _spans(changes: Sequence[Replacement]) -> list[Span]:
-    return [Span(c.start, c.end, c.error_type, 1.0, "") for c in changes]
-
-
-def _why(changes: Sequence[Replacement]) -> str:
-    return "; ".join(dict.fromkeys(change.reason for change in changes))
+        variants = varied_sentences(answer, parts, judgement, known, rng, self.prefer, start)
+        return varied_answer(answer, parts, known, variants, start)

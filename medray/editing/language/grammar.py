@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 
 from medray.editing.base import Change, Replacement
-from medray.editing.ontology.lexicon import ontology
+from medray.editing.ontology.lexicon import ontology, phrase_words
+
+_SMALL_WORDS = ("show", "shows", "seen", "there", "on", "yes", "no", "and", "or", "with", "for")
 
 
 def match_case(old: str, new: str) -> str:
@@ -113,3 +117,53 @@ def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None
 
 def _plain(clause: str) -> bool:
     return len(clause.split()) == 1 or re.search(r"\bsize\b", clause, re.IGNORECASE) is not None
+
+
+def smallest(answer: str, change: Change) -> list[Change]:
+    """The words that a change really changes, each run of them as one change.
+
+    >>> smallest("Yes, it is a mass.", Change(0, 17, "No, it is not a mass"))
+    [Change(start=0, end=4, text='No,'), Change(start=11, end=11, text='not ')]
+    """
+    old, new = (re.findall(r"\S+\s*", t) for t in (answer[change.start : change.end], change.text))
+    matcher = SequenceMatcher(
+        None, [w.strip() for w in old], [w.strip() for w in new], autojunk=False
+    )
+    starts = [change.start]
+    for word in old:
+        starts.append(starts[-1] + len(word))
+    changes = []
+    for tag, i, j, k, m in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        start, end, text = starts[i], starts[j], "".join(new[k:m])
+        if text and i < j:
+            blank = len(answer[start:end]) - len(answer[start:end].rstrip())
+            end, text = end - blank, text.rstrip()
+        elif not text and j == len(old) and i > 0:
+            start -= len(old[i - 1]) - len(old[i - 1].rstrip())
+        elif text and i == len(old):
+            start -= len(old[-1]) - len(old[-1].rstrip()) if old else 0
+            text = " " + text.rstrip()
+            end = start
+        changes.append(Change(start, end, text))
+    return changes
+
+
+def content(text: str) -> set[str]:
+    """The words of a text that carry its meaning, in a rough base form."""
+    return {_base(word) for word in phrase_words(text)} - _small_words()
+
+
+@functools.cache
+def _small_words() -> frozenset[str]:
+    language = ontology().language
+    words = (*language["question_words"], *language["study_words"], *_SMALL_WORDS)
+    return frozenset(_base(str(word)) for word in words)
+
+
+def _base(word: str) -> str:
+    for ending in ("ies", "es", "s", "ing", "ed"):
+        if word.endswith(ending) and len(word) > len(ending) + 3:
+            return word[: -len(ending)]
+    return word

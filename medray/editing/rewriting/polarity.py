@@ -17,6 +17,9 @@ _ARTICLE = re.compile(
     r"\b(an?|any|some|several|multiple|numerous|many|two|three|four)\s+((?:[\w'-]+\s+){0,4})$",
     re.IGNORECASE,
 )
+_DETERMINER = re.compile(
+    r"(?:an?|any|some|several|multiple|numerous|many|two|three|four)\s+", re.IGNORECASE
+)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
@@ -53,7 +56,9 @@ def deny(
         if _WITH.match(clause):
             return Change(start, start + 4, match_case(clause[:4], "without"))
     if there_is := _THERE_IS.search(clause):
-        return Change(start + there_is.end(), start + there_is.end(), "no ")
+        determiner = _DETERMINER.match(clause, there_is.end())
+        stop = determiner.end() if determiner else there_is.end()
+        return Change(start + there_is.end(), start + stop, "no ")
     target = about if head_start is None else head_start
     if verb := _deny_verb(clause, None if target is None else target - start):
         return Change(start + verb.start, start + verb.end, verb.text)

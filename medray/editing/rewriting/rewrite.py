@@ -1,8 +1,8 @@
 """From contradictions to replacements: only what is wrong, in the answer's own words.
 
-Four strategies, from the smallest change to the largest: replace the value alone; the clause, by
-the reference's clause; a short answer, by the reference; a yes/no sentence that cannot be
-corrected, by its yes or no. The caller takes the first whose result is judged right.
+Five strategies, from the smallest change to the largest: replace the value alone; the clause, by
+the reference's clause; a yes/no sentence, by the statement that the other one stands for; a short
+answer, by the reference; a yes/no sentence that cannot be corrected, by its yes or no. The caller takes the first whose result is judged right.
 """
 
 from __future__ import annotations
@@ -12,19 +12,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from medray.editing.base import Change, Replacement
-from medray.editing.language.grammar import heart_phrase, lower_first, match_case, trimmed
+from medray.editing.clauses import clause_starts, explanation
+from medray.editing.language.grammar import (
+    content,
+    heart_phrase,
+    lower_first,
+    match_case,
+    smallest,
+    trimmed,
+)
 from medray.editing.language.text import Mention
-from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.ontology.lexicon import WORD, ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, Statement
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short, names_image, without_incidental_organs
 from medray.editing.rewriting.counting import recount
+from medray.editing.rewriting.declare import declared
 from medray.editing.rewriting.overlaps import asides, one_per_word
 from medray.editing.rewriting.polarity import affirm, deny, turn_opposite
 from medray.editing.rewriting.rename import rename
 
 _T = TypeVar("_T")
+_ASKING = frozenset(
+    "evidence sign any present visible identified noted evident shown found observ demonstrat display "
+    "contain includ depict reveal indicat suggest patient's patient".split()
+)  # the words of a question that its answer need not take up
 _DEPENDENT_DENIAL = re.compile(r"\s+(without|but no)\b")
 _DENIAL = re.compile(r"\b(?:no|not|nor|without|absent)\b|n['’]t\b", re.IGNORECASE)
 
@@ -35,7 +48,7 @@ class CannotRewrite(Exception):
 
 def candidates(judgement: Judgement, facts: Facts) -> Iterator[list[Replacement]]:
     """Rewrites that resolve all contradictions of a wrong answer, the smallest change first."""
-    for strategy in (_by_value, _by_clause, _by_reference, _word_alone):
+    for strategy in (_by_value, _by_clause, _by_question, _by_reference, _word_alone):
         try:
             yield strategy(judgement, facts)
         except CannotRewrite:
@@ -83,29 +96,53 @@ def _by_reference(judgement: Judgement, facts: Facts) -> list[Replacement]:
     return [_replacement(Change(start, end, new), judgement.conflicts[0])]
 
 
+def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
+    """The sentence of a wrong yes or no replaced by the statement that the other one stands for."""
+    parsed = judgement.answer
+    first = _wrong_word(judgement)
+    statement = declared(facts.question, affirmed=bool(facts.word))
+    start, end = parsed.word_span[0], parsed.tail[1]
+    if first is None or statement is None or end <= start:
+        raise CannotRewrite
+    word = match_case(parsed.text[slice(*parsed.word_span)], "yes" if facts.word else "no")
+    changes = smallest(parsed.text, Change(start, end, f"{word}, {statement}"))
+    replacements = [_replacement(change, first) for change in changes]
+    return [*replacements, *_behind(judgement, facts, first, end)]
+
+
 def _word_alone(judgement: Judgement, facts: Facts) -> list[Replacement]:
     """The yes or no without the rest of its sentence; other contradictions by value."""
     parsed = judgement.answer
-    first = next((c for c in judgement.conflicts if c.attribute == "word"), None)
+    first = _wrong_word(judgement)
     start, end = parsed.word_span[0], parsed.tail[1]
     if first is None or end <= start:
         raise CannotRewrite
     if len(phrase_words(parsed.text[start:end])) > parsed.n_words / 2 + 1:
         raise CannotRewrite  # little of the answer would be left
     new = match_case(parsed.text[slice(*parsed.word_span)], "yes" if facts.word else "no")
-    replacements = [_replacement(Change(start, end, new), first)]
+    change = Change(start, end, new)
+    return [_replacement(change, first), *_behind(judgement, facts, first, end)]
+
+
+def _wrong_word(judgement: Judgement) -> Comparison | None:
+    return next((c for c in judgement.conflicts if c.attribute == "word"), None)
+
+
+def _behind(
+    judgement: Judgement, facts: Facts, first: Comparison, end: int
+) -> Iterator[Replacement]:
+    """The other contradictions behind the sentence of the yes or no, by value."""
     for comparisons in _by_statement(c for c in judgement.conflicts if c is not first):
         statement, mention = comparisons[0].statement, comparisons[0].mention
         position = statement.start if statement else mention.start if mention else end
         if position < end:
             continue
         if comparisons[0].change is not None:
-            replacements += [_replacement(_require(c.change), c) for c in comparisons]
+            yield from (_replacement(_require(c.change), c) for c in comparisons)
         elif statement is None:
-            replacements += _study(judgement, comparisons[0], facts)
+            yield from _study(judgement, comparisons[0], facts)
         else:
-            replacements += _statement(parsed, statement, comparisons, facts)
-    return replacements
+            yield from _statement(judgement.answer, statement, comparisons, facts)
 
 
 def _by_statement(conflicts: Iterable[Comparison]) -> list[list[Comparison]]:
@@ -125,20 +162,40 @@ def _word(judgement: Judgement, comparison: Comparison, facts: Facts) -> list[Re
     replacements = [_replacement(Change(start, end, new), comparison)]
     if parsed.tail == (0, 0) or _tail_is_handled(judgement, facts):
         return replacements
+    start, end, about = _asked_clause(parsed, facts)
     if facts.word:
-        change = affirm(parsed.text, *parsed.tail, _takes_article(parsed.statements))
-        change = change or turn_opposite(facts.question, parsed.text, *parsed.tail)
+        change = affirm(parsed.text, start, end, _takes_article(parsed.statements))
+        change = change or turn_opposite(facts.question, parsed.text, start, end)
     else:
-        head, about = _first_head(parsed), _subject_start(parsed, facts)
-        change = deny(parsed.text, *parsed.tail, head, about)
+        heads = (s.head.start for s in parsed.statements if s.head and start <= s.head.start < end)
+        change = deny(parsed.text, start, end, next(heads, None), about)
     return [*replacements, _replacement(_require(change), comparison)]
 
 
-def _subject_start(parsed: ParsedText, facts: Facts) -> int | None:
-    """Where the answer names what the question asks to confirm about the study."""
+def _asked_clause(parsed: ParsedText, facts: Facts) -> tuple[int, int, int | None]:
+    """The clause behind a yes or no that says what was asked, and where in it.
+
+    Another clause is not to be turned: "Yes, the image is a CT, and it shows the pancreas".
+    """
+    wanted = content(facts.question) - _ASKING
+    starts = clause_starts(parsed.text, *parsed.tail)
+    for start, end in zip(starts, [*starts[1:], parsed.tail[1]], strict=True):
+        named = explanation(parsed.text, start, end)
+        main = parsed.text[start : named[0] if named else end]
+        if wanted and wanted <= content(main):
+            last = max(
+                (m.start() for m in WORD.finditer(main) if content(m.group()) & wanted), default=0
+            )
+            return start, end, start + last
     subject = facts.proposition.study if facts.proposition else None
-    same = (m for m in parsed.study if subject and m.value == subject.value)
-    return next((m.start for m in same if parsed.tail[0] <= m.start < parsed.tail[1]), None)
+    same = [m for m in parsed.study if subject and m.value == subject.value]
+    inside = [m.start for m in same if parsed.tail[0] <= m.start < parsed.tail[1]]
+    if not inside and facts.proposition is None:
+        raise CannotRewrite
+    about = inside[0] if inside else None
+    clauses = [s for s in starts if about is None or s <= about]
+    stop = next((s for s in starts if s > clauses[-1]), parsed.tail[1])
+    return (clauses[-1] if about is not None else starts[0]), stop, about
 
 
 def _tail_is_handled(judgement: Judgement, facts: Facts) -> bool:
@@ -156,10 +213,6 @@ def _tail_is_handled(judgement: Judgement, facts: Facts) -> bool:
         if statement is None and start <= position < end and comparison.wanted is not None:
             return True
     return False
-
-
-def _first_head(parsed: ParsedText) -> int | None:
-    return next((s.head.start for s in parsed.statements if s.head), None)
 
 
 def _study(judgement: Judgement, comparison: Comparison, facts: Facts) -> list[Replacement]:

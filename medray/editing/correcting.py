@@ -1,0 +1,131 @@
+"""The corrections of a wrong answer: of each wrong sentence alone, and of the answer as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from medray.editing.base import Replacement, apply, arrange, build_edit, build_sentence, in_answer
+from medray.editing.guard import Proposal, projected, refusal, stands_alone
+from medray.editing.guard.truth import conflicts_in
+from medray.editing.ontology.lexicon import ontology
+from medray.editing.reading.facts import Facts
+from medray.editing.reading.judge import Judgement, judge
+from medray.editing.rewriting.rewrite import candidates
+from medray.editing.rewriting.tidy import tidied
+from medray.editing.sentences import Sentence
+from medray.records import Edit, EditedSentence
+
+
+def corrected_sentences(
+    answer: str, parts: Sequence[Sentence], judgement: Judgement, known: Facts, start: int
+) -> tuple[tuple[EditedSentence, ...], str]:
+    """The sentences whose correction is sure, the most severe error first; and why not, if none.
+
+    Each is judged behind what the answer said before it.
+    """
+    sure: list[EditedSentence] = []
+    refused = "cannot-rewrite"
+    for part in parts:
+        if part.start < start or not conflicts_in(judgement, part.start, part.end):
+            continue
+        context = answer[: part.end]
+        last = part is parts[-1]
+        result = _corrected(context, part, judgement if last else judge(context, known), known)
+        if isinstance(result, EditedSentence):
+            sure.append(result)
+        elif refused == "cannot-rewrite":
+            refused = result
+    sure.sort(key=lambda s: -max(span.severity for span in s.answer_spans))
+    return tuple(sure), refused
+
+
+def corrected_answer(
+    answer: str,
+    parts: Sequence[Sentence],
+    judgement: Judgement,
+    known: Facts,
+    sentences: tuple[EditedSentence, ...],
+    refused: str,
+    start: int,
+) -> Edit:
+    """The edit of a wrong answer: its sentences, and the whole text if that is sure too."""
+    if len(parts) == 1 and sentences:
+        return in_answer("wrong", answer, sentences[0])
+    changes = _whole(answer, parts, judgement, known) if start == 0 and len(parts) > 1 else None
+    if changes is not None:
+        edit = build_edit("wrong", answer, changes, ontology().severity, _why(changes))
+        return replace(edit, sentences=sentences)
+    if sentences:
+        return Edit("wrong", reason=sentences[0].reason, sentences=sentences)
+    return Edit("abstain", reason=refused)
+
+
+def _corrected(
+    context: str, part: Sentence, judgement: Judgement, known: Facts
+) -> EditedSentence | str:
+    """The first correction of the context's last sentence that is sure, or why there is none."""
+    conflicts = conflicts_in(judgement, part.start)
+    if not conflicts:
+        return "cannot-rewrite"
+    sentence = context[part.start :]
+    refused = "cannot-rewrite"
+    for candidate in candidates(replace(judgement, comparisons=tuple(conflicts)), known):
+        changes = tidied(context, part.start, part.end, candidate)
+        if not changes or changes[0].start < part.start or changes[-1].end > part.end:
+            continue
+        edited = build_sentence(context, part, changes, ontology().severity, _why(changes))
+        proposal = Proposal(known, context[: part.start], sentence, edited, "wrong")
+        reason = refusal(proposal, judgement)
+        if not reason:
+            return edited
+        refused = reason if refused == "cannot-rewrite" else refused
+    return refused
+
+
+def _whole(
+    answer: str, parts: Sequence[Sentence], judgement: Judgement, known: Facts
+) -> tuple[Replacement, ...] | None:
+    """The changes of all wrong sentences, if the answer is right with them, and stands."""
+    for candidate in candidates(judgement, known):
+        changes = _tidied_by_sentence(answer, parts, candidate)
+        if changes and _is_sure(answer, parts, changes, known):
+            return changes
+    return None
+
+
+def _tidied_by_sentence(
+    answer: str, parts: Sequence[Sentence], candidate: Sequence[Replacement]
+) -> tuple[Replacement, ...]:
+    arranged = arrange(answer, candidate)
+    changes: list[Replacement] = []
+    for part in parts:
+        inside = [c for c in arranged if part.start <= c.start and c.end <= part.end]
+        changes += tidied(answer, part.start, part.end, inside)
+    across = len(arranged) > sum(
+        part.start <= c.start and c.end <= part.end for c in arranged for part in parts
+    )
+    return () if across else tuple(changes)
+
+
+def _is_sure(
+    answer: str, parts: Sequence[Sentence], changes: Sequence[Replacement], known: Facts
+) -> bool:
+    text = apply(answer, changes)
+    if not stands_alone(answer, parts, changes, judge(text, known), len(text) - len(answer)):
+        return False
+    if judge(text, known).verdict != "right":
+        return False
+    edit = build_edit("wrong", answer, changes, ontology().severity)
+    shift = 0
+    for edited in projected(answer, parts, edit):
+        prefix = text[: edited.start + shift]
+        sentence = answer[edited.start : edited.end]
+        if refusal(Proposal(known, prefix, sentence, edited, "wrong")):
+            return False
+        shift += len(edited.text) - len(sentence)
+    return True
+
+
+def _why(changes: Sequence[Replacement]) -> str:
+    return "; ".join(dict.fromkeys(change.reason for change in changes))

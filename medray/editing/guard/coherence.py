@@ -1,0 +1,73 @@
+"""Whether a sentence agrees with itself and repeats nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from medray.editing.ontology.lexicon import phrase_words
+from medray.editing.reading.claims import ParsedText
+
+_SMALL_WORDS = frozenset(
+    "a an the of in on at to is are was were and or with by for from this that it as be no not "
+    "there which left right image".split()
+)
+_PHRASE = 3  # words of a phrase that is not said twice
+_YES = re.compile(r"\W*yes\b", re.IGNORECASE)
+_NO = re.compile(r"\W*no\b(?=\s*[,.;:!-]|\s+(?:the|there|it|this|that|these)\b)", re.IGNORECASE)
+_DENIES = re.compile(r"\b(?:no|not|without|absent|absence|neither|never)\b|n['’]t\b", re.IGNORECASE)
+
+
+def repeats(prefix: str, text: str, sampled: str) -> bool:
+    """Whether a text says a phrase twice, or a sentence of its prefix again, and `sampled` not."""
+    words = phrase_words(text)
+    before = phrase_words(sampled)
+    for length in (2, _PHRASE):
+        ours, theirs = _phrases(words, length), _phrases(before, length)
+        if any(n > 1 and n > theirs[phrase] for phrase, n in ours.items()):
+            return True
+    listed, listed_before = _items(text), _items(sampled)
+    if any(n > 1 and n > listed_before[item] for item, n in listed.items()):
+        return True
+    in_prefix = _phrases(phrase_words(prefix), _PHRASE)
+    if set(_phrases(words, _PHRASE)) & set(in_prefix) - set(_phrases(before, _PHRASE)):
+        return True
+    joined, said = " ".join(words), " ".join(phrase_words(prefix))
+    return len(words) > 1 and f" {joined} " in f" {said} " and joined != " ".join(before)
+
+
+def contradicts_itself(text: str, parsed: ParsedText, sampled: ParsedText) -> bool:
+    """Whether a text asserts and denies one thing, and the sampled one does not."""
+    return bool(_both(text, parsed) - _both(sampled.text, sampled))
+
+
+def _both(text: str, parsed: ParsedText) -> set[tuple[str, str]]:
+    """What a text both asserts and denies: a value, a finding, its own yes or no."""
+    found: set[tuple[str, str]] = set()
+    mentions = [m for s in parsed.statements if s.polarity for m in s.details]
+    for group in (mentions, list(parsed.study)):
+        asserted = {(m.attribute, m.value) for m in group if not m.negated}
+        found |= asserted & {(m.attribute, m.value) for m in group if m.negated}
+    heads = [(s.head.value, s.polarity) for s in parsed.statements if s.head]
+    found |= {("presence", value) for value, polarity in heads if (value, not polarity) in heads}
+    if _YES.match(text) and _denies_first(text):
+        found.add(("word", "yes"))
+    return found
+
+
+def _denies_first(text: str) -> bool:
+    """ "Yes, there is no …"."""
+    clause = re.split(r",?\s+(?:and|but|which|while|with|without)\b", text, maxsplit=1)[0]
+    return _DENIES.search(clause) is not None
+
+
+def _phrases(words: tuple[str, ...], length: int) -> Counter[tuple[str, ...]]:
+    grams = (words[i : i + length] for i in range(len(words) - length + 1))
+    return Counter(g for g in grams if sum(word not in _SMALL_WORDS for word in g) > 1)
+
+
+def _items(text: str) -> Counter[str]:
+    """The items of a list, without their small words."""
+    items = re.split(r",|;|\band\b|\bor\b", text.lower())
+    content = (" ".join(w for w in phrase_words(i) if w not in _SMALL_WORDS) for i in items)
+    return Counter(item for item in content if item)

@@ -1,0 +1,129 @@
+"""English that an edit must not leave behind: articles, number, negation, adjectives for nouns."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from medray.editing.language.grammar import article
+from medray.editing.ontology.lexicon import ontology, plural
+
+_ADJECTIVE_NOUNS = frozenset(
+    "canal signal interval hospital clinic topic material individual integral total trial "
+    "potential proposal referral pedal medical physical normal abnormal visible thoracic".split()
+) - {"medical", "physical", "thoracic"}
+_BEFORE_ADJECTIVE = frozenset("is are was were be appears appear looks seems remains not".split())
+_PATTERNS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\bno\s+(?:an?|the|no|not|also|any|or|and|one|is|are|of|in|with|some|every)\b",
+        r"\b(?:consistent\s+with|compatible\s+with|suggest\w*|indicat\w+|represent\w*|due\s+to|"
+        r"caused\s+by|related\s+to|signs?\s+of\s+|likely)\s+(?:of\s+)?no\b",
+        r"\bnot\s+(?:no|not|nor|without)\b",
+        r"\b(?:an?|the)\s+(?:an?|the|no|is|are|and|or|of|in|with|any|some|one\s+of)\b",
+        r"\b(?:are|were)\s+(?:an?|one|another)\s+(?!(?:of|or|few|number|couple|total|pair|lot|"
+        r"variety|series|result|sign|part|possible|common|type|group|set|kind|form)\b)",
+        r"\b(?:is|was)\s+(?:two|three|four|five|several|multiple|many|both|numerous)\b",
+        r"\b(?:of|in|on|at|with|by|from|the|an?|and|or|to|for)\s*(?:[.,;!?]|$)",
+        r"\b(?:upper|lower|middle|mid)\s+of\b",
+        r"\b(?:does|do|did)\s+not\s+(?:is|are|was|were|shows|has|appears|contains|no|an?)\b",
+        r"\b(?:is|are|was|were)\s+(?:is|are|was|were|shows?|has|have|does|do)\b",
+        r"\bthere\s+(?:is|are)\s+(?:not|also\s+not)\s+(?!(?:an?|any|enough|sufficient|one|only)\b)",
+        r"[,;:]\s*[,;:.]|\(\s*\)|\s[.,;!?](?!\d)|\b(?:and|or|but)\s*[,;.]|\.\.(?!\.)",
+        r"\b(\w+)\s+\1\b(?<!\bthat that)(?<!\bhad had)",
+        r"\b(?:one|each|every|single)\s+(?:lungs|kidneys|hearts|nodules|masses|lesions|hands|"
+        r"images|lobes|ribs|organs|vertebrae|breasts|eyes)\b",
+        r"\b(?:two|three|four|five|six|several|multiple|many|both)\s+(?:lung|kidney|heart|nodule|"
+        r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|eye)\b(?!\s+\w+s\b)(?!-)",
+        r"\bnormal\s+in\s+size\s+in\s+size\b|\bborderline\s+normal\b",
+        r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
+        r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
+        r"\b(?:is|are|was|were)\s+not\s+(?:\w+\s+){0,6}?\b(?:not|no|without|absent)\b",
+    )
+)
+_ARTICLE = re.compile(r"\b(an?)\s+([\w][\w-]*)", re.IGNORECASE)
+_BARE_ADJECTIVE = re.compile(
+    r"\b(?:the|an?)\s+(?:[\w-]+\s+)??(\w+(?:al|ic|ar|ary|ous|ive|tic|lic))\s*(?=[.,;:)]|$)",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot)\b|n['’]t\b", re.IGNORECASE)
+_MID_CAPITAL = re.compile(r"(?<=[a-z,]\s)[A-Z][a-z]{2,}\b")
+_EPONYMS = frozenset(
+    "crohn hodgkin alzheimer parkinson huntington meckel wilms kerley bochdalek morgagni hounsfield "
+    "doppler virchow robin chiari dandy walker cushing graves paget ewing wegener kaposi schatzki "
+    "zenker hirschsprung gram".split()
+)
+
+
+def flaw(text: str, sampled: str) -> bool:
+    """Whether `text` has a fault of grammar that the sampled sentence does not have."""
+    if any(_new(pattern, text, sampled) for pattern in _PATTERNS):
+        return True
+    return (
+        _wrong_article(text, sampled)
+        or _mass_noun_counted(text, sampled)
+        or _adjective_for_noun(text, sampled)
+        or _capital_inside(text, sampled)
+        or _unbalanced(text) > _unbalanced(sampled)
+    )
+
+
+def n_negations(text: str) -> int:
+    """How often a text says no, not, without and the like."""
+    return len(_NEGATION.findall(text))
+
+
+def _new(pattern: re.Pattern[str], text: str, sampled: str) -> bool:
+    matches = [match.group() for match in pattern.finditer(text)]
+    return bool(matches) and not all(match in sampled for match in matches)
+
+
+def _wrong_article(text: str, sampled: str) -> bool:
+    return any(
+        match[1].lower() != article(match[2]) and match.group() not in sampled
+        for match in _ARTICLE.finditer(text)
+        if match[2].lower() not in ("hour", "honest") and not (match[1] == "A" and match.start())
+    )
+
+
+def _mass_noun_counted(text: str, sampled: str) -> bool:
+    return _new(_counted_mass_noun(), text, sampled) or _new(_article_with_plural(), text, sampled)
+
+
+def _adjective_for_noun(text: str, sampled: str) -> bool:
+    for match in _BARE_ADJECTIVE.finditer(text):
+        if match[1].lower() not in _ADJECTIVE_NOUNS and match.group() not in sampled:
+            return True
+    return False
+
+
+def _capital_inside(text: str, sampled: str) -> bool:
+    return any(
+        match.group() not in sampled and match.group().lower() not in _EPONYMS
+        for match in _MID_CAPITAL.finditer(text)
+    )
+
+
+def _unbalanced(text: str) -> int:
+    return sum(abs(text.count(a) - text.count(b)) for a, b in ("()", "[]", "“”"))
+
+
+@functools.cache
+def _counted_mass_noun() -> re.Pattern[str]:
+    """ "a large free air", "two edema"."""
+    findings = ontology().findings.values()
+    names = {f.name for f in findings if f.mass_noun}
+    names |= {"free air", "fluid", "air", "free fluid", "edema", "gas", "ascites", "contrast"}
+    nouns = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    counts = "an?|one|two|three|four|several|multiple|many|another"
+    return re.compile(rf"\b(?:{counts})\s+(?:[\w-]+\s+){{0,3}}?(?:{nouns})(?=[\s.,;]|$)(?!\s+(?:"
+                      rf"level|collection|filled|pocket|trapping|bubble|fluid)\b)", re.IGNORECASE)
+
+
+@functools.cache
+def _article_with_plural() -> re.Pattern[str]:
+    """ "a pleural effusions"."""
+    names = {plural(finding.name) for finding in ontology().findings.values()}
+    names |= {"lungs", "kidneys", "hearts", "lobes", "ribs", "bones", "ventricles", "images"}
+    nouns = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return re.compile(rf"\b(?:an?|one)\s+(?:[\w-]+\s+){{0,2}}?(?:{nouns})\b", re.IGNORECASE)

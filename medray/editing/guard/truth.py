@@ -1,0 +1,130 @@
+"""Whether each side of a pair says of the reference what it is there to say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from medray.editing.language.grammar import content
+from medray.editing.language.text import Mention
+from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.claims import ParsedText, read
+from medray.editing.reading.compare import Comparison
+from medray.editing.reading.facts import Facts
+from medray.editing.reading.judge import Judgement
+
+_FINDING = frozenset({"presence", "kind", "word", "heart", "opposite", "presupposed", "slot"})
+_NAMES = frozenset({"kind", "organ", "modality", "sequence", "plane"})  # of what there is one
+_NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot|absen\w+)\b|n['’]t\b", re.I)
+_YES_NO = re.compile(
+    r"\W*(yes|no)(?=\s*[,.;:!-]|\s+(?:the|there|it|this|that|these|i)\b)", re.IGNORECASE
+)
+
+
+def position(comparison: Comparison, parsed: ParsedText) -> int | None:
+    """Where the text says what is compared; None if it has no place of its own."""
+    if comparison.change is not None:
+        return comparison.change.start
+    if comparison.attribute == "word":
+        return parsed.word_span[0]
+    if comparison.statement is not None:
+        named = comparison.mention or comparison.statement.head
+        return named.start if named is not None else comparison.statement.start
+    return comparison.mention.start if comparison.mention is not None else None
+
+
+def conflicts_in(judgement: Judgement, start: int, end: int | None = None) -> list[Comparison]:
+    """The contradictions that text[start:end] makes; those without a place are in any."""
+    return list(_in(judgement, [c for c in judgement.comparisons if not c.agrees], start, end))
+
+
+def agreements_in(judgement: Judgement, start: int, end: int | None = None) -> list[Comparison]:
+    """The agreements of text[start:end]."""
+    return list(_in(judgement, [c for c in judgement.comparisons if c.agrees], start, end))
+
+
+def confirms(agreed: Sequence[Comparison], resolved: Sequence[Comparison]) -> bool:
+    """Whether one of the agreements is about what was corrected."""
+    attributes = {c.attribute for c in resolved}
+    if attributes & _FINDING:
+        attributes |= _FINDING
+    return any(c.attribute in attributes for c in agreed)
+
+
+def unconfirmed_finding(judgement: Judgement, start: int, known: Facts) -> bool:
+    """Whether the text asserts a named finding that neither the reference nor the question does."""
+    onto = ontology()
+    confirmed = {id(c.statement) for c in judgement.comparisons if c.agrees and c.statement}
+    asked = read(known.question)
+    named = [s.head.value for s in (*asked.statements, *asked.uncertain) if s.head]
+    if known.word is False:
+        named = []
+    return any(
+        s.polarity
+        and s.subject == "lesion"
+        and s.head is not None
+        and s.head.start >= start
+        and not onto.findings[s.head.value].generic
+        and id(s) not in confirmed
+        and not any(onto.compatible(s.head.value, kind) for kind in named)
+        for s in judgement.answer.statements
+    )
+
+
+def repeats_reference(known: Facts, text: str) -> bool:
+    """Whether the text says the reference in its own words, without a denial."""
+    words = " ".join(w for w in phrase_words(known.reference.text) if w not in ("a", "an", "the"))
+    said = " ".join(w for w in phrase_words(text) if w not in ("a", "an", "the"))
+    denied = _NEGATION.search(text) and not _NEGATION.search(known.reference.text)
+    return bool(words) and f" {words} " in f" {said} " and not denied and known.word is None
+
+
+def still_said(removed: Sequence[tuple[str, str]], parsed: ParsedText, start: int) -> bool:
+    """Whether what was removed is still asserted somewhere from `start` on."""
+    said = {(m.attribute, m.value) for m in _asserted(parsed, start)}
+    return any(claim in said for claim in removed if claim[0] in _NAMES)
+
+
+def _asserted(parsed: ParsedText, start: int) -> Iterator[Mention]:
+    for statement in (*parsed.statements, *parsed.uncertain):
+        if not statement.polarity or statement.subject != "lesion":
+            continue
+        for mention in (statement.head, *statement.details):
+            if mention is not None and mention.start >= start and not mention.negated:
+                yield mention
+    yield from (m for m in parsed.study if m.start >= start and not m.negated)
+
+
+def wrong_values(conflicts: Sequence[Comparison]) -> list[tuple[str, str]]:
+    """The (attribute, value) pairs that the contradictions assert."""
+    values = []
+    for c in conflicts:
+        mention = c.mention or (c.statement.head if c.statement else None)
+        asserts = c.statement is None or c.statement.polarity
+        if mention is not None and asserts and not mention.negated and mention.attribute != "heart":
+            values.append((mention.attribute, mention.value))
+    return values
+
+
+def against_its_word(text: str, known: Facts) -> bool:
+    """ "No, the image shows a mass" to "Does the image show a mass?", and the like."""
+    match = _YES_NO.match(text)
+    if match is None:
+        return False
+    clause = re.split(r",?\s+(?:which|because|since|as|but|while)\b", text[match.end() :])[0]
+    wanted = content(known.question)
+    said = content(clause)
+    if not wanted or not wanted <= said:
+        return False
+    return (_NEGATION.search(clause) is None) == (match[1].lower() == "no")
+
+
+def _in(
+    judgement: Judgement, comparisons: Sequence[Comparison], start: int, end: int | None
+) -> Iterator[Comparison]:
+    stop = len(judgement.answer.text) if end is None else end
+    for comparison in comparisons:
+        at = position(comparison, judgement.answer)
+        if at is None or start <= at < max(stop, start + 1):
+            yield comparison

@@ -1,0 +1,101 @@
+"""A closed question as the statement that its yes or no stands for.
+
+"Is this a study of the neck?" → "this is not a study of the neck". Only for forms of question in
+which subject and predicate are sure to be told apart.
+"""
+
+from __future__ import annotations
+
+import re
+
+from medray.editing.language.grammar import article
+
+_THERE = re.compile(
+    r"(?P<verb>is|are|was|were)\s+there\s+(?P<det>an?\s+|any\s+|some\s+)?(?P<rest>.+)", re.IGNORECASE
+)
+_THIS = re.compile(
+    r"(?P<verb>is|are|was|were)\s+(?P<subject>this|it|that|these|those)\s+"
+    r"(?P<noun>(?:image|picture|scan|film|study|x-ray|xray|radiograph|ct|mri|slice|section|photo)\s+)?"
+    r"(?P<rest>.+)",
+    re.IGNORECASE,
+)
+_PREDICATE = re.compile(
+    r"(?P<verb>is|are|was|were)\s+(?P<subject>(?:the|both|any|these|those|this)\s+.+?)\s+"
+    r"(?P<rest>(?:(?:normal|abnormal|healthy|enlarged|visible|present|seen|shown|visualized|intact|"
+    r"clear|symmetric|symmetrical|midline|dilated|displaced|deviated|enhancing|enhanced|calcified|"
+    r"fractured|collapsed|atrophied|elevated|flattened|widened|blunted|sharp|obscured|noted|"
+    r"identified|viewed|located|involved|affected|diseased|unremarkable|hyperdense|hypodense|"
+    r"hyperintense|hypointense|homogeneous|heterogeneous|well-circumscribed|ring-enhancing|"
+    r"consistent|evident|apparent|observed|at|in|on|within|outside|inside|above|below|from|of)\b).*)",
+    re.IGNORECASE,
+)
+_DO = re.compile(
+    r"(?P<verb>does|do|did)\s+(?P<subject>(?:the|this|these|those|both|it|they|you|we|he|she)\b.*?)"
+    r"\s*\b(?P<main>show|contain|exist|appear|look|have|include|demonstrate|reveal|belong|see|"
+    r"suggest|indicate|represent|cross|involve|extend|enhance|depict|display|seem|cause|affect)\b"
+    r"(?P<rest>.*)",
+    re.IGNORECASE,
+)
+_HAS = re.compile(
+    r"(?P<verb>has|have|had|can|could)\s+(?P<subject>(?:the|this|these|it|they)\s+\w+?)\s+"
+    r"(?P<rest>(?:been|be)\s+.+)",
+    re.IGNORECASE,
+)
+_UNCLEAR = re.compile(r"\bor\b|\bis/are\b|/|[,;:]|\bnot\b|\bno\b|\bif\b", re.IGNORECASE)
+_THIRD = {"have": "has", "cross": "crosses"}
+
+
+def declared(question: str, *, affirmed: bool) -> str | None:
+    """The statement, in lower case and without a full stop; None if the form is not sure.
+
+    >>> declared("Is there a nodule in the left lung?", affirmed=False)
+    'there is no nodule in the left lung'
+    >>> declared("Does the image contain the liver?", affirmed=False)
+    'the image does not contain the liver'
+    """
+    text = question.strip().rstrip("?. ").strip()
+    if _UNCLEAR.search(text) or not text:
+        return None
+    if match := _THERE.fullmatch(text):
+        return _there(match, affirmed)
+    if (match := _THIS.fullmatch(text)) or (match := _HAS.fullmatch(text)):
+        noun = f" {match['noun'].strip()}" if match.groupdict().get("noun") else ""
+        denial = "" if affirmed else " not"
+        return f"{_lower(match['subject'])}{noun} {match['verb'].lower()}{denial} {match['rest']}"
+    if match := _DO.fullmatch(text):
+        return _do(match, affirmed)
+    if match := _PREDICATE.fullmatch(text):
+        denial = "" if affirmed else " not"
+        return f"{_lower(match['subject'])} {match['verb'].lower()}{denial} {match['rest']}"
+    return None
+
+
+def _there(match: re.Match[str], affirmed: bool) -> str:
+    verb, rest = match["verb"].lower(), match["rest"]
+    if not affirmed:
+        return f"there {verb} no {rest}"
+    determiner = (match["det"] or "").strip().lower()
+    if determiner == "any":
+        determiner = ""
+    elif determiner in ("a", "an"):
+        determiner = article(rest)
+    return f"there {verb} {determiner} {rest}".replace("  ", " ")
+
+
+def _do(match: re.Match[str], affirmed: bool) -> str | None:
+    verb, subject = match["verb"].lower(), _lower(match["subject"]).strip()
+    main = match["main"].lower()
+    if subject in ("you", "we"):
+        return None
+    rest = match["rest"]
+    if not affirmed:
+        rest = re.sub(r"^\s+any\b", "", rest) if rest.lower().startswith(" any") else rest
+        return f"{subject} {verb} not {main}{rest}"
+    rest = re.sub(r"^\s+any\b", "", rest, flags=re.IGNORECASE)
+    if verb == "did":
+        return None
+    return f"{subject} {_THIRD.get(main, main + 's') if verb == 'does' else main}{rest}"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
