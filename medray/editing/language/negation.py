@@ -23,7 +23,7 @@ def negate(words: Sequence[Word], mentions: Sequence[Mention], onto: Ontology) -
     denied: set[int] = set()
     carried = False
     for index, segment in enumerate(segments):
-        carried = carried and index > 0 and _carries(words, segment, onto)
+        carried = carried and index > 0 and carries(words, segment, onto)
         if carried:
             denied |= {id(m) for m in segment.heads}
         for cue in (m for m in segment.mentions if m.attribute == "negation"):
@@ -44,7 +44,7 @@ def _scope_end(words: Sequence[Word], cue: Mention, segment: Segment, onto: Onto
     return next((i for i in inside if words[i].text in breaks), segment.last + 1)
 
 
-def _carries(words: Sequence[Word], segment: Segment, onto: Ontology) -> bool:
+def carries(words: Sequence[Word], segment: Segment, onto: Ontology) -> bool:
     """Whether a denial in the previous segment carries over to this one: in "no mass or nodule"
     it does, in "no mass, and the heart is enlarged" and "no mass but a nodule" it does not."""
     language = onto.language

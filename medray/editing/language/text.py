@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medray.editing.ontology.lexicon import WORD, Ontology
+from medray.editing.ontology.measures import measure_value
 
 _NUMBERS = ("count", "number")  # not read inside a measurement: the 2 of "2 cm"
 _INSIDE_PHRASE = frozenset(" \t-‐‑'’")
@@ -105,8 +106,7 @@ def _patterns(text: str, words: Sequence[Word], onto: Ontology) -> Iterator[Ment
             start, end = match.start("number"), match.end()
             inside = [i for i, w in enumerate(words) if start < w.end and w.start < end]
             unit = (match.groupdict().get("unit") or "").lower()
-            number = float(match["number"]) * (10 if unit.startswith("c") else 1)
-            value = f"{number:g} mm" if unit else f"{number:g}"
+            value = measure_value(match["number"], unit)
             if inside:
                 yield Mention(
                     attribute.name, value, "", start, end, inside[0], inside[-1], text[start:end]

@@ -14,12 +14,17 @@ from typing import Any
 
 import yaml
 
+from medray.editing.ontology.measures import measures_agree
+
 _FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of finding; `name` is how it is written, `covered_by` the more general kinds."""
+    """One kind of finding; `name` is how it is written, `covered_by` the more general kinds.
+
+    `device`: a line, a tube, hardware; no disease. `broad`: a name that many diagnoses share.
+    """
 
     ident: str
     name: str
@@ -28,6 +33,8 @@ class Finding:
     zoned: bool
     generic: bool
     mass_noun: bool
+    device: bool = False
+    broad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class Attribute:
 
     def related(self, one: str, other: str) -> bool:
         """Whether both values can be true at once: equal, or one a part of the other."""
+        if self.pattern is not None:
+            return measures_agree(one, other)
         no_parts: frozenset[str] = frozenset()
         return (
             one == other
@@ -90,10 +99,11 @@ class Ontology:
 @functools.cache
 def ontology() -> Ontology:
     """The bundled ontology, read once."""
-    findings, attributes, language, severity = (
-        yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-        for name in ("findings", "attributes", "language", "severity")
-    )
+    attributes, language, severity = map(_load, ("attributes", "language", "severity"))
+    findings = {**_load("findings"), **_load("conditions"), **_load("devices")}
+    attributes["organ"]["values"] = _load("places")
+    for row in attributes.values():
+        _close_parts(row["values"])
     entries: dict[tuple[str, ...], tuple[Entry, ...]] = {}
     phrases = (
         *_finding_phrases(findings),
@@ -112,6 +122,25 @@ def ontology() -> Ontology:
         entries=entries,
         longest=max(map(len, entries)),
     )
+
+
+def _load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def _close_parts(values: Mapping[str, dict[str, Any]]) -> None:
+    """A part of a part is a part: adds what contains a value's containers to its `part_of`."""
+    direct = {value: tuple(row.get("part_of", ())) for value, row in values.items()}
+    for value, row in values.items():
+        containers, waiting = dict.fromkeys(direct[value]), list(direct[value])
+        while waiting:
+            for outer in direct[waiting.pop()]:
+                if outer not in containers:
+                    containers[outer] = None
+                    waiting.append(outer)
+        if containers:
+            row["part_of"] = list(containers)
 
 
 WORD = re.compile(r"\d+\.\d+|[^\W_]+")
@@ -148,6 +177,8 @@ def _finding(ident: str, row: Mapping[str, Any]) -> Finding:
         row.get("zoned", True),
         row.get("generic", False),
         row.get("mass_noun", False),
+        row.get("device", False),
+        row.get("broad", False),
     )
 
 
@@ -198,7 +229,13 @@ def _language_phrases(language: Mapping[str, Any]) -> Iterator[tuple[str, Entry]
         yield from ((phrase, Entry("clear", kind, "not")) for phrase in phrases)
     for value, phrases in language["negation"].items():
         yield from ((phrase, Entry("negation", value)) for phrase in phrases)
-    for attribute, source in (("open", "open"), ("ignored", "ignored")):
+    for attribute, source in (
+        ("open", "open"),
+        ("ignored", "ignored"),
+        ("comparison", "comparisons"),
+        ("definition", "definitions"),
+        ("landmark", "landmarks"),
+    ):
         yield from ((phrase, Entry(attribute, "")) for phrase in language[source])
     for role in ("subject", "normal", "enlarged", "finding"):
         yield from ((phrase, Entry("heart-" + role, role)) for phrase in language["heart"][role])

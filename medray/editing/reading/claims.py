@@ -7,9 +7,11 @@ that each keeps its own attributes and its own negation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from medray.editing.language.negation import negate
+from medray.editing.language.assertion import asserted
+from medray.editing.language.negation import carries, negate
+from medray.editing.language.sections import without_structure
 from medray.editing.language.segments import Segment, cut
 from medray.editing.language.text import Mention, Word, mentions, sentences
 from medray.editing.ontology.lexicon import Ontology, ontology
@@ -53,7 +55,9 @@ class ParsedText:
     `tail` is what follows a yes or no in the same sentence, [0, 0) if nothing does; `body` runs
     from the first word to the last. `uncertain` are the statements under a hedge ("possible",
     "cannot be excluded"): kept apart because they neither assert nor deny. `hedged`: the text
-    contains a hedge.
+    contains a hedge. `narrow` are denials in general terms of something narrower ("no bony
+    abnormality"): they deny no finding. Headings, and sections that are not about this image,
+    count for nothing.
     """
 
     text: str
@@ -66,6 +70,8 @@ class ParsedText:
     n_words: int
     uncertain: tuple[Statement, ...] = ()
     hedged: bool = False
+    narrow: tuple[Statement, ...] = ()
+    n_sentences: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,8 @@ def subject_of(question: str) -> str:
 def read(text: str, subject: str = "lesion") -> ParsedText:
     """Parse a text. Never raises: what is not understood is ignored."""
     onto = ontology()
-    parts = sentences(text)
+    parts = sentences(without_structure(text))
+    n_sentences = len(parts)
     word, word_span, tail = None, (0, 0), (0, 0)
     body = (parts[0][0].start, parts[-1][-1].end) if parts else (0, 0)
     if (
@@ -126,25 +133,61 @@ def read(text: str, subject: str = "lesion") -> ParsedText:
         word, word_span = answer_word, (first[0].start, first[0].end)
         tail = (first[1].start, first[-1].end) if first[1:] else (0, 0)
         parts = [p for p in (first[1:], *parts[1:]) if p]
-    statements: list[Statement] = []
-    uncertain: list[Statement] = []
-    study: list[Mention] = []
-    hedged = False
+    found = _Found()
     standalone = _standalone(text, parts, subject, onto)
     for words in parts if standalone is None else ():
-        segments = cut(words, negate(words, mentions(text, words, onto), onto), onto)
-        for segment in segments:
-            new = _statement(text, words, segment, subject, onto)
-            cues = [m for m in segment.mentions if m.attribute == "open"]
-            hedged = hedged or bool(cues)
-            is_hedged = new and any(_hedges(words, cue, new[0].head, onto) for cue in cues)
-            (uncertain if is_hedged else statements).extend(new)
-            study += _study(segment, new, onto)
-    certain = (standalone,) if standalone else tuple(statements)
+        _read_sentence(text, words, subject, found, onto)
+    certain = (standalone,) if standalone else tuple(found.statements)
     n_words = sum(map(len, parts))
     return ParsedText(
-        text, word, word_span, tail, body, certain, tuple(study), n_words, tuple(uncertain), hedged
+        text,
+        word,
+        word_span,
+        tail,
+        body,
+        certain,
+        tuple(found.study),
+        n_words,
+        tuple(found.uncertain),
+        found.hedged,
+        tuple(found.narrow),
+        n_sentences,
     )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the sentences of a text state, in text order."""
+
+    statements: list[Statement] = field(default_factory=list)
+    uncertain: list[Statement] = field(default_factory=list)
+    narrow: list[Statement] = field(default_factory=list)
+    study: list[Mention] = field(default_factory=list)
+    hedged: bool = False
+
+
+def _read_sentence(
+    text: str, words: Sequence[Word], subject: str, found: _Found, onto: Ontology
+) -> None:
+    """Adds what one sentence states. A hedge carries over to what is listed after it."""
+    in_sentence = asserted(text, words, mentions(text, words, onto), onto)
+    carried = False
+    for index, segment in enumerate(cut(words, negate(words, in_sentence, onto), onto)):
+        new, narrow = _statement(text, words, segment, subject, onto)
+        cues = [m for m in segment.mentions if m.attribute == "open"]
+        found.hedged = found.hedged or bool(cues)
+        carried = carried and index > 0 and carries(words, segment, onto)
+        hedged = carried or (new and any(_hedges(words, cue, new[0].head, onto) for cue in cues))
+        carried = bool(hedged and (carried or new))
+        target = found.narrow if narrow else found.uncertain if hedged else found.statements
+        target.extend(new)
+        if not (cues and _is_hypothetical(cues, text)):
+            found.study += _study(segment, () if narrow else new, onto)
+
+
+def _is_hypothetical(cues: Sequence[Mention], text: str) -> bool:
+    """Whether a segment speaks of images in general: "an MRI would typically show"."""
+    return any(cue.surface.lower() in ("would", "typically", "usually") for cue in cues)
 
 
 def _hedges(words: Sequence[Word], cue: Mention, head: Mention | None, onto: Ontology) -> bool:
@@ -204,8 +247,8 @@ def _standalone(
 
 def _statement(
     text: str, words: Sequence[Word], segment: Segment, subject: str, onto: Ontology
-) -> list[Statement]:
-    """The statement a segment makes, if it makes one."""
+) -> tuple[list[Statement], bool]:
+    """The statement a segment makes, if it makes one, and whether it is a narrow denial."""
     in_segment = segment.mentions
     sentence = (words[0].start, words[-1].end)
     location = (
@@ -224,20 +267,50 @@ def _statement(
     head = next((m for m in specific if not onto.findings[m.value].generic), head)
     details = tuple(m for m in details if _belongs(m, head))
     if head is not None:
-        if head.negated and _narrow(words, segment, head, onto):
-            return []
-        return [Statement("lesion", not head.negated, head, details, *location)]
+        narrow = head.negated and _narrow(words, segment, head, onto)
+        return [Statement("lesion", not head.negated, head, details, *location)], narrow
     clear = next((m for m in segment.heads if m.attribute == "clear"), None)
     if clear is not None:
         polarity = clear.negated != (clear.form == "not")
         sides = tuple(m for m in details if m.attribute == "side")
-        return [Statement("lesion", polarity, replace(clear, attribute="kind"), sides, *location)]
+        about = _narrow_clear(words, segment, clear, onto)
+        denial = Statement("lesion", polarity, replace(clear, attribute="kind"), sides, *location)
+        return [denial], about
     state = _heart_state(segment, subject)
     if state is not None:
-        return [Statement("heart", True, state, (), *location)]
-    if details and subject == "lesion" and not segment.heads:
-        return [Statement("lesion", True, None, details, *location)]
-    return []
+        return [Statement("heart", True, state, (), *location)], False
+    own = tuple(m for m in details if not _of_unknown_noun(words, m, segment, onto))
+    if own and subject == "lesion" and not segment.heads:
+        return [Statement("lesion", True, None, own, *location)], False
+    return [], False
+
+
+def _of_unknown_noun(
+    words: Sequence[Word], detail: Mention, segment: Segment, onto: Ontology
+) -> bool:
+    """Whether an adjective belongs to a noun that is not understood: "a right aortic knuckle"."""
+    following = detail.last + 1
+    if detail.form != "adjective" or following >= len(words) or not words[following].joined:
+        return False
+    known = any(m.first <= following <= m.last for m in segment.mentions)
+    return not known and words[following].text not in onto.language["place_nouns"]
+
+
+def _narrow_clear(words: Sequence[Word], segment: Segment, clear: Mention, onto: Ontology) -> bool:
+    """Whether an "unremarkable" is of one organ only: "the mediastinum is unremarkable"."""
+    if not onto.findings[clear.value].generic or clear.value == "lesion":
+        return False
+    general = set(onto.language["general_organs"])
+    if any(m.attribute == "organ" and m.value not in general for m in segment.mentions):
+        return not any(m.attribute == "modality" for m in segment.mentions)
+    if any(m.attribute == "heart-subject" for m in segment.mentions):
+        return True
+    if clear.surface.lower() != "unremarkable":
+        return False
+    known = {i for m in segment.mentions for i in range(m.first, m.last + 1)}
+    plain = {*onto.language["question_words"], *onto.language["study_words"], "otherwise", "and"}
+    before = range(segment.first, clear.first)
+    return any(i not in known and words[i].text not in plain for i in before)
 
 
 def _belongs(mention: Mention, head: Mention | None) -> bool:
@@ -264,14 +337,17 @@ def _narrow(words: Sequence[Word], segment: Segment, head: Mention, onto: Ontolo
 
 
 def _study(segment: Segment, statements: Sequence[Statement], onto: Ontology) -> list[Mention]:
-    """A segment's mentions about the study; the heart, if a statement is about it, is no organ."""
+    """A segment's mentions about the study; the heart, if a statement is about it, is no organ,
+    and neither is a landmark ("below the liver")."""
     heart = any(statement.subject == "heart" for statement in statements)
+    landmarks = [m.last for m in segment.mentions if m.attribute == "landmark"]
     return [
         m
         for m in segment.mentions
         if m.attribute in onto.attributes
         and onto.attributes[m.attribute].about == "study"
         and not (heart and m.attribute == "organ" and m.value == "heart")
+        and not (m.attribute == "organ" and any(0 < m.first - i <= _MAX_GAP for i in landmarks))
     ]
 
 

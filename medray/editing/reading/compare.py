@@ -39,11 +39,16 @@ class Comparison:
 
 
 def compare_statements(
-    statements: Sequence[Statement], known: Sequence[Statement], *, all_named: bool = False
+    statements: Sequence[Statement],
+    known: Sequence[Statement],
+    *,
+    all_named: bool = False,
+    report: bool = False,
 ) -> list[Comparison]:
     """All comparisons of an answer's statements with the known ones.
 
-    `all_named`: the question asks what is found, so the known findings are complete.
+    `all_named`: the question asks what is found, so the known findings are complete. `report`: the
+    known statements are a report's, so that another finding is no misnaming of the known one.
     """
     onto = ontology()
     comparisons: list[Comparison] = []
@@ -53,7 +58,7 @@ def compare_statements(
         elif not statement.polarity:
             comparisons += _denial(statement, known, onto)
         else:
-            comparisons += _lesion(statement, statements, known, onto, all_named)
+            comparisons += _lesion(statement, statements, known, onto, all_named, report)
     return comparisons
 
 
@@ -95,8 +100,11 @@ def _denial(statement: Statement, known: Sequence[Statement], onto: Ontology) ->
     lesions = [k for k in known if k.subject == "lesion" and k.head]
     for fact in lesions:
         contradicts = fact.polarity and fact.head and onto.covers(kind, fact.head.value)
-        if contradicts and not _elsewhere(statement, fact):
+        if contradicts and not _elsewhere(statement, fact) and not _is_old(statement, fact, onto):
             return [_presence(False, statement, fact)]
+    hearts = [k for k in known if k.subject == "heart" and k.head and k.head.value == "enlarged"]
+    if kind == "abnormality" and hearts and not statement.values("age"):
+        return [_presence(False, statement, hearts[0])]
     for fact in lesions:
         if fact.polarity or fact.head is None:
             continue
@@ -112,6 +120,7 @@ def _lesion(
     known: Sequence[Statement],
     onto: Ontology,
     all_named: bool,
+    report: bool,
 ) -> list[Comparison]:
     """An asserted finding: matched with the best-fitting known finding, or denied, or neither."""
     lesion_facts = [k for k in known if k.subject == "lesion"]
@@ -129,10 +138,13 @@ def _lesion(
     explicit = [k for k in denials if k.core and k.head and not onto.findings[k.head.value].generic]
     if explicit:
         return [_presence(False, statement, explicit[0])]
-    kinds = {k.head.value for k in present if k.head}
+    kinds = {k.head.value for k in present if k.head and _renamable(statement, k.head.value, onto)}
     related = {kind for kind in kinds if _related_kind(statement, kind, onto)}
-    kinds = related if len(kinds) > 1 and len(related) == 1 else kinds
-    if (len(kinds) == 1 or (kinds and all_named)) and unmatched and statement.head:
+    kinds = related if (report or len(kinds) > 1) and len(related) == 1 else kinds
+    only = len(kinds) == 1
+    if report and kinds != related:
+        only = only and unmatched and _instead(statement, statements, known, onto)
+    if (only or (kinds and all_named and not report)) and unmatched and statement.head:
         # of several known statements of one kind, prefer one that comes from a text
         named = [k for k in present if k.head and k.head.value in kinds]
         fact = next((k for k in named if k.core), named[0])
@@ -148,6 +160,36 @@ def _denies(fact: Statement, statement: Statement, onto: Ontology) -> bool:
     return onto.covers(fact.head.value, statement.head.value) and not _elsewhere(statement, fact)
 
 
+def _instead(
+    statement: Statement,
+    statements: Sequence[Statement],
+    known: Sequence[Statement],
+    onto: Ontology,
+) -> bool:
+    """Whether a located finding stands in place of a short report's only one.
+
+    A report of one finding and the heart, and an answer that names another one that is mistaken
+    for it (`plausible`, both ways) and nowhere the known one.
+    """
+    present = [k for k in known if k.subject == "lesion" and k.polarity and k.head]
+    others = [k for k in known if k.subject == "lesion" and k not in present]
+    if len(present) != 1 or others or not statement.details or statement.head is None:
+        return False
+    if any(_same_finding(s, present[0], onto) for s in statements if s.polarity and s.head):
+        return False
+    stated, real = onto.findings[statement.head.value], onto.findings[_kind(present[0])]
+    return stated.ident in real.plausible and real.ident in stated.plausible
+
+
+def _renamable(statement: Statement, kind: str, onto: Ontology) -> bool:
+    """Whether an asserted finding can be another's wrong name: a device is no disease, and
+    "inflammation" is no other name than "appendicitis"."""
+    if statement.head is None:
+        return False
+    stated, known = onto.findings[statement.head.value], onto.findings[kind]
+    return stated.device == known.device and not stated.broad and not known.broad
+
+
 def _related_kind(statement: Statement, kind: str, onto: Ontology) -> bool:
     """Whether two kinds share a specific class: an epidural and a subdural hematoma."""
     if statement.head is None:
@@ -160,6 +202,59 @@ def _same_finding(one: Statement, other: Statement, onto: Ontology) -> bool:
     if one.subject != "lesion" or one.head is None or other.head is None:
         return one.subject == other.subject == "lesion"
     return onto.compatible(one.head.value, other.head.value)
+
+
+def _is_old(denial: Statement, fact: Statement, onto: Ontology) -> bool:
+    """Whether "no acute abnormality" leaves a known finding alone: a scar, a calcification."""
+    if denial.head is None or fact.head is None or not onto.findings[denial.head.value].generic:
+        return False
+    acute = "acute" in {m.value for m in denial.details if m.attribute == "age"}
+    known = fact.values("age") == {"acute"} or fact.head.value in onto.language["acute_findings"]
+    return acute and not known
+
+
+def compare_narrow(
+    denials: Sequence[Statement],
+    study: Sequence[Mention],
+    known: Sequence[Statement],
+    known_study: Sequence[Mention],
+    *,
+    report: bool,
+) -> list[Comparison]:
+    """Comparisons of "no bony abnormality" and "the mediastinum is unremarkable".
+
+    A finding that is always in that organ contradicts it; a report that mentions neither the organ
+    nor a finding in it agrees.
+    """
+    onto = ontology()
+    related, part_of = onto.attributes["organ"].related, onto.attributes["organ"].part_of
+    mentioned = {m.value for m in known_study if m.attribute == "organ"}
+    present = [k for k in known if k.subject == "lesion" and k.polarity and k.head]
+    of_organ = onto.language["findings_of"]
+    mentioned |= {o for o, kinds in of_organ.items() for k in present if _kind(k) in kinds}
+    comparisons = []
+    for denial in denials:
+        inside = (m for m in study if denial.start <= m.start < denial.end)
+        organs = {m.value for m in inside if m.attribute == "organ"}
+        if denial.polarity or not organs:
+            continue
+        kinds = {
+            kind
+            for organ, kinds in of_organ.items()
+            if organs & {organ, *part_of.get(organ, ())}
+            for kind in kinds
+        }
+        wrong = [k for k in present if _kind(k) in kinds and not _elsewhere(denial, k)]
+        wrong = [k for k in wrong if not _is_old(denial, k, onto)]
+        if wrong:
+            comparisons.append(_presence(False, denial, wrong[0]))
+        elif report and not any(related(a, b) for a in organs for b in mentioned):
+            comparisons.append(Comparison(True, "presence", "presence", denial, denial.head))
+    return comparisons
+
+
+def _kind(statement: Statement) -> str:
+    return statement.head.value if statement.head else ""
 
 
 def _elsewhere(one: Statement, other: Statement) -> bool:

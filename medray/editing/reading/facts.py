@@ -55,7 +55,8 @@ class Proposition:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """The known side of a comparison, mainly from the text `reference`. If the question asks for a
-    `ranking`, `ranked` is the option that comes first, "" if unknown."""
+    `ranking`, `ranked` is the option that comes first, "" if unknown. `report`: the reference
+    describes an image in several statements; what it does not mention is unknown."""
 
     question: str
     reference: ParsedText
@@ -65,6 +66,7 @@ class Facts:
     study: tuple[Mention, ...]
     ranking: Ranking | None = None
     ranked: str = ""
+    report: bool = False
 
 
 def facts(question: str, reference: str) -> Facts:
@@ -84,7 +86,14 @@ def facts(question: str, reference: str) -> Facts:
         more, more_study = proposal.implied(word)
         statements, study = (*statements, *more), (*study, *more_study)
     first_option = first.option if first else ""
-    return Facts(question, parsed, word, proposal, statements, study, query, first_option)
+    report = parsed.word is None and _is_report(question, parsed)
+    return Facts(question, parsed, word, proposal, statements, study, query, first_option, report)
+
+
+def _is_report(question: str, reference: ParsedText) -> bool:
+    """Whether a reference is a description of its own and not a list of what is asked for."""
+    several = len({s.sentence for s in reference.statements}) > 1 or reference.n_sentences > 1
+    return several or (len(reference.statements) > 1 and not asks_what(question))
 
 
 def _without_echo(question: str, text: str) -> str:

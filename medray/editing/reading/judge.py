@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, read, subject_of
-from medray.editing.reading.compare import Comparison, compare_statements, compare_study
+from medray.editing.reading.compare import (
+    Comparison,
+    compare_narrow,
+    compare_statements,
+    compare_study,
+)
 from medray.editing.reading.facts import Facts, asks_for, asks_what
 from medray.editing.reading.question import compare_opposite, compare_presupposed
 from medray.editing.reading.ranking import compare_ranking
@@ -41,7 +46,13 @@ def judge(answer: str, facts: Facts) -> Judgement:
     same = same_words(answer, facts.reference.text)
     comparisons = _word(parsed, facts)
     all_named = facts.word is None and asks_what(facts.question)
-    comparisons += compare_statements(parsed.statements, facts.statements, all_named=all_named)
+    report = facts.report
+    comparisons += compare_statements(
+        parsed.statements, facts.statements, all_named=all_named, report=report
+    )
+    comparisons += compare_narrow(
+        parsed.narrow, parsed.study, facts.statements, facts.study, report=report
+    )
     comparisons += compare_ranking(facts.ranking, facts.ranked, answer)
     if all(c.agrees for c in comparisons):  # explicit contradictions come before implied ones
         comparisons += compare_presupposed(facts.question, facts.reference, parsed)

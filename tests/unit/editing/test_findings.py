@@ -95,8 +95,8 @@ def edit(question: str, reference: str, answer: str, seed: int = 0) -> Edit:
         ),
         (
             LESION,
+            "small right nodule. small left cavity. normal heart size.",
             "small left nodule. small left cavity. normal heart size.",
-            "small left nodule. small left nodule. normal heart size.",
         ),
     ],
 )
@@ -257,9 +257,8 @@ def test_a_clear_study_gets_an_invented_lesion_that_is_corrected_again() -> None
         (REPORT, LESION, " \n.?!", "empty-answer"),
         (REPORT, LESION, "The 🫁 sings.", "not-comparable"),
         ("where is the mass?", "anterior mediastinum", "yes", "not-comparable"),
-        ("what is this?", "maxillary sinuses", "lateral ventricles", "not-comparable"),
         ("what is this?", "", "nodule", "not-comparable"),
-        ("what tissue is this?", "fat", "Fat.", "no-variant"),
+        ("what is pictured?", "a helicopter", "Helicopter.", "no-variant"),
         ("Is it so?", "no", "Yes, thus and therefore in all these pictures here", "cannot-rewrite"),
     ],
 )
