@@ -41,19 +41,28 @@ def _pair(row: dict[str, Any]) -> Text:
         Text(safe(" · ".join(_facts(row))), "dim"),
         Text(f"  question   {safe(row['question'])}"),
         Text(f"  reference  {safe(row['reference'])}"),
+        *_before(row),
         Text.assemble(("✓", "green"), " chosen     ", _marked(row, "chosen", "green")),
         Text.assemble(("✗", "red"), " rejected   ", _marked(row, "rejected", "red")),
     ]
     return Text("\n").join(lines)
 
 
+def _before(row: dict[str, Any]) -> list[Text]:
+    """The beginning of the answer that both sides of a sentence's pair stand behind."""
+    if row["scope"] != "sentence":
+        return []
+    return [Text.assemble("  behind     ", (safe(row["prefix"]), "dim"))]
+
+
 def _facts(row: dict[str, Any]) -> list[str]:
     outcome = f"loss {_value(row, 'loss')}"
+    part = f"sentence {row['sentence'] + 1}" if row["scope"] == "sentence" else "answer"
     if row["status"] != "trained":
         outcome = f"{row['status']}: {row['drop_reason']}"
     return [
         f"policy version {row['policy_version']}",
-        "the answer was right" if row["response_was_correct"] else "the answer was wrong",
+        f"the {part} was {'right' if row['response_was_correct'] else 'wrong'}",
         ", ".join(error_types(row)) or "no span marked",
         f"relevance {_value(row, 'relevance')}",
         outcome,

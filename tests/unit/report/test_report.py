@@ -98,6 +98,9 @@ def fill_step(
             ledger.drop(Dropped(item, case.case_id, version, reason))
         else:
             pair = pair_of(item, case, version, answer, KINDS[i % 3], config.corruption)
+            if i == 6:  # the pair of a sentence
+                prefix = f"{EVIL} " if evil else "The heart is normal. "
+                pair = dataclasses.replace(pair, scope="sentence", sentence=1, prefix=prefix)
             ledger.trained(pair, PairScore(item, rng.random(), -3.0, -4.0, -3.2, -3.9))
     return ledger.close_step(step)
 
