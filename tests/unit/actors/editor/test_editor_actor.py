@@ -22,7 +22,10 @@ CONTEXT = EditContext(VERSION)
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    return small_phantoms(tmp_path_factory.mktemp("data") / "phantoms")
+    """Pairs of complete answers; those of sentences are in test_sentence_pairs.py."""
+    config = small_phantoms(tmp_path_factory.mktemp("data") / "phantoms")
+    section = config.editor.model_copy(update={"scope": "answer"})
+    return config.model_copy(update={"editor": section})
 
 
 @pytest.fixture(scope="module")
