@@ -79,6 +79,9 @@ def test_the_ledger_balances(quickstart):
     for line in quickstart.metrics():
         of_step = [row for row in rows if row["step"] == line["step"]]
         trained = sum(row["status"] == "trained" for row in of_step)
+        answers = {row["item_id"] for row in of_step}
+        assert line["answers_issued"] == len(answers)
+        assert line["answers_issued"] == line["answers_trained"] + line["answers_dropped"]
         assert line["pairs_issued"] == len(of_step) == line["pairs_trained"] + line["pairs_dropped"]
         assert line["pairs_trained"] == trained
 
@@ -99,7 +102,8 @@ def test_rejected_or_chosen_is_what_the_policy_said(quickstart):
     for row in quickstart.ledger():
         if row["status"] == "trained":
             own = row["chosen"] if row["response_was_correct"] else row["rejected"]
-            assert own == row["response"]
+            assert row["response"].startswith(row["prefix"] + own)
+            assert row["scope"] == "sentence" or own == row["response"]
             assert row["chosen"] != row["rejected"]
             assert row["chosen_spans"]
             assert row["rejected_spans"]
