@@ -11,6 +11,7 @@ from actors.editor.pair_maker import EditCall, MadePairs, PairMaker
 from medray.config import Config
 from medray.editing import EDITORS
 from medray.editing.llm import BatchEditor, EditTask, JudgedEdit
+from medray.editing.sentences import split
 from medray.errors import ItemError
 from medray.imaging.load import load_image
 from medray.objectives import needs_of
@@ -122,7 +123,7 @@ class Editor:
         shown = self.config.editor.send_image
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
-                self._require_usable(version, response)
+                text = self._usable_text(version, response)
                 _require_anonymous(case, response)
             except ItemError as error:
                 outcomes[i] = error
@@ -130,7 +131,7 @@ class Editor:
                 tasks[i] = EditTask(
                     case.question,
                     case.reference,
-                    response.text,
+                    text,
                     item_seed(self.config.run.seed, case.case_id),
                     images[i] if shown else None,
                 )
@@ -141,12 +142,17 @@ class Editor:
         if version - response.policy_version > self.config.loop.max_lag:
             raise ItemError("stale")
 
-    def _require_usable(self, version: int, response: Response) -> None:
+    def _usable_text(self, version: int, response: Response) -> str:
+        """What of a response is judged: all, or of one that was cut short, the sentences before
+        the last, if pairs are of sentences."""
         self._require_fresh(version, response)
         if not response.text.strip():
             raise ItemError("empty-answer")
-        if not response.finished:
+        if response.finished:
+            return response.text
+        if self.config.editor.scope == "answer" or len(sentences := split(response.text)) < 2:
             raise ItemError("unfinished-answer")
+        return response.text[: sentences[-2].end]
 
     def _make(
         self,
@@ -159,10 +165,10 @@ class Editor:
         if self.needs.chosen == "reference":
             self._require_fresh(call.context.version, response)
             return self.pair_maker.imitate(call, case, response, image)
-        self._require_usable(call.context.version, response)
+        text = self._usable_text(call.context.version, response)
         if judged is None:
             seed = item_seed(self.config.run.seed, case.case_id)
-            edit = call.editor.edit(case.question, case.reference, response.text, seed=seed)
+            edit = call.editor.edit(case.question, case.reference, text, seed=seed)
             judged = JudgedEdit(edit)
         if isinstance(judged, ItemError):
             raise judged

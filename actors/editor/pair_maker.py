@@ -68,6 +68,8 @@ class PairMaker:
         if edit.verdict == "abstain":
             raise ItemError("abstained:" + edit.reason if edit.reason else "abstained")
         if self.config.editor.scope == "answer" or _is_one_sentence(response.text, edit):
+            if not response.finished:
+                raise ItemError("unfinished-answer")
             if not edit.text:
                 raise ItemError("abstained:only-sentences")
             made = self._make_one(call, case, response, image, judged, None)

@@ -139,6 +139,15 @@ def test_a_continued_answer_without_a_pair_is_not_dropped(config, case):
     assert len(batch.pairs) == len([r for r in results if isinstance(r, Pair)])
 
 
+def test_of_an_answer_that_was_cut_short_only_finished_sentences_count(editor, case):
+    text = f"{FIRST} The heart is nor"
+    (pair,), _ = edited(editor, case, respond(editor, case, text, finished=False))
+    assert (pair.scope, pair.rejected, pair.sentence) == ("sentence", FIRST, 0)
+    for short in (FIRST, "There is a small nod", "5. 6"):
+        (dropped,), _ = edited(editor, case, respond(editor, case, short, finished=False))
+        assert dropped.reason == "unfinished-answer"
+
+
 def test_sentences_and_answers_mix_in_one_call(editor, case):
     texts = [BOTH_WRONG, FIRST, "Xyzzy plugh frobnicate.", REFERENCE]
     responses = [respond(editor, case, text) for text in texts]
