@@ -44,7 +44,7 @@ def launch(
     with connect(address, dashboard=dashboard) as cluster:
         placement = plan_placement(config)
         run = RunDirectory(config.run_dir)
-        run.create(config, resume=resume)
+        run.create(config, resume=resume, digests=plan.digests)
         opened = keep_token(run, cluster)
         console.plan([*plan.lines(), ("cluster", cluster.describe()), *opened])
         telemetry = Telemetry(config.run.name, run.logs)

@@ -92,3 +92,14 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """Hexadecimal digest of a file's bytes. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 over a folder's files: their names and sizes, and the content of small ones."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        if size <= 2**20:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -10,9 +10,10 @@ from medray.config import Config, DataConfig
 from medray.data.dataset import Dataset, open_dataset
 from medray.editing import EDITORS
 from medray.errors import ConfigError, DataError, ModelError
+from medray.files import folder_digest
 from medray.imaging.regions import labelled
 from medray.objectives import Needs, find_objective, needs_of
-from medray.policy.model.loading import ModelFacts, model_facts, reference_facts
+from medray.policy.model.loading import ModelFacts, model_facts, reference_facts, resolve_model_path
 from medray.policy.model.tuning import check_adapter
 from medray.rundir import RunDirectory
 
@@ -27,6 +28,20 @@ class Plan:
     config: Config
     dataset: Dataset
     model: ModelFacts
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What the run starts from: sha256 of the cases, of each model's files and the adapter's.
+
+        Of weights only names and sizes are read: a model of 15 GB would take a minute.
+        """
+        model, found = self.config.model, {"cases": self.dataset.digest}
+        folders = {
+            "model": self.model.path,
+            "adapter": model.adapter and Path(model.adapter),
+            "reference model": model.reference and resolve_model_path(model.reference),
+        }
+        return found | {name: folder_digest(path) for name, path in folders.items() if path}
 
     def lines(self) -> list[tuple[str, str]]:
         """Rows of (topic, sentence) for the console."""
@@ -95,7 +110,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
             "lower it",
         )
     config = with_phantoms(config)
-    dataset = open_dataset(config.data, seed=config.run.seed)
+    dataset = open_dataset(config.data)
     _require_inputs_of_objective(config, needs, dataset)
     return Plan(config, dataset, model)
 
@@ -150,11 +165,11 @@ def with_phantoms(config: Config) -> Config:
     from medray.phantom.dataset import write_dataset
 
     studies = -(-data.limit // 3) if data.limit else PHANTOM_TRAIN
-    name = f"phantoms-{config.run.seed}-{studies}-{config.eval.n}"
+    name = f"phantoms-{data.seed}-{studies}-{config.eval.n}"
     path = Path(data.path) if data.path else Path(config.run.output) / name
     try:
         if not path.exists():
-            write_dataset(path, seed=config.run.seed, n_train=studies, n_heldout=config.eval.n)
+            write_dataset(path, seed=data.seed, n_train=studies, n_heldout=config.eval.n)
     except OSError as error:
         why = f"cannot be written ({error.strerror or error})"
         raise DataError(str(path), why, "give a data.path you may write to") from None

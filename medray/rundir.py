@@ -67,12 +67,17 @@ class RunDirectory:
     def holds_run(self) -> bool:
         return self.config_file.exists()
 
-    def create(self, config: Config, *, resume: bool = False) -> None:
-        """Create the folders, and write config.yaml and logs/versions.json.
+    def create(
+        self, config: Config, *, resume: bool = False, digests: Mapping[str, str] | None = None
+    ) -> None:
+        """Create the folders, and write config.yaml, logs/versions.json and logs/inputs.json.
+
+        `digests` are those of what the run starts from, by name: cases, model, …
 
         `resume` continues an existing run, or starts a new one if there is none, so that a
         restarted job can always pass it. Raises ConfigError if the directory holds a run and
-        `resume` is false, or if the resumed run drew its pairs from other settings.
+        `resume` is false, or if the resumed run has other inputs: what may change between two
+        starts is in MAY_CHANGE.
         """
         if self.holds_run and not resume:
             raise ConfigError(
@@ -81,12 +86,14 @@ class RunDirectory:
                 "give another run.name, or --resume to continue that one",
             )
         if self.holds_run:
-            self._check_same_source(config)
+            self._check_same_inputs(config, digests or {})
         try:
             for folder in FOLDERS:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
             versions = json.dumps(installed_versions(), indent=1)
             write_text(self.logs / "versions.json", versions + "\n")
+            inputs = json.dumps(dict(digests or {}), indent=1)
+            write_text(self.logs / "inputs.json", inputs + "\n")
             write_text(self.config_file, config.to_yaml())  # last: its presence makes this a run
         except OSError as error:
             raise ConfigError(
@@ -101,11 +108,7 @@ class RunDirectory:
 
     def read_versions(self) -> dict[str, str]:
         """Package → version, as recorded when the run was last started; {} if not recorded."""
-        try:
-            versions = json.loads((self.logs / "versions.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return {str(k): str(v) for k, v in versions.items()} if isinstance(versions, dict) else {}
+        return self._read_json("versions.json")
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Append the line of one step; it is on the disk on return. NaN and ±inf become null."""
@@ -151,17 +154,33 @@ class RunDirectory:
             if step_of(path) > last_step:
                 path.unlink()
 
-    def _check_same_source(self, config: Config) -> None:
-        """The ledger identifies cases by id and seed: a resumed run must refer to the same ones."""
-        before, now = _source(self.read_config()), _source(config)
-        changed = [key for key in now if now[key] != before.get(key)]
-        if changed:
-            key = changed[0]
-            raise ConfigError(
-                f"{key}={now[key]}",
-                f"the run in {self.path} was started with {key}={before.get(key)}",
-                f"set {key} back, or give another run.name",
-            )
+    def _check_same_inputs(self, config: Config, digests: Mapping[str, str]) -> None:
+        """A resumed run must go on with the same model, objective and cases."""
+        before, now = _inputs(self.read_config()), _inputs(config)
+        for key in dict.fromkeys([*now, *before]):
+            if now.get(key) != before.get(key):
+                raise ConfigError(
+                    f"{key}={now.get(key)}",
+                    f"the run in {self.path} was started with {key}={before.get(key)}",
+                    f"set {key} back, or give another run.name",
+                )
+        recorded = self._read_json("inputs.json")  # {}: the run is of an earlier version
+        for name in sorted(recorded.keys() | digests.keys()) if recorded and digests else ():
+            if recorded.get(name) != digests.get(name):
+                raise ConfigError(
+                    f"the {name}",
+                    f"not the {name} that the run in {self.path} was started with (its digest "
+                    "differs)",
+                    "restore it, or give another run.name",
+                )
+
+    def _read_json(self, name: str) -> dict[str, str]:
+        """A file of logs/ with texts by name; {} if there is none."""
+        try:
+            content = json.loads((self.logs / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {str(k): str(v) for k, v in content.items()} if isinstance(content, dict) else {}
 
     def _parse(self, line: str, number: int) -> dict[str, Any]:
         try:
@@ -173,18 +192,23 @@ class RunDirectory:
         return value
 
 
-def _source(config: Config) -> dict[str, Any]:
-    """The settings that determine which cases, splits and corrupted images a run sees.
+# What may differ between two starts of a run. Models and datasets may have moved: digests tell
+# whether they are the same ones.
+MAY_CHANGE = (
+    *("run.name", "run.output", "data.path", "model.path", "model.adapter", "model.reference"),
+    *("generator.", "editor.", "learner.", "loop.", "faults.", "targeting.", "eval."),
+)
 
-    `data.path` may change: a dataset can be moved between two starts of a run.
-    """
-    data = config.data.model_dump(mode="json", exclude={"path"})
-    corruption = config.corruption.model_dump(mode="json")
-    return {
-        "run.seed": config.run.seed,
-        **{f"data.{key}": value for key, value in data.items()},
-        **{f"corruption.{key}": value for key, value in corruption.items()},
+
+def _inputs(config: Config) -> dict[str, Any]:
+    """The settings that must be the same at every start of a run, by dotted key."""
+    sections = config.model_dump(mode="json", by_alias=True)
+    keys = {
+        f"{section}.{key}": value
+        for section, values in sections.items()
+        for key, value in values.items()
     }
+    return {key: value for key, value in keys.items() if not key.startswith(MAY_CHANGE)}
 
 
 def installed_versions() -> dict[str, str]:

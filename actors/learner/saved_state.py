@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from actors.learner.optimizer_state import KEYS, OptimizerState, Shapes
+from actors.learner.optimizer_state import KEYS, MASTER, OptimizerState, Shapes
 from medray.errors import RunFailed
 from medray.seeds import rank_seed
 
@@ -85,6 +85,18 @@ def load(folder: Path, state: OptimizerState, info: RankInfo) -> int:
     state.steps = saved.steps
     _restore_random_state(folder, saved, info)
     return saved.version
+
+
+def read_masters(folder: Path) -> dict[str, Tensor]:
+    """The float32 masters of all parameters by name. Raises RunFailed if they cannot be read."""
+    saved, masters = _describe(folder), {}
+    for name, file in saved.files.items():
+        try:
+            with safe_open(folder / file, framework="pt") as opened:
+                masters[name] = opened.get_tensor(f"{name}/{MASTER}")
+        except (OSError, SafetensorError) as error:
+            raise RunFailed(str(folder / file), f"unreadable ({error})", _REMEDY) from None
+    return masters
 
 
 def plan_files(shapes: Shapes, ranks: int) -> dict[str, str]:

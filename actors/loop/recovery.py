@@ -19,6 +19,7 @@ from medray.plan import Plan
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
 
+LOWER_IS_BETTER = ("hallucination_rate",)
 START = State(step=0, policy_version=0, position=0)
 
 
@@ -106,7 +107,15 @@ class Recovery:
         draft = checkpoint.begin(self.run_dir.checkpoints, state)
         await self.fleet.save(str(draft / "learner"))
         manifest, shards = await self.fleet.fetch(update)
-        await asyncio.to_thread(checkpoint.publish, draft, state, manifest, shards)
+        await asyncio.to_thread(
+            checkpoint.publish,
+            draft,
+            state,
+            manifest,
+            shards,
+            keep=self.plan.config.loop.keep_checkpoints,
+            best=self._best_step(),
+        )
         self.last_saved_step = state.step
 
     async def abandon(self) -> None:
@@ -145,6 +154,21 @@ class Recovery:
         self.metrics.flush_now()
         if self.learners_consistent and self.state.step > self.last_saved_step:
             await self.checkpoint()
+
+    def _best_step(self) -> int | None:
+        """The step whose evaluation was best, of those whose checkpoint is still there."""
+        figure = self.plan.config.loop.keep_best
+        if figure is None:
+            return None
+        evals = self.run_dir.read_evals()
+        kept = {path.name for path in checkpoint.list_checkpoints(self.run_dir.checkpoints)}
+        values = {
+            step: result[figure]
+            for step, result in evals.items()
+            if f"step-{step:06d}" in kept and result.get(figure) is not None
+        }
+        choose = min if figure in LOWER_IS_BETTER else max
+        return choose(values, key=lambda step: values[step]) if values else None
 
     def _open_ledger(self, *, resume: bool) -> None:
         """The ledger up to the present step; items that were in flight are issued again."""

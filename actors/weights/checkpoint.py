@@ -45,8 +45,17 @@ def begin(folder: Path, state: State) -> Path:
     return draft
 
 
-def publish(draft: Path, state: State, manifest: Manifest, shards: Sequence[Shard]) -> Path:
-    """Complete, verify and publish a draft; then delete older checkpoints."""
+def publish(
+    draft: Path,
+    state: State,
+    manifest: Manifest,
+    shards: Sequence[Shard],
+    *,
+    keep: int = 1,
+    best: int | None = None,
+) -> Path:
+    """Complete, verify and publish a draft; then delete all checkpoints but the `keep` newest and
+    that of step `best`."""
     folder, final = draft.parent, draft.parent / _name(state)
     metadata = {"mode": manifest.mode, "version": str(manifest.version)}
     save_file(dict(tensors(manifest, shards)), draft / "weights.safetensors", metadata=metadata)
@@ -62,10 +71,17 @@ def publish(draft: Path, state: State, manifest: Manifest, shards: Sequence[Shar
     os.rename(draft, final)
     sync(folder)
     write_text(folder / "latest", final.name + "\n")
-    for old in list_checkpoints(folder):
-        if old != final:
-            _delete(old)
+    _prune(folder, keep, best)
     return final
+
+
+def _prune(folder: Path, keep: int, best: int | None) -> None:
+    listed = list_checkpoints(folder)
+    replaced = [path for path in listed if path.name.endswith("-replaced")]
+    plain = [path for path in listed if path not in replaced]
+    for old in [*replaced, *plain[:-keep]]:
+        if best is None or old.name != f"step-{best:06d}":
+            _delete(old)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -32,10 +32,23 @@ def load_plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan
     """The checked plan; the YAML is refused before anything heavy is imported."""
     from medray.config import load_config
 
-    parsed = load_config(config, overrides or [])
+    parsed = load_config(config, overrides or [], _foreign_keys)
     from medray.plan import make_plan
 
     return make_plan(parsed, resume=resume)
+
+
+def _foreign_keys(name: str, keys: list[str]) -> list[str]:
+    """The hyper-parameters that an objective does not have, as printed: they are dropped."""
+    from medray.objectives import OBJECTIVES
+
+    if name not in OBJECTIVES:
+        return []  # refused later
+    foreign = [key for key in keys if key not in OBJECTIVES[name].hyperparameters]
+    if foreign:
+        named = ", ".join(f"objective.{key}" for key in foreign)
+        typer.echo(f"{name} does not have {named}: dropped", err=True)
+    return foreign
 
 
 def require_actors() -> None:

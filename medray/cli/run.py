@@ -101,7 +101,7 @@ def export(
 ) -> None:
     """Write the trained model as a Hugging Face checkpoint, merged, or its adapter."""
     require_actors()
-    from actors.weights.export import export_model
+    from actors.export import export_model
 
     path = export_model(Path(run), out, step=step, adapter=adapter)
     typer.echo(f"{out}: {'adapter' if adapter else 'merged model'} of {path.name}")

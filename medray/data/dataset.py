@@ -5,6 +5,7 @@ reader ──rows──▶ split ──▶ seeded order ──▶ limit ──�
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,9 +31,19 @@ class Dataset:
     heldout: tuple[Case, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """sha256 of which cases are on which side, with their images and texts, in order."""
+        digest = hashlib.sha256()
+        for side, cases in (("train", self.train), ("heldout", self.heldout)):
+            for case in cases:
+                parts = (side, case.case_id, case.image_sha256, case.question, case.reference)
+                digest.update("\0".join(parts).encode("utf-8", "replace") + b"\n")
+        return digest.hexdigest()
 
-def open_dataset(config: DataConfig, *, seed: int) -> Dataset:
-    """Read, split, order and limit a dataset; the same seed gives the same cases in order.
+
+def open_dataset(config: DataConfig) -> Dataset:
+    """Read, split, order and limit a dataset; the same `data.seed` gives the same cases in order.
 
     Raises DataError if the dataset is missing, is not what it claims to be, or leaves one side
     of the split empty.
@@ -45,15 +56,15 @@ def open_dataset(config: DataConfig, *, seed: int) -> Dataset:
     if own or config.split == "official":
         train, heldout = _own_split(rows, where)
     else:
-        train, heldout = split_by_group(rows, config.split, config.heldout, seed)
+        train, heldout = split_by_group(rows, config.split, config.heldout, config.seed)
     for side, name in ((train, "training"), (heldout, "held-out")):
         if not side:
             raise DataError(
                 where, f"the split leaves no {name} case", "change data.split or data.heldout"
             )
     notes = _notes(rows, train, heldout, "the dataset's own" if own else config.split)
-    ordered = shuffled(train, seed)
-    return Dataset(config.kind, ordered[: config.limit], shuffled(heldout, seed), notes)
+    ordered = shuffled(train, config.seed)
+    return Dataset(config.kind, ordered[: config.limit], shuffled(heldout, config.seed), notes)
 
 
 def _own_split(rows: Sequence[Row], where: str) -> Split:

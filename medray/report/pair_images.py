@@ -34,7 +34,7 @@ def collect_images(
 def _cases(config: Config, case_ids: set[str]) -> dict[str, Case]:
     from medray.data.dataset import open_dataset
 
-    dataset = open_dataset(config.data, seed=config.run.seed)
+    dataset = open_dataset(config.data)
     return {case.case_id: case for case in dataset.train if case.case_id in case_ids}
 
 

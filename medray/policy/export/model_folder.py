@@ -50,18 +50,12 @@ def write_merged(
 
 
 def write_adapter(
-    config: ModelConfig,
-    mode: Mode,
-    trained: Mapping[str, Tensor],
-    out: Path,
-    metadata: Mapping[str, Any],
+    config: ModelConfig, trained: Mapping[str, Tensor], out: Path, metadata: Mapping[str, Any]
 ) -> None:
     """Write only the adapter, in PEFT's format; the base model is not touched."""
-    if mode != "adapter" or config.lora is None:
+    if config.lora is None:
         raise UserError(
-            "--adapter",
-            "this run's checkpoint holds full weights (loop.sync: full)",
-            "leave --adapter out, or train with loop.sync=adapter",
+            "--adapter", "this run trained full weights (model.lora: null)", "leave --adapter out"
         )
     _require_new(out)
     from safetensors.torch import save_file

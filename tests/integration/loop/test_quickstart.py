@@ -165,6 +165,22 @@ def test_the_lesion_mattered_to_what_was_edited(quickstart):
     assert sum(known) / len(known) > 0
 
 
+def require_same_model_from_adapter(quickstart, exported, folder):
+    """`medray export --adapter` on the base model: the same weights, although this run's
+    checkpoint holds them merged."""
+    from peft import PeftModel
+
+    from medray.policy.model.loading import load_model, resolve_model_path
+
+    done = medray("export", str(quickstart.path), "--adapter", "-o", str(folder))
+    assert done.returncode == 0, done.stderr
+    base = load_model(resolve_model_path("phantom/base"), "float32")
+    merged = PeftModel.from_pretrained(base, str(folder)).merge_and_unload().state_dict()
+    for name, tensor in exported.items():
+        # one rounding to bfloat16 of the merged weight, and one of the adapter
+        torch.testing.assert_close(merged[name], tensor.float(), rtol=0.02, atol=2e-3)
+
+
 def test_the_trained_model_comes_out_and_can_be_trained_on(quickstart, tmp_path):
     """`medray export`: the weights of the last checkpoint, in a directory that medray takes."""
     from safetensors.torch import load_file
@@ -179,6 +195,7 @@ def test_the_trained_model_comes_out_and_can_be_trained_on(quickstart, tmp_path)
     assert len(sent) > 10
     for name, tensor in sent.items():
         assert torch.equal(exported[name], tensor), name
+    require_same_model_from_adapter(quickstart, exported, tmp_path / "adapter")
     checked = medray(
         "check",
         "configs/quickstart.yaml",

@@ -29,7 +29,7 @@ def test_no_image_is_on_both_sides_of_the_split(vqa_rad):
     from medray.rundir import RunDirectory
 
     config = RunDirectory(vqa_rad.path).read_config()
-    dataset = open_dataset(config.data, seed=config.run.seed)
+    dataset = open_dataset(config.data)
     heldout = {case.image_sha256 for case in dataset.heldout}
     assert heldout.isdisjoint(row["image_sha256"] for row in vqa_rad.ledger())
     assert vqa_rad.evals()[3]["n"] == len(heldout) == 63

@@ -21,6 +21,6 @@ def small_phantoms(path: Path) -> Config:
 
 def lesion_report(config: Config, reference: str) -> Case:
     """A report case with a lesion, with its reference replaced by `reference`."""
-    cases = open_dataset(config.data, seed=0).train
+    cases = open_dataset(config.data).train
     case = next(c for c in cases if c.answer_type == "report" and c.regions)
     return replace(case, reference=reference)

@@ -32,7 +32,7 @@ def write(tmp_path, rows) -> str:
 
 
 def opened(path: str, seed: int = 0, **values):
-    return open_dataset(DataConfig(kind="jsonl", path=path, **values), seed=seed)
+    return open_dataset(DataConfig(kind="jsonl", path=path, seed=seed, **values))
 
 
 @given(
@@ -144,5 +144,5 @@ def test_limit_takes_the_first_of_a_seeded_order(tmp_path):
 def test_phantom_kind_reads_the_same_layout(tmp_path):
     rows = [{"split": "train"}, {"split": "heldout"}]
     config = DataConfig(kind="phantom", path=write(tmp_path, rows))
-    data = open_dataset(config, seed=0)
+    data = open_dataset(config)
     assert (data.name, len(data.train), len(data.heldout)) == ("phantom", 1, 1)

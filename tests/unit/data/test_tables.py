@@ -80,7 +80,7 @@ def test_a_dataset_and_its_parquet_file_give_the_same_cases(tmp_path):
     import_data("slake", folder, tmp_path / "c.parquet")
     for split in ("official", "image"):
         first, second = (
-            open_dataset(DataConfig(kind=kind, path=path, split=split), seed=3)
+            open_dataset(DataConfig(kind=kind, path=path, split=split, seed=3))
             for kind, path in (("slake", folder), ("parquet", str(tmp_path / "c.parquet")))
         )
         assert (first.train, first.heldout, first.notes) == (
@@ -95,7 +95,7 @@ def test_all_of_vqa_rad_and_its_leak(shared_data, tmp_path):
     source = str(shared_data / "vqa_rad")
     assert import_data("vqa-rad", source, tmp_path / "c.parquet") == "2248 cases"
     config = DataConfig(kind="parquet", path=str(tmp_path / "c.parquet"), split="official")
-    notes = " ".join(open_dataset(config, seed=0).notes)
+    notes = " ".join(open_dataset(config).notes)
     assert "leak: 202 of 203 held-out images are also in training" in notes
 
 

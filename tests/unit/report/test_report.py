@@ -72,7 +72,7 @@ def make_run(folder: Path, *, steps: int = 6, evil: bool = False) -> RunDirector
     )
     run = RunDirectory(config.run_dir)
     run.create(config)
-    cases = open_dataset(config.data, seed=config.run.seed).train
+    cases = open_dataset(config.data).train
     ledger, rng = Ledger(run.path), random.Random(0)
     for step in range(1, steps + 1):
         counts = fill_step(ledger, step, cases, config, rng, evil=evil)

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medray.config import Config, CorruptionConfig, DataConfig, LoopConfig, RunConfig
+from medray.config import (
+    Config,
+    CorruptionConfig,
+    DataConfig,
+    LoopConfig,
+    LoraConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+)
 from medray.errors import ConfigError, RunFailed, UserError
 from medray.rundir import METRIC_KEYS, RunDirectory
 
@@ -45,6 +54,35 @@ def test_resume_may_extend_a_run_but_not_change_its_data(run: RunDirectory, tmp_
     assert run.read_config().loop.steps == 99
     with pytest.raises(ConfigError, match=r"corruption\.sigma=9\.0.*corruption\.sigma=45\.0"):
         run.create(config(tmp_path, corruption=CorruptionConfig(sigma=9.0)), resume=True)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"objective": ObjectiveConfig(name="dpo")},
+        {"model": ModelConfig(dtype="float32")},
+        {"model": ModelConfig(lora=LoraConfig(rank=3))},
+        {"run": {"seed": 1}},
+    ],
+    ids=str,
+)
+def test_resume_refuses_another_objective_model_or_seed(run, tmp_path, changed) -> None:
+    other = config(tmp_path)
+    seed = changed.pop("run", {})
+    run_section = other.run.model_copy(update=seed)
+    with pytest.raises(ConfigError, match="was started with"):
+        run.create(other.model_copy(update={**changed, "run": run_section}), resume=True)
+
+
+def test_resume_compares_the_digests_of_what_the_run_started_from(tmp_path: Path) -> None:
+    run, digests = RunDirectory(tmp_path / "r"), {"cases": "11", "model": "22"}
+    run.create(config(tmp_path), digests=digests)
+    run.create(config(tmp_path), resume=True, digests=digests)
+    for other in ({**digests, "cases": "33"}, {**digests, "adapter": "44"}, {"cases": "11"}):
+        with pytest.raises(ConfigError, match=r"the (cases|adapter|model): not the "):
+            run.create(config(tmp_path), resume=True, digests=other)
+    (run.logs / "inputs.json").unlink()  # of an earlier version
+    run.create(config(tmp_path), resume=True, digests={"cases": "33"})
 
 
 def test_resume_without_a_run_starts_one(tmp_path: Path) -> None:

@@ -108,6 +108,16 @@ def test_old_ones_are_deleted_and_files_left_alone(folder):
     assert sorted(p.name for p in folder.iterdir()) == ["latest", "notes.txt", "step-000020"]
 
 
+def test_more_than_one_and_the_best_can_be_kept(folder):
+    for step in (10, 20, 30, 40, 50):
+        state = State(step, step, 0)
+        draft = checkpoint.begin(folder, state)
+        (draft / "learner").mkdir()
+        checkpoint.publish(draft, state, *update(step), keep=2, best=20)
+    kept = [path.name for path in list_checkpoints(folder)]
+    assert kept == ["step-000020", "step-000040", "step-000050"]
+
+
 def test_order_is_that_of_steps(folder):
     for name in ("step-000100", "step-000020", ".step-000200.draft"):
         (folder / name).mkdir(parents=True)

@@ -96,7 +96,7 @@ def test_frames_survive_the_import(tmp_path):
 def test_a_split_keeps_frames_together(tmp_path, by):
     for number in range(4):
         dicom(tmp_path / f"{number}.dcm", number, f"p-{number}", f"1.{number}", frames=5)
-    data = open_dataset(DataConfig(kind="dicom", path=str(tmp_path), split=by, heldout=0.5), seed=0)
+    data = open_dataset(DataConfig(kind="dicom", path=str(tmp_path), split=by, heldout=0.5))
     assert (len(data.train), len(data.heldout)) == (10, 10)
     sides = [{case.image.split("#")[0] for case in side} for side in (data.train, data.heldout)]
     assert not sides[0] & sides[1]
@@ -113,7 +113,7 @@ def test_frames_of_one_file_on_both_sides_are_a_leak(tmp_path):
     ]
     (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, lines)))
     for kind in ("jsonl", "dicom"):
-        data = open_dataset(DataConfig(kind=kind, path=str(tmp_path)), seed=0)
+        data = open_dataset(DataConfig(kind=kind, path=str(tmp_path)))
         assert [load_image(case.image)[0, 0, 0] for case in data.train] == [1]
         assert any("leak: 1 of 2 held-out images" in note for note in data.notes)
 
@@ -148,7 +148,7 @@ def test_questions_beside_the_files_and_a_split_by_patient(tmp_path):
     lines[3]["patient_id"] = "a"  # a row takes precedence over the header
     (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, lines)))
     config = DataConfig(kind="dicom", path=str(tmp_path), split="patient", heldout=0.5)
-    data = open_dataset(config, seed=0)
+    data = open_dataset(config)
     sides = {frozenset(case.patient_id for case in side) for side in (data.train, data.heldout)}
     assert sides == {frozenset("a"), frozenset("b")}
     assert sorted((len(data.train), len(data.heldout))) == [1, 3]

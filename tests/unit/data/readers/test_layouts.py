@@ -236,7 +236,7 @@ def test_vgmed(tmp_path):
 @pytest.mark.parametrize("kind", ["slake", "pathvqa", "iu-xray", "mimic-cxr", "mimic-cxr-jpg"])
 def test_official_splits(tmp_path, kind):
     MAKERS[kind](tmp_path)
-    data = open_dataset(DataConfig(kind=kind, path=str(tmp_path), split="official"), seed=0)
+    data = open_dataset(DataConfig(kind=kind, path=str(tmp_path), split="official"))
     assert data.train
     assert data.heldout
     assert "leak" not in " ".join(data.notes)
@@ -245,7 +245,7 @@ def test_official_splits(tmp_path, kind):
 
 def test_patients_stay_together(tmp_path):
     config = DataConfig(kind="mimic-cxr", path=str(mimic_cxr(tmp_path)), split="patient")
-    data = open_dataset(config, seed=0)
+    data = open_dataset(config)
     assert sorted([len(data.train), len(data.heldout)]) == [1, 2]
 
 

@@ -53,7 +53,7 @@ def test_rows_of_shards_have_the_split_of_the_file_name(tmp_path):
     assert rows[2].case.image == f"{tmp_path}/d/train-00000-of-00002.parquet#image:2"
     assert rows[2].case.image_sha256 == hashlib.sha256(png(2)).hexdigest()
     config = DataConfig(kind="parquet", path=str(tmp_path / "d"), split="official")
-    data = open_dataset(config, seed=0)
+    data = open_dataset(config)
     assert (len(data.train), len(data.heldout)) == (3, 1)
 
 

@@ -62,7 +62,7 @@ def test_case_ids_are_the_real_qids_and_numbers_are_text(shared_data):
 
 @pytest.mark.data
 def test_official_split_and_its_leak(shared_data):
-    data = open_dataset(vqa_rad(shared_data, split="official"), seed=0)
+    data = open_dataset(vqa_rad(shared_data, split="official"))
     assert (len(data.train), len(data.heldout)) == (1797, 451)
     assert len({case.image_sha256 for case in data.heldout}) == 203
     assert len(leaks(data.train, data.heldout)) == 202
@@ -73,7 +73,7 @@ def test_official_split_and_its_leak(shared_data):
 @pytest.mark.parametrize("split", ["image", "patient", "study"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_group_splits_leak_nothing(shared_data, split, seed):
-    data = open_dataset(vqa_rad(shared_data, split=split), seed=seed)
+    data = open_dataset(vqa_rad(shared_data, split=split, seed=seed))
     assert leaks(data.train, data.heldout) == []
     assert len(data.train) + len(data.heldout) == 2248
     notes = " ".join(data.notes)
@@ -108,7 +108,7 @@ def test_oddities(tmp_path):
 
 def test_images_that_cannot_be_read_are_noted(tmp_path):
     items = [{**ITEM, "qid": i, "image_name": f"{i}.jpg"} for i in range(5)]
-    data = open_dataset(DataConfig(kind="vqa-rad", path=folder(tmp_path, items)), seed=0)
+    data = open_dataset(DataConfig(kind="vqa-rad", path=folder(tmp_path, items)))
     assert (len(data.train), len(data.heldout)) == (4, 1)
     assert data.notes[-1] == "5 images cannot be read; their cases will be dropped"
 
@@ -129,7 +129,7 @@ def test_images_that_cannot_be_read_are_noted(tmp_path):
 )
 def test_other_content_gives_a_one_line_error(tmp_path, content, message):
     with pytest.raises(DataError) as caught:
-        open_dataset(DataConfig(kind="vqa-rad", path=folder(tmp_path, content)), seed=0)
+        open_dataset(DataConfig(kind="vqa-rad", path=folder(tmp_path, content)))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -72,7 +72,7 @@ def test_full_fine_tuning_writes_the_weights_bit_for_bit(base, tmp_path):
 def test_peft_loads_the_adapter(base, tmp_path):
     config = ModelConfig(path=str(base), dtype="float32", lora=LORA)
     policy = trained(base, config)
-    write_adapter(config, "adapter", sent(policy, "adapter"), tmp_path / "out", METADATA)
+    write_adapter(config, sent(policy, "adapter"), tmp_path / "out", METADATA)
     model = PeftModel.from_pretrained(load_model(base, "float32"), str(tmp_path / "out")).eval()
     torch.testing.assert_close(logits(model), logits(policy))
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
@@ -85,7 +85,7 @@ def test_peft_loads_the_adapter(base, tmp_path):
 def test_an_adapter_can_be_continued_by_medray(base, tmp_path):
     config = ModelConfig(path=str(base), dtype="float32", lora=LORA)
     policy = trained(base, config)
-    write_adapter(config, "adapter", sent(policy, "adapter"), tmp_path / "out", METADATA)
+    write_adapter(config, sent(policy, "adapter"), tmp_path / "out", METADATA)
     again = config.model_copy(update={"adapter": str(tmp_path / "out")})
     continued = prepare_policy(load_model(base, "float32"), again).eval()
     torch.testing.assert_close(logits(continued), logits(policy))
@@ -104,7 +104,8 @@ def test_nothing_is_written_if_something_is_wrong(base, tmp_path):
     ):
         with pytest.raises(MedrayError):
             write_merged(config, "float32", mode, tensors, tmp_path / out, METADATA)
-    with pytest.raises(MedrayError, match="holds full weights"):
-        write_adapter(config, "full", weights, tmp_path / "out", METADATA)
+    full = config.model_copy(update={"lora": None})
+    with pytest.raises(MedrayError, match="trained full weights"):
+        write_adapter(full, weights, tmp_path / "out", METADATA)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["taken"]
     assert [p.name for p in (tmp_path / "taken").iterdir()] == ["file"]

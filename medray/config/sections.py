@@ -1,11 +1,7 @@
-"""The configuration: a YAML file as one frozen tree, without unknown keys or invalid values.
-
-Nothing heavy is imported here, so an invalid file is rejected within a second.
-"""
+"""The sections of a configuration, their keys, defaults and rules, as one frozen tree."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,15 +9,9 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from medray.errors import ConfigError
-
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-# PyYAML raises its own errors, ValueError for bad dates and numbers, RecursionError for nesting.
-YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-
-_MAY_HOLD_A_KEY = {("url",), ("api_key_env",)}  # by mistake: their values are never shown
 
 
 class Section(BaseModel):
@@ -76,6 +66,7 @@ class DataConfig(Section):
         "parquet",
     ]
     path: str | None = None  # phantom: written there first if it does not exist
+    seed: int = 0  # of the split, the order and the phantoms: runs of other seeds share them
     split: Literal["official", "image", "patient", "study"] = "image"
     heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, if split by group
     limit: PositiveInt | None = None  # training cases; null: all
@@ -192,6 +183,14 @@ class LoopConfig(Section):
     sync: Literal["full", "adapter"] = "full"
     max_logp_gap: float = Field(0.5, gt=0.0)  # nats; above it generator weights are wrong: stop
     checkpoint_every: int = Field(10, ge=0)  # in steps; 0: only after the last
+    keep_checkpoints: PositiveInt = 1  # the newest ones
+    # Also the one with the best value of this figure of its evaluation; null: none.
+    keep_best: (
+        Literal[
+            "report_exact", "closed_accuracy", "open_recall", "hallucination_rate", "finding_f1"
+        ]
+        | None
+    ) = None
 
 
 class FaultsConfig(Section):
@@ -266,107 +265,3 @@ class Config(Section):
     def to_yaml(self) -> str:
         """The resolved configuration as YAML, which `load_config` can read again."""
         return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
-
-
-def load_config(
-    path: str | os.PathLike[str], overrides: list[str] | tuple[str, ...] = ()
-) -> Config:
-    """Read a YAML file and apply ``section.key=value`` overrides (values parsed as YAML).
-
-    Raises ConfigError with the key, the value and the remedy.
-    """
-    tree = _read_yaml(Path(path))
-    for override in overrides:
-        _apply_override(tree, override)
-    try:
-        return Config.model_validate(_tuples(tree))
-    except pydantic.ValidationError as error:
-        raise _explain(error, str(path)) from None
-    except RecursionError:
-        raise ConfigError(str(path), "an alias refers to itself", "write it out") from None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(str(path), "no such file", "give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), f"cannot be read ({error})", "give a YAML file") from None
-    except YAML_ERRORS as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(str(path), f"not valid YAML: {problem}", "fix that line") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(
-            str(path), "not a mapping of sections", "start from configs/quickstart.yaml"
-        )
-    return tree
-
-
-def _apply_override(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(override, "not of the form key=value", "write for example loop.steps=5")
-    *sections, last = key.split(".")
-    node = tree
-    for section in sections:
-        child = node.setdefault(section, {})
-        if not isinstance(child, dict):
-            raise ConfigError(override, f"{section} is not a section", "check the key")
-        node = child
-    try:
-        node[last] = _scalar(yaml.safe_load(text))
-    except YAML_ERRORS:
-        raise ConfigError(override, "the value is not valid YAML", "quote it") from None
-
-
-def _scalar(value: Any) -> Any:
-    """Convert a string such as 3e-4, which YAML 1.1 does not read as a number."""
-    if isinstance(value, str):
-        try:
-            return float(value) if any(c in value for c in "eE.") else value
-        except ValueError:
-            return value
-    return value
-
-
-def _tuples(node: Any) -> Any:
-    """Turn lists into tuples (frozen) and strings such as 3e-4 into numbers, throughout."""
-    if isinstance(node, dict):
-        return {str(key): _tuples(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return tuple(_tuples(value) for value in node)
-    return _scalar(node)
-
-
-def _explain(error: pydantic.ValidationError, path: str) -> ConfigError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the configuration"
-    if first["type"] == "extra_forbidden":
-        return ConfigError(f"{path}: {key}", "unknown key", _near_key(first["loc"]))
-    if first["type"] == "missing":
-        return ConfigError(f"{path}: {key}", "is missing", "add it")
-    hidden = isinstance(first.get("input"), dict) or first["loc"][-1:] in _MAY_HOLD_A_KEY
-    value = "" if hidden else f" = {first.get('input')!r}"
-    reason = first["msg"].removeprefix("Value error, ")
-    return ConfigError(
-        f"{path}: {key}{value}", reason[:1].lower() + reason[1:], "correct the value"
-    )
-
-
-def _near_key(location: tuple[int | str, ...]) -> str:
-    import difflib
-
-    node: Any = Config
-    for part in location[:-1]:
-        field = node.model_fields.get(str(part))
-        candidates = (
-            [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-        )
-        sections = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not sections:
-            return "see docs/configuration.md for the keys"
-        node = sections[0]
-    known = [field.alias or name for name, field in node.model_fields.items()]
-    near = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known keys here: {', '.join(known)}"

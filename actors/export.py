@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from actors.weights import checkpoint
 from actors.weights.manifest import tensors
+from medray.config import Config
 from medray.errors import UserError
 from medray.policy.export.model_folder import write_adapter, write_merged
+from medray.policy.model.loading import DTYPES
+from medray.policy.model.tuning import ADAPTER
 from medray.rundir import RunDirectory
 
 
@@ -31,10 +36,25 @@ def export_model(run: Path, out: Path, *, step: int | None = None, adapter: bool
     }
     trained = dict(tensors(manifest, shards))
     if adapter:
-        write_adapter(config.model, manifest.mode, trained, out, metadata)
+        if manifest.mode == "full" and config.model.lora is not None:
+            trained = _adapter(path / "learner", config)
+        write_adapter(config.model, trained, out, metadata)
     else:
         write_merged(config.model, config.model.dtype, manifest.mode, trained, out, metadata)
     return path
+
+
+def _adapter(learner: Path, config: Config) -> dict[str, Tensor]:
+    """The adapter that was merged into full weights, from the learner's state, under PEFT's names
+    and in the precision it is used in."""
+    from actors.learner.saved_state import read_masters  # imports DeepSpeed
+
+    dtype = DTYPES[config.model.dtype]
+    return {
+        name.replace(f".{ADAPTER}.", "."): master.to(dtype)
+        for name, master in read_masters(learner).items()
+        if ".lora_" in name
+    }
 
 
 def _find(folder: Path, step: int | None) -> Path:

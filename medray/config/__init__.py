@@ -1,0 +1,41 @@
+"""The configuration: a YAML file as one frozen tree, without unknown keys or invalid values.
+
+Nothing heavy is imported here, so an invalid file is rejected within a second.
+"""
+
+from medray.config.reading import YAML_ERRORS, load_config
+from medray.config.sections import (
+    Config,
+    CorruptionConfig,
+    DataConfig,
+    EditorConfig,
+    EvalConfig,
+    FaultsConfig,
+    GeneratorConfig,
+    LearnerConfig,
+    LoopConfig,
+    LoraConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TargetingConfig,
+)
+
+__all__ = [
+    "YAML_ERRORS",
+    "Config",
+    "CorruptionConfig",
+    "DataConfig",
+    "EditorConfig",
+    "EvalConfig",
+    "FaultsConfig",
+    "GeneratorConfig",
+    "LearnerConfig",
+    "LoopConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "RunConfig",
+    "TargetingConfig",
+    "load_config",
+]
