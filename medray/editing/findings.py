@@ -17,9 +17,9 @@ class FindingsEditor:
     """Rule-based, offline and deterministic.
 
     Every edited sentence is read again by the guard: the corrected one must agree with the
-    reference, the varied one contradict it. If none is sure, or nothing can be compared, it
-    abstains with a reason: empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant,
-    or that of the guard.
+    reference, the varied one contradict it. If nothing can be compared, or no sentence is sure, it
+    abstains with a reason: empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant.
+    Of a wrong answer it may also be the guard's (`guard.REASONS`).
 
     `prefer` weights the types of error that a wrong variant may contain: a type of twice the
     weight is tried first twice as often. None: all equally often.

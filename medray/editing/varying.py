@@ -32,7 +32,8 @@ def varied_sentences(
     prefer: Mapping[str, float] | None,
     start: int,
 ) -> tuple[EditedSentence, ...]:
-    """A variant of each sentence that has a sure one, the most severe error first."""
+    """A variant of each sentence that has a sure one, the most severe error first (weighted by
+    `prefer`)."""
     variants: list[EditedSentence] = []
     for part in parts:
         agreed = agreements_in(judgement, part.start, part.end)
@@ -43,7 +44,10 @@ def varied_sentences(
         variant = _varied(context, part, in_context, known, rng, prefer)
         if variant is not None:
             variants.append(variant)
-    variants.sort(key=lambda s: -max(span.severity for span in s.answer_spans))
+    weight = (prefer or {}).get
+    variants.sort(
+        key=lambda s: -max(weight(x.error_type, 1.0) * x.severity for x in s.answer_spans)
+    )
     return tuple(variants)
 
 

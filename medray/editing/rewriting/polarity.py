@@ -20,6 +20,7 @@ _ARTICLE = re.compile(
 _DETERMINER = re.compile(
     r"(?:an?|any|some|several|multiple|numerous|many|two|three|four)\s+", re.IGNORECASE
 )
+_IS = re.compile(r"(?<!there )\b(?:is|are|was|were)\s+$", re.IGNORECASE)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
@@ -51,6 +52,8 @@ def deny(
         evidence = determiner and _EVIDENCE.search(answer[start : start + determiner.start(1)])
         if determiner and not evidence and not _COPULA.search(determiner.group(2)):
             position = start + determiner.start(1)
+            if _IS.search(answer[start:position]):  # "is a mass", and not "there is a mass"
+                return Change(position, position, "not ")
             new = match_case(determiner.group(1), "no")
             return Change(position, position + len(determiner.group(1)), new)
         if _WITH.match(clause):
