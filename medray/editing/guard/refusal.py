@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, truth
 from medray.editing.language.grammar import content
+from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
 from medray.editing.reading.facts import Facts, facts
 from medray.editing.reading.judge import Judgement, judge
-from medray.editing.rewriting.lists import list_left
 from medray.records import EditedSentence, VerdictName
 
 REASONS = {
@@ -109,7 +109,7 @@ def _of_chosen(
     resolved = truth.conflicts_in(before, start)
     if not resolved:
         return "rejected-not-wrong"
-    if truth.conflicts_in(after, start):
+    if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
     verbatim = truth.repeats_reference(known, after.answer.text[start:])
     if not verbatim and not truth.confirms(truth.agreements_in(after, start), resolved):

@@ -123,6 +123,14 @@ def wrong_values(conflicts: Sequence[Comparison]) -> list[tuple[str, str]]:
     return values
 
 
+def other_word(text: str, known: Facts) -> bool:
+    """Whether a text begins with the yes or no that is wrong, wherever it stands in the answer."""
+    match = _YES_NO.match(text)
+    return (
+        match is not None and known.word is not None and (match[1].lower() == "yes") != known.word
+    )
+
+
 def against_its_word(text: str, known: Facts) -> bool:
     """ "No, the image shows a mass" to "Does the image show a mass?", and the like."""
     match = _YES_NO.match(text)

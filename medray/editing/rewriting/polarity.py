@@ -21,6 +21,12 @@ _DETERMINER = re.compile(
     r"(?:an?|any|some|several|multiple|numerous|many|two|three|four)\s+", re.IGNORECASE
 )
 _IS = re.compile(r"(?<!there )\b(?:is|are|was|were)\s+$", re.IGNORECASE)
+_READ_AS = re.compile(
+    r",?\s+(?:(?:which|that)\s+(?:is|are|may\s+be|could\s+be)\s+)?(?:consistent|compatible)\s+with\b|"
+    r",?\s+(?:which\s+)?(?:suggesting|suggests|suggestive\s+of|indicating|indicates|indicative\s+of|"
+    r"representing|represents|likely\s+representing|in\s+keeping\s+with|due\s+to|caused\s+by)\b",
+    re.IGNORECASE,
+)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
@@ -71,6 +77,22 @@ def deny(
             new = f"{match_case(first.group(), 'no')} {lower_first(first.group())}"
             return Change(start, start + first.end(), new)
     return None
+
+
+def deny_chain(answer: str, sentence: tuple[int, int], head_start: int) -> list[Change] | None:
+    """The changes that deny a sign and drop what it was read as: "blunting of the angle,
+    consistent with an effusion"; None if the finding is not named as such a reading."""
+    start, end = sentence
+    links = [m for m in _READ_AS.finditer(answer, start, end) if m.end() <= head_start]
+    if not links or re.search(r"\b(?:and|but|which)\b", answer[links[-1].end() : head_start]):
+        return None
+    link = links[-1]
+    if re.search(r"\b(?:is|are|was|were)\s*$", answer[start : link.start()]):
+        return None
+    change = deny(answer, start, link.start(), None)
+    if change is None or change.end > link.start():
+        return None
+    return [change, Change(link.start(), end, "")]
 
 
 def affirm(answer: str, start: int, end: int, singular: bool) -> Change | None:

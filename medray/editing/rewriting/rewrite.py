@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 
 from medray.editing.base import Change, Replacement
 from medray.editing.language.grammar import lower_first, match_case, smallest
-from medray.editing.ontology.lexicon import phrase_words
+from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.claims import Statement
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short
@@ -94,13 +95,32 @@ def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
 
 def _by_naming(judgement: Judgement, facts: Facts) -> list[Replacement]:
     """The denial of all abnormalities replaced by a sentence that names the known ones."""
-    denial = next((c for c in judgement.conflicts if c.attribute == "presupposed"), None)
     sentence = is_seen(facts.reference.text)
-    if denial is None or denial.change is None or sentence is None or len(judgement.conflicts) > 1:
+    if sentence is None or len(judgement.conflicts) != 1:
         raise CannotRewrite
-    start, end, _ = denial.change
+    denial = judgement.conflicts[0]
+    statement = denial.statement
+    if denial.attribute == "presupposed" and denial.change is not None:
+        start, end = denial.change.start, denial.change.end
+    elif statement is not None and _denies_all(statement) and _is_sentence(judgement, statement):
+        start, end = statement.sentence
+    else:
+        raise CannotRewrite
     stop = "." if judgement.answer.text[start:end].rstrip().endswith(".") else ""
     return [replacement(Change(start, end, f"{sentence}{stop}"), denial)]
+
+
+def _denies_all(statement: Statement) -> bool:
+    head = statement.head
+    return not statement.polarity and head is not None and _is_generic(head.value)
+
+
+def _is_generic(kind: str) -> bool:
+    return kind in ontology().findings and ontology().findings[kind].generic
+
+
+def _is_sentence(judgement: Judgement, statement: Statement) -> bool:
+    return [s.sentence for s in judgement.answer.statements].count(statement.sentence) == 1
 
 
 def _word_alone(judgement: Judgement, facts: Facts) -> list[Replacement]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from medray.editing.base import Replacement, arrange
 from medray.editing.clauses import dependent
 from medray.editing.language.grammar import fix_articles
-from medray.editing.rewriting.lists import one_of_list
+from medray.editing.lists import one_of_list
 
 
 def tidied(

@@ -16,7 +16,8 @@ from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short, names_image, without_incidental_organs
 from medray.editing.rewriting.counting import recount, recount_things
 from medray.editing.rewriting.overlaps import asides, one_per_word
-from medray.editing.rewriting.polarity import affirm, deny
+from medray.editing.rewriting.places import place_phrase
+from medray.editing.rewriting.polarity import affirm, deny, deny_chain
 from medray.editing.rewriting.rename import rename
 
 _T = TypeVar("_T")
@@ -50,7 +51,10 @@ def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) ->
     values = {m.value for m in relevant}
     stated = [m for m in stated if m.value in values and not names_image(m, parsed.study)] or stated
     kept, removals = asides(parsed.text, stated)
-    return [*_values(kept, comparison), *(replacement(r, comparison) for r in removals)]
+    values_changed = _values(kept, comparison)
+    if attribute.error_type == "organ":
+        values_changed = [place_phrase(parsed.text, change, facts) for change in values_changed]
+    return [*values_changed, *(replacement(r, comparison) for r in removals)]
 
 
 def _counted(statement: Statement, mention: Mention) -> bool:
@@ -164,6 +168,8 @@ def _inverted(
     """Inverts a clause in its own words: it asserts what it denied or denies what it asserted."""
     head, text = statement.head, parsed.text
     if statement.polarity:
+        if head is not None and (chain := deny_chain(text, statement.sentence, head.start)):
+            return [replacement(change, comparison) for change in chain]
         change = deny(text, statement.start, statement.end, head.start if head else None)
         replacements = [replacement(require(change), comparison)]
         return [*replacements, *_dependent_denial(text, statement, comparison)]

@@ -6,7 +6,9 @@ import pytest
 
 from medray.config import EditorConfig
 from medray.editing import EDITORS, FindingsEditor, edit_fraction
+from medray.editing.guard import REASONS
 from medray.records import Edit, Span
+from tests.support.paths import ROOT
 
 REPORT = "Describe the chest radiograph."
 LESION = "There is a small nodule in the left upper zone. The heart size is normal."
@@ -289,3 +291,8 @@ def test_edit_fraction_counts_words() -> None:
     assert edit_fraction(text, [span(5, 5)]) == 0.0
     assert edit_fraction(text, [span(8, 8)]) == 0.25
     assert edit_fraction("", [span(0, 0)]) == 0.0
+
+
+def test_every_reason_of_the_guard_is_documented() -> None:
+    page = (ROOT / "docs/editing.md").read_text(encoding="utf-8")
+    assert [f"| `{reason}` |" for reason in REASONS if f"| `{reason}` |" not in page] == []
