@@ -8,7 +8,7 @@ from medray.editing.correcting import corrected_answer, corrected_sentences
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
 from medray.editing.sentences import split
-from medray.editing.varying import varied_answer, varied_sentences
+from medray.editing.varying import varied
 from medray.records import Edit
 from medray.seeds import text_stream
 
@@ -53,5 +53,4 @@ class FindingsEditor:
             sentences, reason = corrected_sentences(answer, parts, judgement, known, start)
             return corrected_answer(answer, parts, judgement, known, sentences, reason, start)
         rng = text_stream(seed, question, reference, answer)
-        variants = varied_sentences(answer, parts, judgement, known, rng, self.prefer, start)
-        return varied_answer(answer, parts, known, variants, start)
+        return varied(answer, parts, judgement, known, rng, self.prefer, start)
