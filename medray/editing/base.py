@@ -94,9 +94,7 @@ def build_sentence(
     reason: str = "",
 ) -> EditedSentence:
     """The record of arranged replacements inside one sentence of the answer."""
-    inside = [
-        replace(r, start=r.start - part.start, end=r.end - part.start) for r in replacements
-    ]
+    inside = [replace(r, start=r.start - part.start, end=r.end - part.start) for r in replacements]
     edit = build_edit("wrong", answer[part.start : part.end], inside, severity)
     return EditedSentence(*part, edit.text, edit.answer_spans, edit.text_spans, reason)
 

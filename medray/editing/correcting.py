@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from medray.editing.base import Replacement, apply, arrange, build_edit, build_sentence, in_answer
 from medray.editing.guard import Proposal, projected, refusal, stands_alone
-from medray.editing.guard.truth import conflicts_in
+from medray.editing.guard.truth import agreements_in, conflicts_in, position
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, judge
@@ -69,9 +69,10 @@ def _corrected(
     if not conflicts:
         return "cannot-rewrite"
     sentence = context[part.start :]
+    kept = _right(judgement, part)
     refused = "cannot-rewrite"
     for candidate in candidates(replace(judgement, comparisons=tuple(conflicts)), known):
-        changes = tidied(context, part.start, part.end, candidate)
+        changes = tidied(context, part.start, part.end, candidate, kept)
         if not changes or changes[0].start < part.start or changes[-1].end > part.end:
             continue
         edited = build_sentence(context, part, changes, ontology().severity, _why(changes))
@@ -88,24 +89,31 @@ def _whole(
 ) -> tuple[Replacement, ...] | None:
     """The changes of all wrong sentences, if the answer is right with them, and stands."""
     for candidate in candidates(judgement, known):
-        changes = _tidied_by_sentence(answer, parts, candidate)
+        changes = _tidied_by_sentence(answer, parts, candidate, judgement)
         if changes and _is_sure(answer, parts, changes, known):
             return changes
     return None
 
 
 def _tidied_by_sentence(
-    answer: str, parts: Sequence[Sentence], candidate: Sequence[Replacement]
+    answer: str, parts: Sequence[Sentence], candidate: Sequence[Replacement], judgement: Judgement
 ) -> tuple[Replacement, ...]:
     arranged = arrange(answer, candidate)
     changes: list[Replacement] = []
     for part in parts:
         inside = [c for c in arranged if part.start <= c.start and c.end <= part.end]
-        changes += tidied(answer, part.start, part.end, inside)
+        changes += tidied(answer, part.start, part.end, inside, _right(judgement, part))
     across = len(arranged) > sum(
         part.start <= c.start and c.end <= part.end for c in arranged for part in parts
     )
     return () if across else tuple(changes)
+
+
+def _right(judgement: Judgement, part: Sentence) -> list[int]:
+    """Where a sentence agrees with the reference about a finding."""
+    agreed = agreements_in(judgement, part.start, part.end)
+    places = (position(c, judgement.answer) for c in agreed if c.attribute in ("kind", "presence"))
+    return [place for place in places if place is not None]
 
 
 def _is_sure(

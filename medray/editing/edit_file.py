@@ -11,7 +11,7 @@ from medray.editing.base import Editor
 from medray.editing.findings import FindingsEditor
 from medray.errors import DataError
 from medray.files import output_file
-from medray.records import Edit
+from medray.records import Edit, EditedSentence, VerdictName
 
 _KEYS = ("question", "gold", "model_answer")
 
@@ -20,10 +20,21 @@ def edit_file(inp: Path, out: Path, *, seed: int = 0, editor: Editor | None = No
     """Edit every line of `inp` and write it to `out`; returns the number of each verdict.
 
     A line is an object with the strings question, gold and model_answer (numbers are read as
-    text); its other keys are kept. The keys added are `verdict`, `edited` (the corrected answer,
-    the answer itself if it is right, null on abstention), `opposite` (the wrong variant of a
-    right answer, else null), `spans` (the ranges of model_answer with the replacements that
-    turn a wrong answer into `edited` and a right one into `opposite`) and `reason`.
+    text); its other keys are kept. The keys added:
+
+    - `verdict`: right, wrong or abstain; `reason`: why.
+    - `pairs`: one for each sentence whose other side is sure, the most severe error first. Each
+      has `prefix` (the answer before the sentence, as it is), `chosen` and `rejected` (the
+      sentence and its other side; the answer's own is rejected if the answer is wrong), `sentence`
+      (its number, from 0), `chosen_spans` and `rejected_spans` (the ranges of the two texts that
+      differ) and `error_type` (that of the worst span).
+    - `edited`: the corrected answer if all of it is sure, else `chosen` of the first pair; the
+      answer itself if it is right; null on abstention.
+    - `opposite`: the wrong variant of a right answer if all of it is coherent, else `rejected` of
+      the first pair; null for other answers.
+    - `spans`: the ranges of model_answer with the replacements that turn it into `edited` or
+      `opposite`, or its sentence into that of the first pair.
+
     `out` is written completely or not at all; blank lines are skipped.
     Raises DataError naming the file and the line.
     """
@@ -44,23 +55,45 @@ def edit_file(inp: Path, out: Path, *, seed: int = 0, editor: Editor | None = No
 
 
 def _columns(answer: str, edit: Edit) -> dict[str, Any]:
+    first = edit.sentences[0] if edit.sentences and not edit.text else None
+    text = first.text if first else edit.text
+    old = first.answer_spans if first else edit.answer_spans
+    new = first.text_spans if first else edit.text_spans
+    start = first.start if first else 0
     spans = [
         {
-            "start": old.start,
-            "end": old.end,
-            "replacement": edit.text[new.start : new.end],
-            "error_type": old.error_type,
-            "severity": old.severity,
-            "reason": old.reason,
+            "start": start + before.start,
+            "end": start + before.end,
+            "replacement": text[after.start : after.end],
+            "error_type": before.error_type,
+            "severity": before.severity,
+            "reason": before.reason,
         }
-        for old, new in zip(edit.answer_spans, edit.text_spans, strict=True)
+        for before, after in zip(old, new, strict=True)
     ]
     return {
         "verdict": edit.verdict,
-        "edited": {"wrong": edit.text, "right": answer}.get(edit.verdict),
+        "edited": {"wrong": text, "right": answer}.get(edit.verdict),
         "spans": spans,
-        "opposite": edit.text if edit.verdict == "right" else None,
+        "opposite": text if edit.verdict == "right" else None,
         "reason": edit.reason,
+        "pairs": [_pair(answer, edit.verdict, sentence) for sentence in edit.sentences],
+    }
+
+
+def _pair(answer: str, verdict: VerdictName, sentence: EditedSentence) -> dict[str, Any]:
+    own = (answer[sentence.start : sentence.end], sentence.answer_spans)
+    other = (sentence.text, sentence.text_spans)
+    chosen, rejected = (other, own) if verdict == "wrong" else (own, other)
+    worst = max(sentence.answer_spans, key=lambda span: span.severity)
+    return {
+        "prefix": answer[: sentence.start],
+        "chosen": chosen[0],
+        "rejected": rejected[0],
+        "sentence": sentence.sentence,
+        "chosen_spans": [[span.start, span.end] for span in chosen[1]],
+        "rejected_spans": [[span.start, span.end] for span in rejected[1]],
+        "error_type": worst.error_type,
     }
 
 

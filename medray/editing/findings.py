@@ -8,7 +8,7 @@ from medray.editing.correcting import corrected_answer, corrected_sentences
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
 from medray.editing.sentences import split
-from medray.editing.varying import varied_answer, varied_sentences
+from medray.editing.varying import varied
 from medray.records import Edit
 from medray.seeds import text_stream
 
@@ -17,9 +17,9 @@ class FindingsEditor:
     """Rule-based, offline and deterministic.
 
     Every edited sentence is read again by the guard: the corrected one must agree with the
-    reference, the varied one contradict it. If none is sure, or nothing can be compared, it
-    abstains with a reason: empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant,
-    or that of the guard.
+    reference, the varied one contradict it. If nothing can be compared, or no sentence is sure, it
+    abstains with a reason: empty-answer, not-comparable, uncertain, cannot-rewrite, no-variant.
+    Of a wrong answer it may also be the guard's (`guard.REASONS`).
 
     `prefer` weights the types of error that a wrong variant may contain: a type of twice the
     weight is tried first twice as often. None: all equally often.
@@ -53,5 +53,4 @@ class FindingsEditor:
             sentences, reason = corrected_sentences(answer, parts, judgement, known, start)
             return corrected_answer(answer, parts, judgement, known, sentences, reason, start)
         rng = text_stream(seed, question, reference, answer)
-        variants = varied_sentences(answer, parts, judgement, known, rng, self.prefer, start)
-        return varied_answer(answer, parts, known, variants, start)
+        return varied(answer, parts, judgement, known, rng, self.prefer, start)

@@ -96,7 +96,7 @@ def _goes_on(before: str, number: int) -> bool:
 
 def _inline(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The items of a list that is written in one line: "1. … 2. …"."""
-    labels = [m for m in _INLINE_LABEL.finditer(text, start, end)]
+    labels = list(_INLINE_LABEL.finditer(text, start, end))
     opened = re.match(r"\s*1[.)]\s", text[start:end]) is not None
     expected = 2 if opened else 1
     position = start

@@ -11,6 +11,7 @@ from medray.editing.base import build_sentence, edit_fraction, in_answer
 from medray.editing.guard import Proposal, later_stand, refusal
 from medray.editing.guard.truth import agreements_in, conflicts_in
 from medray.editing.ontology.lexicon import ontology
+from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, judge
 from medray.editing.rewriting.rewrite import candidates
@@ -23,7 +24,7 @@ _SMALL = 0.5  # a variant that changes a larger fraction of the words is only a 
 _ATTEMPTS = 8  # counterfactuals tried for one sentence
 
 
-def varied_sentences(
+def varied(
     answer: str,
     parts: Sequence[Sentence],
     judgement: Judgement,
@@ -31,49 +32,55 @@ def varied_sentences(
     rng: Random,
     prefer: Mapping[str, float] | None,
     start: int,
-) -> tuple[EditedSentence, ...]:
-    """A variant of each sentence that has a sure one, the most severe error first."""
-    variants: list[EditedSentence] = []
+) -> Edit:
+    """The edit of a right answer: a variant of each sentence that has a sure one, the most severe
+    error first, and that of one of them, drawn by `prefer`, as the variant of the whole answer."""
+    variants: list[tuple[float, EditedSentence]] = []
     for part in parts:
         agreed = agreements_in(judgement, part.start, part.end)
         if part.start < start or not agreed:
             continue
         context = answer[: part.end]
         in_context = judgement if part is parts[-1] else judge(context, known)
-        variant = _varied(context, part, in_context, known, rng, prefer)
+        variant = _varied(answer, part, in_context, known, rng, prefer)
         if variant is not None:
-            variants.append(variant)
-    variants.sort(key=lambda s: -max(span.severity for span in s.answer_spans))
-    return tuple(variants)
-
-
-def varied_answer(
-    answer: str,
-    parts: Sequence[Sentence],
-    known: Facts,
-    variants: tuple[EditedSentence, ...],
-    start: int,
-) -> Edit:
-    """The edit of a right answer: its varied sentences, and the whole text if it is coherent."""
+            variants.append((rng.expovariate(_weight(agreed, prefer)), variant))
     if not variants:
         return Edit("abstain", reason="no-variant")
-    first = variants[0]
-    coherent = start == 0 and (len(parts) == 1 or later_stand(answer, parts, first, known))
-    if coherent:
-        return replace(in_answer("right", answer, first), sentences=variants)
-    return Edit("right", reason=first.reason, sentences=variants)
+    drawn = [variant for _, variant in sorted(variants, key=lambda item: item[0])]
+    sentences = tuple(sorted(drawn, key=_severity, reverse=True))
+    for variant in drawn if start == 0 else ():
+        if len(parts) == 1 or later_stand(answer, parts, variant, known):
+            return replace(in_answer("right", answer, variant), sentences=sentences)
+    return Edit("right", reason=drawn[0].reason, sentences=sentences)
+
+
+def _weight(agreed: Sequence[Comparison], prefer: Mapping[str, float] | None) -> float:
+    """How often a sentence is varied beside the others: the weight of all that it may err in."""
+    things = {
+        (c.attribute, c.statement.head.value if c.statement and c.statement.head else ""): c
+        for c in agreed
+    }
+    weights = prefer or {}
+    total = sum(weights.get(c.error_type, 1.0) for c in things.values())
+    deniable = any(c.attribute in ("kind", "presence") for c in things.values())
+    return total + (weights.get("presence", 1.0) if weights and deniable else 0.0)
+
+
+def _severity(variant: EditedSentence) -> float:
+    return max(span.severity for span in variant.answer_spans)
 
 
 def _varied(
-    context: str,
+    answer: str,
     part: Sentence,
     judgement: Judgement,
     known: Facts,
     rng: Random,
     prefer: Mapping[str, float] | None,
 ) -> EditedSentence | None:
-    """A variant of the context's last sentence: the first small one, else the first of any size."""
-    sentence = context[part.start :]
+    """A variant of one sentence: the first small one, else the first of any size."""
+    context, sentence = answer[: part.end], answer[part.start : part.end]
     agreed = tuple(agreements_in(judgement, part.start))
     large: EditedSentence | None = None
     alternatives = counterfactuals(replace(judgement, comparisons=agreed), known, rng, prefer)
@@ -82,7 +89,7 @@ def _varied(
             proposal = Proposal(known, context[: part.start], sentence, edited, "right")
             if refusal(proposal, judgement):
                 continue
-            if edit_fraction(sentence, edited.answer_spans) <= _SMALL:
+            if edit_fraction(answer, in_answer("right", answer, edited).answer_spans) <= _SMALL:
                 return edited
             large = large or edited
             break

@@ -9,8 +9,10 @@ from medray.editing.ontology.lexicon import phrase_words
 from medray.editing.reading.claims import ParsedText
 
 _SMALL_WORDS = frozenset(
-    "a an the of in on at to is are was were and or with by for from this that it as be no not "
-    "there which left right image".split()
+    phrase_words(
+        "a an the of in on at to is are was were and or with by for from this that it as be no "
+        "not there which left right image"
+    )
 )
 _PHRASE = 3  # words of a phrase that is not said twice
 _YES = re.compile(r"\W*yes\b", re.IGNORECASE)
@@ -32,8 +34,8 @@ def repeats(prefix: str, text: str, sampled: str) -> bool:
     in_prefix = _phrases(phrase_words(prefix), _PHRASE)
     if set(_phrases(words, _PHRASE)) & set(in_prefix) - set(_phrases(before, _PHRASE)):
         return True
-    joined, said = " ".join(words), " ".join(phrase_words(prefix))
-    return len(words) > 1 and f" {joined} " in f" {said} " and joined != " ".join(before)
+    joined, earlier = " ".join(words), " ".join(phrase_words(prefix))
+    return len(words) > 1 and f" {joined} " in f" {earlier} " and joined != " ".join(before)
 
 
 def contradicts_itself(text: str, parsed: ParsedText, sampled: ParsedText) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import re
 
-from medray.editing.language.grammar import article
-from medray.editing.ontology.lexicon import ontology, plural
+from medray.editing.language.grammar import EPONYMS, article
+from medray.editing.ontology.lexicon import ontology, phrase_words, plural
 
 _ADJECTIVE_NOUNS = frozenset(
-    "canal signal interval hospital clinic topic material individual integral total trial "
-    "potential proposal referral pedal medical physical normal abnormal visible thoracic".split()
-) - {"medical", "physical", "thoracic"}
-_BEFORE_ADJECTIVE = frozenset("is are was were be appears appear looks seems remains not".split())
+    phrase_words(
+        "canal signal interval hospital clinic topic material individual integral total trial "
+        "potential proposal referral pedal normal abnormal visible"
+    )
+)
 _PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -28,7 +29,9 @@ _PATTERNS = tuple(
         r"\b(?:upper|lower|middle|mid)\s+of\b",
         r"\b(?:does|do|did)\s+not\s+(?:is|are|was|were|shows|has|appears|contains|no|an?)\b",
         r"\b(?:is|are|was|were)\s+(?:is|are|was|were|shows?|has|have|does|do)\b",
-        r"\bthere\s+(?:is|are)\s+(?:not|also\s+not)\s+(?!(?:an?|any|enough|sufficient|one|only)\b)",
+        r"\bthere\s+(?:is|are)\s+(?:not|also\s+not)\s+(?!(?:an?|any|enough|sufficient|one|only)\b|\W*$)",
+        r"\bno\s+\w+ing\s+out\b|"
+        r"(?<!there)(?<!it)(?<!they)\s(?:is|are|was|were|be|been|can|to)(?:\s+not)?\s*[.!?]\W*$",
         r"[,;:]\s*[,;:.]|\(\s*\)|\s[.,;!?](?!\d)|\b(?:and|or|but)\s*[,;.]|\.\.(?!\.)",
         r"\b(\w+)\s+\1\b(?<!\bthat that)(?<!\bhad had)",
         r"\b(?:one|each|every|single)\s+(?:lungs|kidneys|hearts|nodules|masses|lesions|hands|"
@@ -38,7 +41,8 @@ _PATTERNS = tuple(
         r"\bnormal\s+in\s+size\s+in\s+size\b|\bborderline\s+normal\b",
         r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
-        r"\b(?:is|are|was|were)\s+not\s+(?:\w+\s+){0,6}?\b(?:not|no|without|absent)\b",
+        r"\b(?:is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)\w+\s+){0,6}?"
+        r"\b(?:not|no|without|absent)\b",
     )
 )
 _ARTICLE = re.compile(r"\b(an?)\s+([\w][\w-]*)", re.IGNORECASE)
@@ -48,11 +52,6 @@ _BARE_ADJECTIVE = re.compile(
 )
 _NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot)\b|n['’]t\b", re.IGNORECASE)
 _MID_CAPITAL = re.compile(r"(?<=[a-z,]\s)[A-Z][a-z]{2,}\b")
-_EPONYMS = frozenset(
-    "crohn hodgkin alzheimer parkinson huntington meckel wilms kerley bochdalek morgagni hounsfield "
-    "doppler virchow robin chiari dandy walker cushing graves paget ewing wegener kaposi schatzki "
-    "zenker hirschsprung gram".split()
-)
 
 
 def flaw(text: str, sampled: str) -> bool:
@@ -99,7 +98,7 @@ def _adjective_for_noun(text: str, sampled: str) -> bool:
 
 def _capital_inside(text: str, sampled: str) -> bool:
     return any(
-        match.group() not in sampled and match.group().lower() not in _EPONYMS
+        match.group() not in sampled and match.group().lower() not in EPONYMS
         for match in _MID_CAPITAL.finditer(text)
     )
 
@@ -116,8 +115,11 @@ def _counted_mass_noun() -> re.Pattern[str]:
     names |= {"free air", "fluid", "air", "free fluid", "edema", "gas", "ascites", "contrast"}
     nouns = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     counts = "an?|one|two|three|four|several|multiple|many|another"
-    return re.compile(rf"\b(?:{counts})\s+(?:[\w-]+\s+){{0,3}}?(?:{nouns})(?=[\s.,;]|$)(?!\s+(?:"
-                      rf"level|collection|filled|pocket|trapping|bubble|fluid)\b)", re.IGNORECASE)
+    return re.compile(
+        rf"\b(?:{counts})\s+(?:[\w-]+\s+){{0,3}}?(?:{nouns})(?=[\s.,;]|$)(?!\s+(?:"
+        rf"level|collection|filled|pocket|trapping|bubble|fluid)\b)",
+        re.IGNORECASE,
+    )
 
 
 @functools.cache

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, truth
+from medray.editing.language.grammar import content
+from medray.editing.lists import list_left
+from medray.editing.ontology.lexicon import phrase_words
 from medray.editing.reading.facts import Facts, facts
 from medray.editing.reading.judge import Judgement, judge
 from medray.records import EditedSentence, VerdictName
@@ -19,6 +22,8 @@ REASONS = {
     "residual-explanation": "a clause still explains or argues for what was removed",
     "residual-claim": "what was removed is still asserted",
     "contradicts-itself": "the sentence asserts and denies one thing",
+    "echo-edited": "the words that repeat an open question were changed",
+    "leans-on-prefix": "the sentence takes up what the answer said wrongly before it",
     "contradicts-prefix": "the sentence contradicts what the answer said before it",
     "style-lost": "a sentence was replaced by a bare phrase",
     "chosen-wrong": "the chosen sentence contradicts the reference",
@@ -37,7 +42,13 @@ _SEVERAL = re.compile(
     r"see|lesions|organs)\b",
     re.IGNORECASE,
 )
-_PRONOUN_VERB = re.compile(r"\b(?:i|we|you)\s+\w+", re.IGNORECASE)
+_LEANS = re.compile(
+    r"\W*(?:this|these|those|such|it|they|its|their|therefore|thus|hence|so|as\s+a\s+result|"
+    r"consequently|in\s+this\s+case|in\s+that\s+case|however|instead)\b",
+    re.IGNORECASE,
+)
+_WEAK = re.compile(r"\bnot\s+(?:clearly|definitely|necessarily|entirely|fully|only)\b", re.I)
+_SMALL = frozenset(("a", "an", "the", "is", "are", "in", "of", "on"))
 _SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
 
 
@@ -66,11 +77,15 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
         return "nothing-left"
     if is_general(sentence, first=proposal.edited.sentence == 0):
         return "general-statement"
+    if proposal.verdict == "wrong" and prefix.strip() and _LEANS.match(sentence):
+        return "leans-on-prefix"
+    if _echo_edited(proposal):
+        return "echo-edited"
     if grammar.flaw(text, sentence):
         return "grammar"
     if coherence.repeats(prefix, text, sentence):
         return "repeats"
-    if _style_lost(sentence, text):
+    if _style_lost(proposal.known.question, sentence, text):
         return "style-lost"
     if _residual_explanation(proposal):
         return "residual-explanation"
@@ -80,36 +95,56 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
     after = judge(prefix + text, proposal.known)
     if coherence.contradicts_itself(text, after.answer, before.answer):
         return "contradicts-itself"
+    if truth.named_again(after.answer, before.answer, len(prefix)):
+        return "repeats"
     check = _of_chosen if proposal.verdict == "wrong" else _of_rejected
-    if reason := check(proposal.known, len(prefix), before, after):
+    if reason := check(proposal.known, len(prefix), before, after, proposal.edited):
         return reason
     return "contradicts-prefix" if _against_prefix(proposal) else ""
 
 
-def _of_chosen(known: Facts, start: int, before: Judgement, after: Judgement) -> str:
+def _of_chosen(
+    known: Facts, start: int, before: Judgement, after: Judgement, edited: EditedSentence
+) -> str:
     resolved = truth.conflicts_in(before, start)
     if not resolved:
         return "rejected-not-wrong"
-    if truth.conflicts_in(after, start):
+    if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
-    said = truth.repeats_reference(known, after.answer.text[start:])
-    if not said and not truth.confirms(truth.agreements_in(after, start), resolved):
+    verbatim = truth.repeats_reference(known, after.answer.text[start:])
+    if not verbatim and not truth.confirms(truth.agreements_in(after, start), resolved):
         return "chosen-unconfirmed"
     if truth.still_said(truth.wrong_values(resolved), after.answer, start):
         return "residual-claim"
     if truth.unconfirmed_finding(after, start, known):
         return "unconfirmed-finding"
+    if _list_left(start, after, edited):
+        return "unconfirmed-finding"
     return ""
 
 
-def _of_rejected(known: Facts, start: int, before: Judgement, after: Judgement) -> str:
+def _list_left(start: int, after: Judgement, edited: EditedSentence) -> bool:
+    """Whether a finding was put into a list whose other items nobody confirms."""
+    agreed = [truth.position(c, after.answer) for c in truth.agreements_in(after, start)]
+    for new in edited.text_spans:
+        left = list_left(edited.text, new.start, new.end) if new.error_type == "kind" else None
+        if left is not None and not any(
+            place is not None and left[0] <= place - start < left[1] for place in agreed
+        ):
+            return True
+    return False
+
+
+def _of_rejected(
+    known: Facts, start: int, before: Judgement, after: Judgement, edited: EditedSentence
+) -> str:
     if truth.conflicts_in(before, start):
         return "chosen-wrong"
     if not truth.agreements_in(before, start):
         return "chosen-unconfirmed"
     if truth.unconfirmed_finding(before, start, known):
         return "unconfirmed-finding"
-    if not truth.conflicts_in(after, start):
+    if not truth.conflicts_in(after, start) or _WEAK.search(after.answer.text[start:]):
         return "rejected-not-wrong"
     return ""
 
@@ -119,39 +154,65 @@ def _residual_explanation(proposal: Proposal) -> bool:
     edited = proposal.edited
     stops = [*(span.start for span in edited.text_spans[1:]), len(edited.text)]
     return any(
-        (found := dependent(
-            edited.text,
-            new.end,
-            len(edited.text),
-            old.error_type,
-            proposal.sentence[old.start : old.end],
-            edited.text[new.start : new.end],
-        ))
-        is not None and found[0] < stop
+        (
+            found := dependent(
+                edited.text,
+                new.end,
+                len(edited.text),
+                old.error_type,
+                proposal.sentence[old.start : old.end],
+                edited.text[new.start : new.end],
+            )
+        )
+        is not None
+        and found[0] < stop
         for old, new, stop in zip(edited.answer_spans, edited.text_spans, stops, strict=True)
     )
 
 
-def _style_lost(sentence: str, text: str) -> bool:
+def _echo_edited(proposal: Proposal) -> bool:
+    """Whether words that repeat an open question, and choose none of its options, were changed."""
+    question = proposal.known.question
+    if proposal.known.word is not None or re.search(r"\bor\b|/|^\W*how\b", question, re.I):
+        return False
+    words = set(phrase_words(question))
+    edited = proposal.edited
+    for old, new in zip(edited.answer_spans, edited.text_spans, strict=True):
+        before, after = proposal.sentence[old.start : old.end], edited.text[new.start : new.end]
+        removed, added = set(phrase_words(before)), set(phrase_words(after))
+        if content(before) == content(after):
+            continue  # only the grammar changes
+        named = removed - _SMALL
+        if named and named <= words and added - removed:
+            return True
+    return False
+
+
+def _style_lost(question: str, sentence: str, text: str) -> bool:
+    shared = set(phrase_words(sentence)) & set(phrase_words(text)) - _SMALL
     if len(sentence.split()) < _SENTENCE_WORDS or not _VERB.search(sentence):
         return False
-    return not _VERB.search(text) and not _PRONOUN_VERB.search(text)
+    if re.match(r"\W*(?:how|why)\b", question, re.IGNORECASE) and not shared:
+        return True  # a list of measures is no answer in a sentence
+    return not _VERB.search(text) and len(shared) < len(set(phrase_words(sentence))) / 3
 
 
 def _against_prefix(proposal: Proposal) -> bool:
     """Whether the edited sentence contradicts the answer's own words before it."""
     if not re.search(r"\w", proposal.prefix):
         return False
-    said = facts(proposal.known.question, proposal.prefix)
-    if proposal.known.word is not None and said.word is not None:
-        wrong_word = said.word != proposal.known.word
+    claimed = facts(proposal.known.question, proposal.prefix)
+    if proposal.known.word is not None and claimed.word is not None:
+        wrong_word = claimed.word != proposal.known.word
         if wrong_word and proposal.verdict == "wrong":
             return True
-    judgement = judge(proposal.edited.text, said)
+    judgement = judge(proposal.edited.text, claimed)
     several = _SEVERAL.search(proposal.known.question) is not None or (
         "?" not in proposal.known.question
     )
-    return any(
-        not c.agrees and not (several and c.attribute in ("kind", "presupposed"))
+    renamed = {
+        id(c.statement)
         for c in judgement.comparisons
-    )
+        if several and not c.agrees and c.attribute in ("kind", "presupposed")
+    }  # another finding, and not another name for the one before
+    return any(not c.agrees and id(c.statement) not in renamed for c in judgement.comparisons)

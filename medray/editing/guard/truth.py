@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from medray.editing.language.grammar import content
 from medray.editing.language.text import Mention
@@ -56,8 +55,9 @@ def unconfirmed_finding(judgement: Judgement, start: int, known: Facts) -> bool:
     """Whether the text asserts a named finding that neither the reference nor the question does."""
     onto = ontology()
     confirmed = {id(c.statement) for c in judgement.comparisons if c.agrees and c.statement}
-    asked = read(known.question)
-    named = [s.head.value for s in (*asked.statements, *asked.uncertain) if s.head]
+    query = read(known.question)
+    stated = (*query.statements, *query.uncertain)
+    named = [s.head.value for s in stated if s.head and s.subject == "lesion"]
     if known.word is False:
         named = []
     return any(
@@ -75,15 +75,31 @@ def unconfirmed_finding(judgement: Judgement, start: int, known: Facts) -> bool:
 def repeats_reference(known: Facts, text: str) -> bool:
     """Whether the text says the reference in its own words, without a denial."""
     words = " ".join(w for w in phrase_words(known.reference.text) if w not in ("a", "an", "the"))
-    said = " ".join(w for w in phrase_words(text) if w not in ("a", "an", "the"))
+    joined = " ".join(w for w in phrase_words(text) if w not in ("a", "an", "the"))
     denied = _NEGATION.search(text) and not _NEGATION.search(known.reference.text)
-    return bool(words) and f" {words} " in f" {said} " and not denied and known.word is None
+    return bool(words) and f" {words} " in f" {joined} " and not denied and known.word is None
+
+
+def named_again(after: ParsedText, before: ParsedText, start: int) -> bool:
+    """Whether text[start:] asserts a finding that the text before it did, and `before` does not."""
+    onto = ontology()
+
+    def named(parsed: ParsedText, first: int, last: int) -> set[str]:
+        return {
+            s.head.value
+            for s in parsed.statements
+            if s.polarity and s.head and first <= s.head.start < last and s.subject == "lesion"
+            if not onto.findings[s.head.value].generic
+        }
+
+    new = named(after, start, len(after.text)) - named(before, start, len(before.text))
+    return bool(new & named(after, 0, start))
 
 
 def still_said(removed: Sequence[tuple[str, str]], parsed: ParsedText, start: int) -> bool:
     """Whether what was removed is still asserted somewhere from `start` on."""
-    said = {(m.attribute, m.value) for m in _asserted(parsed, start)}
-    return any(claim in said for claim in removed if claim[0] in _NAMES)
+    asserted = {(m.attribute, m.value) for m in _asserted(parsed, start)}
+    return any(claim in asserted for claim in removed if claim[0] in _NAMES)
 
 
 def _asserted(parsed: ParsedText, start: int) -> Iterator[Mention]:
@@ -107,6 +123,14 @@ def wrong_values(conflicts: Sequence[Comparison]) -> list[tuple[str, str]]:
     return values
 
 
+def other_word(text: str, known: Facts) -> bool:
+    """Whether a text begins with the yes or no that is wrong, wherever it stands in the answer."""
+    match = _YES_NO.match(text)
+    return (
+        match is not None and known.word is not None and (match[1].lower() == "yes") != known.word
+    )
+
+
 def against_its_word(text: str, known: Facts) -> bool:
     """ "No, the image shows a mass" to "Does the image show a mass?", and the like."""
     match = _YES_NO.match(text)
@@ -114,8 +138,7 @@ def against_its_word(text: str, known: Facts) -> bool:
         return False
     clause = re.split(r",?\s+(?:which|because|since|as|but|while)\b", text[match.end() :])[0]
     wanted = content(known.question)
-    said = content(clause)
-    if not wanted or not wanted <= said:
+    if not wanted or not wanted <= content(clause):
         return False
     return (_NEGATION.search(clause) is None) == (match[1].lower() == "no")
 

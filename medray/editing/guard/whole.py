@@ -121,16 +121,19 @@ def later_stand(
     answer: str, parts: Sequence[Sentence], variant: EditedSentence, known: Facts
 ) -> bool:
     """Whether the rest of a right answer does not contradict, or lean on, its varied sentence."""
-    removed = _words(" ".join(answer[variant.start + s.start : variant.start + s.end]
-                              for s in variant.answer_spans))
-    said = facts(known.question, variant.text)
+    removed = _words(
+        " ".join(
+            answer[variant.start + s.start : variant.start + s.end] for s in variant.answer_spans
+        )
+    )
+    claimed = facts(known.question, variant.text)
     for part in parts:
         if part.number == variant.sentence:
             continue
         sentence = answer[part.start : part.end]
         if part.number > variant.sentence and _leans(sentence, removed):
             return False
-        if judge(sentence, said).verdict == "wrong":
+        if judge(sentence, claimed).verdict == "wrong":
             return False
     return True
 

@@ -13,6 +13,27 @@ from medray.editing.ontology.lexicon import ontology, phrase_words
 
 _SMALL_WORDS = ("show", "shows", "seen", "there", "on", "yes", "no", "and", "or", "with", "for")
 
+# names of persons, which keep their capital
+EPONYMS = frozenset(
+    phrase_words(
+        "crohn hodgkin alzheimer parkinson huntington meckel wilms kerley bochdalek morgagni "
+        "hounsfield doppler virchow robin chiari dandy walker cushing graves paget ewing wegener "
+        "kaposi schatzki zenker hirschsprung gram kerley hampton westermark barrett"
+    )
+)
+_OF = ("of", "and", "or", "the", "in", "with", "on", "a", "an")
+_MASS_NOUN = re.compile(
+    r"(?:air|fluid|o?edema|gas|blood|calcium|swelling|atrophy|pneumonia|ascites|contrast|necrosis|"
+    r"\w+(?:itis|osis|emia|aemia|megaly|ectasis|plasia|malacia|uria|trophy))$",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(r"(?:metastasis|stenosis|thrombosis|diagnosis|anastomosis|exostosis)$", re.I)
+
+
+def takes_no_article(noun: str) -> bool:
+    """Whether a noun is a mass noun: "free air", "pancreatitis", but "a metastasis"."""
+    return _MASS_NOUN.search(noun) is not None and _COUNTED.search(noun) is None
+
 
 def match_case(old: str, new: str) -> str:
     """`new` in the case of `old`: capitalised, lower-case, or in capitals for an acronym.
@@ -34,10 +55,26 @@ def match_case(old: str, new: str) -> str:
 
 
 def lower_first(text: str) -> str:
-    """The text with a lower-case initial, unless its first word is an acronym or a code."""
+    """The text with a lower-case initial, unless its first word is an acronym or a code.
+
+    A title loses all its capitals.
+
+    >>> lower_first("Brain Edema"), lower_first("CT Scan"), lower_first("Crohn Disease")
+    ('brain edema', 'CT scan', 'Crohn disease')
+    """
+    words = text.split(" ")
+    titled = len(words) > 1 and all(w[:1].isupper() or w in _OF or not w for w in words)
+    if not titled:
+        return _lower(text)
+    return " ".join(_lower(word) for word in words)
+
+
+def _lower(text: str) -> str:
     first = text.split(maxsplit=1)[0] if text.strip() else ""
     plain = first[1:].islower() or len(first) == 1
-    return text[:1].lower() + text[1:] if plain and first != "I" else text
+    if not plain or first == "I" or first.rstrip(",.").removesuffix("'s").lower() in EPONYMS:
+        return text
+    return text[:1].lower() + text[1:]
 
 
 def article(following: str) -> str:
@@ -165,5 +202,5 @@ def _small_words() -> frozenset[str]:
 def _base(word: str) -> str:
     for ending in ("ies", "es", "s", "ing", "ed"):
         if word.endswith(ending) and len(word) > len(ending) + 3:
-            return word[: -len(ending)]
-    return word
+            return word[: -len(ending)].rstrip("e")
+    return word.rstrip("e")

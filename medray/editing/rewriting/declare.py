@@ -6,12 +6,15 @@ which subject and predicate are sure to be told apart.
 
 from __future__ import annotations
 
+import functools
 import re
 
-from medray.editing.language.grammar import article
+from medray.editing.language.grammar import article, lower_first, takes_no_article
+from medray.editing.ontology.lexicon import ontology
 
 _THERE = re.compile(
-    r"(?P<verb>is|are|was|were)\s+there\s+(?P<det>an?\s+|any\s+|some\s+)?(?P<rest>.+)", re.IGNORECASE
+    r"(?P<verb>is|are|was|were)\s+there\s+(?P<det>an?\s+|any\s+|some\s+)?(?P<rest>.+)",
+    re.IGNORECASE,
 )
 _THIS = re.compile(
     r"(?P<verb>is|are|was|were)\s+(?P<subject>this|it|that|these|those)\s+"
@@ -19,14 +22,19 @@ _THIS = re.compile(
     r"(?P<rest>.+)",
     re.IGNORECASE,
 )
+_SUBJECT = r"(?P<verb>is|are|was|were)\s+(?P<subject>(?:the|both|these|those|this)\s+.+?)\s+"
 _PREDICATE = re.compile(
-    r"(?P<verb>is|are|was|were)\s+(?P<subject>(?:the|both|any|these|those|this)\s+.+?)\s+"
-    r"(?P<rest>(?:(?:normal|abnormal|healthy|enlarged|visible|present|seen|shown|visualized|intact|"
-    r"clear|symmetric|symmetrical|midline|dilated|displaced|deviated|enhancing|enhanced|calcified|"
+    _SUBJECT
+    + r"(?P<rest>(?:(?:normal|abnormal|healthy|enlarged|visible|present|seen|shown|visualized|"
+    r"intact|clear|symmetric|symmetrical|midline|dilated|displaced|deviated|enhancing|enhanced|calcified|"
     r"fractured|collapsed|atrophied|elevated|flattened|widened|blunted|sharp|obscured|noted|"
     r"identified|viewed|located|involved|affected|diseased|unremarkable|hyperdense|hypodense|"
     r"hyperintense|hypointense|homogeneous|heterogeneous|well-circumscribed|ring-enhancing|"
-    r"consistent|evident|apparent|observed|at|in|on|within|outside|inside|above|below|from|of)\b).*)",
+    r"consistent|evident|apparent|observed|sufficient|secondary|due)\b).*)",
+    re.IGNORECASE,
+)
+_PLACED = re.compile(
+    _SUBJECT + r"(?P<rest>(?:at|in|on|within|outside|inside|above|below|behind)\s+\S.*)",
     re.IGNORECASE,
 )
 _DO = re.compile(
@@ -41,6 +49,8 @@ _HAS = re.compile(
     r"(?P<rest>(?:been|be)\s+.+)",
     re.IGNORECASE,
 )
+_NAMES = 8  # words of names that are no sentence
+_STATES = re.compile(r"\b(?:is|are|was|were|shows?|has|have|no|not|yes)\b|[.;:/()]", re.IGNORECASE)
 _UNCLEAR = re.compile(r"\bor\b|\bis/are\b|/|[,;:]|\bnot\b|\bno\b|\bif\b", re.IGNORECASE)
 _THIRD = {"have": "has", "cross": "crosses"}
 
@@ -53,7 +63,7 @@ def declared(question: str, *, affirmed: bool) -> str | None:
     >>> declared("Does the image contain the liver?", affirmed=False)
     'the image does not contain the liver'
     """
-    text = question.strip().rstrip("?. ").strip()
+    text = _bare_organ().sub(r"\1 the \2", question.strip()).rstrip("?. ").strip()
     if _UNCLEAR.search(text) or not text:
         return None
     if match := _THERE.fullmatch(text):
@@ -64,10 +74,33 @@ def declared(question: str, *, affirmed: bool) -> str | None:
         return f"{_lower(match['subject'])}{noun} {match['verb'].lower()}{denial} {match['rest']}"
     if match := _DO.fullmatch(text):
         return _do(match, affirmed)
-    if match := _PREDICATE.fullmatch(text):
+    if (match := _PREDICATE.fullmatch(text)) or (match := _PLACED.fullmatch(text)):
         denial = "" if affirmed else " not"
         return f"{_lower(match['subject'])} {match['verb'].lower()}{denial} {match['rest']}"
     return None
+
+
+def is_seen(names: str) -> str | None:
+    """The sentence that something is seen; None if it is not just named.
+
+    >>> is_seen("Brain Edema, Brain Tumor"), is_seen("The heart is enlarged.")
+    ('Brain edema and brain tumor are seen', None)
+    """
+    items = [lower_first(item.strip()) for item in re.split(r",|\band\b", names.strip(" ."))]
+    if not 0 < len(names.split()) <= _NAMES or not all(items) or _STATES.search(names):
+        return None
+    listed = ", ".join(items[:-1]) + f" and {items[-1]}" if len(items) > 1 else items[0]
+    many = len(items) > 1 or (items[0].endswith("s") and not takes_no_article(items[0]))
+    verb = "are" if (many and not items[0].endswith(("is", "ss"))) or len(items) > 1 else "is"
+    return f"{listed[:1].upper()}{listed[1:]} {verb} seen"
+
+
+@functools.cache
+def _bare_organ() -> re.Pattern[str]:
+    """ "contain heart", which lacks its article."""
+    forms = ontology().attributes["organ"].forms.values()
+    nouns = "|".join(sorted({re.escape(form["noun"]) for form in forms if "noun" in form}))
+    return re.compile(rf"\b(contain|show|include|see)\s+({nouns})\b", re.IGNORECASE)
 
 
 def _there(match: re.Match[str], affirmed: bool) -> str:

@@ -20,6 +20,13 @@ _ARTICLE = re.compile(
 _DETERMINER = re.compile(
     r"(?:an?|any|some|several|multiple|numerous|many|two|three|four)\s+", re.IGNORECASE
 )
+_IS = re.compile(r"(?<!there )\b(?:is|are|was|were)\s+$", re.IGNORECASE)
+_READ_AS = re.compile(
+    r",?\s+(?:(?:which|that)\s+(?:is|are|may\s+be|could\s+be)\s+)?(?:consistent|compatible)\s+with\b|"
+    r",?\s+(?:which\s+)?(?:suggesting|suggests|suggestive\s+of|indicating|indicates|indicative\s+of|"
+    r"representing|represents|likely\s+representing|in\s+keeping\s+with|due\s+to|caused\s+by)\b",
+    re.IGNORECASE,
+)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
@@ -51,6 +58,8 @@ def deny(
         evidence = determiner and _EVIDENCE.search(answer[start : start + determiner.start(1)])
         if determiner and not evidence and not _COPULA.search(determiner.group(2)):
             position = start + determiner.start(1)
+            if _IS.search(answer[start:position]):  # "is a mass", and not "there is a mass"
+                return Change(position, position, "not ")
             new = match_case(determiner.group(1), "no")
             return Change(position, position + len(determiner.group(1)), new)
         if _WITH.match(clause):
@@ -68,6 +77,22 @@ def deny(
             new = f"{match_case(first.group(), 'no')} {lower_first(first.group())}"
             return Change(start, start + first.end(), new)
     return None
+
+
+def deny_chain(answer: str, sentence: tuple[int, int], head_start: int) -> list[Change] | None:
+    """The changes that deny a sign and drop what it was read as: "blunting of the angle,
+    consistent with an effusion"; None if the finding is not named as such a reading."""
+    start, end = sentence
+    links = [m for m in _READ_AS.finditer(answer, start, end) if m.end() <= head_start]
+    if not links or re.search(r"\b(?:and|but|which)\b", answer[links[-1].end() : head_start]):
+        return None
+    link = links[-1]
+    if re.search(r"\b(?:is|are|was|were)\s*$", answer[start : link.start()]):
+        return None
+    change = deny(answer, start, link.start(), None)
+    if change is None or change.end > link.start():
+        return None
+    return [change, Change(link.start(), end, "")]
 
 
 def affirm(answer: str, start: int, end: int, singular: bool) -> Change | None:

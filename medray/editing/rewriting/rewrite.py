@@ -1,54 +1,37 @@
 """From contradictions to replacements: only what is wrong, in the answer's own words.
 
-Five strategies, from the smallest change to the largest: replace the value alone; the clause, by
-the reference's clause; a yes/no sentence, by the statement that the other one stands for; a short
-answer, by the reference; a yes/no sentence that cannot be corrected, by its yes or no. The caller takes the first whose result is judged right.
+Six strategies, from the smallest change to the largest: replace the value alone; the clause, by
+the reference's clause; a yes/no sentence, by the statement that the other one stands for; the
+denial of all abnormalities, by a sentence that names them; a short answer, by the reference; a
+yes/no sentence that cannot be corrected, by its yes or no. The caller takes the first that is sure.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
 from medray.editing.base import Change, Replacement
-from medray.editing.clauses import clause_starts, explanation
-from medray.editing.language.grammar import (
-    content,
-    heart_phrase,
-    lower_first,
-    match_case,
-    smallest,
-    trimmed,
-)
-from medray.editing.language.text import Mention
-from medray.editing.ontology.lexicon import WORD, ontology, phrase_words
-from medray.editing.reading.claims import ParsedText, Statement
+from medray.editing.language.grammar import lower_first, match_case, smallest
+from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.claims import Statement
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
-from medray.editing.reading.judge import Judgement, is_short, names_image, without_incidental_organs
-from medray.editing.rewriting.counting import recount
-from medray.editing.rewriting.declare import declared
-from medray.editing.rewriting.overlaps import asides, one_per_word
-from medray.editing.rewriting.polarity import affirm, deny, turn_opposite
-from medray.editing.rewriting.rename import rename
-
-_T = TypeVar("_T")
-_ASKING = frozenset(
-    "evidence sign any present visible identified noted evident shown found observ demonstrat display "
-    "contain includ depict reveal indicat suggest patient's patient".split()
-)  # the words of a question that its answer need not take up
-_DEPENDENT_DENIAL = re.compile(r"\s+(without|but no)\b")
-_DENIAL = re.compile(r"\b(?:no|not|nor|without|absent)\b|n['’]t\b", re.IGNORECASE)
-
-
-class CannotRewrite(Exception):
-    """This strategy yields no sentence; another may."""
+from medray.editing.reading.judge import Judgement, is_short
+from medray.editing.rewriting.declare import declared, is_seen
+from medray.editing.rewriting.values import (
+    CannotRewrite,
+    replace_clause,
+    replacement,
+    require,
+    rewrite_statement,
+    rewrite_study,
+)
+from medray.editing.rewriting.yes_no import turn_word
 
 
 def candidates(judgement: Judgement, facts: Facts) -> Iterator[list[Replacement]]:
     """Rewrites that resolve all contradictions of a wrong answer, the smallest change first."""
-    for strategy in (_by_value, _by_clause, _by_question, _by_reference, _word_alone):
+    for strategy in (_by_value, _by_clause, _by_question, _by_naming, _by_reference, _word_alone):
         try:
             yield strategy(judgement, facts)
         except CannotRewrite:
@@ -61,13 +44,13 @@ def _by_value(judgement: Judgement, facts: Facts) -> list[Replacement]:
     for comparisons in _by_statement(judgement.conflicts):
         statement = comparisons[0].statement
         if comparisons[0].change is not None:
-            replacements += [_replacement(_require(c.change), c) for c in comparisons]
+            replacements += [replacement(require(c.change), c) for c in comparisons]
         elif comparisons[0].attribute == "word":
-            replacements += _word(judgement, comparisons[0], facts)
+            replacements += turn_word(judgement, comparisons[0], facts)
         elif statement is None:
-            replacements += _study(judgement, comparisons[0], facts)
+            replacements += rewrite_study(judgement, comparisons[0], facts)
         else:
-            replacements += _statement(parsed, statement, comparisons, facts)
+            replacements += rewrite_statement(parsed, statement, comparisons, facts)
     return replacements
 
 
@@ -76,13 +59,13 @@ def _by_clause(judgement: Judgement, facts: Facts) -> list[Replacement]:
     for comparisons in _by_statement(judgement.conflicts):
         first = comparisons[0]
         if first.change is not None:
-            replacements += [_replacement(_require(c.change), c) for c in comparisons]
+            replacements += [replacement(require(c.change), c) for c in comparisons]
         elif first.attribute == "word":
-            replacements += _word(judgement, first, facts)
+            replacements += turn_word(judgement, first, facts)
         elif first.statement is None:
-            replacements += _study(judgement, first, facts)
+            replacements += rewrite_study(judgement, first, facts)
         else:
-            replacements.append(_clause(judgement.answer, first))
+            replacements.append(replace_clause(judgement.answer, first))
     return replacements
 
 
@@ -93,7 +76,7 @@ def _by_reference(judgement: Judgement, facts: Facts) -> list[Replacement]:
     new = reference.text[slice(*reference.body)]
     start, end = parsed.body
     new = match_case(parsed.text[start:end][:1], lower_first(new))
-    return [_replacement(Change(start, end, new), judgement.conflicts[0])]
+    return [replacement(Change(start, end, new), judgement.conflicts[0])]
 
 
 def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
@@ -106,8 +89,38 @@ def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
         raise CannotRewrite
     word = match_case(parsed.text[slice(*parsed.word_span)], "yes" if facts.word else "no")
     changes = smallest(parsed.text, Change(start, end, f"{word}, {statement}"))
-    replacements = [_replacement(change, first) for change in changes]
+    replacements = [replacement(change, first) for change in changes]
     return [*replacements, *_behind(judgement, facts, first, end)]
+
+
+def _by_naming(judgement: Judgement, facts: Facts) -> list[Replacement]:
+    """The denial of all abnormalities replaced by a sentence that names the known ones."""
+    sentence = is_seen(facts.reference.text)
+    if sentence is None or len(judgement.conflicts) != 1:
+        raise CannotRewrite
+    denial = judgement.conflicts[0]
+    statement = denial.statement
+    if denial.attribute == "presupposed" and denial.change is not None:
+        start, end = denial.change.start, denial.change.end
+    elif statement is not None and _denies_all(statement) and _is_sentence(judgement, statement):
+        start, end = statement.sentence
+    else:
+        raise CannotRewrite
+    stop = "." if judgement.answer.text[start:end].rstrip().endswith(".") else ""
+    return [replacement(Change(start, end, f"{sentence}{stop}"), denial)]
+
+
+def _denies_all(statement: Statement) -> bool:
+    head = statement.head
+    return not statement.polarity and head is not None and _is_generic(head.value)
+
+
+def _is_generic(kind: str) -> bool:
+    return kind in ontology().findings and ontology().findings[kind].generic
+
+
+def _is_sentence(judgement: Judgement, statement: Statement) -> bool:
+    return [s.sentence for s in judgement.answer.statements].count(statement.sentence) == 1
 
 
 def _word_alone(judgement: Judgement, facts: Facts) -> list[Replacement]:
@@ -121,7 +134,7 @@ def _word_alone(judgement: Judgement, facts: Facts) -> list[Replacement]:
         raise CannotRewrite  # little of the answer would be left
     new = match_case(parsed.text[slice(*parsed.word_span)], "yes" if facts.word else "no")
     change = Change(start, end, new)
-    return [_replacement(change, first), *_behind(judgement, facts, first, end)]
+    return [replacement(change, first), *_behind(judgement, facts, first, end)]
 
 
 def _wrong_word(judgement: Judgement) -> Comparison | None:
@@ -138,11 +151,11 @@ def _behind(
         if position < end:
             continue
         if comparisons[0].change is not None:
-            yield from (_replacement(_require(c.change), c) for c in comparisons)
+            yield from (replacement(require(c.change), c) for c in comparisons)
         elif statement is None:
-            yield from _study(judgement, comparisons[0], facts)
+            yield from rewrite_study(judgement, comparisons[0], facts)
         else:
-            yield from _statement(judgement.answer, statement, comparisons, facts)
+            yield from rewrite_statement(judgement.answer, statement, comparisons, facts)
 
 
 def _by_statement(conflicts: Iterable[Comparison]) -> list[list[Comparison]]:
@@ -152,301 +165,3 @@ def _by_statement(conflicts: Iterable[Comparison]) -> list[list[Comparison]]:
         key = comparison.attribute if comparison.statement is None else id(comparison.statement)
         groups.setdefault(key, []).append(comparison)
     return list(groups.values())
-
-
-def _word(judgement: Judgement, comparison: Comparison, facts: Facts) -> list[Replacement]:
-    """The yes or no, and the rest of its sentence unless that is handled separately."""
-    parsed = judgement.answer
-    start, end = parsed.word_span
-    new = match_case(parsed.text[start:end], "yes" if facts.word else "no")
-    replacements = [_replacement(Change(start, end, new), comparison)]
-    if parsed.tail == (0, 0) or _tail_is_handled(judgement, facts):
-        return replacements
-    start, end, about = _asked_clause(parsed, facts)
-    if facts.word:
-        change = affirm(parsed.text, start, end, _takes_article(parsed.statements))
-        change = change or turn_opposite(facts.question, parsed.text, start, end)
-    else:
-        heads = (s.head.start for s in parsed.statements if s.head and start <= s.head.start < end)
-        change = deny(parsed.text, start, end, next(heads, None), about)
-    return [*replacements, _replacement(_require(change), comparison)]
-
-
-def _asked_clause(parsed: ParsedText, facts: Facts) -> tuple[int, int, int | None]:
-    """The clause behind a yes or no that says what was asked, and where in it.
-
-    Another clause is not to be turned: "Yes, the image is a CT, and it shows the pancreas".
-    """
-    wanted = content(facts.question) - _ASKING
-    starts = clause_starts(parsed.text, *parsed.tail)
-    for start, end in zip(starts, [*starts[1:], parsed.tail[1]], strict=True):
-        named = explanation(parsed.text, start, end)
-        main = parsed.text[start : named[0] if named else end]
-        if wanted and wanted <= content(main):
-            last = max(
-                (m.start() for m in WORD.finditer(main) if content(m.group()) & wanted), default=0
-            )
-            return start, end, start + last
-    subject = facts.proposition.study if facts.proposition else None
-    same = [m for m in parsed.study if subject and m.value == subject.value]
-    inside = [m.start for m in same if parsed.tail[0] <= m.start < parsed.tail[1]]
-    if not inside and facts.proposition is None:
-        raise CannotRewrite
-    about = inside[0] if inside else None
-    clauses = [s for s in starts if about is None or s <= about]
-    stop = next((s for s in starts if s > clauses[-1]), parsed.tail[1])
-    return (clauses[-1] if about is not None else starts[0]), stop, about
-
-
-def _tail_is_handled(judgement: Judgement, facts: Facts) -> bool:
-    """Whether the rest of the yes/no sentence was itself compared with the facts.
-
-    If the question is not understood, an agreement there is about something else.
-    """
-    start, end = judgement.answer.tail
-    for comparison in judgement.comparisons if facts.proposition else judgement.conflicts:
-        statement, mention = comparison.statement, comparison.mention
-        position = mention.start if mention else -1
-        if statement is not None and start <= statement.start < end:
-            return True
-        # an attribute of the study agrees or is rewritten; if only "not this" is known, deny it
-        if statement is None and start <= position < end and comparison.wanted is not None:
-            return True
-    return False
-
-
-def _study(judgement: Judgement, comparison: Comparison, facts: Facts) -> list[Replacement]:
-    parsed, attribute = judgement.answer, ontology().attributes[comparison.attribute]
-    if comparison.wanted is None:
-        if parsed.word is None:
-            raise CannotRewrite
-        return []  # denied with the yes or no it depends on
-    if comparison.attribute == "count":
-        for statement in parsed.statements:
-            if comparison.mention and statement.head and _counted(statement, comparison.mention):
-                changes = recount(parsed.text, statement, comparison.mention, comparison.wanted)
-                return [_replacement(change, comparison) for change in changes]
-    in_phrase = comparison.wanted.surface in facts.reference.text and facts.reference.n_words > 1
-    if attribute.short_only and in_phrase and is_short(parsed) and is_short(facts.reference):
-        raise CannotRewrite  # "left kidney" and "head of the pancreas" have no common structure
-    stated = [m for m in parsed.study if m.attribute == comparison.attribute]
-    relevant = without_incidental_organs(parsed.study, parsed.text, facts.question)
-    values = {m.value for m in relevant}
-    stated = [m for m in stated if m.value in values and not names_image(m, parsed.study)] or stated
-    kept, removals = asides(parsed.text, stated)
-    return [*_values(kept, comparison), *(_replacement(r, comparison) for r in removals)]
-
-
-def _counted(statement: Statement, mention: Mention) -> bool:
-    return any(m.attribute == "number" and m.start == mention.start for m in statement.details)
-
-
-def _statement(
-    parsed: ParsedText, statement: Statement, comparisons: list[Comparison], facts: Facts
-) -> list[Replacement]:
-    """All replacements in one statement."""
-    replacements: list[Replacement] = []
-    renamed = next((c for c in comparisons if c.attribute == "kind"), None)
-    dropped: set[str] = set()
-    if renamed is not None:
-        if _has_more(statement, renamed.fact) and is_short(parsed) and is_short(facts.reference):
-            raise CannotRewrite  # details of the wrong finding need not apply to the right one
-        changes, dropped = _require(rename(parsed.text, statement, renamed.fact, renamed.wanted))
-        replacements += [_replacement(change, renamed) for change in changes]
-    for comparison in comparisons:
-        if comparison.attribute == "presence":
-            replacements += _presence(parsed, statement, comparison)
-        elif comparison.attribute == "heart":
-            value = comparison.wanted.value if comparison.wanted else ""
-            change = heart_phrase(parsed.text, statement.start, statement.end, value)
-            if change is None:  # "does not show an enlarged heart"
-                change = affirm(parsed.text, statement.start, statement.end, singular=True)
-            replacements.append(_replacement(_require(change), comparison))
-            if value == "normal" and replacements[-1].text.lower().startswith("no "):
-                replacements += _dependent_denial(parsed.text, statement, comparison)
-        elif comparison is not renamed and comparison.attribute not in dropped:
-            replacements += _detail(parsed, statement, comparison)
-    wanted = {c.attribute: c.wanted.value for c in comparisons if c.wanted}
-    return one_per_word(replacements, wanted)
-
-
-def _detail(parsed: ParsedText, statement: Statement, comparison: Comparison) -> list[Replacement]:
-    stated = [m for m in statement.details if m.attribute == comparison.attribute]
-    if comparison.wanted is None:
-        change = deny(parsed.text, statement.start, statement.end, None)
-        return [_replacement(_require(change), comparison)]
-    if comparison.attribute == "number":
-        changes = recount(parsed.text, statement, stated[0], comparison.wanted)
-        return [_replacement(change, comparison) for change in changes]
-    if all(m.negated for m in stated):
-        change = affirm(parsed.text, statement.start, statement.end, singular=True)
-        return [_replacement(_require(change), comparison)]
-    return _values(stated, comparison)
-
-
-def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
-    """Replaces every mention of a wrong value by the wanted value in the same form.
-
-    "On the right, not on the left": if the wanted value is the denied one, the two are swapped.
-    """
-    wanted = comparison.wanted
-    assert wanted is not None
-    wrong = {m.value for m in stated if not m.negated}
-    if len(wrong) != 1:
-        raise CannotRewrite
-    attribute = ontology().attributes[wanted.attribute]
-    replacements = []
-    for m in stated:
-        if m.negated and m.value != wanted.value:
-            continue
-        value = next(iter(wrong)) if m.negated else wanted.value
-        new = attribute.forms.get(value, {}).get(m.form)
-        if wanted.form == m.form and not m.negated and not (new and new[:2].isupper()):
-            new = lower_first(wanted.surface)
-        if new is None:
-            raise CannotRewrite
-        change = Change(m.start, m.end, match_case(m.surface, new))
-        replacements.append(_replacement(change, comparison))
-    return replacements
-
-
-def _presence(
-    parsed: ParsedText, statement: Statement, comparison: Comparison
-) -> list[Replacement]:
-    """Corrects the assertion of an absent finding, or the denial of a present one."""
-    fact = comparison.fact
-    replaceable = bool(fact and fact.core and _has_own_clause(parsed, statement))
-    if replaceable and not _is_better_inverted(parsed, statement, comparison):
-        return [_clause(parsed, comparison)]
-    try:
-        return _inverted(parsed, statement, comparison)
-    except CannotRewrite:
-        if not replaceable:
-            raise
-        return [_clause(parsed, comparison)]
-
-
-def _is_better_inverted(parsed: ParsedText, statement: Statement, comparison: Comparison) -> bool:
-    """Whether a clause is better inverted in its own words than replaced by the reference's."""
-    fact, in_sentence = comparison.fact, _in_sentence(parsed, statement)
-    assert fact is not None
-    if statement.head and statement.head.form == "" and statement.values("side"):
-        return True
-    if len(in_sentence) > 1 or (fact.start, fact.end) != fact.sentence:
-        return True
-    head = fact.head
-    spelled = head is not None and head.form in ("singular", "plural")
-    generic = spelled and head is not None and ontology().findings[head.value].generic
-    return statement.polarity and spelled and not generic
-
-
-def _inverted(
-    parsed: ParsedText, statement: Statement, comparison: Comparison
-) -> list[Replacement]:
-    """Inverts a clause in its own words: it asserts what it denied or denies what it asserted."""
-    head, text = statement.head, parsed.text
-    if statement.polarity:
-        change = deny(text, statement.start, statement.end, head.start if head else None)
-        replacements = [_replacement(_require(change), comparison)]
-        return [*replacements, *_dependent_denial(text, statement, comparison)]
-    sides = [m for m in statement.details if m.attribute == "side"]
-    other = ontology().attributes["side"].other(sides[0].value) if len(sides) == 1 else None
-    if head and head.form == "" and other:  # "the left lung is clear", but the right one is
-        new = ontology().attributes["side"].forms[other].get(sides[0].form)
-        side = sides[0]
-        change = Change(side.start, side.end, match_case(side.surface, _require(new)))
-        return [_replacement(change, comparison)]
-    following = [s for s in _in_sentence(parsed, statement) if s.start > statement.start]
-    if any(not s.polarity and not _DENIAL.search(text[s.start : s.end]) for s in following):
-        raise CannotRewrite  # "no mass or nodule": the denial is shared
-    change = affirm(text, statement.start, statement.end, _takes_article([statement]))
-    return [_replacement(_require(change), comparison)]
-
-
-def _dependent_denial(text: str, statement: Statement, comparison: Comparison) -> list[Replacement]:
-    """Adapts the denial after a newly denied clause: "no effusion without nodule" needs "or"."""
-    denial = _DEPENDENT_DENIAL.match(text, statement.end)
-    if denial is None:
-        return []
-    new = "or" if denial.group(1) == "without" else "and no"
-    return [_replacement(Change(*denial.span(1), new), comparison)]
-
-
-def _in_sentence(parsed: ParsedText, statement: Statement) -> list[Statement]:
-    """All statements of the statement's sentence."""
-    return [s for s in parsed.statements if s.sentence == statement.sentence]
-
-
-def _has_more(statement: Statement, fact: Statement | None) -> bool:
-    """Whether a statement has more attributes than the one in the reference's text."""
-    if fact is None or not fact.core:
-        return False
-    return bool({m.attribute for m in statement.details} - {m.attribute for m in fact.details})
-
-
-def _takes_article(statements: Sequence[Statement]) -> bool:
-    """Whether the first finding named can have the article "a"."""
-    head = next((s.head for s in statements if s.head and s.subject == "lesion"), None)
-    return (
-        head is not None
-        and head.form == "singular"
-        and not ontology().findings[head.value].mass_noun
-    )
-
-
-def _clause(parsed: ParsedText, comparison: Comparison) -> Replacement:
-    """Replaces the statement's clause by the reference's sentence."""
-    statement, fact = comparison.statement, comparison.fact
-    if statement is None or fact is None or not fact.core:
-        raise CannotRewrite
-    start, end = statement.sentence
-    if not _has_sentence(parsed, statement):
-        start, end = _after_connector(parsed.text, statement.start, statement.end), statement.end
-    new = fact.core if parsed.text[start].isupper() else lower_first(fact.core)
-    if parsed.text[start].isupper():
-        new = new[:1].upper() + new[1:]
-    return _replacement(trimmed(parsed.text, start, end, new), comparison)
-
-
-def _has_sentence(parsed: ParsedText, statement: Statement) -> bool:
-    """Whether the sentence states nothing else: it has one statement, or a list of denials."""
-    in_sentence = _in_sentence(parsed, statement)
-    return len(in_sentence) == 1 or not any(s.polarity for s in in_sentence)
-
-
-def _has_own_clause(parsed: ParsedText, statement: Statement) -> bool:
-    """Whether a sentence can replace the statement ("with a nodule" has no verb)."""
-    words = phrase_words(parsed.text[statement.start : statement.end])
-    return _has_sentence(parsed, statement) or bool(set(words) & set(ontology().language["verbs"]))
-
-
-def _after_connector(text: str, start: int, end: int) -> int:
-    """The position after a leading "and", "with" and the like."""
-    first = text[start:end].split(maxsplit=1)
-    if len(first) == 2 and first[0].lower() in ontology().language["connectors"]:
-        return start + text[start:end].index(first[1], len(first[0]))
-    return start
-
-
-def _require(change: _T | None) -> _T:
-    if change is None:
-        raise CannotRewrite
-    return change
-
-
-def _replacement(change: Change, comparison: Comparison) -> Replacement:
-    return Replacement(*change, comparison.error_type, _reason(comparison))
-
-
-def _reason(comparison: Comparison) -> str:
-    """The reason in a few words, for the ledger."""
-    if comparison.attribute == "word":
-        return "the reference answers the other way"
-    if comparison.change is not None:
-        return f"{comparison.attribute}: the reference says otherwise"
-    if comparison.attribute == "presence" and comparison.statement is not None:
-        named = comparison.statement.head.value if comparison.statement.head else "finding"
-        return f"{named} is not there" if comparison.statement.polarity else f"{named} is there"
-    stated = comparison.mention.value if comparison.mention else "?"
-    wanted = comparison.wanted.value if comparison.wanted else f"not {stated}"
-    return f"{comparison.attribute}: {wanted}, not {stated}"

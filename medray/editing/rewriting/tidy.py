@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from medray.editing.base import Replacement, arrange
 from medray.editing.clauses import dependent
 from medray.editing.language.grammar import fix_articles
-
-_GLUE = re.compile(
-    r"[\s,;/]*(?:(?:and|or|as\s+well\s+as|also|possibly|an?|the)\b[\s,]*)*(?:[\w-]+\s+){0,2}",
-    re.IGNORECASE,
-)
-_BREAKS_LIST = re.compile(
-    r"\b(?:is|are|was|were|in|of|on|with|at|by|from|to|for|not|no|but|has|have|shows?)\b|[.:()]",
-    re.IGNORECASE,
-)
+from medray.editing.lists import one_of_list
 
 
 def tidied(
-    text: str, start: int, end: int, replacements: Sequence[Replacement]
+    text: str, start: int, end: int, replacements: Sequence[Replacement], kept: Sequence[int] = ()
 ) -> tuple[Replacement, ...]:
     """The changes of the sentence text[start:end], with what they take along: the other items of
-    a list that becomes one thing, the clauses that explain what is replaced, the articles."""
-    changes = _one_of_list(text, arrange(text, replacements))
+    a list that becomes one thing, the clauses that explain what is replaced, the articles.
+
+    `kept` are the positions of what is right.
+    """
+    changes = one_of_list(text, start, end, arrange(text, replacements), kept)
     changes = _without_explanations(text, end, changes)
     return arrange(text, fix_articles(text, changes))
-
-
-def _one_of_list(text: str, changes: Sequence[Replacement]) -> tuple[Replacement, ...]:
-    """ "acute pancreatitis, appendicitis and cholecystitis" all replaced by one name: once."""
-    merged: list[Replacement] = []
-    for item in changes:
-        last = merged[-1] if merged else None
-        if last is not None and item.text and item.text.lower() == last.text.lower():
-            between = text[last.end : item.start]
-            if _GLUE.fullmatch(between) and not _BREAKS_LIST.search(between):
-                merged[-1] = replace(last, end=item.end)
-                continue
-        merged.append(item)
-    return tuple(merged)
 
 
 def _without_explanations(
@@ -55,13 +35,17 @@ def _without_explanations(
             continue
         stop = changes[number + 1].start if number + 1 < len(changes) else end
         position = item.end
-        found = dependent(text, position, end, item.error_type, text[item.start : item.end], item.text)
+        found = dependent(
+            text, position, end, item.error_type, text[item.start : item.end], item.text
+        )
         removals: list[tuple[int, int]] = []
         while found is not None and found[0] < max(stop, position) and found[1] > position:
             removals.append(found)
             position = found[1]
             stop = next((c.start for c in changes if c.start >= position), end)
-            found = dependent(text, position, end, item.error_type, text[item.start : item.end], item.text)
+            found = dependent(
+                text, position, end, item.error_type, text[item.start : item.end], item.text
+            )
         for removal in removals:
             if removal[0] == item.end:
                 item = replace(item, end=removal[1])

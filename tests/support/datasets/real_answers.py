@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medray.editing import FindingsEditor, edit_fraction
+from medray.editing.guard import REASONS
 from medray.editing.language.text import Mention
 from medray.editing.reading.claims import Statement, read, subject_of
 from medray.editing.reading.facts import facts
-from medray.records import Edit
+from medray.records import EditedSentence
 from tests.support.paths import shared_data
 
 Triple = tuple[str, str, str]  # question, reference, answer
@@ -31,7 +32,8 @@ _YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 @dataclass
 class Figures:
-    """Counts over one set of answers; `shares` are the edit fractions of answers of ≥ 8 words."""
+    """Counts over one set of answers; `shares` are the edit fractions of the corrected
+    sentences of answers of ≥ 8 words."""
 
     answers: int = 0
     comparable: Counter[str] = field(default_factory=Counter)
@@ -52,7 +54,8 @@ class Figures:
             f"found but not edited {self.share('found'):.1%}, "
             f"abstained {self.share('abstain'):.1%}; of all: {dict(self.verdicts)}; "
             f"{dict(self.reasons)}; unsound {len(self.unsound)}; "
-            f"median edited share {median:.1%} of {len(self.shares)} corrected answers of 8 words"
+            f"median edited share {median:.1%} of {len(self.shares)} corrected sentences "
+            "in answers of 8 words"
         )
 
 
@@ -103,7 +106,8 @@ def measure(triples: Iterable[Triple]) -> Figures:
     editor, figures = FindingsEditor(), Figures()
     for question, reference, answer in triples:
         edit = editor.edit(question, reference, answer, seed=0)
-        verdict = {"no-variant": "right", "cannot-rewrite": "found"}.get(edit.reason, edit.verdict)
+        verdict = {"no-variant": "right"}.get(edit.reason, edit.verdict)
+        verdict = "found" if edit.reason in ("cannot-rewrite", *REASONS) else verdict
         figures.answers += 1
         figures.verdicts[verdict] += 1
         if edit.verdict == "abstain":
@@ -112,24 +116,31 @@ def measure(triples: Iterable[Triple]) -> Figures:
             figures.comparable[verdict] += 1
         if edit.verdict != "wrong":
             continue
-        again = editor.edit(question, reference, edit.text, seed=0)
-        sound = again.verdict == "right" or again.reason == "no-variant"
-        wanted, word = _YES_NO.match(reference), _YES_NO.match(edit.text)
-        if wanted and word:
-            sound = sound and wanted.group(1).lower() == word.group(1).lower()
-        if not sound or not _identical_outside(answer, edit):
+        if not all(_is_sound(question, reference, answer, s) for s in edit.sentences):
             figures.unsound.append((question, reference, answer))
         if len(answer.split()) >= 8:
-            figures.shares.append(edit_fraction(answer, edit.answer_spans))
+            figures.shares += [
+                edit_fraction(answer[s.start : s.end], s.answer_spans) for s in edit.sentences
+            ]
     return figures
 
 
-def _identical_outside(answer: str, edit: Edit) -> bool:
+def _is_sound(question: str, reference: str, answer: str, edited: EditedSentence) -> bool:
+    """Whether a corrected sentence is not edited again where it stands, says the reference's yes
+    or no, and is the answer's own outside its spans."""
+    prefix = answer[: edited.start]
+    again = FindingsEditor().edit(question, reference, prefix + edited.text, seed=0)
+    if again.verdict == "wrong" and any(s.start == edited.start for s in again.sentences):
+        return False
+    wanted, word = _YES_NO.match(reference), _YES_NO.match(edited.text)
+    if wanted and word and wanted.group(1).lower() != word.group(1).lower():
+        return False
+    own = answer[edited.start : edited.end]
     parts, position = [], 0
-    for old, new in zip(edit.answer_spans, edit.text_spans, strict=True):
-        parts += [answer[position : old.start], edit.text[new.start : new.end]]
+    for old, new in zip(edited.answer_spans, edited.text_spans, strict=True):
+        parts += [own[position : old.start], edited.text[new.start : new.end]]
         position = old.end
-    return "".join([*parts, answer[position:]]) == edit.text
+    return "".join([*parts, own[position:]]) == edited.text
 
 
 def rate(triples: list[Triple]) -> float:

@@ -6,7 +6,9 @@ import pytest
 
 from medray.config import EditorConfig
 from medray.editing import EDITORS, FindingsEditor, edit_fraction
+from medray.editing.guard import REASONS
 from medray.records import Edit, Span
+from tests.support.paths import ROOT
 
 REPORT = "Describe the chest radiograph."
 LESION = "There is a small nodule in the left upper zone. The heart size is normal."
@@ -222,7 +224,6 @@ def test_answers_of_a_single_value(
         (REPORT, CLEAR, "Enlarged heart. No focal lesion is seen."),
         (REPORT, CONSOLIDATION, CONSOLIDATION),
         (REPORT, CONSOLIDATION, "Right lower lobe consolidation. No bony abnormality."),
-        ("Is there a nodule?", "No", "No, there is an opacity."),
         ("Is there a nodule?", "No", "No, no focal lesion is seen."),
         ("what is the abnormality?", "infarct", "Infarction"),
         ("what organ is seen?", "intestines", "the bowel"),
@@ -238,7 +239,8 @@ def test_right_answers_get_a_wrong_variant(question: str, reference: str, answer
 
 
 def test_every_kind_of_wrong_variant_occurs() -> None:
-    kinds = {s.error_type for n in range(60) for s in edit(REPORT, LESION, LESION, n).answer_spans}
+    edits = (edit(REPORT, LESION, LESION, n) for n in range(60))
+    kinds = {span.error_type for e in edits for s in e.sentences for span in s.answer_spans}
     assert kinds >= {"side", "zone", "size", "kind", "attribute"}
 
 
@@ -259,7 +261,8 @@ def test_a_clear_study_gets_an_invented_lesion_that_is_corrected_again() -> None
         ("where is the mass?", "anterior mediastinum", "yes", "not-comparable"),
         ("what is this?", "", "nodule", "not-comparable"),
         ("what is pictured?", "a helicopter", "Helicopter.", "no-variant"),
-        ("Is it so?", "no", "Yes, thus and therefore in all these pictures here", "cannot-rewrite"),
+        ("Is it or not?", "no", "Yes, thus and so in all these pictures here", "cannot-rewrite"),
+        ("Is there a nodule?", "No", "No, there is an opacity.", "no-variant"),  # is there one?
     ],
 )
 def test_it_abstains_with_a_reason(question: str, reference: str, answer: str, reason: str) -> None:
@@ -274,7 +277,7 @@ def test_spans_carry_type_severity_and_reason() -> None:
 
 def test_the_registry_builds_the_configured_editor() -> None:
     editor = EDITORS["findings"](EditorConfig())
-    assert (editor.name, editor.version) == ("findings", "3")
+    assert (editor.name, editor.version) == ("findings", "4")
 
 
 def test_edit_fraction_counts_words() -> None:
@@ -288,3 +291,8 @@ def test_edit_fraction_counts_words() -> None:
     assert edit_fraction(text, [span(5, 5)]) == 0.0
     assert edit_fraction(text, [span(8, 8)]) == 0.25
     assert edit_fraction("", [span(0, 0)]) == 0.0
+
+
+def test_every_reason_of_the_guard_is_documented() -> None:
+    page = (ROOT / "docs/editing.md").read_text(encoding="utf-8")
+    assert [f"| `{reason}` |" for reason in REASONS if f"| `{reason}` |" not in page] == []

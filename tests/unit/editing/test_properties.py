@@ -9,7 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medray.editing import FindingsEditor
+from medray.editing.guard.truth import conflicts_in
 from medray.editing.ontology.lexicon import ontology
+from medray.editing.reading.facts import facts
+from medray.editing.reading.judge import judge
+from medray.editing.sentences import Sentence, split
 from medray.records import Edit, Span
 
 EDITOR = FindingsEditor()
@@ -172,14 +176,32 @@ def check(question: str, reference: str, answer: str, seed: int) -> Edit:
     if edit.verdict == "abstain":
         assert edit.reason
         assert (edit.text, edit.answer_spans, edit.text_spans) == ("", (), ())
+        assert edit.sentences == ()
         return edit
-    check_spans(answer, edit.answer_spans)
-    check_spans(edit.text, edit.text_spans)
-    assert edit.answer_spans
-    assert edit.text != answer
-    assert substitute(edit.text, edit.text_spans, answer, edit.answer_spans) == answer
-    assert substitute(answer, edit.answer_spans, edit.text, edit.text_spans) == edit.text
+    assert edit.text or edit.sentences
+    if edit.text:
+        check_sides(answer, edit.answer_spans, edit.text, edit.text_spans)
+    numbers = [sentence.sentence for sentence in edit.sentences]
+    assert len(numbers) == len(set(numbers))
+    severities = [max(s.severity for s in x.answer_spans) for x in edit.sentences]
+    assert severities == sorted(severities, reverse=True)
+    for sentence in edit.sentences:
+        sampled_text = answer[sentence.start : sentence.end]
+        assert sampled_text == sampled_text.strip() != ""
+        assert Sentence(sentence.sentence, sentence.start, sentence.end) in split(answer)
+        check_sides(sampled_text, sentence.answer_spans, sentence.text, sentence.text_spans)
     return edit
+
+
+def check_sides(
+    answer: str, answer_spans: tuple[Span, ...], text: str, text_spans: tuple[Span, ...]
+) -> None:
+    check_spans(answer, answer_spans)
+    check_spans(text, text_spans)
+    assert answer_spans
+    assert text != answer
+    assert substitute(text, text_spans, answer, answer_spans) == answer
+    assert substitute(answer, answer_spans, text, text_spans) == text
 
 
 @settings(max_examples=300, deadline=None)
@@ -188,12 +210,31 @@ def test_every_edit_can_be_undone_and_passes_its_own_check(
     question: str, reference: str, answer: str, seed: int
 ) -> None:
     edit = check(question, reference, answer, seed)
-    if edit.verdict == "wrong":
+    for sentence in edit.sentences:
+        prefix = answer[: sentence.start]
+        again = EDITOR.edit(question, reference, prefix + sentence.text, seed=seed)
+        there = {s.sentence for s in again.sentences} if again.verdict == "wrong" else set()
+        if edit.verdict == "wrong":  # the corrected sentence is not wrong where it stands
+            assert sentence.sentence not in there
+            judgement = judge(prefix + sentence.text, facts(question, reference))
+            assert not conflicts_in(judgement, len(prefix))
+        else:
+            assert judge(prefix + sentence.text, facts(question, reference)).verdict == "wrong"
+    if edit.verdict == "wrong" and edit.text:
         again = EDITOR.edit(question, reference, edit.text, seed=seed)
         assert again.verdict == "right" or again.reason == "no-variant"
-    if edit.verdict == "right":
-        again = EDITOR.edit(question, reference, edit.text, seed=seed)
-        assert again.verdict == "wrong"
+    if edit.verdict == "right" and edit.text:
+        assert judge(edit.text, facts(question, reference)).verdict == "wrong"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(QUESTIONS), st.sampled_from(REFERENCES), answers, answers)
+def test_what_was_not_sampled_is_context_and_is_not_edited(
+    question: str, reference: str, given_text: str, sampled: str
+) -> None:
+    answer = f"{given_text} {sampled}"
+    edit = EDITOR.edit(question, reference, answer, seed=0, start=len(given_text))
+    assert all(sentence.start >= len(given_text) for sentence in edit.sentences)
 
 
 @settings(max_examples=100, deadline=None)

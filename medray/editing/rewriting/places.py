@@ -1,0 +1,44 @@
+"""Puts the name of an organ, a vessel or another place where a wrong one was."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from medray.editing.base import Replacement
+from medray.editing.language.grammar import lower_first
+from medray.editing.ontology.lexicon import phrase_words
+from medray.editing.reading.facts import Facts
+
+_MODIFIER = (
+    "left|right|bilateral|both|upper|lower|middle|anterior|posterior|superior|inferior|"
+    "proximal|distal|internal|external|medial|lateral"
+)
+_MODIFIERS = re.compile(rf"(?:\b(?:{_MODIFIER})\s+)+$", re.IGNORECASE)
+_MODIFIED = re.compile(rf"(?:the\s+)?((?:(?:{_MODIFIER})\s+)*)(.+)", re.IGNORECASE)
+_ADJECTIVE = re.compile(r"\w+(?:al|ic|ar|ary|ous|ive)$", re.IGNORECASE)
+_NOUN_FOLLOWS = re.compile(r"\s+(?!(?:in|on|of|at|and|or|is|are|with|to|for|as)\b)[a-z]", re.I)
+_ASKED_NOUN = re.compile(
+    r"\b(?:which|what)\s+(?:\w+\s+){0,2}?(\w+)\s+(?:is|are|was|were|does|do|has|can|in)\b", re.I
+)
+
+
+def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
+    """The replacement of a place, with what describes the wrong one only dropped, what the
+    reference says of the right one added, and a noun where the reference has an adjective.
+
+    "left [middle cerebral artery]" → "basilar artery"; "[appendix]" → "left kidney".
+    """
+    start, text = item.start, item.text
+    before = _MODIFIERS.search(answer[: item.start])
+    if before and not set(phrase_words(before.group())) <= set(phrase_words(facts.question)):
+        start = before.start()
+    named = _MODIFIED.fullmatch(facts.reference.text.strip(" ."))
+    modified = named is not None and phrase_words(named[2]) == phrase_words(text)
+    if named is not None and modified and named[1] and (start < item.start or before is None):
+        text = lower_first(named[1]) + text
+    if _ADJECTIVE.fullmatch(text) and not _NOUN_FOLLOWS.match(answer, item.end):
+        noun = _ASKED_NOUN.search(facts.question)
+        if noun is not None and noun[1].lower() not in ("organ", "organs", "this", "part", "the"):
+            text = f"{text} {noun[1].lower()}"
+    return replace(item, start=start, text=text)

@@ -1,0 +1,79 @@
+"""Turns a yes or no, with the clause behind it that says what was asked."""
+
+from __future__ import annotations
+
+from medray.editing.base import Change, Replacement
+from medray.editing.clauses import clauses, explanation
+from medray.editing.language.grammar import content, match_case
+from medray.editing.ontology.lexicon import WORD, phrase_words
+from medray.editing.reading.claims import ParsedText
+from medray.editing.reading.compare import Comparison
+from medray.editing.reading.facts import Facts
+from medray.editing.reading.judge import Judgement
+from medray.editing.rewriting.polarity import affirm, deny, turn_opposite
+from medray.editing.rewriting.values import CannotRewrite, replacement, require, takes_article
+
+_ASKING = frozenset(
+    phrase_words(
+        "evidenc sign any present visibl identifi not evident shown found observ demonstrat "
+        "display contain includ depict reveal indicat suggest patient used taken don"
+    )
+)  # the words of a question that its answer need not take up
+
+
+def turn_word(judgement: Judgement, comparison: Comparison, facts: Facts) -> list[Replacement]:
+    """The yes or no, and the rest of its sentence unless that is handled separately."""
+    parsed = judgement.answer
+    start, end = parsed.word_span
+    new = match_case(parsed.text[start:end], "yes" if facts.word else "no")
+    replacements = [replacement(Change(start, end, new), comparison)]
+    if parsed.tail == (0, 0) or _tail_is_handled(judgement, facts):
+        return replacements
+    start, end, about = _asked_clause(parsed, facts)
+    if facts.word:
+        change = affirm(parsed.text, start, end, takes_article(parsed.statements))
+        change = change or turn_opposite(facts.question, parsed.text, start, end)
+    else:
+        heads = (s.head.start for s in parsed.statements if s.head and start <= s.head.start < end)
+        change = deny(parsed.text, start, end, next(heads, None), about)
+    return [*replacements, replacement(require(change), comparison)]
+
+
+def _asked_clause(parsed: ParsedText, facts: Facts) -> tuple[int, int, int | None]:
+    """The clause behind a yes or no that says what was asked, and where in it.
+
+    Another clause is not to be turned: "Yes, the image is a CT, and it shows the pancreas".
+    """
+    wanted = content(facts.question) - _ASKING
+    parts = list(clauses(parsed.text, *parsed.tail))
+    for start, end in parts:
+        named = explanation(parsed.text, start, end, narrowing=False)
+        main = parsed.text[start : named[0] if named else end]
+        if wanted and wanted <= content(main):
+            last = (m.start() for m in WORD.finditer(main) if content(m.group()) & wanted)
+            return start, end, start + max(last, default=0)
+    subject = facts.proposition.study if facts.proposition else None
+    if facts.proposition is None:
+        raise CannotRewrite
+    for start, end in parts:
+        same = (m for m in parsed.study if subject and m.value == subject.value)
+        if (about := next((m.start for m in same if start <= m.start < end), None)) is not None:
+            return start, end, about
+    return (*parts[0], None)
+
+
+def _tail_is_handled(judgement: Judgement, facts: Facts) -> bool:
+    """Whether the rest of the yes/no sentence was itself compared with the facts.
+
+    If the question is not understood, an agreement there is about something else.
+    """
+    start, end = judgement.answer.tail
+    for comparison in judgement.comparisons if facts.proposition else judgement.conflicts:
+        statement, mention = comparison.statement, comparison.mention
+        position = mention.start if mention else -1
+        if statement is not None and start <= statement.start < end:
+            return True
+        # an attribute of the study agrees or is rewritten; if only "not this" is known, deny it
+        if statement is None and start <= position < end and comparison.wanted is not None:
+            return True
+    return False
