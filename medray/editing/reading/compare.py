@@ -25,7 +25,7 @@ class Comparison:
     `attribute`: "word" (yes or no), "presence", "kind", "heart" or an attribute of the ontology.
     `statement` and `mention` are the answer's, `fact` and `wanted` the known ones; `wanted` is
     None if the known side only excludes a value. `change` resolves a contradiction for which
-    there is no statement.
+    there is no statement; `span` are the characters that contradict if nothing else says it.
     """
 
     agrees: bool
@@ -36,6 +36,7 @@ class Comparison:
     fact: Statement | None = None
     wanted: Mention | None = None
     change: Change | None = None
+    span: tuple[int, int] = (0, 0)
 
 
 def compare_statements(

@@ -14,6 +14,8 @@ from medray.editing.language.text import Mention, mentions, sentences
 from medray.editing.ontology.lexicon import WORD, Ontology, ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, Statement, read, subject_of
 from medray.editing.reading.compare import compare_statements, compare_study
+from medray.editing.reading.echo import echo
+from medray.editing.reading.options import Option, chosen_option, options, stem_of
 from medray.editing.reading.question import opposite_word
 from medray.editing.reading.ranking import Ranking, ranked, ranking
 
@@ -56,7 +58,9 @@ class Proposition:
 class Facts:
     """The known side of a comparison, mainly from the text `reference`. If the question asks for a
     `ranking`, `ranked` is the option that comes first, "" if unknown. `report`: the reference
-    describes an image in several statements; what it does not mention is unknown."""
+    describes an image in several statements; what it does not mention is unknown. Of a
+    multiple-choice question `question` is the part before its `options`, and the reference is the
+    text of the `option` that is right."""
 
     question: str
     reference: ParsedText
@@ -67,11 +71,16 @@ class Facts:
     ranking: Ranking | None = None
     ranked: str = ""
     report: bool = False
+    options: tuple[Option, ...] = ()
+    option: Option | None = None
 
 
 def facts(question: str, reference: str) -> Facts:
     """Everything the reference states as an answer to the question."""
-    reference = _without_echo(question, reference)
+    listed = options(question)
+    right = chosen_option(reference, listed) if listed else None
+    question = stem_of(question)
+    reference = right.text if right else _without_echo(question, reference)
     parsed = read(reference, subject=subject_of(question))
     proposal = proposition(question)
     word = parsed.word
@@ -79,6 +88,8 @@ def facts(question: str, reference: str) -> Facts:
         word = _implied_word(proposal, parsed)
     if word is None and (opposite := opposite_word(question, reference)) is not None:
         word = opposite[0]
+    if word is None and (echoed := echo(question, reference)) is not None:
+        word = echoed.word
     query = ranking(question)
     first = ranked(query, reference) if query else None
     statements, study = parsed.statements, parsed.study
@@ -87,7 +98,19 @@ def facts(question: str, reference: str) -> Facts:
         statements, study = (*statements, *more), (*study, *more_study)
     first_option = first.option if first else ""
     report = parsed.word is None and _is_report(question, parsed)
-    return Facts(question, parsed, word, proposal, statements, study, query, first_option, report)
+    return Facts(
+        question,
+        parsed,
+        word,
+        proposal,
+        statements,
+        study,
+        query,
+        first_option,
+        report,
+        listed,
+        right,
+    )
 
 
 def _is_report(question: str, reference: ParsedText) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.choice import compare_choice
 from medray.editing.reading.claims import ParsedText, read, subject_of
 from medray.editing.reading.compare import (
     Comparison,
@@ -15,36 +17,70 @@ from medray.editing.reading.compare import (
     compare_statements,
     compare_study,
 )
+from medray.editing.reading.echo import compare_echo
 from medray.editing.reading.facts import Facts, asks_for, asks_what
-from medray.editing.reading.question import compare_opposite, compare_presupposed
+from medray.editing.reading.options import compare_options
+from medray.editing.reading.question import compare_normal, compare_opposite, compare_presupposed
 from medray.editing.reading.ranking import compare_ranking
+from medray.editing.reading.slots import compare_slot
 from medray.records import VerdictName
 
 _ASIDE = re.compile(r"\b(?:which|where|between|located|situated)\b|[.;]\s", re.IGNORECASE)
+_PLACES = ("side", "zone", "lobe", "quadrant")
 _SHORT = 6  # words; a phrase rather than a report
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, with the parsed `answer` and all `comparisons` that were made."""
+    """A verdict, with the parsed `answer` and all `comparisons` that were made.
+
+    `tier`: "slot" if only the weaker rule "same slot, other value" decided, else "sure".
+    """
 
     verdict: VerdictName
     answer: ParsedText
     comparisons: tuple[Comparison, ...]
     reason: str = ""
+    tier: Literal["sure", "slot"] = "sure"
 
     @property
     def conflicts(self) -> list[Comparison]:
         return [comparison for comparison in self.comparisons if not comparison.agrees]
 
 
-def judge(answer: str, facts: Facts) -> Judgement:
-    """Compare an answer with the facts. A single contradiction makes it wrong."""
+def judge(answer: str, facts: Facts, *, same_slot: bool = True) -> Judgement:
+    """Compare an answer with the facts. A single contradiction makes it wrong.
+
+    `same_slot`: an answer that nothing else decides is judged by the weaker rule of `slots`.
+    """
     parsed = read(answer, subject=subject_of(facts.question))
     if not parsed.n_words and parsed.word is None:
         return Judgement("abstain", parsed, (), "empty-answer")
     same = same_words(answer, facts.reference.text)
+    comparisons = _comparisons(answer, parsed, facts)
+    if same:  # to repeat a self-contradictory reference is no error
+        comparisons = [comparison for comparison in comparisons if comparison.agrees]
+    if any(not comparison.agrees for comparison in comparisons):
+        return Judgement("wrong", parsed, tuple(comparisons))
+    only_the_side = bool(comparisons) and not same and _only_the_side(comparisons, answer, facts)
+    if (comparisons and not only_the_side) or same:
+        return Judgement("right", parsed, tuple(comparisons))
+    if not only_the_side and _hinges_on_a_hedge(parsed, facts):
+        return Judgement("abstain", parsed, (), "uncertain")
+    by_slot = compare_slot(facts.question, facts.reference, parsed) if same_slot else []
+    if by_slot and not facts.options:
+        verdict: VerdictName = "right" if by_slot[0].agrees else "wrong"
+        return Judgement(verdict, parsed, tuple(by_slot), tier="slot")
+    return Judgement("abstain", parsed, (), "not-comparable")
+
+
+def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparison]:
+    """All comparisons of an answer with the facts, the surest rules first; a rule by the words of
+    the question is asked only where those by the ontology say nothing."""
+    if facts.options and (chosen := compare_options(facts.options, facts.option, answer)):
+        return chosen
     comparisons = _word(parsed, facts)
+    parsed = _without_echoed_places(parsed, facts)
     all_named = facts.word is None and asks_what(facts.question)
     report = facts.report
     comparisons += compare_statements(
@@ -60,16 +96,32 @@ def judge(answer: str, facts: Facts) -> Judgement:
         comparisons += compare_opposite(facts.question, facts.word, answer)
     study, known_study = (_comparable(s, parsed, facts) for s in (parsed.study, facts.study))
     comparisons += compare_study(study, known_study, ontology())
-    if same:  # to repeat a self-contradictory reference is no error
-        comparisons = [comparison for comparison in comparisons if comparison.agrees]
-    if any(not comparison.agrees for comparison in comparisons):
-        return Judgement("wrong", parsed, tuple(comparisons))
-    if comparisons and not same and _only_the_side(comparisons, answer, facts):
-        return Judgement("abstain", parsed, (), "not-comparable")
-    if comparisons or same:
-        return Judgement("right", parsed, tuple(comparisons))
-    reason = "uncertain" if _hinges_on_a_hedge(parsed, facts) else "not-comparable"
-    return Judgement("abstain", parsed, (), reason)
+    if not comparisons:
+        comparisons += compare_choice(facts.question, facts.reference.text, answer)
+    if not comparisons and parsed.word is None:
+        comparisons += compare_normal(facts.question, facts.word, parsed)
+        comparisons = comparisons or compare_echo(facts.question, facts.word, answer)
+    return comparisons
+
+
+def _without_echoed_places(parsed: ParsedText, facts: Facts) -> ParsedText:
+    """Without the sides and zones that an answer only repeats from its open question: the corner
+    of "the organ in the lower right corner is the liver"."""
+    if facts.word is not None or facts.proposition or " or " in facts.question.lower():
+        return parsed
+    question = f" {' '.join(phrase_words(facts.question))} "
+
+    def repeats(m: Mention) -> bool:
+        following = phrase_words(parsed.text[m.end : m.end + 30])[:1]
+        phrase = " ".join((*phrase_words(m.surface), *following))
+        return m.attribute in _PLACES and bool(following) and f" {phrase} " in question
+
+    statements = []
+    for s in parsed.statements:
+        kept = tuple(m for m in s.details if not repeats(m))
+        if kept or s.head:
+            statements.append(s if len(kept) == len(s.details) else replace(s, details=kept))
+    return replace(parsed, statements=tuple(statements))
 
 
 def _hinges_on_a_hedge(parsed: ParsedText, facts: Facts) -> bool:

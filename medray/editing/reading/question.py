@@ -59,6 +59,22 @@ def compare_opposite(question: str, word: bool | None, text: str) -> list[Compar
     return [Comparison(implied[0] == word, "opposite", "presence", change=implied[1])]
 
 
+def compare_normal(question: str, word: bool | None, answer: ParsedText) -> list[Comparison]:
+    """Compares a normal study with the known yes or no to "Is it abnormal?" or "Is it normal?"."""
+    language = ontology().language
+    words = phrase_words(question)
+    if word is None or not words or words[0] not in language["questions"]["closed"]:
+        return []
+    abnormal = bool(set(words) & set(language["asks_abnormal"]))
+    normal = bool(set(words) & set(language["asks_normal"]))
+    denials = [s for s in answer.statements if s.head and not s.polarity]
+    general = [s for s in denials if s.head and s.head.value == "abnormality"]
+    asserted = any(s.polarity for s in answer.statements if s.subject == "lesion")
+    if abnormal == normal or not general or asserted or _NOT.search(question):
+        return []
+    return [Comparison(normal == word, "opposite", "presence", general[0], general[0].head)]
+
+
 def compare_presupposed(
     question: str, reference: ParsedText, answer: ParsedText
 ) -> list[Comparison]:
