@@ -25,6 +25,8 @@ _NOT = re.compile(
     r"(?:\W+\w+){0,3}\W*$",
     re.IGNORECASE,
 )
+_ABNORMAL = re.compile(r"\babnormal", re.IGNORECASE)
+_NORMAL = re.compile(r"\b(?:normal|healthy|unremarkable|no|not|without)\b", re.IGNORECASE)
 _MAX_WORDS = 3
 
 
@@ -72,8 +74,8 @@ def alternatives(question: str) -> tuple[str, ...]:
 def picked(question: str, text: str) -> Pick | None:
     """The one alternative of the question that a text states; None if none or several."""
     listed = alternatives(question)
-    if not listed:
-        return None
+    if not listed or (_ABNORMAL.search(question) and _NORMAL.search(text)):
+        return None  # "the heart is normal" does not pick the heart as the abnormal one
     found: dict[int, Pick] = {}
     for index, alternative in enumerate(listed):
         for match in _named(alternative).finditer(text):
@@ -159,4 +161,5 @@ def _without_common(text: str, others: list[str], count: int) -> str:
 @functools.lru_cache(maxsize=4096)
 def _named(alternative: str) -> re.Pattern[str]:
     words = [_PREFIX.sub(r"\1[\\s-]?", re.escape(word)) for word in alternative.split()]
+    words = [re.sub(r"gene?ous$", "gene?ous", word) for word in words]
     return re.compile(rf"\b{'[ -]*'.join(words)}(?:e?s)?\b", re.IGNORECASE)

@@ -130,7 +130,7 @@ def _lesion(
     if matching:
         options = [_details(statement, k, onto) for k in matching]
         best = min(range(len(options)), key=lambda i: sum(not c.agrees for c in options[i]))
-        return [*_named(statement, matching[best], onto), *options[best]]
+        return [*_named(statement, matching[best], onto, all_named), *options[best]]
     in_sentence = [s for s in statements if s.sentence == statement.sentence and s.polarity]
     unmatched = not any(_same_finding(s, k, onto) for s in in_sentence for k in present)
     denials = [k for k in lesion_facts if _denies(k, statement, onto)]
@@ -267,7 +267,9 @@ def _elsewhere(one: Statement, other: Statement) -> bool:
     return False
 
 
-def _named(statement: Statement, fact: Statement, onto: Ontology) -> list[Comparison]:
+def _named(
+    statement: Statement, fact: Statement, onto: Ontology, open_question: bool
+) -> list[Comparison]:
     """The agreement on the finding itself: on its kind if both name one."""
     if statement.head is None or fact.head is None:
         return []
@@ -276,6 +278,8 @@ def _named(statement: Statement, fact: Statement, onto: Ontology) -> list[Compar
     )
     if specific:
         return [Comparison(True, "kind", "kind", statement, statement.head, fact, fact.head)]
+    if open_question and onto.findings[statement.head.value].generic:
+        return []  # "the disease" names none
     return [_presence(True, statement, fact)]
 
 
@@ -293,7 +297,11 @@ def _details(statement: Statement, fact: Statement, onto: Ontology) -> list[Comp
         wanted = next((m for m in fact.details if m.attribute == name and not m.negated), None)
         if stated and known:
             related = onto.attributes[name].related
-            agrees = any(related(a, b) for a in stated for b in known)
+            agrees = all(
+                any(related(a, b) for b in larger)
+                for smaller, larger in [sorted((stated, known), key=len)]
+                for a in smaller
+            )
         elif stated and known_not:
             if not stated <= known_not:
                 continue

@@ -184,7 +184,8 @@ def _of_statement(
         attributes = [name for name in attributes if name != "site"]
     if statement.head is None:
         return Proposition(attributes[0], statement) if len(attributes) == 1 else None
-    definite = question[: statement.head.start].lower().rstrip().endswith("the")
+    before = phrase_words(question[: statement.head.start])[-1:]
+    definite = bool(before) and before[0] in ("the", "this", "that", "these", "those")
     asks_presence = bool(question_words & set(onto.language["questions"]["presence"]))
     if definite and not attributes and not asks_presence and statement.head.form != "":
         return None  # "Is the mass homogeneous?": a no does not deny the mass

@@ -96,8 +96,9 @@ def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparis
         comparisons += compare_opposite(facts.question, facts.word, answer)
     study, known_study = (_comparable(s, parsed, facts) for s in (parsed.study, facts.study))
     comparisons += compare_study(study, known_study, ontology())
-    if not comparisons:
-        comparisons += compare_choice(facts.question, facts.reference.text, answer)
+    choice = compare_choice(facts.question, facts.reference.text, answer)
+    if choice and facts.ranking is None and all(c.agrees for c in comparisons):
+        comparisons = choice
     if not comparisons and parsed.word is None:
         comparisons += compare_normal(facts.question, facts.word, parsed)
         comparisons = comparisons or compare_echo(facts.question, facts.word, answer)
@@ -175,7 +176,16 @@ def _comparable(study: tuple[Mention, ...], parsed: ParsedText, facts: Facts) ->
     short = is_short(parsed) and is_short(facts.reference)
     relevant = without_incidental_organs(study, parsed.text, facts.question)
     kept = relevant if any(m.attribute == "organ" for m in relevant) else study
-    return [m for m in kept if short or _is_comparable(m, facts.question)]
+    kept = [m for m in kept if short or _is_comparable(m, facts.question)]
+    return _most_specific(kept)
+
+
+def _most_specific(study: list[Mention]) -> list[Mention]:
+    """Without the organs that contain another one named: "the temporal lobe of the brain"."""
+    part_of = ontology().attributes["organ"].part_of
+    organs = {m.value for m in study if m.attribute == "organ" and not m.negated}
+    outer = {container for value in organs for container in part_of.get(value, ())}
+    return [m for m in study if m.attribute != "organ" or m.value not in outer]
 
 
 def _not_echoed(study: list[Mention], question: str) -> list[Mention]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from medray.editing.base import Change
 from medray.editing.language.grammar import match_case
-from medray.editing.ontology.lexicon import ontology, phrase_words
-from medray.editing.reading.claims import ParsedText
+from medray.editing.ontology.lexicon import Ontology, ontology, phrase_words
+from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import Comparison
 
 _SENTENCE = re.compile(r"[^.!?;\n]+[.!?;]?")
@@ -69,8 +69,16 @@ def compare_normal(question: str, word: bool | None, answer: ParsedText) -> list
     normal = bool(set(words) & set(language["asks_normal"]))
     denials = [s for s in answer.statements if s.head and not s.polarity]
     general = [s for s in denials if s.head and s.head.value == "abnormality"]
-    asserted = any(s.polarity for s in answer.statements if s.subject == "lesion")
-    if abnormal == normal or not general or asserted or _NOT.search(question):
+    asserted = any(s.polarity and s.head for s in answer.statements if s.subject == "lesion")
+    if abnormal == normal or _NOT.search(question):
+        return []
+    if asserted or any(s.head and s.head.value == "enlarged" for s in answer.statements):
+        found = next(s for s in answer.statements if s.polarity and s.head)
+        of_image = abnormal and not any(m.attribute == "organ" for m in read(question).study)
+        if not of_image or general or word:
+            return []
+        return [Comparison(False, "opposite", "presence", found, found.head)]
+    if not general:
         return []
     return [Comparison(normal == word, "opposite", "presence", general[0], general[0].head)]
 
@@ -88,7 +96,7 @@ def compare_presupposed(
         return []
     if words[0] in ontology().language["questions"]["closed"]:
         return []
-    comparisons = []
+    comparisons = _denies_the_asked(words, question, known, answer)
     for name, entry in ontology().language["presupposed"].items():
         if not set(words) & set(entry["asks"]):
             continue
@@ -107,6 +115,38 @@ def compare_presupposed(
             Comparison(False, "presupposed", "presence", change=Change(start, end, new))
         )
     return comparisons
+
+
+def _denies_the_asked(
+    words: tuple[str, ...], question: str, known: str, answer: ParsedText
+) -> list[Comparison]:
+    """Whether an answer denies the finding whose place is asked for: "Where is the effusion?"."""
+    onto = ontology()
+    if not set(words) & set(onto.language["asks_place"]) or _NOT.search(known):
+        return []
+    asked_for = read(question, "lesion").statements
+    if len(asked_for) != 1 or asked_for[0].head is None:
+        return []
+    head = asked_for[0].head
+    for s in answer.statements:
+        if s.head is None or s.subject != asked_for[0].subject:
+            continue
+        denied = (
+            s.head.value == "normal" if s.subject == "heart" else _denies_kind(s, head.value, onto)
+        )
+        if denied:
+            change = Change(*s.sentence, known if known.endswith(".") else known + ".")
+            return [Comparison(False, "presupposed", "presence", change=change)]
+    return []
+
+
+def _denies_kind(statement: Statement, kind: str, onto: Ontology) -> bool:
+    return (
+        not statement.polarity
+        and not statement.details
+        and statement.head is not None
+        and onto.covers(statement.head.value, kind)
+    )
 
 
 def _partly(reference: ParsedText, answer: ParsedText) -> bool:

@@ -62,14 +62,12 @@ class Value:
 
 def compare_slot(question: str, reference: ParsedText, answer: ParsedText) -> list[Comparison]:
     """The comparison of both values; [] if the question has no slot or nothing is sure."""
-    slot = _slot(question)
+    slot = slot_of(question)
     if slot is None or reference.word is not None or _NOT.search(reference.text):
         return []
     known = _value(question, reference, _MAX_REFERENCE)
     if known is None or not (known.words or known.concepts):
         return []
-    if answer.word is not None and answer.tail == (0, 0) and answer.n_words == 0:
-        return [_wrong(slot, reference, known, answer, *answer.word_span)]
     if _NOT.search(answer.text) or answer.hedged or answer.word is not None:
         return []
     stated = _value(question, answer, _MAX_ANSWER)
@@ -104,7 +102,7 @@ def _error_type(slot: str, known: Value) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _slot(question: str) -> str | None:
+def slot_of(question: str) -> str | None:
     """What an open question asks for: a family of concepts, or "" for any; None if it asks for
     a reason, an effect, a description, or a yes or no."""
     parts = sentences(question)
@@ -112,8 +110,9 @@ def _slot(question: str) -> str | None:
         return None
     words = [word.text for word in parts[-1]]
     slots = ontology().language["slots"]
-    opening = set(words[:3])
-    if not opening & set(slots["asks"]) or set(words) & set(slots["never"]):
+    if not set(words) & set(slots["asks"]) or set(words) & set(slots["never"]):
+        return None
+    if words[0] in ontology().language["questions"]["closed"] or words[-1] == "do":
         return None
     for family, names in slots["families"].items():
         if any(f" {name} " in f" {' '.join(words)} " for name in names):

@@ -13,7 +13,7 @@ from medray.errors import DataError
 ROWS = [
     {"question": "Is there a nodule?", "gold": "no", "model_answer": "yes", "id": 7},
     {"question": "Which side?", "gold": "Left", "model_answer": "On the left."},
-    {"question": "why?", "gold": "fat", "model_answer": "👩‍⚕️ yes"},
+    {"question": "where?", "gold": "fat", "model_answer": "👩‍⚕️ yes"},
     {"question": "how many lesions?", "gold": 1, "model_answer": "two"},
 ]
 

@@ -258,6 +258,7 @@ def test_a_clear_study_gets_an_invented_lesion_that_is_corrected_again() -> None
         (REPORT, LESION, "", "empty-answer"),
         (REPORT, LESION, " \n.?!", "empty-answer"),
         (REPORT, LESION, "The 🫁 sings.", "not-comparable"),
+        ("where is the mass?", "anterior mediastinum", "yes", "not-comparable"),
         ("what is this?", "", "nodule", "not-comparable"),
         ("what is pictured?", "a helicopter", "Helicopter.", "no-variant"),
         ("Is it or not?", "no", "Yes, thus and so in all these pictures here", "cannot-rewrite"),
