@@ -21,9 +21,7 @@ _PREFIX = re.compile(
     re.IGNORECASE,
 )
 _NOT = re.compile(
-    r"(?:\b(?:no|not|nor|neither|without|never|rather\s+than|instead\s+of)\b|n['’]t\b)"
-    r"(?:\W+\w+){0,3}\W*$",
-    re.IGNORECASE,
+    r"\b(?:no|not|nor|neither|without|never|rather\s+than|instead\s+of)\b|n['’]t\b", re.IGNORECASE
 )
 _ABNORMAL = re.compile(r"\babnormal", re.IGNORECASE)
 _NORMAL = re.compile(r"\b(?:normal|healthy|unremarkable|no|not|without)\b", re.IGNORECASE)

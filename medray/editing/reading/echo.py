@@ -66,7 +66,9 @@ def _in(words: Sequence[Word], text: str, asked_for: tuple[str, ...]) -> Echo | 
     stems = [stem(w.text) for w in clause]
     extra = [s for s in stems if s not in asked_for and s not in _fillers()]
     denials = len(_NOT.findall(part))
-    if _MANY.search(part) or _hedge().search(part) or denials > 1:
+    relative = stems[0] in ("which", "that", "who", "where")
+    denied_before = _NOT.search(text, words[0].start, start)
+    if relative or denied_before or _MANY.search(part) or _hedge().search(part) or denials > 1:
         return None
     if denials:
         return Echo(False, start, end) if not _content_of(extra) else None

@@ -22,11 +22,12 @@ from medray.editing.reading.facts import Facts, asks_for, asks_what
 from medray.editing.reading.options import compare_options
 from medray.editing.reading.question import compare_normal, compare_opposite, compare_presupposed
 from medray.editing.reading.ranking import compare_ranking
-from medray.editing.reading.slots import compare_slot
+from medray.editing.reading.slots import compare_slot, slot_of
 from medray.records import VerdictName
 
 _ASIDE = re.compile(r"\b(?:which|where|between|located|situated)\b|[.;]\s", re.IGNORECASE)
 _PLACES = ("side", "zone", "lobe", "quadrant")
+_TAKEN = ("modality", "sequence", "contrast", "plane")
 _SHORT = 6  # words; a phrase rather than a report
 
 
@@ -62,10 +63,12 @@ def judge(answer: str, facts: Facts, *, same_slot: bool = True) -> Judgement:
         comparisons = [comparison for comparison in comparisons if comparison.agrees]
     if any(not comparison.agrees for comparison in comparisons):
         return Judgement("wrong", parsed, tuple(comparisons))
-    only_the_side = bool(comparisons) and not same and _only_the_side(comparisons, answer, facts)
-    if (comparisons and not only_the_side) or same:
+    beside = not same and (
+        _only_the_side(comparisons, answer, facts) or _beside_the_point(comparisons, facts)
+    )
+    if (comparisons and not beside) or same:
         return Judgement("right", parsed, tuple(comparisons))
-    if not only_the_side and _hinges_on_a_hedge(parsed, facts):
+    if not comparisons and _hinges_on_a_hedge(parsed, facts):
         return Judgement("abstain", parsed, (), "uncertain")
     by_slot = compare_slot(facts.question, facts.reference, parsed) if same_slot else []
     if by_slot and not facts.options:
@@ -84,7 +87,11 @@ def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparis
     all_named = facts.word is None and asks_what(facts.question)
     report = facts.report
     comparisons += compare_statements(
-        parsed.statements, facts.statements, all_named=all_named, report=report
+        parsed.statements,
+        facts.statements,
+        all_named=all_named,
+        report=report,
+        open_question=facts.word is None and facts.proposition is None and not report,
     )
     comparisons += compare_narrow(
         parsed.narrow, parsed.study, facts.statements, facts.study, report=report
@@ -95,7 +102,8 @@ def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparis
     if parsed.word is None:
         comparisons += compare_opposite(facts.question, facts.word, answer)
     study, known_study = (_comparable(s, parsed, facts) for s in (parsed.study, facts.study))
-    comparisons += compare_study(study, known_study, ontology())
+    where = bool(set(phrase_words(facts.question)) & {"where", "located", "location"})
+    comparisons += compare_study(study, known_study, ontology(), where=where)
     choice = compare_choice(facts.question, facts.reference.text, answer)
     if choice and facts.ranking is None and all(c.agrees for c in comparisons):
         comparisons = choice
@@ -143,11 +151,20 @@ def _only_the_side(comparisons: Sequence[Comparison], answer: str, facts: Facts)
     """
     if facts.word is not None or not is_short(facts.reference):
         return False
-    if any(c.attribute != "side" for c in comparisons):
+    if not comparisons or any(c.attribute != "side" for c in comparisons):
         return False
     side_words = set(ontology().language["side_words"])
     known, stated = set(phrase_words(facts.reference.text)) - side_words, set(phrase_words(answer))
     return bool(known) and not known & stated and bool(stated - side_words)
+
+
+def _beside_the_point(comparisons: Sequence[Comparison], facts: Facts) -> bool:
+    """Whether an answer agrees only in how the image was taken, which was not asked."""
+    if not comparisons or any(c.attribute not in _TAKEN for c in comparisons):
+        return False
+    if slot_of(facts.question) in (*_TAKEN, "") or facts.report or facts.word is not None:
+        return False
+    return not any(m.attribute in _TAKEN for m in read(facts.question).study)
 
 
 def same_words(one: str, other: str) -> bool:

@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from medray.editing.base import Change
 from medray.editing.language.grammar import lower_first, match_case
 from medray.editing.language.text import Mention, Word, mentions, sentences, stem
-from medray.editing.ontology.lexicon import Ontology, ontology
+from medray.editing.ontology.lexicon import Ontology, ontology, phrase_words
 from medray.editing.reading.claims import ParsedText
 from medray.editing.reading.compare import Comparison
 
@@ -73,7 +73,7 @@ def compare_slot(question: str, reference: ParsedText, answer: ParsedText) -> li
     stated = _value(question, answer, _MAX_ANSWER)
     if stated is None or not (stated.words or stated.concepts):
         return []
-    if _contains(stated, known):
+    if _contains(stated, known) and not _opposed(reference.text, answer.text):
         return [Comparison(True, SAME_SLOT, _error_type(slot, known))]
     if _differ(slot, known, stated):
         return [_wrong(slot, reference, known, answer, stated.start, stated.end)]
@@ -113,6 +113,8 @@ def slot_of(question: str) -> str | None:
     if not set(words) & set(slots["asks"]) or set(words) & set(slots["never"]):
         return None
     if words[0] in ontology().language["questions"]["closed"] or words[-1] == "do":
+        return None
+    if _NOT.search(question) and "normal" not in words:
         return None
     for family, names in slots["families"].items():
         if any(f" {name} " in f" {' '.join(words)} " for name in names):
@@ -204,6 +206,13 @@ def _contains(stated: Value, known: Value) -> bool:
     if known.words or not known.concepts or known.concepts.keys() != stated.concepts.keys():
         return False
     return known.concepts == stated.concepts and not stated.words
+
+
+def _opposed(one: str, other: str) -> bool:
+    """Whether one text has a word of which the other has the opposite: "more", "less"."""
+    first, second = set(phrase_words(one)), set(phrase_words(other))
+    pairs = [pair for a, b in ontology().language["opposites"] for pair in ((a, b), (b, a))]
+    return any(a in first and b in second for a, b in pairs)
 
 
 def _conflict(known: Value, stated: Value) -> bool:

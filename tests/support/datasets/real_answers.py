@@ -87,27 +87,6 @@ def rejected(data: Path, name: str) -> list[Triple]:
     ]
 
 
-def chosen(data: Path) -> list[Triple]:
-    """MMedPO's chosen sides for SLAKE with SLAKE's own reference, where the two differ in words:
-    right answers in other words, but for a few that are not."""
-    rows = json.loads((data / "mmedpo/slake_dpo_weighted.json").read_text(encoding="utf-8"))
-    lines = (data / "slake_text/slake_boxes_qa_noimages.jsonl").read_text(encoding="utf-8")
-    known = {
-        (row["image"], qa["question"]): str(qa["answer"])
-        for row in map(json.loads, lines.splitlines())
-        for qa in row["qa_en"]
-    }
-    result = []
-    for row in rows:
-        question = row["conversations"][0]["value"].removeprefix("<image>\n").strip()
-        answer = row["conversations"][1]["value"].strip().removeprefix("Question: ")
-        answer = answer.removeprefix(question).strip()
-        reference = known.get((row["image"], question))
-        if reference and reference.lower() != answer.lower().rstrip("."):
-            result.append((question, reference, answer))
-    return result
-
-
 def labelled_open(*, held_out: bool | None = None) -> list[tuple[Triple, str]]:
     """Open answers with a label given by reading: wrong, right, partly or no-claim."""
     lines = OPEN.read_text(encoding="utf-8").splitlines()
@@ -231,7 +210,7 @@ if __name__ == "__main__":
     for name, triples in sets.items():
         print(f"{name}: {measure(triples).line()}")
         print(f"  {rate(triples):.0f} answers/s")
-    for name, triples in {**sets, "mmedpo slake, chosen": chosen(data)}.items():
+    for name, triples in sets.items():
         found = [(*triple, verdict(*triple)) for triple in triples]
         print(f"{name}, by length:", *shares((length(a), v) for _, _, a, v in found), sep="\n")
         print(
