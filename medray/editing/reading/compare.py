@@ -145,7 +145,9 @@ def _lesion(
     lesion_facts = [k for k in known if k.subject == "lesion"]
     present = [k for k in lesion_facts if k.polarity]
     matching = [k for k in present if _same_finding(statement, k, onto)]
+    detailed = [k for k in matching if k.details]
     if matching:
+        matching = detailed or matching  # an impression that repeats a finding adds nothing
         options = [_details(statement, k, onto) for k in matching]
         best = min(range(len(options)), key=lambda i: sum(not c.agrees for c in options[i]))
         return [*_named(statement, matching[best], onto, open_question), *options[best]]

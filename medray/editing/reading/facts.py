@@ -153,7 +153,7 @@ def proposition(question: str) -> Proposition | None:
         return _of_statement(replace(stated[0], core=""), question_words, question, onto)
     if stated:
         return None
-    study = [m for m in parsed.study if m.attribute not in ("organ", "count")]
+    study = [m for m in parsed.study if not onto.attributes[m.attribute].short_only]
     if len({m.attribute for m in study}) == 1:
         return Proposition(study[0].attribute, study=study[0])
     return None

@@ -46,7 +46,8 @@ def opposite_word(question: str, text: str) -> tuple[bool, Change] | None:
             continue
         old, new = (word, pairs[0][1]) if word in in_sentence else (opposed[0][1], word)
         match = re.compile(rf"\b{old}\b", re.IGNORECASE).search(text, *sentence.span())
-        if match is not None and not _NOT.search(text, sentence.start(), match.start()):
+        denied = _NOT.search(sentence.group()) or _hedge().search(sentence.group())
+        if match is not None and not denied:
             return word in in_sentence, Change(*match.span(), match_case(match.group(), new))
     return None
 
@@ -171,6 +172,12 @@ def _denials(patterns: tuple[str, ...], text: str) -> Iterator[re.Match[str]]:
 @functools.cache
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+@functools.cache
+def _hedge() -> re.Pattern[str]:
+    words = "|".join(map(re.escape, ontology().language["open"]))
+    return re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
 
 
 @functools.cache

@@ -28,7 +28,7 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 _END = re.compile(
-    r"[,;(]|\b(?:which|who|where|because|suggesting|indicating|due|specifically|consistent|"
+    r"[,;(]|\b(?:than|compared|relative|versus|which|who|where|because|suggesting|indicating|due|specifically|consistent|"
     r"that|as|and\s+(?:is|are|it|the|has)|while|but|with)\b",
     re.IGNORECASE,
 )
@@ -151,7 +151,10 @@ def _sentence_value(
     own = [i for i in own if stop is None or words[i].start < stop.start()]
     if len(own) > longest:
         return None
-    found = [m for m in mentions(text, words, onto) if any(m.first <= i <= m.last for i in own)]
+    named = mentions(text, words, onto)
+    if any(m.attribute in ("landmark", "comparison") for m in named):
+        return None
+    found = [m for m in named if any(m.first <= i <= m.last for i in own)]
     found = [m for m in found if stop is None or m.start < stop.start()]
     concepts: dict[str, set[str]] = {}
     covered: set[int] = set()
