@@ -10,6 +10,7 @@ from medray.editing.language.grammar import article, lower_first, match_case
 from medray.editing.ontology.lexicon import ontology, phrase_words
 
 _COPULA = re.compile(r"\b(?:is|are|was|were|can|could)\b", re.IGNORECASE)
+_AUXILIARY = re.compile(r"\b(?:has|have|had|could|will|would)\b(?=\s+(?:been|be)\b)", re.I)
 _THERE_IS = re.compile(
     r"\bthere\s+(?:is|are|was|were|(?:appears?|seems?)\s+to\s+be)\s+", re.IGNORECASE
 )
@@ -123,6 +124,8 @@ def restate(answer: str, start: int, end: int, asserts: bool) -> Change | None:
     """The change that makes the statement of a closed question assert it, or deny it."""
     if asserts:
         return affirm(answer, start, end, singular=False)
+    if auxiliary := _AUXILIARY.search(answer, start, end):
+        return Change(auxiliary.end(), auxiliary.end(), " not")
     return deny(answer, start, end, None)
 
 
