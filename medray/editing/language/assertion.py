@@ -33,7 +33,7 @@ def asserted(
                 if not (cue.last < m.first < end) and not (reversed_ and m.attribute == "side")
             ]
         elif cue.attribute == "definition":
-            kept = [m for m in kept if m.first <= cue.last or m.attribute == "open"]
+            kept = [m for m in kept if m.first <= cue.last]
     kept = _with_abbreviations(text, words, kept)
     normal = _normal_study(text, words)
     return sorted([*kept, normal], key=lambda m: (m.first, m.last)) if normal else kept

@@ -21,9 +21,11 @@ def negate(words: Sequence[Word], mentions: Sequence[Mention], onto: Ontology) -
         return list(mentions)
     segments = cut(words, mentions, onto)
     denied: set[int] = set()
-    carried = False
+    carried = listed = False
     for index, segment in enumerate(segments):
-        carried = carried and index > 0 and carries(words, segment, onto)
+        opening = words[segment.first].text
+        listed = listed and opening in ("or", "nor", "including", "such")
+        carried = (carried and index > 0 and carries(words, segment, onto)) or listed
         if carried:
             denied |= {id(m) for m in segment.heads}
         for cue in (m for m in segment.mentions if m.attribute == "negation"):
@@ -34,6 +36,7 @@ def negate(words: Sequence[Word], mentions: Sequence[Mention], onto: Ontology) -
                 end = _scope_end(words, cue, segment, onto)
                 denied |= {id(m) for m in segment.mentions if cue.last < m.first < end}
                 carried = carried or (cue.value == "before" and bool(segment.heads))
+                listed = listed or any(cue.last < m.first < end for m in segment.heads)
     return [replace(m, negated=True) if id(m) in denied else m for m in mentions]
 
 

@@ -333,10 +333,26 @@ def _narrow(words: Sequence[Word], segment: Segment, head: Mention, onto: Ontolo
     recognised = {i for m in segment.mentions for i in range(m.first, m.last + 1)}
     before = range(max(cues, default=segment.first - 1) + 1, head.first)
     modifiers = set(onto.language["general_modifiers"])
+    if any(i not in recognised and words[i].text not in modifiers for i in before):
+        return True
+    clause = range(_clause_start(words, head.first), _clause_stop(words, head.last))
     organs = set(onto.language["general_organs"])
-    return any(i not in recognised and words[i].text not in modifiers for i in before) or any(
-        m.attribute == "organ" and m.value not in organs for m in segment.mentions
+    return any(
+        m.attribute == "organ" and m.value not in organs and m.first in clause
+        for m in segment.mentions
     )
+
+
+def _clause_start(words: Sequence[Word], index: int) -> int:
+    """The first word of the part between commas that a word is in."""
+    return next((i for i in range(index, 0, -1) if words[i].after_comma), 0)
+
+
+def _clause_stop(words: Sequence[Word], index: int) -> int:
+    """The word behind the part between commas, or "and", that a word is in."""
+    following = range(index + 1, len(words))
+    ends = (i for i in following if words[i].after_comma or words[i].text == "and")
+    return next(ends, len(words))
 
 
 def _study(segment: Segment, statements: Sequence[Statement], onto: Ontology) -> list[Mention]:
@@ -344,6 +360,21 @@ def _study(segment: Segment, statements: Sequence[Statement], onto: Ontology) ->
     and neither is a landmark ("below the liver")."""
     heart = any(statement.subject == "heart" for statement in statements)
     landmarks = [m.last for m in segment.mentions if m.attribute == "landmark"]
+    denied = any(m.attribute == "negation" and m.value == "not" for m in segment.mentions)
+    return [
+        _denied(m) if denied and m.attribute == "organ" else m
+        for m in _about_study(segment, heart, landmarks, onto)
+    ]
+
+
+def _denied(mention: Mention) -> Mention:
+    """An organ in a clause with a "not" is not claimed: "the lungs do not appear in pairs"."""
+    return replace(mention, negated=True)
+
+
+def _about_study(
+    segment: Segment, heart: bool, landmarks: Sequence[int], onto: Ontology
+) -> list[Mention]:
     return [
         m
         for m in segment.mentions

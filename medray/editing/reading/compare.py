@@ -25,7 +25,7 @@ class Comparison:
     `attribute`: "word" (yes or no), "presence", "kind", "heart" or an attribute of the ontology.
     `statement` and `mention` are the answer's, `fact` and `wanted` the known ones; `wanted` is
     None if the known side only excludes a value. `change` resolves a contradiction for which
-    there is no statement.
+    there is no statement; `span` are the characters that contradict if nothing else says it.
     """
 
     agrees: bool
@@ -36,6 +36,7 @@ class Comparison:
     fact: Statement | None = None
     wanted: Mention | None = None
     change: Change | None = None
+    span: tuple[int, int] = (0, 0)
 
 
 def compare_statements(
@@ -44,11 +45,14 @@ def compare_statements(
     *,
     all_named: bool = False,
     report: bool = False,
+    open_question: bool = False,
 ) -> list[Comparison]:
     """All comparisons of an answer's statements with the known ones.
 
-    `all_named`: the question asks what is found, so the known findings are complete. `report`: the
-    known statements are a report's, so that another finding is no misnaming of the known one.
+    `all_named`: the question asks what is found, so the known findings are complete.
+    `report`: the known statements are a report's, so another finding is no misnaming of a known
+    one. `open_question`: the question asks for something else than a description, so that "the
+    disease" agrees with nothing.
     """
     onto = ontology()
     comparisons: list[Comparison] = []
@@ -58,14 +62,18 @@ def compare_statements(
         elif not statement.polarity:
             comparisons += _denial(statement, known, onto)
         else:
-            comparisons += _lesion(statement, statements, known, onto, all_named, report)
+            named = (all_named, report, open_question)
+            comparisons += _lesion(statement, statements, known, onto, *named)
     return comparisons
 
 
 def compare_study(
-    mentions: Sequence[Mention], known: Sequence[Mention], onto: Ontology
+    mentions: Sequence[Mention], known: Sequence[Mention], onto: Ontology, *, where: bool = False
 ) -> list[Comparison]:
-    """All comparisons of what both sides state about the study (modality, plane, organ, …)."""
+    """All comparisons of what both sides state about the study (modality, plane, organ, …).
+
+    `where`: the question asks for a place, so that what contains the known one does not say it.
+    """
     comparisons = []
     for attribute in dict.fromkeys(m.attribute for m in mentions):
         ours = [m for m in mentions if m.attribute == attribute and not m.negated]
@@ -76,11 +84,21 @@ def compare_study(
         related = onto.attributes[attribute].related
         agrees = any(related(a.value, b.value) for a in ours for b in theirs)
         contradicts = bool(theirs) or {m.value for m in ours} <= excluded
+        if agrees and where and attribute == "organ" and not _says_where(ours, theirs, onto):
+            continue
         if agrees or contradicts:
             wanted = theirs[0] if theirs else None
             kind = onto.attributes[attribute].error_type
             comparisons.append(Comparison(agrees, attribute, kind, None, ours[0], None, wanted))
     return comparisons
+
+
+def _says_where(ours: Sequence[Mention], theirs: Sequence[Mention], onto: Ontology) -> bool:
+    """Whether a stated place is a known one or inside it: "the abdomen" is not yet "the cecum"."""
+    part_of = onto.attributes["organ"].part_of
+    return any(
+        a.value == b.value or b.value in part_of.get(a.value, ()) for a in ours for b in theirs
+    )
 
 
 def _heart(statement: Statement, known: Sequence[Statement]) -> list[Comparison]:
@@ -121,15 +139,18 @@ def _lesion(
     onto: Ontology,
     all_named: bool,
     report: bool,
+    open_question: bool,
 ) -> list[Comparison]:
     """An asserted finding: matched with the best-fitting known finding, or denied, or neither."""
     lesion_facts = [k for k in known if k.subject == "lesion"]
     present = [k for k in lesion_facts if k.polarity]
     matching = [k for k in present if _same_finding(statement, k, onto)]
+    detailed = [k for k in matching if k.details]
     if matching:
+        matching = detailed or matching  # an impression that repeats a finding adds nothing
         options = [_details(statement, k, onto) for k in matching]
         best = min(range(len(options)), key=lambda i: sum(not c.agrees for c in options[i]))
-        return [*_named(statement, matching[best], onto), *options[best]]
+        return [*_named(statement, matching[best], onto, open_question), *options[best]]
     in_sentence = [s for s in statements if s.sentence == statement.sentence and s.polarity]
     unmatched = not any(_same_finding(s, k, onto) for s in in_sentence for k in present)
     denials = [k for k in lesion_facts if _denies(k, statement, onto)]
@@ -150,6 +171,11 @@ def _lesion(
         fact = next((k for k in named if k.core), named[0])
         mistaken = Comparison(False, "kind", "kind", statement, statement.head, fact, fact.head)
         return [mistaken, *_details(statement, fact, onto)]
+    hearts = [k for k in known if k.subject == "heart" and k.head and k.head.value == "enlarged"]
+    if all_named and hearts and not present and statement.head and unmatched and not denials:
+        specific = not onto.findings[statement.head.value].generic
+        spoken = any(s.subject == "heart" for s in statements)
+        return [_presence(False, statement, hearts[0])] if specific and not spoken else []
     return [_presence(False, statement, denials[0])] if denials else []
 
 
@@ -266,7 +292,9 @@ def _elsewhere(one: Statement, other: Statement) -> bool:
     return False
 
 
-def _named(statement: Statement, fact: Statement, onto: Ontology) -> list[Comparison]:
+def _named(
+    statement: Statement, fact: Statement, onto: Ontology, open_question: bool
+) -> list[Comparison]:
     """The agreement on the finding itself: on its kind if both name one."""
     if statement.head is None or fact.head is None:
         return []
@@ -275,6 +303,8 @@ def _named(statement: Statement, fact: Statement, onto: Ontology) -> list[Compar
     )
     if specific:
         return [Comparison(True, "kind", "kind", statement, statement.head, fact, fact.head)]
+    if open_question and onto.findings[statement.head.value].generic:
+        return []  # "the disease" names none
     return [_presence(True, statement, fact)]
 
 
@@ -292,7 +322,11 @@ def _details(statement: Statement, fact: Statement, onto: Ontology) -> list[Comp
         wanted = next((m for m in fact.details if m.attribute == name and not m.negated), None)
         if stated and known:
             related = onto.attributes[name].related
-            agrees = any(related(a, b) for a in stated for b in known)
+            agrees = all(
+                any(related(a, b) for b in larger)
+                for smaller, larger in [sorted((stated, known), key=len)]
+                for a in smaller
+            )
         elif stated and known_not:
             if not stated <= known_not:
                 continue

@@ -15,6 +15,8 @@ from medray.editing.language.text import Mention, mentions, sentences
 from medray.editing.ontology.lexicon import WORD, Ontology, ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, Statement, read, subject_of
 from medray.editing.reading.compare import compare_statements, compare_study
+from medray.editing.reading.echo import echo
+from medray.editing.reading.options import Option, chosen_option, options, stem_of
 from medray.editing.reading.question import opposite_word
 from medray.editing.reading.ranking import Ranking, ranked, ranking
 
@@ -57,7 +59,9 @@ class Proposition:
 class Facts:
     """The known side of a comparison, mainly from the text `reference`. If the question asks for a
     `ranking`, `ranked` is the option that comes first, "" if unknown. `report`: the reference
-    describes an image in several statements; what it does not mention is unknown."""
+    describes an image in several statements; what it does not mention is unknown. Of a
+    multiple-choice question `question` is the part before its `options`, and the reference is the
+    text of the `option` that is right."""
 
     question: str
     reference: ParsedText
@@ -68,11 +72,16 @@ class Facts:
     ranking: Ranking | None = None
     ranked: str = ""
     report: bool = False
+    options: tuple[Option, ...] = ()
+    option: Option | None = None
 
 
 def facts(question: str, reference: str) -> Facts:
     """Everything the reference states as an answer to the question."""
-    reference = _without_echo(question, reference)
+    listed = options(question)
+    right = chosen_option(reference, listed) if listed else None
+    question = stem_of(question)
+    reference = right.text if right else _without_echo(question, reference)
     parsed = read(reference, subject=subject_of(question))
     proposal = proposition(question)
     word = parsed.word
@@ -80,6 +89,8 @@ def facts(question: str, reference: str) -> Facts:
         word = _implied_word(proposal, parsed)
     if word is None and (opposite := opposite_word(question, reference)) is not None:
         word = opposite[0]
+    if word is None and (echoed := echo(question, reference)) is not None:
+        word = echoed.word
     query = ranking(question)
     first = ranked(query, reference) if query else None
     statements, study = parsed.statements, parsed.study
@@ -88,7 +99,19 @@ def facts(question: str, reference: str) -> Facts:
         statements, study = (*statements, *more), (*study, *more_study)
     first_option = first.option if first else ""
     report = parsed.word is None and _is_report(question, parsed)
-    return Facts(question, parsed, word, proposal, statements, study, query, first_option, report)
+    return Facts(
+        question,
+        parsed,
+        word,
+        proposal,
+        statements,
+        study,
+        query,
+        first_option,
+        report,
+        listed,
+        right,
+    )
 
 
 def _is_report(question: str, reference: ParsedText) -> bool:
@@ -131,7 +154,7 @@ def proposition(question: str) -> Proposition | None:
         return _of_statement(replace(stated[0], core=""), question_words, question, onto)
     if stated:
         return None
-    study = [m for m in parsed.study if m.attribute not in ("organ", "count")]
+    study = [m for m in parsed.study if not onto.attributes[m.attribute].short_only]
     if len({m.attribute for m in study}) == 1:
         return Proposition(study[0].attribute, study=study[0])
     return None
@@ -164,7 +187,8 @@ def _of_statement(
         attributes = [name for name in attributes if name != "site"]
     if statement.head is None:
         return Proposition(attributes[0], statement) if len(attributes) == 1 else None
-    definite = question[: statement.head.start].lower().rstrip().endswith("the")
+    before = phrase_words(question[: statement.head.start])[-1:]
+    definite = bool(before) and before[0] in ("the", "this", "that", "these", "those")
     asks_presence = bool(question_words & set(onto.language["questions"]["presence"]))
     if definite and not attributes and not asks_presence and statement.head.form != "":
         return None  # "Is the mass homogeneous?": a no does not deny the mass

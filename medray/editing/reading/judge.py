@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.choice import compare_choice
 from medray.editing.reading.claims import ParsedText, read, subject_of
 from medray.editing.reading.compare import (
     Comparison,
@@ -15,40 +17,81 @@ from medray.editing.reading.compare import (
     compare_statements,
     compare_study,
 )
+from medray.editing.reading.echo import compare_echo
 from medray.editing.reading.facts import Facts, asks_for, asks_what
-from medray.editing.reading.question import compare_opposite, compare_presupposed
+from medray.editing.reading.options import compare_options
+from medray.editing.reading.question import compare_normal, compare_opposite, compare_presupposed
 from medray.editing.reading.ranking import compare_ranking
+from medray.editing.reading.slots import compare_slot, slot_of
 from medray.records import VerdictName
 
 _ASIDE = re.compile(r"\b(?:which|where|between|located|situated)\b|[.;]\s", re.IGNORECASE)
+_PLACES = ("side", "zone", "lobe", "quadrant")
+_TAKEN = ("modality", "sequence", "contrast", "plane")
 _SHORT = 6  # words; a phrase rather than a report
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, with the parsed `answer` and all `comparisons` that were made."""
+    """A verdict, with the parsed `answer` and all `comparisons` that were made.
+
+    `tier`: "slot" if only the weaker rule "same slot, other value" decided, else "sure".
+    """
 
     verdict: VerdictName
     answer: ParsedText
     comparisons: tuple[Comparison, ...]
     reason: str = ""
+    tier: Literal["sure", "slot"] = "sure"
 
     @property
     def conflicts(self) -> list[Comparison]:
         return [comparison for comparison in self.comparisons if not comparison.agrees]
 
 
-def judge(answer: str, facts: Facts) -> Judgement:
-    """Compare an answer with the facts. A single contradiction makes it wrong."""
+def judge(answer: str, facts: Facts, *, same_slot: bool = True) -> Judgement:
+    """Compare an answer with the facts. A single contradiction makes it wrong.
+
+    `same_slot`: an answer that nothing else decides is judged by the weaker rule of `slots`.
+    """
     parsed = read(answer, subject=subject_of(facts.question))
     if not parsed.n_words and parsed.word is None:
         return Judgement("abstain", parsed, (), "empty-answer")
     same = same_words(answer, facts.reference.text)
+    comparisons = _comparisons(answer, parsed, facts)
+    if same:  # to repeat a self-contradictory reference is no error
+        comparisons = [comparison for comparison in comparisons if comparison.agrees]
+    if any(not comparison.agrees for comparison in comparisons):
+        return Judgement("wrong", parsed, tuple(comparisons))
+    beside = not same and (
+        _only_the_side(comparisons, answer, facts) or _beside_the_point(comparisons, facts)
+    )
+    if (comparisons and not beside) or same:
+        return Judgement("right", parsed, tuple(comparisons))
+    if not comparisons and _hinges_on_a_hedge(parsed, facts):
+        return Judgement("abstain", parsed, (), "uncertain")
+    by_slot = compare_slot(facts.question, facts.reference, parsed) if same_slot else []
+    if by_slot and not facts.options:
+        verdict: VerdictName = "right" if by_slot[0].agrees else "wrong"
+        return Judgement(verdict, parsed, tuple(by_slot), tier="slot")
+    return Judgement("abstain", parsed, (), "not-comparable")
+
+
+def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparison]:
+    """All comparisons of an answer with the facts, the surest rules first; a rule by the words of
+    the question is asked only where those by the ontology say nothing."""
+    if facts.options and (chosen := compare_options(facts.options, facts.option, answer)):
+        return chosen
     comparisons = _word(parsed, facts)
+    parsed = _without_echoed_places(parsed, facts)
     all_named = facts.word is None and asks_what(facts.question)
     report = facts.report
     comparisons += compare_statements(
-        parsed.statements, facts.statements, all_named=all_named, report=report
+        parsed.statements,
+        facts.statements,
+        all_named=all_named,
+        report=report,
+        open_question=facts.word is None and facts.proposition is None and not report,
     )
     comparisons += compare_narrow(
         parsed.narrow, parsed.study, facts.statements, facts.study, report=report
@@ -59,17 +102,35 @@ def judge(answer: str, facts: Facts) -> Judgement:
     if parsed.word is None:
         comparisons += compare_opposite(facts.question, facts.word, answer)
     study, known_study = (_comparable(s, parsed, facts) for s in (parsed.study, facts.study))
-    comparisons += compare_study(study, known_study, ontology())
-    if same:  # to repeat a self-contradictory reference is no error
-        comparisons = [comparison for comparison in comparisons if comparison.agrees]
-    if any(not comparison.agrees for comparison in comparisons):
-        return Judgement("wrong", parsed, tuple(comparisons))
-    if comparisons and not same and _only_the_side(comparisons, answer, facts):
-        return Judgement("abstain", parsed, (), "not-comparable")
-    if comparisons or same:
-        return Judgement("right", parsed, tuple(comparisons))
-    reason = "uncertain" if _hinges_on_a_hedge(parsed, facts) else "not-comparable"
-    return Judgement("abstain", parsed, (), reason)
+    where = bool(set(phrase_words(facts.question)) & {"where", "located", "location"})
+    comparisons += compare_study(study, known_study, ontology(), where=where)
+    choice = compare_choice(facts.question, facts.reference.text, answer)
+    if choice and facts.ranking is None and all(c.agrees for c in comparisons):
+        comparisons = choice
+    if not comparisons and parsed.word is None:
+        comparisons += compare_normal(facts.question, facts.word, parsed)
+        comparisons = comparisons or compare_echo(facts.question, facts.word, answer)
+    return comparisons
+
+
+def _without_echoed_places(parsed: ParsedText, facts: Facts) -> ParsedText:
+    """Without the sides and zones that an answer only repeats from its open question: the corner
+    of "the organ in the lower right corner is the liver"."""
+    if facts.word is not None or facts.proposition or " or " in facts.question.lower():
+        return parsed
+    question = f" {' '.join(phrase_words(facts.question))} "
+
+    def repeats(m: Mention) -> bool:
+        following = phrase_words(parsed.text[m.end : m.end + 30])[:1]
+        phrase = " ".join((*phrase_words(m.surface), *following))
+        return m.attribute in _PLACES and bool(following) and f" {phrase} " in question
+
+    statements = []
+    for s in parsed.statements:
+        kept = tuple(m for m in s.details if not repeats(m))
+        if kept or s.head:
+            statements.append(s if len(kept) == len(s.details) else replace(s, details=kept))
+    return replace(parsed, statements=tuple(statements))
 
 
 def _hinges_on_a_hedge(parsed: ParsedText, facts: Facts) -> bool:
@@ -90,11 +151,20 @@ def _only_the_side(comparisons: Sequence[Comparison], answer: str, facts: Facts)
     """
     if facts.word is not None or not is_short(facts.reference):
         return False
-    if any(c.attribute != "side" for c in comparisons):
+    if not comparisons or any(c.attribute != "side" for c in comparisons):
         return False
     side_words = set(ontology().language["side_words"])
     known, stated = set(phrase_words(facts.reference.text)) - side_words, set(phrase_words(answer))
     return bool(known) and not known & stated and bool(stated - side_words)
+
+
+def _beside_the_point(comparisons: Sequence[Comparison], facts: Facts) -> bool:
+    """Whether an answer agrees only in how the image was taken, which was not asked."""
+    if not comparisons or any(c.attribute not in _TAKEN for c in comparisons):
+        return False
+    if slot_of(facts.question) in (*_TAKEN, "") or facts.report or facts.word is not None:
+        return False
+    return not any(m.attribute in _TAKEN for m in read(facts.question).study)
 
 
 def same_words(one: str, other: str) -> bool:
@@ -123,7 +193,16 @@ def _comparable(study: tuple[Mention, ...], parsed: ParsedText, facts: Facts) ->
     short = is_short(parsed) and is_short(facts.reference)
     relevant = without_incidental_organs(study, parsed.text, facts.question)
     kept = relevant if any(m.attribute == "organ" for m in relevant) else study
-    return [m for m in kept if short or _is_comparable(m, facts.question)]
+    kept = [m for m in kept if short or _is_comparable(m, facts.question)]
+    return _most_specific(kept)
+
+
+def _most_specific(study: list[Mention]) -> list[Mention]:
+    """Without the organs that contain another one named: "the temporal lobe of the brain"."""
+    part_of = ontology().attributes["organ"].part_of
+    organs = {m.value for m in study if m.attribute == "organ" and not m.negated}
+    outer = {container for value in organs for container in part_of.get(value, ())}
+    return [m for m in study if m.attribute != "organ" or m.value not in outer]
 
 
 def _not_echoed(study: list[Mention], question: str) -> list[Mention]:

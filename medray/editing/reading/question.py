@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from medray.editing.base import Change
 from medray.editing.language.grammar import match_case
-from medray.editing.ontology.lexicon import ontology, phrase_words
-from medray.editing.reading.claims import ParsedText
+from medray.editing.ontology.lexicon import Ontology, ontology, phrase_words
+from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import Comparison
 
 _SENTENCE = re.compile(r"[^.!?;\n]+[.!?;]?")
@@ -46,7 +46,8 @@ def opposite_word(question: str, text: str) -> tuple[bool, Change] | None:
             continue
         old, new = (word, pairs[0][1]) if word in in_sentence else (opposed[0][1], word)
         match = re.compile(rf"\b{old}\b", re.IGNORECASE).search(text, *sentence.span())
-        if match is not None and not _NOT.search(text, sentence.start(), match.start()):
+        denied = _NOT.search(sentence.group()) or _hedge().search(sentence.group())
+        if match is not None and not denied:
             return word in in_sentence, Change(*match.span(), match_case(match.group(), new))
     return None
 
@@ -57,6 +58,30 @@ def compare_opposite(question: str, word: bool | None, text: str) -> list[Compar
     if implied is None:
         return []
     return [Comparison(implied[0] == word, "opposite", "presence", change=implied[1])]
+
+
+def compare_normal(question: str, word: bool | None, answer: ParsedText) -> list[Comparison]:
+    """Compares a normal study with the known yes or no to "Is it abnormal?" or "Is it normal?"."""
+    language = ontology().language
+    words = phrase_words(question)
+    if word is None or not words or words[0] not in language["questions"]["closed"]:
+        return []
+    abnormal = bool(set(words) & set(language["asks_abnormal"]))
+    normal = bool(set(words) & set(language["asks_normal"]))
+    denials = [s for s in answer.statements if s.head and not s.polarity]
+    general = [s for s in denials if s.head and s.head.value == "abnormality"]
+    asserted = any(s.polarity and s.head for s in answer.statements if s.subject == "lesion")
+    if abnormal == normal or _NOT.search(question):
+        return []
+    if asserted or any(s.head and s.head.value == "enlarged" for s in answer.statements):
+        found = next(s for s in answer.statements if s.polarity and s.head)
+        of_image = abnormal and not any(m.attribute == "organ" for m in read(question).study)
+        if not of_image or general or word:
+            return []
+        return [Comparison(False, "opposite", "presence", found, found.head)]
+    if not general:
+        return []
+    return [Comparison(normal == word, "opposite", "presence", general[0], general[0].head)]
 
 
 def compare_presupposed(
@@ -72,7 +97,7 @@ def compare_presupposed(
         return []
     if words[0] in ontology().language["questions"]["closed"]:
         return []
-    comparisons = []
+    comparisons = _denies_the_asked(words, question, known, answer)
     for name, entry in ontology().language["presupposed"].items():
         if not set(words) & set(entry["asks"]):
             continue
@@ -91,6 +116,38 @@ def compare_presupposed(
             Comparison(False, "presupposed", "presence", change=Change(start, end, new))
         )
     return comparisons
+
+
+def _denies_the_asked(
+    words: tuple[str, ...], question: str, known: str, answer: ParsedText
+) -> list[Comparison]:
+    """Whether an answer denies the finding whose place is asked for: "Where is the effusion?"."""
+    onto = ontology()
+    if not set(words) & set(onto.language["asks_place"]) or _NOT.search(known):
+        return []
+    asked_for = read(question, "lesion").statements
+    if len(asked_for) != 1 or asked_for[0].head is None:
+        return []
+    head = asked_for[0].head
+    for s in answer.statements:
+        if s.head is None or s.subject != asked_for[0].subject:
+            continue
+        denied = (
+            s.head.value == "normal" if s.subject == "heart" else _denies_kind(s, head.value, onto)
+        )
+        if denied:
+            change = Change(*s.sentence, known if known.endswith(".") else known + ".")
+            return [Comparison(False, "presupposed", "presence", change=change)]
+    return []
+
+
+def _denies_kind(statement: Statement, kind: str, onto: Ontology) -> bool:
+    return (
+        not statement.polarity
+        and not statement.details
+        and statement.head is not None
+        and onto.covers(statement.head.value, kind)
+    )
 
 
 def _partly(reference: ParsedText, answer: ParsedText) -> bool:
@@ -115,6 +172,12 @@ def _denials(patterns: tuple[str, ...], text: str) -> Iterator[re.Match[str]]:
 @functools.cache
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+@functools.cache
+def _hedge() -> re.Pattern[str]:
+    words = "|".join(map(re.escape, ontology().language["open"]))
+    return re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
 
 
 @functools.cache

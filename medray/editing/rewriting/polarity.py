@@ -119,6 +119,13 @@ def affirm(answer: str, start: int, end: int, singular: bool) -> Change | None:
     return None
 
 
+def restate(answer: str, start: int, end: int, asserts: bool) -> Change | None:
+    """The change that makes the statement of a closed question assert it, or deny it."""
+    if asserts:
+        return affirm(answer, start, end, singular=False)
+    return deny(answer, start, end, None)
+
+
 def turn_opposite(question: str, answer: str, start: int, end: int) -> Change | None:
     """Replaces the opposite of a word of the question in [start, end): "abnormal" → "normal"."""
     question_words = set(phrase_words(question))

@@ -58,7 +58,7 @@ def counterfactuals(
 
 
 def _changed(facts: Facts, comparison: Comparison, rng: Random) -> Facts | None:
-    if comparison.attribute == "opposite":
+    if comparison.attribute in ("opposite", "echo"):
         return _with_other_word(facts)
     if comparison.attribute == "rank" and facts.ranking is not None:
         others = [option for option in facts.ranking.options if option != facts.ranked]

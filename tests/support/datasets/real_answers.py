@@ -23,10 +23,14 @@ from medray.editing.guard import REASONS
 from medray.editing.language.text import Mention
 from medray.editing.reading.claims import Statement, read, subject_of
 from medray.editing.reading.facts import facts
+from medray.editing.reading.judge import judge
+from medray.editing.reading.slots import slot_of
 from medray.records import EditedSentence
 from tests.support.paths import shared_data
 
 Triple = tuple[str, str, str]  # question, reference, answer
+OPEN = Path(__file__).with_name("labelled_open.jsonl")
+LENGTHS = ((5, "<= 5 words"), (14, "6-14 words"), (29, "15-29 words"), (10**9, ">= 30 words"))
 _YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 
@@ -80,6 +84,49 @@ def rejected(data: Path, name: str) -> list[Triple]:
             row["rejected_conversations"][1]["value"].strip(),
         )
         for row in rows
+    ]
+
+
+def labelled_open(*, held_out: bool | None = None) -> list[tuple[Triple, str]]:
+    """Open answers with a label given by reading: wrong, right, partly or no-claim."""
+    lines = OPEN.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [
+        ((row["question"], row["gold"], row["model_answer"]), row["label"])
+        for row in rows
+        if held_out is None or row["held_out"] is held_out
+    ]
+
+
+def verdict(question: str, reference: str, answer: str) -> str:
+    """ "wrong", "right" or "abstain", with "(slot)" where only the weaker rule decided."""
+    judgement = judge(answer, facts(question, reference))
+    return judgement.verdict + (" (slot)" if judgement.tier == "slot" else "")
+
+
+def length(answer: str) -> str:
+    """The length group of an answer, in words."""
+    words = len(answer.split())
+    return next(name for most, name in LENGTHS if words <= most)
+
+
+def claim_type(question: str, reference: str) -> str:
+    """What a question asks for: a closed question's type of error, or an open one's slot."""
+    known = facts(question, reference)
+    if known.word is not None:
+        return f"closed, {known.proposition.error_type if known.proposition else 'other'}"
+    return f"open, {slot_of(question) or 'other'}"
+
+
+def shares(verdicts: Iterable[tuple[str, str]]) -> list[str]:
+    """One line per group, with the share of each verdict, of (group, verdict) pairs."""
+    groups: dict[str, Counter[str]] = {}
+    for group, found in verdicts:
+        groups.setdefault(group, Counter())[found] += 1
+    return [
+        f"  {group:<24} n {counts.total():>5}  "
+        + "  ".join(f"{name} {n / counts.total():.1%}" for name, n in sorted(counts.items()))
+        for group, counts in sorted(groups.items())
     ]
 
 
@@ -163,3 +210,16 @@ if __name__ == "__main__":
     for name, triples in sets.items():
         print(f"{name}: {measure(triples).line()}")
         print(f"  {rate(triples):.0f} answers/s")
+    for name, triples in sets.items():
+        found = [(*triple, verdict(*triple)) for triple in triples]
+        print(f"{name}, by length:", *shares((length(a), v) for _, _, a, v in found), sep="\n")
+        print(
+            f"{name}, by claim type:",
+            *shares((claim_type(q, r), v) for q, r, _, v in found),
+            sep="\n",
+        )
+    for held_out in (False, True):
+        print(f"open answers labelled by reading, {'held out' if held_out else 'seen'}:")
+        print(
+            *shares((label, verdict(*t)) for t, label in labelled_open(held_out=held_out)), sep="\n"
+        )
