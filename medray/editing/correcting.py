@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from medray.editing.base import Replacement, apply, arrange, build_edit, build_sentence, in_answer
-from medray.editing.guard import Proposal, projected, refusal, stands_alone
+from medray.editing.guard import Proposal, leans, projected, refusal, stands_alone
 from medray.editing.guard.truth import agreements_in, conflicts_in, position
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.facts import Facts
@@ -88,6 +88,8 @@ def _whole(
     answer: str, parts: Sequence[Sentence], judgement: Judgement, known: Facts
 ) -> tuple[Replacement, ...] | None:
     """The changes of all wrong sentences, if the answer is right with them, and stands."""
+    if leans(answer, parts, judgement):
+        return None
     for candidate in candidates(judgement, known):
         changes = _tidied_by_sentence(answer, parts, candidate, judgement)
         if changes and _is_sure(answer, parts, changes, known):
@@ -120,9 +122,10 @@ def _is_sure(
     answer: str, parts: Sequence[Sentence], changes: Sequence[Replacement], known: Facts
 ) -> bool:
     text = apply(answer, changes)
-    if not stands_alone(answer, parts, changes, judge(text, known), len(text) - len(answer)):
+    after = judge(text, known)
+    if after.verdict != "right":
         return False
-    if judge(text, known).verdict != "right":
+    if not stands_alone(answer, parts, changes, after, len(text) - len(answer)):
         return False
     edit = build_edit("wrong", answer, changes, ontology().severity)
     shift = 0

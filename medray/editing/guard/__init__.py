@@ -2,6 +2,15 @@
 it is sure. Every editor passes here."""
 
 from medray.editing.guard.refusal import REASONS, Proposal, refusal
-from medray.editing.guard.whole import guarded, later_stand, projected, stands_alone
+from medray.editing.guard.whole import guarded, later_stand, leans, projected, stands_alone
 
-__all__ = ["REASONS", "Proposal", "guarded", "later_stand", "projected", "refusal", "stands_alone"]
+__all__ = [
+    "REASONS",
+    "Proposal",
+    "guarded",
+    "later_stand",
+    "leans",
+    "projected",
+    "refusal",
+    "stands_alone",
+]

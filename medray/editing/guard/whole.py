@@ -9,7 +9,7 @@ from dataclasses import replace
 from medray.editing.base import Replacement
 from medray.editing.clauses import is_general
 from medray.editing.guard.refusal import Proposal, refusal
-from medray.editing.guard.truth import agreements_in
+from medray.editing.guard.truth import agreements_in, conflicts_in
 from medray.editing.reading.facts import Facts, facts
 from medray.editing.reading.judge import Judgement, judge
 from medray.editing.sentences import Sentence, split
@@ -88,6 +88,20 @@ def _sentence(
         tuple(text_spans),
         edit.reason,
     )
+
+
+def leans(answer: str, parts: Sequence[Sentence], judgement: Judgement) -> bool:
+    """Whether a sentence behind a wrong one takes it up, and says nothing itself that is judged."""
+    wrong = False
+    for part in parts:
+        if conflicts_in(judgement, part.start, part.end):
+            wrong = True
+            continue
+        sentence = answer[part.start : part.end]
+        agrees = agreements_in(judgement, part.start, part.end)
+        if wrong and not agrees and _leans(sentence, set()):
+            return True
+    return False
 
 
 def stands_alone(

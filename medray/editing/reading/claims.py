@@ -6,6 +6,7 @@ that each keeps its own attributes and its own negation.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -108,6 +109,7 @@ def claims(text: str, question: str = "") -> tuple[Claim, ...]:
     return tuple(sorted(result, key=lambda claim: (claim.start, claim.end)))
 
 
+@functools.lru_cache(maxsize=1024)
 def subject_of(question: str) -> str:
     """What an answer that names no subject is about: "heart" or "lesion"."""
     onto = ontology()
@@ -119,6 +121,7 @@ def subject_of(question: str) -> str:
     return "heart" if heart and not finding else "lesion"
 
 
+@functools.lru_cache(maxsize=1024)
 def read(text: str, subject: str = "lesion") -> ParsedText:
     """Parse a text. Never raises: what is not understood is ignored."""
     onto = ontology()

@@ -6,6 +6,7 @@ no is turned into the statement it stands for, so that all texts are compared in
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -159,6 +160,7 @@ def proposition(question: str) -> Proposition | None:
     return None
 
 
+@functools.lru_cache(maxsize=4096)
 def asks_for(question: str, attribute: str) -> bool:
     """Whether the question has a phrase that makes a `short_only` attribute comparable."""
     normalised = f" {' '.join(w.text for s in sentences(question) for w in s)} "
@@ -167,6 +169,7 @@ def asks_for(question: str, attribute: str) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def asks_what(question: str) -> bool:
     """Whether the question asks which findings there are."""
     words = {w.text for s in sentences(question) for w in s}
