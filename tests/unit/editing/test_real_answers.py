@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.datasets.real_answers import labelled, measure, rate, rejected
+from tests.support.datasets.real_answers import labelled, measure, rejected
 
 pytestmark = pytest.mark.data
 
@@ -36,7 +36,3 @@ def test_long_rejected_answers_are_corrected_in_few_words(
     assert figures.share("wrong") >= 0.8
     assert not figures.unsound
     assert statistics.median(figures.shares) <= 0.25
-
-
-def test_it_edits_500_answers_per_second(shared_data: Path) -> None:
-    assert rate(rejected(shared_data, "vqa-rad")) >= 500
