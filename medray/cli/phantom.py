@@ -40,3 +40,19 @@ def build(
 
     figures = build_base(out, seed=seed, progress=typer.echo, recipe=RECIPES[style])
     typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+
+
+@app.command()
+def verify(run: Annotated[Path, typer.Argument(metavar="RUN")]) -> None:
+    """Read every sentence that a run on paragraphs taught, against the known truth."""
+    from medray.phantom.verification import verify_run
+
+    result = verify_run(run)
+    for what, pair_id, text in result.findings:
+        typer.echo(f"{what}  {pair_id}  {text}")
+    typer.echo(
+        f"{result.pairs} pairs; chosen sentences: {result.true} true, {result.false} false, "
+        f"{result.unread} unread, {result.unworded} not one of the wordings; "
+        f"{result.against_prefix} chosen sides against their prefix, "
+        f"{result.rejected_true} rejected sides without a false sentence"
+    )
