@@ -162,7 +162,7 @@ def with_phantoms(config: Config) -> Config:
     data = config.data
     if data.kind != "phantom":
         return config
-    from medray.phantom.dataset import write_dataset
+    from medray.phantom.dataset import style_of, write_dataset
 
     studies = -(-data.limit // 3) if data.limit else PHANTOM_TRAIN
     style = "" if data.style == "short" else f"{data.style}-"
@@ -180,5 +180,9 @@ def with_phantoms(config: Config) -> Config:
     except OSError as error:
         why = f"cannot be written ({error.strerror or error})"
         raise DataError(str(path), why, "give a data.path you may write to") from None
+    written = style_of(path)
+    if data.style not in ("short", written):
+        why = f"{path} holds phantoms of the style '{written}'"
+        raise ConfigError(f"data.style = {data.style}", why, "give another data.path")
     filled = DataConfig(**{**data.model_dump(), "path": str(path)})
     return config.model_copy(update={"data": filled})

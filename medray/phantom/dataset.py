@@ -39,6 +39,15 @@ def write_dataset(
         _write(folder, style, seed, {"train": n_train, "heldout": n_heldout})
 
 
+def style_of(folder: Path) -> str:
+    """The style of a dataset that was written before; "short" if the folder does not tell."""
+    try:
+        metadata = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "short"
+    return str(metadata.get("style", "short")) if isinstance(metadata, dict) else "short"
+
+
 def _write(folder: Path, style: PhantomStyle, seed: int, counts: dict[str, int]) -> None:
     (folder / "images").mkdir()
     with (folder / "records.jsonl").open("w", encoding="utf-8", newline="\n") as lines:

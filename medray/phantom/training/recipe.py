@@ -54,11 +54,11 @@ BASE = Recipe(
     heldout=512,
 )
 PARAGRAPHS_BASE = Recipe(
-    studies=40_000,
+    studies=24_000,
     corpus_studies=3_000,
-    see=Stage(steps=1_200, batch=64, lr=2e-3),
-    speak=Stage(steps=900, batch=24, lr=2e-3),
-    bias=Stage(steps=150, batch=24, lr=3e-4),
+    see=Stage(steps=1_000, batch=64, lr=2e-3),
+    speak=Stage(steps=700, batch=16, lr=2e-3),
+    bias=Stage(steps=120, batch=16, lr=3e-4),
     bias_share=0.7,
     heldout=512,
     style="paragraphs",

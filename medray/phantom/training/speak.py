@@ -60,16 +60,22 @@ def learn_to_speak(
     for step in range(stage.steps):
         rows = torch.randint(len(pool), (stage.batch,), generator=draws).tolist()
         rng = stream(seed, "speak", step, f"bias-{bias_share}")
-        sequences: list[tuple[list[int], list[int]]] = []
+        reports: list[tuple[list[int], list[int]]] = []
+        answers: list[tuple[list[int], list[int]]] = []
         for position, row in enumerate(rows):
             truth = pool.truths[row]
             reported = bias(style, truth, rng, bias_share)
             study_exchanges = style.exchanges(
                 seed, "speak", step * stage.batch + position, truth, reported
             )
-            sequences += [encode(tokenizer, exchange) for exchange in study_exchanges]
-        ids, labels = collate(sequences, tokenizer.pad_token_id)
+            report, *others = (encode(tokenizer, exchange) for exchange in study_exchanges)
+            reports.append(report)
+            answers += others
         with torch.no_grad():
             patches = patch_features(model, pixels(pool.images[rows]))
         features = model.model.multi_modal_projector(patches)
-        optimiser.step(answer_loss(model, features, ids, labels))
+        losses = (  # apart, because answers would be padded to the length of reports
+            answer_loss(model, features, *collate(group, tokenizer.pad_token_id))
+            for group in (reports, answers)
+        )
+        optimiser.step((next(losses) + 2 * next(losses)) / 3)

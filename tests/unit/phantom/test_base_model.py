@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from medray.phantom.paragraphs.truth import ChestTruth
 from medray.phantom.studies.study import study
 from medray.phantom.studies.truth import Truth, stream
-from medray.phantom.styles import PARAGRAPHS, SHORT
+from medray.phantom.styles import PARAGRAPHS, SHORT, STYLES
 from medray.phantom.training.batches import IGNORE, bias, collate, encode, make_pool, pixels
 from medray.phantom.training.measure import read_reports
-from medray.phantom.training.recipe import SMOKE, build_base
+from medray.phantom.training.recipe import RECIPES, SMOKE, build_base
 from medray.phantom.training.see import image_tokens
 from medray.phantom.training.speak import answer_loss
 from medray.phantom.training.tokenizer import IMAGE_TOKENS, prompt_text
@@ -159,3 +160,17 @@ def test_a_paragraph_may_leave_out_device_and_bones_and_nothing_else():
     assert scores.wrong == pytest.approx(1 / 4)
     right = complete.replace("enlarged", "normal in size")
     assert read_reports(PARAGRAPHS, [right], (truth,)).exact == 1
+
+
+def test_every_style_has_a_recipe_that_builds(tmp_path):
+    assert set(RECIPES) == set(STYLES)
+    recipe = replace(SMOKE, style="paragraphs")
+    figures = build_base(tmp_path, seed=5, progress=lambda text: None, recipe=recipe)
+    assert {f"base_{name}" for name in PARAGRAPHS.values} <= set(figures)
+    tokenizer = AutoProcessor.from_pretrained(tmp_path).tokenizer
+    for index in range(20):
+        for exchange in PARAGRAPHS.study(0, "train", index).exchanges:
+            prompt, answer = encode(tokenizer, exchange)
+            assert tokenizer.decode(answer, skip_special_tokens=True) == exchange.answer
+            assert len(answer) <= PARAGRAPHS.max_new_tokens
+            assert len(prompt) + PARAGRAPHS.max_new_tokens <= 512
