@@ -75,7 +75,7 @@ PARAGRAPHS = Style(
     read=reading.read_report,
     report_question=PARAGRAPH_QUESTIONS[0],
     prior={**SHORT.prior, "device_side": ("left", "right")},
-    max_new_tokens=160,
+    max_new_tokens=128,
     optional=frozenset({"device", "device_side", "bones", "bones_side"}),
 )
 STYLES: Mapping[str, Style] = {style.name: style for style in (SHORT, PARAGRAPHS)}

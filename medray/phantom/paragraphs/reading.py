@@ -226,6 +226,9 @@ def vocabulary(topic: str) -> frozenset[str]:
         "pneumothorax": wording.ABSENT,
         "study": (*i["normal"], *e["normal"]),
     }[topic]
-    everywhere = (*chain(*questions.CLOSED.values()), "there are is an a no not without sided pleural")
+    everywhere = (
+        *chain(*questions.CLOSED.values()),
+        "there are is an a no not without sided pleural",
+    )
     words = set().union(*(wording.words(text) for text in (*templates, *everywhere)))
     return frozenset(words.union(*ChestTruth.values.values()))
