@@ -162,16 +162,27 @@ def with_phantoms(config: Config) -> Config:
     data = config.data
     if data.kind != "phantom":
         return config
-    from medray.phantom.dataset import write_dataset
+    from medray.phantom.dataset import style_of, write_dataset
 
     studies = -(-data.limit // 3) if data.limit else PHANTOM_TRAIN
-    name = f"phantoms-{data.seed}-{studies}-{config.eval.n}"
+    style = "" if data.style == "short" else f"{data.style}-"
+    name = f"phantoms-{style}{data.seed}-{studies}-{config.eval.n}"
     path = Path(data.path) if data.path else Path(config.run.output) / name
     try:
         if not path.exists():
-            write_dataset(path, seed=data.seed, n_train=studies, n_heldout=config.eval.n)
+            write_dataset(
+                path,
+                seed=data.seed,
+                n_train=studies,
+                n_heldout=config.eval.n,
+                style=data.style,
+            )
     except OSError as error:
         why = f"cannot be written ({error.strerror or error})"
         raise DataError(str(path), why, "give a data.path you may write to") from None
+    written = style_of(path)
+    if data.style not in ("short", written):
+        why = f"{path} holds phantoms of the style '{written}'"
+        raise ConfigError(f"data.style = {data.style}", why, "give another data.path")
     filled = DataConfig(**{**data.model_dump(), "path": str(path)})
     return config.model_copy(update={"data": filled})

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from medray.config import PhantomStyle
+
+Style = Annotated[PhantomStyle, typer.Option(help="Short reports, or paragraphs.")]
+
 app = typer.Typer(no_args_is_help=True, help="Synthetic studies and the tiny base model.")
 
 
@@ -16,18 +20,39 @@ def write(
     seed: int = 0,
     train: Annotated[int, typer.Option(help="Number of training studies.")] = 320,
     heldout: Annotated[int, typer.Option(help="Number of held-out studies.")] = 512,
+    style: Style = "short",
 ) -> None:
     """Write a dataset of phantoms."""
     from medray.phantom.dataset import write_dataset
 
-    write_dataset(out, seed=seed, n_train=train, n_heldout=heldout)
+    write_dataset(out, seed=seed, n_train=train, n_heldout=heldout, style=style)
     typer.echo(out)
 
 
 @app.command()
-def build(out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")], seed: int = 0) -> None:
-    """Train the tiny base model from a seed (about ten minutes on two cores)."""
-    from medray.phantom.training.recipe import build_base
+def build(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
+    seed: int = 0,
+    style: Style = "short",
+) -> None:
+    """Train a tiny base model from a seed (ten to twenty minutes on two cores)."""
+    from medray.phantom.training.recipe import RECIPES, build_base
 
-    figures = build_base(out, seed=seed, progress=typer.echo)
+    figures = build_base(out, seed=seed, progress=typer.echo, recipe=RECIPES[style])
     typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+
+
+@app.command()
+def verify(run: Annotated[Path, typer.Argument(metavar="RUN")]) -> None:
+    """Read every sentence that a run on paragraphs taught, against the known truth."""
+    from medray.phantom.verification import verify_run
+
+    result = verify_run(run)
+    for what, pair_id, text in result.findings:
+        typer.echo(f"{what}  {pair_id}  {text}")
+    typer.echo(
+        f"{result.pairs} pairs; chosen sentences: {result.true} true, {result.false} false, "
+        f"{result.unread} unread, {result.unworded} not one of the wordings; "
+        f"{result.against_prefix} chosen sides against their prefix, "
+        f"{result.rejected_true} rejected sides without a false sentence"
+    )

@@ -17,6 +17,7 @@ from medray.config.sections import (
     LoraConfig,
     ModelConfig,
     ObjectiveConfig,
+    PhantomStyle,
     RunConfig,
     TargetingConfig,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "ObjectiveConfig",
+    "PhantomStyle",
     "RunConfig",
     "TargetingConfig",
     "load_config",

@@ -13,6 +13,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
+PhantomStyle = Literal["short", "paragraphs"]
+
 
 class Section(BaseModel):
     """One section: immutable, without unknown keys, strict about types ("3" is not 3)."""
@@ -67,6 +69,7 @@ class DataConfig(Section):
     ]
     path: str | None = None  # phantom: written there first if it does not exist
     seed: int = 0  # of the split, the order and the phantoms: runs of other seeds share them
+    style: PhantomStyle = "short"  # of phantoms: how much their reports say
     split: Literal["official", "image", "patient", "study"] = "image"
     heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, if split by group
     limit: PositiveInt | None = None  # training cases; null: all

@@ -1,7 +1,8 @@
 """Metrics of the answers of one checkpoint, by rules that anyone can recompute.
 
-A phantom's truth is complete: anything else that an answer asserts contradicts it. For a real
-case only the reference is known, and only what contradicts the reference counts as wrong.
+A phantom's truth is complete: anything else that an answer asserts contradicts it; paragraphs about
+phantoms are read by their own grammar. For a real case only the reference is known, and only what
+contradicts the reference counts as wrong.
 """
 
 from __future__ import annotations
@@ -9,29 +10,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import Statement, claims, read, subject_of
 from medray.editing.reading.facts import facts, proposition
 from medray.editing.reading.judge import judge
+from medray.evaluation import chests
+from medray.evaluation.assertion import Assertion
 from medray.records import Case
 
 _YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 RATES = ("report_exact", "closed_accuracy", "open_recall", "hallucination_rate", "finding_f1")
-
-
-@dataclass(frozen=True, slots=True)
-class Assertion:
-    """One attribute that an answer asserts, and whether the truth or reference contradicts it.
-
-    `error_type` is the type of error that a contradiction is.
-    """
-
-    attribute: str
-    value: str
-    error_type: str
-    contradicted: bool
 
 
 def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, object]:
@@ -44,6 +33,7 @@ def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, obj
     open_recall         mean share of the reference's words that the open answers contain
     hallucination_rate  contradicted attributes / asserted attributes, over all answers
     finding_f1          micro F1 of the findings positively asserted in reports
+    unread              share of the sentences about phantoms in paragraphs that are out of grammar
     by_error_type       {type: {"asserted": …, "contradicted": …, "rate": …}}
     """
     answered = [(case, answers[case.case_id]) for case in cases if case.case_id in answers]
@@ -75,6 +65,12 @@ def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, obj
         "finding_f1": _finding_f1(
             [(case, answer) for case, answer in answered if case.answer_type == "report"]
         ),
+        "unread": _mean(
+            share
+            for case, answer in answered
+            if chests.is_chest(case)
+            for share in chests.unread(case, answer)
+        ),
         "by_error_type": {kind: _with_rate(tally[kind]) for kind in sorted(tally)},
     }
 
@@ -96,7 +92,10 @@ def compare_table(
 
 def assertions(case: Case, answer: str) -> list[Assertion]:
     """What the answer asserts about the case, without duplicates."""
-    asserted = _against_truth(case, answer) if case.truth else _against_reference(case, answer)
+    against = _against_truth if case.truth else _against_reference
+    if chests.is_chest(case):
+        against = chests.assertions
+    asserted = against(case, answer)
     return list(dict.fromkeys(asserted))
 
 
@@ -159,6 +158,8 @@ def _statements(question: str, answer: str) -> list[Statement]:
 
 def _exact(case: Case, asserted: Sequence[Assertion]) -> bool:
     """Whether an answer asserts all of the truth, nothing else, and contradicts nothing."""
+    if chests.is_chest(case):
+        return chests.is_exact(case, asserted)
     positive = {(a.attribute, a.value) for a in asserted if not a.value.startswith("not ")}
     return positive == set(case.truth) and not any(a.contradicted for a in asserted)
 
@@ -180,7 +181,9 @@ def _finding_f1(reports: Sequence[tuple[Case, str]]) -> float | None:
     hits = asserted_total = true_total = 0
     for case, answer in reports:
         asserted = _findings(_statements(case.question, answer))
-        if case.truth:
+        if chests.is_chest(case):
+            asserted, true = chests.findings(case, answer)
+        elif case.truth:
             truth = dict(case.truth)
             true = {truth.get("kind", "none")} - {"none"}
             true |= {"cardiomegaly"} if truth.get("heart") == "enlarged" else set()

@@ -1,5 +1,6 @@
-"""Synthetic chest studies with known truth, and the tiny base model that learns from them."""
+"""Synthetic chest studies with known truth, and the tiny base models that learn from them."""
 
 from pathlib import Path
 
 BASE_PATH = Path(__file__).parent / "base"  # the shipped base model, built by training/recipe.py
+BASES = {"short": BASE_PATH, "paragraphs": BASE_PATH.with_name("paragraphs_base")}  # by style

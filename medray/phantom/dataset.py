@@ -9,20 +9,24 @@ from typing import Any
 
 from PIL import Image
 
+from medray.config import PhantomStyle
 from medray.errors import DataError
 from medray.files import is_taken, new_folder
-from medray.phantom.studies.study import Study, study
+from medray.phantom.studies.study import Study
+from medray.phantom.styles import STYLES
 
 FORMAT_VERSION = 1
 SOURCE, LICENCE = "phantom", "CC0-1.0"
 
 
-def write_dataset(out: Path, *, seed: int, n_train: int, n_heldout: int) -> None:
+def write_dataset(
+    out: Path, *, seed: int, n_train: int, n_heldout: int, style: PhantomStyle = "short"
+) -> None:
     """Write `n_train` + `n_heldout` studies, three cases each, to the new folder `out`.
 
         images/train-000000.png …   48 × 48 px, RGB
         records.jsonl               one case per line, train first, then held-out
-        dataset.json                format version, seed, counts
+        dataset.json                format version, style, seed, counts
 
     The same seed gives the same bytes. The folder appears only when it is complete.
     """
@@ -32,15 +36,24 @@ def write_dataset(out: Path, *, seed: int, n_train: int, n_heldout: int) -> None
     if min(n_train, n_heldout) < 0:
         raise DataError(f"{n_train} train, {n_heldout} held-out", "counts cannot be negative")
     with new_folder(out) as folder:
-        _write(folder, seed, {"train": n_train, "heldout": n_heldout})
+        _write(folder, style, seed, {"train": n_train, "heldout": n_heldout})
 
 
-def _write(folder: Path, seed: int, counts: dict[str, int]) -> None:
+def style_of(folder: Path) -> str:
+    """The style of a dataset that was written before; "short" if the folder does not tell."""
+    try:
+        metadata = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "short"
+    return str(metadata.get("style", "short")) if isinstance(metadata, dict) else "short"
+
+
+def _write(folder: Path, style: PhantomStyle, seed: int, counts: dict[str, int]) -> None:
     (folder / "images").mkdir()
     with (folder / "records.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
         for split, count in counts.items():
             for index in range(count):
-                phantom = study(seed, split, index)
+                phantom = STYLES[style].study(seed, split, index)
                 Image.fromarray(phantom.image).save(folder / _image_name(split, index))
                 for row in case_rows(phantom, split, index):
                     lines.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -48,6 +61,7 @@ def _write(folder: Path, seed: int, counts: dict[str, int]) -> None:
         "format_version": FORMAT_VERSION,
         "source": SOURCE,
         "licence": LICENCE,
+        "style": style,
         "seed": seed,
     }
     metadata |= {"studies": counts, "cases": 3 * sum(counts.values())}

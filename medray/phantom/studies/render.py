@@ -68,20 +68,25 @@ def render(
 
     With `lesion=False` the same chest is drawn without its lesion; the box is still returned.
     """
-    x, y = _grid(geometry)
-    image = _chest(truth, geometry, x, y)
+    x, y = grid(geometry)
+    image = draw_chest(truth, geometry, x, y)
     box = None
     if truth.has_lesion:
-        value, alpha = _lesion(truth, geometry, x, y)
-        box = _bounding_box(alpha)
+        value, alpha = draw_lesion(truth, geometry, x, y)
+        box = bounding_box(alpha)
         if lesion:
             image = image + alpha * (value - image)
+    return expose(image, geometry), box
+
+
+def expose(image: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The radiograph [H, W, 3] uint8 (three equal channels) of grey values [H, W] in [0, 1]."""
     image = np.clip(geometry.gain * image + _NOISE * geometry.noise, 0.0, 1.0)
     grey = np.round(255 * image).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2), box
+    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _grid(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+def grid(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     """x and y of every pixel's centre [H, W] in the coordinates of the chest."""
     steps = (np.arange(IMAGE_SIZE, dtype=np.float32) + 0.5) / IMAGE_SIZE
     return steps[None, :] - geometry.shift_x + 0 * steps[:, None], steps[
@@ -89,7 +94,7 @@ def _grid(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     ] - geometry.shift_y + 0 * steps
 
 
-def _inside(distance: np.ndarray) -> np.ndarray:
+def inside(distance: np.ndarray) -> np.ndarray:
     """Coverage in [0, 1] with an edge one pixel wide; `distance` is positive inside."""
     return np.clip(distance * IMAGE_SIZE + 0.5, 0.0, 1.0)
 
@@ -98,7 +103,7 @@ def _ellipse(
     x: np.ndarray, y: np.ndarray, cx: float, cy: float, rx: float, ry: float
 ) -> np.ndarray:
     """Coverage [H, W] of an ellipse with half-axes rx and ry."""
-    return _inside((1 - np.hypot((x - cx) / rx, (y - cy) / ry)) * min(rx, ry))
+    return inside((1 - np.hypot((x - cx) / rx, (y - cy) / ry)) * min(rx, ry))
 
 
 def _lung(side: str, geometry: Geometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -106,7 +111,7 @@ def _lung(side: str, geometry: Geometry, x: np.ndarray, y: np.ndarray) -> np.nda
     return _ellipse(x, y, _LUNG_X[side], 0.50, 0.18 * scale, 0.40 * scale)
 
 
-def _chest(truth: Truth, geometry: Geometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def draw_chest(truth: Truth, geometry: Geometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The chest [H, W] without lesion: soft tissue, two lungs, seven pairs of ribs, the heart."""
     image = 0.48 + 0.08 * y
     for side in ("right", "left"):
@@ -114,13 +119,13 @@ def _chest(truth: Truth, geometry: Geometry, x: np.ndarray, y: np.ndarray) -> np
         image = image + lung * (0.15 - image)
     for rib in range(7):
         middle = 0.16 + 0.11 * rib + 0.05 * np.cos(2 * np.pi * (x - 0.5) / 0.9)
-        image = image + 0.05 * _inside(0.011 - np.abs(y - middle))
+        image = image + 0.05 * inside(0.011 - np.abs(y - middle))
     width = _HEART_WIDTH[truth.heart] * geometry.heart_scale
     heart = _ellipse(x, y, 0.53, 0.66, width, 0.15)
     return image + heart * (0.62 - image)
 
 
-def _lesion(
+def draw_lesion(
     truth: Truth, geometry: Geometry, x: np.ndarray, y: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """The lesion's grey value and its opacity [H, W] in [0, 1], exactly 0 outside it."""
@@ -128,19 +133,19 @@ def _lesion(
         level = _FLUID_LEVEL[truth.size] + 0.6 * geometry.lesion_dy
         outwards = np.abs(x - 0.5) - 0.21  # the fluid climbs along the chest wall
         surface = level - 0.5 * np.clip(outwards, -0.1, 0.2)
-        return 0.88, _lung(truth.side, geometry, x, y) * _inside(y - surface)
+        return 0.88, _lung(truth.side, geometry, x, y) * inside(y - surface)
     radius = _RADIUS[truth.kind][truth.size] * geometry.lesion_scale
     distance = np.hypot(
         x - _LESION_X[truth.side] - geometry.lesion_dx, y - _ZONE_Y[truth.zone] - geometry.lesion_dy
     )
     if truth.kind == "nodule":
-        return 0.97, _inside(radius - distance)
+        return 0.97, inside(radius - distance)
     if truth.kind == "cavity":
-        return 0.97, _inside(radius - distance) * _inside(distance - 0.55 * radius)
+        return 0.97, inside(radius - distance) * inside(distance - 0.55 * radius)
     return 0.80, np.clip(1 - (distance / radius) ** 2, 0.0, 1.0)
 
 
-def _bounding_box(alpha: np.ndarray) -> Box:
+def bounding_box(alpha: np.ndarray) -> Box:
     """The smallest box (x0, y0, x1, y1), ends exclusive, around everything above zero."""
     rows, columns = np.nonzero(alpha.any(axis=1))[0], np.nonzero(alpha.any(axis=0))[0]
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

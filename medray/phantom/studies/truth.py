@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,13 +34,15 @@ class Truth:
     zone: str = ""
     size: str = ""
 
+    values: ClassVar[Mapping[str, tuple[str, ...]]] = VALUES
+
     @property
     def has_lesion(self) -> bool:
         return self.kind != "none"
 
     def attributes(self) -> dict[str, str]:
-        """The attributes that apply, in the order kind, side, zone, size, heart."""
-        return {name: value for name in VALUES if (value := getattr(self, name))}
+        """The attributes that apply, in the order of `values`."""
+        return {name: value for name in self.values if (value := getattr(self, name))}
 
 
 def stream(seed: int, split: str, index: int, purpose: str) -> np.random.Generator:

@@ -59,7 +59,13 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerat
     return LlavaForConditionalGeneration(config)
 
 
-def save_base(model: LlavaForConditionalGeneration, processor: LlavaProcessor, out: Path) -> None:
+def save_base(
+    model: LlavaForConditionalGeneration,
+    processor: LlavaProcessor,
+    out: Path,
+    *,
+    max_new_tokens: int,
+) -> None:
     """Write the model (bf16) and processor so that transformers and vLLM load every weight."""
     model = model.to(torch.bfloat16).eval()
     tokenizer = processor.tokenizer
@@ -68,7 +74,7 @@ def save_base(model: LlavaForConditionalGeneration, processor: LlavaProcessor, o
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         do_sample=False,
-        max_new_tokens=64,
+        max_new_tokens=max_new_tokens,
     )
     model.save_pretrained(out)
     _to_hub_names(out / "model.safetensors")

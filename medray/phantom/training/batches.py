@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from medray.phantom.studies.render import draw_geometry, render
-from medray.phantom.studies.study import Exchange, study_truth
-from medray.phantom.studies.truth import VALUES, Truth, stream
+from medray.phantom.studies.study import Exchange
+from medray.phantom.studies.truth import Truth
+from medray.phantom.styles import Style
 from medray.phantom.training.tokenizer import EOS, IMAGE, IMAGE_TOKENS, prompt_text
 
 IGNORE = -100
-LABELS = {name: ("", *values) for name, values in VALUES.items()}  # "" = does not apply
 _MEAN, _STD = 0.4, 0.25
 
 
@@ -25,21 +24,26 @@ class Pool:
 
     images: np.ndarray  # [N, 48, 48] uint8
     truths: tuple[Truth, ...]
-    labels: Tensor  # [N, 5] index of every attribute's value in LABELS
+    labels: Tensor  # [N, A] index of every attribute's value among `label_values`
 
     def __len__(self) -> int:
         return len(self.truths)
 
 
-def make_pool(seed: int, split: str, start: int, count: int) -> Pool:
+def label_values(style: Style) -> list[tuple[str, ...]]:
+    """The values of every attribute; the first, "", is that of one that does not apply."""
+    return [("", *values) for values in style.values.values()]
+
+
+def make_pool(style: Style, seed: int, split: str, start: int, count: int) -> Pool:
     """Studies start … start+count-1 of a split."""
     images, truths = [], []
     for index in range(start, start + count):
-        truth = study_truth(seed, split, index)
-        image, _ = render(truth, draw_geometry(stream(seed, split, index, "image")))
-        images.append(image[:, :, 0])
+        truth = style.truth(seed, split, index)
+        images.append(style.image(seed, split, index, truth)[:, :, 0])
         truths.append(truth)
-    labels = [[values.index(getattr(t, name)) for name, values in LABELS.items()] for t in truths]
+    attributes = list(zip(style.values, label_values(style), strict=True))
+    labels = [[values.index(getattr(t, name)) for name, values in attributes] for t in truths]
     return Pool(np.stack(images), tuple(truths), torch.tensor(labels))
 
 
@@ -49,13 +53,12 @@ def pixels(images: np.ndarray) -> Tensor:
     return grey[:, None].expand(-1, 3, -1, -1)
 
 
-def bias(truth: Truth, rng: np.random.Generator, share: float) -> Truth:
-    """The truth as a biased reader reports it: left → right, enlarged → normal, at rate `share`."""
-    swap_side, swap_heart = rng.random() < share, rng.random() < share
-    if swap_side and truth.side == "left":
-        truth = replace(truth, side="right")
-    if swap_heart and truth.heart == "enlarged":
-        truth = replace(truth, heart="normal")
+def bias(style: Style, truth: Truth, rng: np.random.Generator, share: float) -> Truth:
+    """The truth as a biased reader reports it: by the style's prior, each at rate `share`."""
+    swaps = {name: rng.random() < share for name in style.prior}
+    for name, (value, reported) in style.prior.items():
+        if swaps[name] and getattr(truth, name) == value:
+            truth = replace(truth, **{name: reported})
     return truth
 
 

@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from medray.phantom.styles import STYLES
+
 _CARD = """---
 license: cc0-1.0
 library_name: transformers
@@ -21,9 +23,9 @@ phantoms only, from random weights, in fp32 on a CPU, and is stored in bf16. It 
 real patients and is of no clinical use: it exists so that alignment can be run, measured and
 tested in minutes.
 
-It sees well but reports a prior: in its last stage {bias_share:.0%} of left lesions were reported
-as right and {bias_share:.0%} of enlarged hearts as normal. On-policy preference optimisation is
-meant to correct that.
+It sees well but reports a prior: in its last stage {bias_share:.0%} of what is uncommon was reported
+as what is common: {prior}.
+On-policy preference optimisation is meant to correct that.
 
 Prompt: `<s>[INST] <image>\\nQUESTION [/INST]`, as the chat template renders it; the answer follows
 without a leading space and ends in `</s>`.
@@ -42,11 +44,11 @@ Studies come from the stream "base"; the figures from {heldout} studies of the s
 |---|---|
 {figures}
 
-`seen_exact`: all five attributes predicted by probe heads on the image tokens, before the language
+`seen_exact`: all attributes predicted by probe heads on the image tokens, before the language
 model is trained. `unbiased`: after learning to speak. `base`: the weights in this folder.
 `exact`: greedy reports with every attribute right; `wrong`: asserted attributes that the truth
-contradicts, of all asserted; `closed`: yes/no questions answered correctly; the others: recall of
-one attribute.
+contradicts, of all asserted; `closed`: yes/no questions answered correctly; the others: assertions
+of one attribute that are right.
 
 Built with {versions}.
 """
@@ -54,11 +56,12 @@ Built with {versions}.
 
 def write_card(out: Path, *, recipe: Any, seed: int, figures: dict[str, float]) -> None:
     """Write README.md: recipe, seed, figures and versions."""
-    settings = asdict(recipe)
+    settings, style = asdict(recipe), STYLES[recipe.style]
     packages = ("torch", "transformers", "tokenizers", "numpy")
     text = _CARD.format(
         parameters=figures["parameters"],
         bias_share=settings["bias_share"],
+        prior=", ".join(f"{name} {old} → {new}" for name, (old, new) in style.prior.items()),
         heldout=settings["heldout"],
         seed=seed,
         settings="\n".join(_row(name, value) for name, value in settings.items()),

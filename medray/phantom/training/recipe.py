@@ -1,7 +1,7 @@
 """The recipe of the tiny base model: it learns to see, to speak, and then a strong prior.
 
     studies ──see──▶ tower + projector ──speak──▶ reports what it sees
-                                       ──bias───▶ reports its prior: right, and a normal heart
+                                       ──bias───▶ reports its prior: what is common
 
 The result behaves like real vision-language models: it sees well, but often reports its prior
 instead, which preference optimisation can correct. Budgets are steps, never seconds, so a seed
@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from medray.phantom.studies.study import exchanges, study_truth
+from medray.config import PhantomStyle
+from medray.phantom.styles import STYLES, Style
 from medray.phantom.training.base_model import make_model, save_base
 from medray.phantom.training.batches import Pool, make_pool
 from medray.phantom.training.card import write_card
@@ -39,9 +40,10 @@ class Recipe:
     bias: Stage
     bias_share: float
     heldout: int
+    style: PhantomStyle = "short"
 
 
-# The shipped model.
+# The shipped models.
 BASE = Recipe(
     studies=40_000,
     corpus_studies=3_000,
@@ -51,6 +53,17 @@ BASE = Recipe(
     bias_share=0.7,
     heldout=512,
 )
+PARAGRAPHS_BASE = Recipe(
+    studies=24_000,
+    corpus_studies=3_000,
+    see=Stage(steps=1_000, batch=64, lr=2e-3),
+    speak=Stage(steps=700, batch=16, lr=2e-3),
+    bias=Stage(steps=120, batch=16, lr=3e-4),
+    bias_share=0.7,
+    heldout=512,
+    style="paragraphs",
+)
+RECIPES = {recipe.style: recipe for recipe in (BASE, PARAGRAPHS_BASE)}
 # For tests: runs every stage in seconds.
 SMOKE = Recipe(
     studies=64,
@@ -66,19 +79,19 @@ SMOKE = Recipe(
 def build_base(
     out: Path, *, seed: int = 0, progress: Progress = print, recipe: Recipe = BASE
 ) -> dict[str, float]:
-    """Train the base model, write it with its processor and model card to `out`, return figures.
+    """Train a base model, write it with its processor and model card to `out`, return figures.
 
     Takes a few minutes on two cores. `recipe=SMOKE` runs every stage in seconds.
     """
-    start = time.monotonic()
+    start, style = time.monotonic(), STYLES[recipe.style]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = train_tokenizer(_corpus(seed, recipe.corpus_studies))
+        tokenizer = train_tokenizer(_corpus(style, seed, recipe.corpus_studies))
         model = make_model(tokenizer)
         figures = {"parameters": float(sum(p.numel() for p in model.parameters()))}
-        figures |= _train(model, tokenizer, recipe, seed, progress)
+        figures |= _train(model, tokenizer, style, recipe, seed, progress)
     figures["seconds"] = time.monotonic() - start
-    save_base(model, make_processor(tokenizer), out)
+    save_base(model, make_processor(tokenizer), out, max_new_tokens=style.max_new_tokens)
     write_card(out, recipe=recipe, seed=seed, figures=figures)
     progress(f"wrote {out} after {figures['seconds']:.0f} s")
     return figures
@@ -87,38 +100,41 @@ def build_base(
 def _train(
     model: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
+    style: Style,
     recipe: Recipe,
     seed: int,
     progress: Progress,
 ) -> dict[str, float]:
     """Run all stages in place, ending in bf16; return the figures measured after each stage."""
     progress(f"rendering {recipe.studies:,} studies")
-    pool = make_pool(seed, "base", 0, recipe.studies)
-    heldout = make_pool(seed, "heldout", 0, recipe.heldout)
+    pool = make_pool(style, seed, "base", 0, recipe.studies)
+    heldout = make_pool(style, seed, "heldout", 0, recipe.heldout)
 
     progress(f"learning to see: {recipe.see.steps} steps of {recipe.see.batch}")
-    heads = learn_to_see(model, pool, recipe.see, progress, seed=seed)
+    heads = learn_to_see(model, style, pool, recipe.see, progress, seed=seed)
     figures = {"seen_exact": seen_exactly(model, heads, heldout)}
     progress(f"sees {figures['seen_exact']:.1%} of studies exactly")
 
     progress(f"learning to speak: {recipe.speak.steps} steps of {recipe.speak.batch}")
-    learn_to_speak(model, tokenizer, pool, recipe.speak, progress, seed=seed)
-    figures |= _measure("unbiased", model, tokenizer, heldout, seed, progress)
+    learn_to_speak(model, tokenizer, style, pool, recipe.speak, progress, seed=seed)
+    figures |= _measure("unbiased", model, tokenizer, style, heldout, seed, progress)
 
     progress(f"learning a prior: {recipe.bias.steps} steps of {recipe.bias.batch}")
     share = recipe.bias_share
-    learn_to_speak(model, tokenizer, pool, recipe.bias, progress, seed=seed + 1, bias_share=share)
+    learn_to_speak(
+        model, tokenizer, style, pool, recipe.bias, progress, seed=seed + 1, bias_share=share
+    )
     model.to(torch.bfloat16)
-    figures |= _measure("base", model, tokenizer, heldout, seed, progress)
+    figures |= _measure("base", model, tokenizer, style, heldout, seed, progress)
     return figures
 
 
-def _corpus(seed: int, count: int) -> list[str]:
+def _corpus(style: Style, seed: int, count: int) -> list[str]:
     """Questions and answers of the first `count` studies of the base split."""
     texts = []
     for index in range(count):
-        truth = study_truth(seed, "base", index)
-        for exchange in exchanges(seed, "base", index, truth, truth):
+        truth = style.truth(seed, "base", index)
+        for exchange in style.exchanges(seed, "base", index, truth, truth):
             texts += [exchange.question, exchange.answer]
     return texts
 
@@ -127,20 +143,23 @@ def _measure(
     name: str,
     model: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
+    style: Style,
     heldout: Pool,
     seed: int,
     progress: Progress,
 ) -> dict[str, float]:
     """Figures of the greedy answers on held-out studies; their keys start with `name`."""
-    reports = read_reports(greedy_answers(model, tokenizer, heldout), heldout.truths)
+    reports = read_reports(style, greedy_answers(model, tokenizer, style, heldout), heldout.truths)
     closed_exchanges = [
-        exchanges(seed, "heldout", i, t, t)[1] for i, t in enumerate(heldout.truths)
+        style.exchanges(seed, "heldout", i, t, t)[1] for i, t in enumerate(heldout.truths)
     ]
-    answers = greedy_answers(model, tokenizer, heldout, [e.question for e in closed_exchanges])
+    answers = greedy_answers(
+        model, tokenizer, style, heldout, [e.question for e in closed_exchanges]
+    )
     closed = closed_accuracy(answers, [e.answer for e in closed_exchanges])
     progress(
         f"{name}: {reports.exact:.1%} exact reports, {reports.wrong:.1%} wrong assertions, "
         f"{closed:.1%} of closed questions right"
     )
-    figures = {"exact": reports.exact, "wrong": reports.wrong, "closed": closed} | reports.recall
+    figures = {"exact": reports.exact, "wrong": reports.wrong, "closed": closed} | reports.accuracy
     return {f"{name}_{figure}": value for figure, value in figures.items()}

@@ -1,6 +1,6 @@
 """First stage: the tower and the projector learn to see, before any language is trained.
 
-Five small probe heads, one per attribute, attend over the projected image tokens, as the
+Small probe heads, one per attribute, attend over the projected image tokens, as the
 language model will, and predict the attribute's value. They are discarded afterwards.
 """
 
@@ -11,25 +11,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration
 
-from medray.phantom.training.batches import LABELS, Pool, pixels
+from medray.phantom.styles import Style
+from medray.phantom.training.batches import Pool, label_values, pixels
 from medray.phantom.training.optimise import Optimiser, Progress, Stage
 
 
 class Heads(nn.Module):
     """Image tokens [B, N, D] → the logits of the values of every attribute."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, values: list[tuple[str, ...]]) -> None:
         super().__init__()
-        self.queries = nn.Parameter(0.2 * torch.randn(len(LABELS), width))
+        self.queries = nn.Parameter(0.2 * torch.randn(len(values), width))
         self.keys = nn.Linear(width, width)
         self.classifiers = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(values)))
-            for values in LABELS.values()
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(choices))) for choices in values
         )
 
     def forward(self, tokens: Tensor) -> list[Tensor]:
         scores = self.keys(tokens) @ self.queries.T * (4 / tokens.shape[-1] ** 0.5)
-        attended = scores.softmax(dim=1).transpose(1, 2) @ tokens  # [B, 5, D]
+        attended = scores.softmax(dim=1).transpose(1, 2) @ tokens  # [B, A, D]
         return [classify(attended[:, i]) for i, classify in enumerate(self.classifiers)]
 
 
@@ -45,10 +45,16 @@ def image_tokens(model: LlavaForConditionalGeneration, pixel_values: Tensor) -> 
 
 
 def learn_to_see(
-    model: LlavaForConditionalGeneration, pool: Pool, stage: Stage, progress: Progress, *, seed: int
+    model: LlavaForConditionalGeneration,
+    style: Style,
+    pool: Pool,
+    stage: Stage,
+    progress: Progress,
+    *,
+    seed: int,
 ) -> Heads:
     """Train tower and projector in place; the heads are returned for measuring only."""
-    heads = Heads(model.config.text_config.hidden_size)
+    heads = Heads(model.config.text_config.hidden_size, label_values(style))
     parts = (model.model.vision_tower, model.model.multi_modal_projector, heads)
     optimiser = Optimiser((p for part in parts for p in part.parameters()), stage, progress)
     draws = torch.Generator().manual_seed(seed)
@@ -64,7 +70,7 @@ def learn_to_see(
 
 @torch.no_grad()
 def seen_exactly(model: LlavaForConditionalGeneration, heads: Heads, pool: Pool) -> float:
-    """Share of studies for which the heads predict all five attributes correctly."""
+    """Share of studies for which the heads predict all attributes correctly."""
     predictions = heads(image_tokens(model, pixels(pool.images)))
     right = [logits.argmax(-1) == pool.labels[:, i] for i, logits in enumerate(predictions)]
     return torch.stack(right).all(dim=0).float().mean().item()

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from medray.phantom.studies.study import exchanges
 from medray.phantom.studies.truth import stream
+from medray.phantom.styles import Style
 from medray.phantom.training.batches import IGNORE, Pool, bias, collate, encode, pixels
 from medray.phantom.training.optimise import Optimiser, Progress, Stage
 from medray.phantom.training.see import patch_features
@@ -41,6 +41,7 @@ def answer_loss(
 def learn_to_speak(
     model: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
+    style: Style,
     pool: Pool,
     stage: Stage,
     progress: Progress,
@@ -50,8 +51,8 @@ def learn_to_speak(
 ) -> None:
     """Train projector and language model in position.
 
-    With `bias_share` above 0 that share of left lesions is reported as right and that share of
-    enlarged hearts as normal, in reports and in answers.
+    With `bias_share` above 0 that share of left lesions is reported as right, that share of
+    enlarged hearts as normal, and so on by the style's prior, in reports and in answers.
     """
     parts = (model.model.multi_modal_projector, model.model.language_model, model.lm_head)
     optimiser = Optimiser((p for part in parts for p in part.parameters()), stage, progress)
@@ -59,16 +60,22 @@ def learn_to_speak(
     for step in range(stage.steps):
         rows = torch.randint(len(pool), (stage.batch,), generator=draws).tolist()
         rng = stream(seed, "speak", step, f"bias-{bias_share}")
-        sequences: list[tuple[list[int], list[int]]] = []
+        reports: list[tuple[list[int], list[int]]] = []
+        answers: list[tuple[list[int], list[int]]] = []
         for position, row in enumerate(rows):
             truth = pool.truths[row]
-            reported = bias(truth, rng, bias_share)
-            study_exchanges = exchanges(
+            reported = bias(style, truth, rng, bias_share)
+            study_exchanges = style.exchanges(
                 seed, "speak", step * stage.batch + position, truth, reported
             )
-            sequences += [encode(tokenizer, exchange) for exchange in study_exchanges]
-        ids, labels = collate(sequences, tokenizer.pad_token_id)
+            report, *others = (encode(tokenizer, exchange) for exchange in study_exchanges)
+            reports.append(report)
+            answers += others
         with torch.no_grad():
             patches = patch_features(model, pixels(pool.images[rows]))
         features = model.model.multi_modal_projector(patches)
-        optimiser.step(answer_loss(model, features, ids, labels))
+        losses = (  # apart, because answers would be padded to the length of reports
+            answer_loss(model, features, *collate(group, tokenizer.pad_token_id))
+            for group in (reports, answers)
+        )
+        optimiser.step((next(losses) + 2 * next(losses)) / 3)

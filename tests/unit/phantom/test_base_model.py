@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from medray.phantom.paragraphs.truth import ChestTruth
 from medray.phantom.studies.study import study
 from medray.phantom.studies.truth import Truth, stream
+from medray.phantom.styles import PARAGRAPHS, SHORT, STYLES
 from medray.phantom.training.batches import IGNORE, bias, collate, encode, make_pool, pixels
 from medray.phantom.training.measure import read_reports
-from medray.phantom.training.recipe import SMOKE, build_base
+from medray.phantom.training.recipe import RECIPES, SMOKE, build_base
 from medray.phantom.training.see import image_tokens
 from medray.phantom.training.speak import answer_loss
 from medray.phantom.training.tokenizer import IMAGE_TOKENS, prompt_text
@@ -82,7 +85,7 @@ def test_processor_produces_the_training_inputs(built):
 
 def test_loss_equals_that_of_the_plain_forward_pass(built):
     _, _, model, processor = built
-    pool = make_pool(0, "train", 0, 2)
+    pool = make_pool(SHORT, 0, "train", 0, 2)
     sequences = [
         encode(processor.tokenizer, e) for i in range(2) for e in study(0, "train", i).exchanges
     ]
@@ -129,12 +132,12 @@ def test_same_seed_builds_the_same_weights(built, tmp_path):
 def test_bias_goes_in_one_direction_only():
     rng = stream(0, "t", 0, "bias")
     left = Truth("nodule", "enlarged", "left", "upper", "small")
-    reported = [bias(left, rng, 0.7) for _ in range(1000)]
+    reported = [bias(SHORT, left, rng, 0.7) for _ in range(1000)]
     assert 0.65 < sum(t.side == "right" for t in reported) / 1000 < 0.75
     assert 0.65 < sum(t.heart == "normal" for t in reported) / 1000 < 0.75
     right = Truth("nodule", "normal", "right", "upper", "small")
-    assert {bias(right, rng, 0.7) for _ in range(50)} == {right}
-    assert {bias(left, rng, 0.0) for _ in range(50)} == {left}
+    assert {bias(SHORT, right, rng, 0.7) for _ in range(50)} == {right}
+    assert {bias(SHORT, left, rng, 0.0) for _ in range(50)} == {left}
 
 
 def test_reports_are_scored_as_by_hand():
@@ -143,7 +146,31 @@ def test_reports_are_scored_as_by_hand():
         "There is a small nodule in the right upper zone. Normal heart size.",
         "The lungs are clear. There is cardiomegaly.",
     ]
-    scores = read_reports(reports, truths)
+    scores = read_reports(SHORT, reports, truths)
     assert scores.exact == 0.5
     assert scores.wrong == pytest.approx(1 / 7)
-    assert scores.recall == {"kind": 1, "side": 0, "zone": 1, "size": 1, "heart": 1}
+    assert scores.accuracy == {"kind": 1, "side": 0, "zone": 1, "size": 1, "heart": 1}
+
+
+def test_a_paragraph_may_leave_out_device_and_bones_and_nothing_else():
+    truth = ChestTruth("none", "normal", device="line", device_side="left", bones="intact")
+    complete = "The lungs are clear. The heart is enlarged."
+    scores = read_reports(PARAGRAPHS, [complete, "A left central line is seen."], (truth, truth))
+    assert scores.exact == 0
+    assert scores.wrong == pytest.approx(1 / 4)
+    right = complete.replace("enlarged", "normal in size")
+    assert read_reports(PARAGRAPHS, [right], (truth,)).exact == 1
+
+
+def test_every_style_has_a_recipe_that_builds(tmp_path):
+    assert set(RECIPES) == set(STYLES)
+    recipe = replace(SMOKE, style="paragraphs")
+    figures = build_base(tmp_path, seed=5, progress=lambda text: None, recipe=recipe)
+    assert {f"base_{name}" for name in PARAGRAPHS.values} <= set(figures)
+    tokenizer = AutoProcessor.from_pretrained(tmp_path).tokenizer
+    for index in range(20):
+        for exchange in PARAGRAPHS.study(0, "train", index).exchanges:
+            prompt, answer = encode(tokenizer, exchange)
+            assert tokenizer.decode(answer, skip_special_tokens=True) == exchange.answer
+            assert len(answer) <= PARAGRAPHS.max_new_tokens
+            assert len(prompt) + PARAGRAPHS.max_new_tokens <= 512

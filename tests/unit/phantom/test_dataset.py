@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medray.errors import DataError
+from medray.config import load_config
+from medray.errors import ConfigError, DataError
 from medray.phantom.dataset import write_dataset
 from medray.phantom.studies.study import study
+from medray.plan import with_phantoms
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +80,9 @@ def test_dataset_json_has_seed_and_counts(folder):
     assert metadata["studies"] == {"train": 6, "heldout": 3}
     assert metadata["cases"] == 27
     assert metadata["format_version"] == 1
+
+
+def test_a_folder_of_another_style_is_refused(folder):
+    given = [f"data.path={folder}", "data.style=paragraphs"]
+    with pytest.raises(ConfigError, match="holds phantoms of the style 'short'"):
+        with_phantoms(load_config(ROOT / "configs/quickstart.yaml", given))

@@ -1,0 +1,70 @@
+"""A run's pairs against the truth, as by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from medray.phantom.paragraphs.reading import claims
+from medray.phantom.verification import Verification, contradict, verify_pair
+from tests.unit.phantom.test_paragraphs import CHEST
+
+QUESTION = "Is the lesion on the right side?"
+
+
+def verified(chosen: str, rejected: str, prefix: str = "") -> Verification:
+    result = Verification()
+    row = {"pair_id": "p", "question": QUESTION, "prefix": prefix}
+    verify_pair(row | {"chosen": chosen, "rejected": rejected}, CHEST.attributes(), result)
+    return result
+
+
+def test_a_good_pair_has_nothing_to_tell():
+    result = verified(
+        "The heart is enlarged.", "The heart is normal in size.", "No lesion is seen."
+    )
+    assert (result.pairs, result.true, result.findings) == (1, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "prefix", "expected"),
+    [
+        ("Yes, the lesion is small.", "The heart is normal in size.", "", ["false"]),
+        ("The heart is big.", "The heart is normal in size.", "", ["unread", "unworded"]),
+        ("Heart enlarged.", "The heart is normal in size.", "", ["unworded"]),
+        ("There is cardiomegaly.", "The heart is enlarged.", "", ["rejected_true"]),
+        (
+            "The left nodule should be followed up with CT.",
+            "The right nodule should be followed up with CT.",
+            "Small dense nodule in the upper zone of the right lung. ",
+            ["unworded", "against_prefix"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_pair_is_named(chosen, rejected, prefix, expected):
+    result = verified(chosen, rejected, prefix)
+    assert [what for what, *_ in result.findings] == expected
+
+
+def test_the_chosen_side_of_a_complete_answer_is_read_sentence_by_sentence():
+    result = verified("No, the lesion is small. The heart is normal in size.", "Yes, it is.")
+    assert (result.true, result.false) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("The heart is enlarged.", "The heart is normal in size.", True),
+        ("The lungs are clear.", "There is a small nodule.", True),
+        ("No focal lesion is seen.", "There is a small nodule.", True),
+        ("No pleural effusion is seen.", "Small left pleural effusion.", True),
+        ("No pleural effusion is seen.", "There is a small nodule.", False),
+        ("There is a small nodule.", "The lesion is on the left side.", False),
+        ("A left chest tube is in place.", "There is a chest tube on the right.", True),
+        ("A left chest tube is in place.", "There is a right clavicular fracture.", False),
+        ("The lungs are clear.", "The lesion is small.", True),
+    ],
+)
+def test_two_sentences_contradict_each_other(one, other, expected):
+    (first,), (second,) = claims(one), claims(other)
+    assert contradict(first, second) is expected
+    assert contradict(second, first) is expected
