@@ -48,7 +48,7 @@ def verify_run(run_dir: str | os.PathLike[str]) -> Verification:
     """Verify all trained pairs of a run. Raises UserError if its data have no such truth."""
     run = RunDirectory.open(run_dir)
     config = run.read_config()
-    cases = open_dataset(config.data, seed=config.data.seed).train
+    cases = open_dataset(config.data).train
     truths = {case.case_id: dict(case.truth) for case in cases}
     if config.data.kind != "phantom" or not all("device" in truth for truth in truths.values()):
         why = "its data are not phantoms in paragraphs, so no truth is known of every sentence"
