@@ -92,6 +92,7 @@ class EditorConfig(Section):
     pairs_per_answer: PositiveInt = 4  # of the sentences of an answer, the most severe first
     # Correct the first wrong sentence, and let the policy go on behind it.
     continue_: bool = Field(False, alias="continue")
+    same_slot: bool = True  # findings: also the weaker rule "same slot, other value"
     max_edit_fraction: Fraction = 0.5  # texts of fewer than four words are exempt
     # Read only for kind "llm": any OpenAI-compatible chat endpoint.
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")] | None = None

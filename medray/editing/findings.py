@@ -22,7 +22,9 @@ class FindingsEditor:
     Of a wrong answer it may also be the guard's (`guard.REASONS`).
 
     `prefer` weights the types of error that a wrong variant may contain: a type of twice the
-    weight is tried first twice as often. None: all equally often.
+    weight is tried first twice as often. None: all equally often. `same_slot`: also judge by the
+    weaker rule that another value in the slot that a question asks for is wrong; the reasons of
+    such edits begin with "same slot, other value".
 
     >>> FindingsEditor().edit("Which side?", "Left", "Right", seed=0).text
     'Left'
@@ -31,8 +33,10 @@ class FindingsEditor:
     name = "findings"
     version = "4"
 
-    def __init__(self, prefer: Mapping[str, float] | None = None) -> None:
-        self.prefer = prefer
+    def __init__(
+        self, prefer: Mapping[str, float] | None = None, *, same_slot: bool = True
+    ) -> None:
+        self.prefer, self.same_slot = prefer, same_slot
         if prefer:
             self.version += " aimed"  # its variants differ from those of the plain version
 
@@ -45,7 +49,7 @@ class FindingsEditor:
         was not sampled, and is context.
         """
         known = facts(question, reference)
-        judgement = judge(answer, known)
+        judgement = judge(answer, known, same_slot=self.same_slot)
         if judgement.verdict == "abstain":
             return Edit("abstain", reason=judgement.reason)
         parts = split(answer)

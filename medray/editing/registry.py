@@ -16,6 +16,6 @@ def _llm(config: EditorConfig) -> Editor:
 
 
 EDITORS: dict[str, Callable[[EditorConfig], Editor]] = {
-    "findings": lambda config: FindingsEditor(),
+    "findings": lambda config: FindingsEditor(same_slot=config.same_slot),
     "llm": _llm,
 }

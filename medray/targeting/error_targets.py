@@ -60,4 +60,4 @@ def targeted_editor(editor: Editor, targets: ErrorTargets) -> Editor:
     kinds choose their variants themselves and are returned unchanged."""
     if not targets.weights or not isinstance(editor, FindingsEditor):
         return editor
-    return FindingsEditor(targets.weights)
+    return FindingsEditor(targets.weights, same_slot=editor.same_slot)

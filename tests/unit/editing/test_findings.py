@@ -296,3 +296,12 @@ def test_edit_fraction_counts_words() -> None:
 def test_every_reason_of_the_guard_is_documented() -> None:
     page = (ROOT / "docs/editing.md").read_text(encoding="utf-8")
     assert [f"| `{reason}` |" for reason in REASONS if f"| `{reason}` |" not in page] == []
+
+
+def test_the_weaker_rule_is_marked_and_can_be_left_out():
+    given = ("Which plane is this?", "Axial", "a brain")
+    edit = FindingsEditor().edit(*given, seed=0)
+    assert (edit.verdict, edit.text.lower()) == ("wrong", "axial")
+    assert edit.reason.startswith("same slot, other value")
+    without = EDITORS["findings"](EditorConfig(same_slot=False)).edit(*given, seed=0)
+    assert (without.verdict, without.reason) == ("abstain", "not-comparable")
