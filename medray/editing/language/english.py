@@ -24,6 +24,7 @@ _ACCENTED = re.compile(
 _SYMBOLS = ("GREEK ", "MICRO ", "OHM ", "KELVIN ", "ANGSTROM ", "MODIFIER ", "SCRIPT SMALL L")
 _LATIN = ("LATIN ", "FEMININE ORDINAL", "MASCULINE ORDINAL", *_SYMBOLS)
 _ACRONYM = 4  # letters; shorter words in capitals are abbreviations, whatever else they spell
+_LONG = 7  # letters; shorter words end like those of other languages by chance
 _FOREIGN_WORD, _COMMON_WORD = 2, 1
 _ENOUGH = 2
 
@@ -36,7 +37,7 @@ class _Languages:
     common: tuple[frozenset[str], ...]
     english: frozenset[str]
     borrowed: re.Pattern[str]
-    endings: re.Pattern[str]
+    endings: tuple[str, ...]
 
 
 def is_english(text: str) -> bool:
@@ -83,7 +84,7 @@ def _is_foreign(sentence: str, capitals: bool) -> bool:
     shared = max(sum(word in common for word in plain) for common in data.common)
     score = _FOREIGN_WORD * known + _COMMON_WORD * shared
     if not english:
-        score += sum(map(_accents, words)) + sum(map(bool, map(data.endings.search, plain)))
+        score += sum(map(_accents, words)) + sum(_ends(word, data) for word in plain)
     return score >= _ENOUGH and score > english
 
 
@@ -94,16 +95,19 @@ def _accents(word: str) -> int:
     return _COMMON_WORD if word[0].isupper() else _FOREIGN_WORD
 
 
+def _ends(word: str, data: _Languages) -> bool:
+    return len(word) >= _LONG and word.endswith(data.endings)
+
+
 @functools.cache
 def _languages() -> _Languages:
     data = yaml.safe_load(_DATA.read_text(encoding="utf-8"))
     borrowed = sorted(data["borrowed"], key=len, reverse=True)
     phrases = "|".join(re.escape(phrase).replace(r"\ ", r"[\s\-‐‑]+") for phrase in borrowed)
-    endings = "|".join(data["endings"])
     return _Languages(
         frozenset(word for row in data["languages"].values() for word in row["words"]),
         tuple(frozenset(row["common"]) for row in data["languages"].values()),
         frozenset(data["english"]),
         re.compile(rf"(?<!\w)(?:{phrases})(?!\w)", re.IGNORECASE),
-        re.compile(rf"\w{{3,}}(?:{endings})$"),
+        tuple(data["endings"]),
     )
