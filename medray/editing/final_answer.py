@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from medray.editing.language.english import is_english
-from medray.editing.language.markup import Unmarked, final_answer, final_text, unmarked
+from medray.editing.language.markup import (
+    Unmarked,
+    final_answer,
+    final_text,
+    unmarked,
+    words_around,
+)
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
@@ -47,7 +53,7 @@ def edit_final_answer(
     if found is None:
         return Edit("abstain", reason="no-final-answer")
     part = unmarked(answer, *found)
-    around = _words_around(answer, *found)
+    around = words_around(answer, *found)
     known = final_text(reference) or reference
     if english and not all(map(is_english, (question, known, part.text, *around))):
         return Edit("abstain", reason="language")
@@ -64,15 +70,6 @@ def edit_final_answer(
     return Edit("abstain", reason="text-behind" if around[1] else "markup")
 
 
-def _words_around(answer: str, start: int, end: int) -> tuple[str, str]:
-    """The words before and behind the final answer, without marks; "" where there are none."""
-    parts = unmarked(answer, 0, start).text, unmarked(answer, end, len(answer)).text
-    before, behind = (
-        re.sub(r"<[^<>]{1,40}>|\\[a-z]+\{?|[{}]", " ", part).strip() for part in parts
-    )
-    return before if phrase_words(before) else "", behind if phrase_words(behind) else ""
-
-
 def _contradicts(text: str, question: str, reference: str, answer: str, edit: Edit) -> bool:
     """Whether a thought states what the chosen side denies.
 
@@ -83,15 +80,15 @@ def _contradicts(text: str, question: str, reference: str, answer: str, edit: Ed
         return False
     known = facts(question, reference)
     concluded = [s for s in _SENTENCE.findall(text) if not _OPEN.search(s)]
-    verdicts = [judge(sentence, known).verdict for sentence in concluded]
+    verdicts = [judge(sentence, known, same_slot=False).verdict for sentence in concluded]
     decided = [verdict for verdict in verdicts if verdict != "abstain"]
     if edit.verdict == "right":
         return decided[-1:] == ["wrong"]
-    if "wrong" in decided or judge(text, known).verdict == "wrong":
+    if "wrong" in decided or judge(text, known, same_slot=False).verdict == "wrong":
         return True
     removed, new = _changed_words(answer, edit)
     stated = set(phrase_words(text))
-    if removed & stated:
+    if removed & stated - _POLARITY:
         return True
     only_denied = not removed - _POLARITY and not new - _POLARITY
     subject = set(phrase_words(f"{question} {answer}")) - _POLARITY - _function_words()
@@ -144,13 +141,7 @@ def _placed_sentence(answer: str, part: Unmarked, edited: EditedSentence) -> Edi
     moved = _moved(answer, part, edited.text, spans, edited.text_spans)
     if moved is None:
         return None
-    start, end = part.places[edited.start], part.last(edited.end)
-    before = part.last(edited.start) if edited.start else part.places[0]
-    after = part.places[edited.end]
-    while start > before and not answer[start - 1].isspace():
-        start -= 1
-    while end < after and not answer[end].isspace():
-        end += 1
+    start, end = part.with_marks(answer, edited.start, edited.end)
     text, old, new = _rebuilt(answer, start, end, *moved)
     return replace(edited, start=start, end=end, text=text, answer_spans=old, text_spans=new)
 

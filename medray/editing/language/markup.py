@@ -16,17 +16,18 @@ from dataclasses import dataclass
 Range = tuple[int, int]
 
 _THOUGHT = r"think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratch_?pad|analysis|cot|rationale"
-_ANSWER = r"(?:final[_ ]?)?(?:answer|response|output|solution|conclusion)|final"
+_ANSWER = r"(?:final[_ ]?)?(?:ans(?:wer)?|response|output|solution|conclusion)|final"
 _OPENED = re.compile(
-    rf"<\s*(?:{_THOUGHT})\s*>|\[(?:{_THOUGHT})\]|◁think▷|<\|begin_of_thought\|>|<unused94>",
-    re.IGNORECASE,
+    rf"<\s*(?:{_THOUGHT})\s*>|\[think\]|◁think▷|<\|begin_of_thought\|>|<unused94>", re.IGNORECASE
 )
 _CLOSED = re.compile(
-    rf"<\s*/\s*(?:{_THOUGHT})\s*>|\[/(?:{_THOUGHT})\]|◁/think▷|<\|end_of_thought\|>|<unused95>",
+    rf"<\s*/\s*(?:{_THOUGHT})\s*>|\[/think\]|◁/think▷|<\|end_of_thought\|>|<unused95>",
     re.IGNORECASE,
 )
 _TAG = re.compile(
-    rf"<\s*(?:{_ANSWER})\s*>|\[(?:{_ANSWER})\]|<\|begin_of_solution\|>", re.IGNORECASE
+    rf"<\s*(?:{_ANSWER})\s*>|\[(?:{_ANSWER})\]|<\|begin_of_solution\|>"
+    r"|<\|channel\|>final<\|message\|>",
+    re.IGNORECASE,
 )
 _TAG_END = re.compile(
     rf"<\s*/\s*(?:{_ANSWER})\s*>|\[/(?:{_ANSWER})\]|<\|end_of_solution\|>", re.IGNORECASE
@@ -50,10 +51,13 @@ _THINKING = re.compile(  # "## Thinking", without an answer's heading behind it
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _USER = "human|user|question|instruction"
 _SPEAKER = "assistant|ai|bot|gpt|chatgpt|doctor|radiologist"
-_TURN = re.compile(
-    rf"{_BEGIN}(?:\#{{1,6}}[ \t]*)?[*_]{{0,3}}(?:(?P<user>{_USER})|(?:{_SPEAKER}))"
-    r"[*_]{0,3}[ \t]*[:：][*_]{0,3}[ \t]*",
-    re.IGNORECASE | re.MULTILINE,
+_TURN, _TURN_SHORT = (  # the short one, "Q: … A: …", only where a text begins with it
+    re.compile(
+        rf"{_BEGIN}(?:\#{{1,6}}[ \t]*)?[*_]{{0,3}}(?:(?P<user>{user})|(?:{speaker}))"
+        r"[*_]{0,3}[ \t]*[:：][*_]{0,3}[ \t]*",
+        re.IGNORECASE | re.MULTILINE,
+    )
+    for user, speaker in ((_USER, _SPEAKER), ("Q", "A"))
 )
 _JSON = re.compile(r'"(?:final_?)?(?:answer|response)"\s*:\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n?")
@@ -61,6 +65,7 @@ _TOKENS = (
     r"<\|im_start\|>\w+|<\|start_header_id\|>\w+|<\|[^|<>]{1,40}\|>|\[/?INST\]"
     r"|</?(?:s|eos|bos|pad|unk|end_of_turn|start_of_turn)>"
 )
+_TAGS = re.compile(r"<\|?/?[\w| ]{1,40}\|?>|\[/?\w{3,12}\]|◁/?think▷")
 _EDGE = re.compile(rf"(?:\s|{_TOKENS})+")
 _EDGE_END = re.compile(rf"(?:\s|{_TOKENS})+\Z")
 _SECTIONS = (
@@ -75,9 +80,12 @@ _TITLE = re.compile(  # a marked line that holds the name of a section and nothi
     rf"^[ \t]*(?:\#{{1,6}}[ \t]+[*_]{{0,3}}|[*_]{{2,3}})(?:{_SECTIONS})[*_:]{{0,4}}[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_INLINE = r"(?:b|i|u|em|strong|span|sub|sup|mark|code|font|small|ins|del)"
+_AT_START = re.compile(rf"(?:[*_~`]|<{_INLINE}(?:\s[^<>]*)?>)+\Z", re.IGNORECASE)
+_AT_END = re.compile(rf"\A(?:[*_~`]|</{_INLINE}>)+", re.IGNORECASE)
 _MARK = re.compile(
     r"\*{1,3}(?=\S)|(?<=\S)\*{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)|~~|`{1,3}"
-    r"|</?(?:b|i|u|em|strong|span|sub|sup|mark|code|font|small|ins|del)(?:\s[^<>]*)?>"
+    rf"|</?{_INLINE}(?:\s[^<>]*)?>"
     rf"|\\(?:text|textbf|textit|mathrm|mathbf)\s*\{{|(?<=\w)\}}|\$|{_TOKENS}",
     re.IGNORECASE,
 )
@@ -87,11 +95,12 @@ _MARKUP = re.compile(r"[<\[\\`*_#{}~$>◁:：•‣▪–—]|^[ \t]*(?:[-+]|\d{
 
 @dataclass(frozen=True, slots=True)
 class Unmarked:
-    """The words of a part of a text without its marks. `places[i]` is where character i stands in
-    the text; places[len(text)] is where the part ends."""
+    """The words of a part of a text without its marks. The part begins at `start`; places[i] is
+    where character i of the words stands in the text, places[len(text)] where the part ends."""
 
     text: str
     places: Sequence[int]
+    start: int
 
     def place(self, start: int, end: int) -> Range | None:
         """A range of the words as a range of the marked text; None if it would cut a mark out.
@@ -108,7 +117,21 @@ class Unmarked:
 
     def last(self, end: int) -> int:
         """The end, in the marked text, of the character before `end`."""
-        return self.places[end - 1] + 1 if end else self.places[0]
+        return self.places[end - 1] + 1 if end else self.start
+
+    def with_marks(self, marked: str, start: int, end: int) -> Range:
+        """A range of the words as one of the marked text, with the emphasis that touches it.
+
+        >>> unmarked("**No**, *clear*.", 0, 16).with_marks("**No**, *clear*.", 0, 2)
+        (0, 6)
+        """
+        first, last = self.places[start], self.last(end)
+        opened = _AT_START.search(marked[self.last(start) : first])
+        closed = _AT_END.search(marked[last : self.places[end]])
+        return (
+            first - len(opened.group()) if opened else first,
+            last + len(closed.group()) if closed else last,
+        )
 
 
 def final_answer(text: str) -> Range | None:
@@ -139,7 +162,7 @@ def final_answer(text: str) -> Range | None:
 def unmarked(text: str, start: int, end: int) -> Unmarked:
     """The words of text[start:end] without emphasis, tags, bullets and titles of sections."""
     if not _MARKUP.search(text, start, end):
-        return Unmarked(text[start:end], range(start, end + 1))
+        return Unmarked(text[start:end], range(start, end + 1), start)
     part = text[start:end]
     hidden: dict[int, tuple[int, str]] = {}  # where a mark begins → its end, what stands for it
     titles = [m.span() for m in _TITLE.finditer(part)]
@@ -160,7 +183,7 @@ def unmarked(text: str, start: int, end: int) -> Unmarked:
         letters.append(part[at])
         places.append(start + at)
         at += 1
-    return Unmarked("".join(letters), (*places, end))
+    return Unmarked("".join(letters), (*places, end), start)
 
 
 def final_text(text: str) -> str:
@@ -169,16 +192,36 @@ def final_text(text: str) -> str:
     return unmarked(text, *found).text if found else ""
 
 
+def words_around(text: str, start: int, end: int) -> tuple[str, str]:
+    """The words before and behind a final answer, without marks, tags, headings and speakers; ""
+    where there are none.
+
+    >>> words_around("<think>Left?</think> **Answer:** Yes", 33, 36)
+    ('Left?', '')
+    """
+    parts = []
+    for part in (text[:start], text[end:]):
+        for pattern in (_HEADINGS, _THINKING, _TURN, _BOXED, _TAGS):
+            part = pattern.sub("\n", part)
+        part = unmarked(part, 0, len(part)).text.strip(" \n\t{}")
+        parts.append(part if re.search(r"\w", part) else "")
+    return parts[0], parts[1]
+
+
 def _past_thoughts(text: str, start: int, end: int) -> Range | None:
-    """What follows the last thought; a thought that is not closed has no answer behind it."""
+    """What follows the last thought. A thought that is not closed hides its answer, unless tags
+    enclose that."""
     last = start
     for match in _CLOSED.finditer(text, start, end):
         last = match.end()
-    unclosed = _OPENED.search(text, last, end)
-    if not unclosed and (heading := _THINKING.match(text[last:end])):
+    if opened := _OPENED.search(text, last, end):
+        tag = _TAG.search(text, opened.end(), end)
+        closed = _TAG_END.search(text, tag.end(), end) if tag else None
+        return (tag.start(), end) if tag and closed else None
+    if heading := _THINKING.match(text[last:end]):
         answered = (p.search(text, last + heading.end(), end) for p in (_HEADINGS, _TAG, _BOXED))
-        unclosed = None if any(answered) else heading
-    return None if unclosed else (last, end)
+        return (last, end) if any(answered) else None
+    return last, end
 
 
 def _in_tags(text: str, start: int, end: int) -> Range:
@@ -200,7 +243,9 @@ def _past_heading(text: str, start: int, end: int) -> Range:
 def _own_turn(text: str, start: int, end: int) -> Range:
     """The first turn of the answer's own speaker: without what is asked of him, and without turns
     that the model invents after it."""
-    turns = list(_TURN.finditer(text, start, end))
+    short = _TURN_SHORT.match(text, start, end)
+    pattern = _TURN_SHORT if short and short["user"] else _TURN
+    turns = list(pattern.finditer(text, start, end))
     if not turns:
         return start, end
     if text[start : turns[0].start()].strip():  # an answer, then more turns

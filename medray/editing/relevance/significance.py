@@ -102,8 +102,8 @@ class _Side:
         if not near:
             near = [s for s in stated if s.sentence[0] <= span.end and span.start <= s.sentence[1]]
         if not near:
-            asked = read(self.question, subject=subject_of(self.question))
-            near = [s for s in (*asked.statements, *asked.uncertain) if s.head]
+            named = read(self.question, subject=subject_of(self.question))
+            near = [s for s in (*named.statements, *named.uncertain) if s.head]
         return near
 
     def values(self, span: Span) -> dict[str, str]:

@@ -29,6 +29,14 @@ EDITS = [  # question, reference, answer, edited or opposite text
     (NODULE, "No", "<think>This is an X-ray.</think> Yes", "<think>This is an X-ray.</think> No"),
     (NODULE, "No", "**Answer:** Yes", "**Answer:** No"),
     (NODULE, "No", "Human: Yes", "Human: No"),
+    ("What modality is this?", "CT", "**Answer: MRI**", "**Answer: CT**"),
+    (WHERE, "left lung", "<think>\n</think>\n\nRight lung", "<think>\n</think>\n\nLeft lung"),
+    (
+        WHERE,
+        "left lung",
+        "I see a chest.\n\n### Answer\nRight",
+        "I see a chest.\n\n### Answer\nLeft",
+    ),
     (NODULE, "No", '{"answer": "Yes"}', '{"answer": "No"}'),
 ]
 ABSTENTIONS = [
@@ -98,6 +106,7 @@ def by_sentence(question: str, reference: str, answer: str, start: int) -> Edit:
     [
         ("Clear. Effusion right.", "Effusion right.", "Effusion left."),
         ("Clear. **Effusion right.**", "**Effusion right.**", "**Effusion left.**"),
+        ("Clear. <b>Effusion</b> right.", "<b>Effusion</b> right.", "<b>Effusion</b> left."),
         ("**Clear.** Effusion **right**.", "Effusion **right**.", "Effusion **left**."),
         ("<think>Look.</think>Clear. Effusion right.", "Effusion right.", "Effusion left."),
         ("Clear. Effusion right.\nUser: More?", "Effusion right.", "Effusion left."),
@@ -110,3 +119,10 @@ def test_a_sentence_keeps_its_marks(answer: str, sentence: str, text: str) -> No
     assert edited.text == text
     old, new = edited.answer_spans[0], edited.text_spans[0]
     assert (sentence[old.start : old.end], text[new.start : new.end]) == ("right", "left")
+
+
+def test_the_first_sentence_and_a_line_break_keep_their_marks() -> None:
+    answer = "**No** pneumothorax.<br>Heart is *enlarged*."
+    edit = FindingsEditor().edit("Describe.", "Pneumothorax. Normal heart.", answer, seed=0)
+    texts = {answer[s.start : s.end]: s.text for s in edit.sentences}
+    assert texts["Heart is *enlarged*."].startswith("Heart is *normal")
