@@ -39,7 +39,7 @@ class Readability:
             for reason, count in self.unreadable.most_common()
         )
         if not self.share:
-            return f"can read none of the training cases ({reasons}): it would make no pair"
+            return f"can read none of the training cases ({reasons}): the run would make no pair"
         basis = "" if self.sampled == self.cases else f" ({self.sampled} of {self.cases} looked at)"
         return f"can read {self.share:.1%} of the training cases{basis}" + (
             f"; not: {reasons}" if reasons else ""

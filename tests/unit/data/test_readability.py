@@ -41,7 +41,7 @@ def test_the_line_says_how_many_and_why() -> None:
         "can read 50.0% of the training cases; not: language 30.0%, empty-reference 20.0%"
     )
     assert readability([foreign] * 3).line() == (
-        "can read none of the training cases (language 100.0%): it would make no pair"
+        "can read none of the training cases (language 100.0%): the run would make no pair"
     )
 
 

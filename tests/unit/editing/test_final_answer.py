@@ -7,7 +7,13 @@ import pytest
 from medray.editing import FindingsEditor
 from medray.editing.final_answer import edit_final_answer
 from medray.records import Edit, EditedSentence, Span
+from tests.support.datasets.real_answers import rejected
+from tests.support.paths import shared_data
 
+WRAPPERS = [
+    *("<answer>{}</answer>", "**Answer:** {}", "<think>Hmm.</think>\n\n{}", "\\boxed{{{}}}"),
+    *("```\n{}\n```", "### Final Answer\n{}", "Assistant: {}", "**{}**", "- {}", "{}</s>"),
+]
 WHERE, NODULE = "Where is the lesion?", "Is there a nodule?"
 EDITS = [  # question, reference, answer, edited or opposite text
     (WHERE, "left lung", "The **right** lung.", "The **left** lung."),
@@ -126,3 +132,18 @@ def test_the_first_sentence_and_a_line_break_keep_their_marks() -> None:
     edit = FindingsEditor().edit("Describe.", "Pneumothorax. Normal heart.", answer, seed=0)
     texts = {answer[s.start : s.end]: s.text for s in edit.sentences}
     assert texts["Heart is *enlarged*."].startswith("Heart is *normal")
+
+
+@pytest.mark.data
+def test_a_wrapped_answer_is_edited_as_the_plain_one() -> None:
+    answers = rejected(shared_data(), "vqa-rad")[::40]
+    plain = [t for t in answers if not set("{}*\n") & set(t[2])]
+    assert len(plain) > 30
+    editor = FindingsEditor()
+    for question, reference, answer in plain:
+        expected = editor.edit(question, reference, answer, seed=0)
+        for wrapper in WRAPPERS:
+            edit = editor.edit(question, reference, wrapper.format(answer), seed=0)
+            assert (edit.verdict, edit.reason) == (expected.verdict, expected.reason)
+            assert edit.text == (wrapper.format(expected.text) if expected.text else "")
+            assert len(edit.sentences) == len(expected.sentences)
