@@ -128,6 +128,8 @@ def _placed(answer: str, part: Unmarked, edit: Edit) -> Edit:
     text, old, new = rebuilt or ("", (), ())
     sentences = [_placed_sentence(answer, part, sentence) for sentence in edit.sentences]
     kept = tuple(sentence for sentence in sentences if sentence is not None)
+    if sentences and not kept:  # no sentence of it is sure, so neither is the answer
+        text, old, new = "", (), ()
     return replace(edit, text=text, answer_spans=old, text_spans=new, sentences=kept)
 
 
