@@ -50,7 +50,7 @@ _THINKING = re.compile(  # "## Thinking", without an answer's heading behind it
 )
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _USER = "human|user|question|instruction"
-_SPEAKER = "assistant|ai|bot|gpt|chatgpt|doctor|radiologist"
+_SPEAKER = "assistant|ai|bot|gpt|chatgpt|doctor|radiologist|answer"
 _TURN, _TURN_SHORT = (  # the short one, "Q: … A: …", only where a text begins with it
     re.compile(
         rf"{_BEGIN}(?:\#{{1,6}}[ \t]*)?[*_]{{0,3}}(?:(?P<user>{user})|(?:{speaker}))"
@@ -149,7 +149,7 @@ def final_answer(text: str) -> Range | None:
     if not text.strip() or not _MARKUP.search(text):
         return 0, len(text)
     part = 0, len(text)
-    for step in (_past_thoughts, _in_tags, _past_heading, _own_turn, _past_heading, _in_box, _code):
+    for step in (_past_thoughts, _in_tags, _own_turn, _past_heading, _in_box, _code):
         inner = step(text, *part)
         if inner is None:
             return None
@@ -248,12 +248,16 @@ def _own_turn(text: str, start: int, end: int) -> Range:
     turns = list(pattern.finditer(text, start, end))
     if not turns:
         return start, end
-    if text[start : turns[0].start()].strip():  # an answer, then more turns
-        following = next((t for t in turns if t["user"]), None)
-        return start, following.start() if following else end
-    own = next((i for i, turn in enumerate(turns) if not turn["user"]), 0)
-    later = next((t for t in turns[own + 1 :] if t["user"]), None)
-    return turns[own].end(), later.start() if later else end
+    first = -1  # an answer that begins without a name, then more turns
+    if not text[start : turns[0].start()].strip():
+        first = next((i for i, turn in enumerate(turns) if not turn["user"]), 0)
+    begin = turns[first].end() if first >= 0 else start
+    for i, turn in enumerate(turns[first + 1 :], first + 1):
+        # "Question:" alone may be a line of a report
+        answered = any(not later["user"] for later in turns[i + 1 :])
+        if turn["user"] and (answered or turn["user"].lower() in ("human", "user")):
+            return begin, turn.start()
+    return begin, end
 
 
 def _in_box(text: str, start: int, end: int) -> Range | None:

@@ -50,6 +50,12 @@ ANSWERS = {  # a text → its final answer
     "Question: Which side?\nAnswer: Right": "Right",
     "Human: Which side?\nAssistant: Right\nHuman: What size?\nAssistant: 2 cm": "Right",
     "Right\nUser: What size?": "Right",
+    "Right\nQuestion: What size?\nAnswer: 2 cm": "Right",
+    "Answer: Right\nQuestion: What size?\nAnswer: 2 cm": "Right",
+    "It is seen.\nAnswer: Right\n\nHuman: Thanks": "Right",
+    "Indication: cough.\nQuestion: pneumonia?\nFindings: Clear.": (
+        "Indication: cough.\nQuestion: pneumonia?\nFindings: Clear."
+    ),
     "<|im_start|>assistant\nRight<|im_end|>": "Right",
     "[INST] x [/INST]": "x",
     "Right</s>": "Right",
