@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medray.config import Config, DataConfig
 from medray.data.dataset import Dataset, open_dataset
+from medray.data.readability import readability
 from medray.editing import EDITORS
 from medray.errors import ConfigError, DataError, ModelError
 from medray.files import folder_digest
@@ -73,6 +74,7 @@ class Plan:
                 f"{c.generator.replicas} Generator (vLLM) · {c.editor.replicas} Editor · "
                 f"{c.learner.world_size} Learner (DeepSpeed ZeRO-{c.learner.zero_stage})",
             ),
+            *_reading(c, self.dataset),
             (
                 "objective",
                 f"{objective.name} {settings}; v' {c.corruption.kind} ({c.corruption.region})",
@@ -113,6 +115,16 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
     dataset = open_dataset(config.data)
     _require_inputs_of_objective(config, needs, dataset)
     return Plan(config, dataset, model)
+
+
+def _reading(config: Config, dataset: Dataset) -> list[tuple[str, str]]:
+    """How much of the training cases the editor can read."""
+    kind = config.editor.kind
+    if needs_of(config.objective).chosen == "reference":
+        return [("editor", "not needed: the objective imitates the references")]
+    if "findings" not in kind:
+        return [("editor", f"{kind}: what it can read depends on its model {config.editor.model}")]
+    return [("editor", f"{kind}: {readability(dataset.train).line()}")]
 
 
 def _lag(config: Config) -> str:

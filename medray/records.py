@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Literal
 
-AnswerType = Literal["report", "closed", "open"]
+AnswerType = Literal["report", "closed", "open", "choice"]
 VerdictName = Literal["right", "wrong", "abstain"]
 Scope = Literal["sentence", "answer"]
 
@@ -43,6 +43,8 @@ class Case:
     bytes ("" if the file cannot be read: the case is then dropped, with the reason, when it is
     issued). `truth` holds structured attributes if they are known (phantoms), as
     (attribute, value) pairs. `patient_id` is used for splitting only and is never written out.
+    If `answer_type` is "choice", the question ends with its options, each on a line of its own
+    ("B. Coronal"), and the reference is one of these lines.
 
     >>> Case(case_id="rad-0", image="a.png", image_sha256="00", question="Is there a nodule?",
     ...      reference="Yes", answer_type="closed").source

@@ -16,7 +16,7 @@ from medray.editing import Editor, edit_fraction
 from medray.editing.alignment import decode
 from medray.editing.llm import JudgedEdit
 from medray.editing.llm.check import SHORT_ANSWER
-from medray.editing.relevance import relevance
+from medray.editing.relevance import score_relevance
 from medray.errors import ItemError
 from medray.imaging.corruption import Corrupted, corrupt
 from medray.objectives import Needs
@@ -132,6 +132,14 @@ class PairMaker:
             return None
         return Continuation(response.item_id, prefix_ids)
 
+    def _with_relevance(self, case: Case, text: str, judged: JudgedEdit) -> JudgedEdit:
+        """The edit of `text` with a relevance: of judges if they gave one, else by the rules."""
+        if judged.relevance is not None:
+            return judged
+        scale = self.config.editor.relevance
+        score, note = score_relevance(scale, case.question, text, judged.edit)
+        return replace(judged, relevance=score, note=f"{judged.note} {note}".strip())
+
     def _make_one(
         self,
         call: EditCall,
@@ -147,6 +155,7 @@ class PairMaker:
             text, edit = text[sentence.start : sentence.end], _edit_of(sentence, judged.edit)
             judged = replace(judged, edit=edit)
         self._require_small_change(text, judged.edit)
+        judged = self._with_relevance(case, text, judged)
         corrupted = self._corrupted(call, case, response.item_id, judged.edit, image)
         pair = _pair(case, response, text, judged, corrupted, call.editor)
         prompt_ids, clean = self._prompt(call, case, image)
@@ -229,7 +238,7 @@ def _pair(
     editor: Editor,
 ) -> Pair:
     """The pair of `text`, the answer or a sentence of it, with the other side of its edit."""
-    edit, score = judged.edit, judged.relevance
+    edit = judged.edit
     right = edit.verdict == "right"
     chosen, rejected = (text, edit.text) if right else (edit.text, text)
     spans = edit.answer_spans, edit.text_spans
@@ -243,7 +252,7 @@ def _pair(
         chosen_spans=spans[0 if right else 1],
         rejected_spans=spans[1 if right else 0],
         response_was_correct=right,
-        relevance=relevance(edit) if score is None else score,
+        relevance=judged.relevance or 0.0,
         editor=f"{editor.name}/{editor.version} {judged.note}".rstrip(),
         corrupted_sha256=corrupted.sha256 if corrupted else "",
         region_source=corrupted.region_source if corrupted else "",

@@ -103,7 +103,9 @@ class EditorConfig(Section):
     concurrency: PositiveInt = 8  # concurrent requests per editor
     budget: PositiveInt | None = None  # requests per run, divided among the editors
     cache: str | None = None  # a directory; null: replies are not cached
-    judges: tuple[str, ...] = ()  # models that score relevance in turn; empty: by severity
+    # What makes a pair relevant: its type of error, or how much its finding matters clinically.
+    relevance: Literal["severity", "significance"] = "severity"
+    judges: tuple[str, ...] = ()  # models that score relevance in turn; empty: by `relevance`
     send_image: bool = False  # whether the image is sent to the endpoint
 
     @pydantic.model_validator(mode="after")

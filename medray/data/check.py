@@ -18,6 +18,7 @@ from typing import Any
 from medray.data.pairs.base import PreferencePair
 from medray.data.splits import Row
 from medray.data.tables import kind_of, read_cases, read_pairs
+from medray.editing.language.english import is_english
 from medray.errors import ItemError
 from medray.imaging.load import load_image
 from medray.imaging.reference import parse_reference
@@ -141,6 +142,7 @@ class _SharedChecks:
 
 def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
     checks, empty, regionless = _SharedChecks(check, read), Finding(), Finding()
+    foreign = Finding()
     counts = {name: Counter[str]() for name in ("split", "answer type", "source", "licence")}
     for row in rows:
         case = row.case
@@ -154,11 +156,14 @@ def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
             counter[value] += 1
         if not case.reference:
             empty.add(case.case_id)
+        if not (is_english(case.question) and is_english(case.reference)):
+            foreign.add(case.case_id)
         regionless.count += not case.regions
     check.counts = counts
     check.findings = {
         **dict(checks.findings()),
         "empty answers": empty,
+        "not in English": foreign,
         "without region": regionless,
     }
 

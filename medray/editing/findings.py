@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from medray.editing.correcting import corrected_answer, corrected_sentences
+from medray.editing.final_answer import edit_final_answer
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
 from medray.editing.sentences import split
@@ -43,11 +44,19 @@ class FindingsEditor:
     def edit(
         self, question: str, reference: str, answer: str, *, seed: int, start: int = 0
     ) -> Edit:
-        """Judge the answer against the reference, and make the other side of its sentences.
+        """Judge the final answer against the reference, and make the other side of its sentences.
 
         Only sentences that begin at or after the character `start` are edited: what stands before
         was not sampled, and is context.
         """
+
+        def edit(question: str, reference: str, answer: str, start: int) -> Edit:
+            return self._edit(question, reference, answer, seed, start)
+
+        return edit_final_answer(edit, question, reference, answer, start=start, english=True)
+
+    def _edit(self, question: str, reference: str, answer: str, seed: int, start: int) -> Edit:
+        """The edit of an answer without thoughts and marks."""
         known = facts(question, reference)
         judgement = judge(answer, known, same_slot=self.same_slot)
         if judgement.verdict == "abstain":

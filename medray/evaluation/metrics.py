@@ -11,32 +11,43 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from medray.editing.language.english import is_english
+from medray.editing.language.markup import final_text
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import Statement, claims, read, subject_of
 from medray.editing.reading.facts import facts, proposition
 from medray.editing.reading.judge import judge
+from medray.editing.reading.options import chosen_option, options
 from medray.evaluation import chests
 from medray.evaluation.assertion import Assertion
 from medray.records import Case
 
 _YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
-RATES = ("report_exact", "closed_accuracy", "open_recall", "hallucination_rate", "finding_f1")
+RATES = (
+    *("report_exact", "closed_accuracy", "choice_accuracy", "open_recall"),
+    *("hallucination_rate", "finding_f1"),
+)
 
 
 def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, object]:
     """All metrics of the cases that have an answer (by case_id); None if a metric does not apply.
 
+    Only the final answer counts, not the thoughts before it; without one an answer is empty.
+
     n                   distinct studies (images)
     answers             answers evaluated
     report_exact        share of reports with known truth that assert it all and nothing else
     closed_accuracy     share of closed answers whose first yes/no is the reference's
+    choice_accuracy     share of multiple-choice answers that choose the reference's option
     open_recall         mean share of the reference's words that the open answers contain
     hallucination_rate  contradicted attributes / asserted attributes, over all answers
     finding_f1          micro F1 of the findings positively asserted in reports
     unread              share of the sentences about phantoms in paragraphs that are out of grammar
     by_error_type       {type: {"asserted": …, "contradicted": …, "rate": …}}
     """
-    answered = [(case, answers[case.case_id]) for case in cases if case.case_id in answers]
+    answered = [
+        (case, final_text(answers[case.case_id])) for case in cases if case.case_id in answers
+    ]
     asserted = [(case, answer, assertions(case, answer)) for case, answer in answered]
     tally: dict[str, Counter[str]] = {}
     for _, _, case_assertions in asserted:
@@ -55,6 +66,9 @@ def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, obj
         ),
         "closed_accuracy": _mean(
             _closed(case, answer) for case, answer in answered if case.answer_type == "closed"
+        ),
+        "choice_accuracy": _mean(
+            _choice(case, answer) for case, answer in answered if case.answer_type == "choice"
         ),
         "open_recall": _mean(
             _recall(case.reference, answer)
@@ -91,7 +105,9 @@ def compare_table(
 
 
 def assertions(case: Case, answer: str) -> list[Assertion]:
-    """What the answer asserts about the case, without duplicates."""
+    """What the answer asserts about the case, without duplicates; nothing if it is not English."""
+    if not all(map(is_english, (case.question, case.reference, answer))):
+        return []
     against = _against_truth if case.truth else _against_reference
     if chests.is_chest(case):
         against = chests.assertions
@@ -169,6 +185,13 @@ def _closed(case: Case, answer: str) -> bool:
     if expected is None:  # a choice ("CT or MRI?")
         return judge(answer, facts(case.question, case.reference)).verdict == "right"
     return given is not None and given.group().lower() == expected.group().lower()
+
+
+def _choice(case: Case, answer: str) -> bool:
+    """Whether an answer chooses the reference's option, by its letter or its text."""
+    listed = options(case.question)
+    stated = chosen_option(answer, listed)
+    return stated is not None and stated == chosen_option(case.reference, listed)
 
 
 def _recall(reference: str, answer: str) -> float:

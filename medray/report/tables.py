@@ -15,6 +15,7 @@ from medray.report.charts import number
 EVAL_METRICS = {  # key → (label, whether higher is better)
     "report_exact": ("Reports right in every attribute", True),
     "closed_accuracy": ("Closed questions answered right", True),
+    "choice_accuracy": ("Multiple choice answered right", True),
     "open_recall": ("Open answers: recall of the reference", True),
     "finding_f1": ("Findings: F1", True),
     "hallucination_rate": ("Hallucination rate", False),

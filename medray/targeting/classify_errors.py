@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from medray.editing.language.english import is_english
+from medray.editing.language.markup import final_text
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
@@ -37,7 +39,7 @@ def classify_errors(
     the rules find that the answer agrees with the reference.
     """
     answer = pair.chosen if pair.response_was_correct else pair.rejected
-    outcomes = judge(answer, facts(case.question, case.reference)).comparisons
+    outcomes = judge(final_text(answer), facts(case.question, case.reference)).comparisons
     wrong = _types(o for o in outcomes if not o.agrees)
     if not pair.response_was_correct:
         wrong |= {span.error_type for span in pair.rejected_spans}
@@ -55,6 +57,8 @@ def case_types(case: Case) -> frozenset[str]:
 @lru_cache(maxsize=1 << 18)  # a few hundred bytes each; a case returns every epoch
 def _reference_types(question: str, reference: str) -> frozenset[str]:
     """Judge the reference as an answer to its question: what can be compared can be wrong."""
+    if not (is_english(question) and is_english(reference)):
+        return frozenset()
     return frozenset(_types(judge(reference, facts(question, reference)).comparisons))
 
 

@@ -8,7 +8,8 @@
 `image`, `question` and `answer` are required; paths are relative to the file; a missing `id`
 becomes the name of the file's folder and the line number. "scan.dcm#3" is the third frame of a
 multi-frame file, "mask.png#5" the pixels of value 5. Instead of `regions`, rows may have `mask`
-(paths) or else `boxes` ({"label", "xyxy"}), as lesion datasets do.
+(paths) or else `boxes` ({"label", "xyxy"}), as lesion datasets do. `options` (or `choices`), a list
+of texts or a mapping from letters, make a multiple-choice question; `answer` is a letter or a text.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+from medray.data.options import option_reference, read_options, with_options
 from medray.data.regions import read_regions
 from medray.data.rows import (
     FieldError,
@@ -99,14 +101,20 @@ def read_row(
         if not is_scalar(item.get(key)):
             raise FieldError(key, "is not a text or number")
     image = str(folder / item["image"])
-    answer = words(item["answer"])
+    question, answer = words(item["question"]), words(item["answer"])
+    answer_type = _answer_type(words(item.get("answer_type")), answer)
+    if options := read_options(item):
+        question, answer = with_options(question, options), option_reference(answer, options)
+        answer_type = "choice"
+    elif answer_type == "choice":
+        raise FieldError("options", "is missing for an answer of type choice")
     case = Case(
         case_id=words(item.get("id")) or default_id,
         image=image,
         image_sha256=digest(image),
-        question=words(item["question"]),
+        question=question,
         reference=answer,
-        answer_type=_answer_type(words(item.get("answer_type")), answer),
+        answer_type=answer_type,
         regions=read_regions(item, folder),
         truth=_truth(item.get("truth")),
         patient_id=words(item.get("patient_id")),

@@ -80,6 +80,7 @@ def test_the_unchanged_configuration_is_valid(workdir):
     make_plan(load_config("c.yaml", ["corruption.region=lesion-or-saliency"]))
     plan = make_plan(load_config("c.yaml"))
     assert (len(plan.dataset.train), len(plan.dataset.heldout)) == (1, 1)
+    assert dict(plan.lines())["editor"] == "findings: can read 100.0% of the training cases"
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,16 @@ def test_duplicates_conflicts_and_empty_answers(tmp_path, case):
     assert result.findings["of these with another answer"].names == ["c"]
 
 
+def test_other_languages_are_named(tmp_path, case):
+    rows = [
+        Row(case("a")),
+        Row(case("b", question="Welche Seite?")),
+        Row(case("c", reference="左侧")),
+        Row(case("d", reference="Ménière's disease")),
+    ]
+    assert check_cases(tmp_path, *rows).findings["not in English"].names == ["b", "c"]
+
+
 @pytest.mark.parametrize("images", [True, False])
 def test_missing_and_damaged_images(tmp_path, case, images):
     damaged = tmp_path / "bad.png"

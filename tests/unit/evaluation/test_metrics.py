@@ -129,6 +129,38 @@ def test_a_closed_answer_asserts_what_it_says_yes_to() -> None:
     assert result["closed_accuracy"] == 1 / 3
 
 
+def test_choices_count_by_letter_or_text() -> None:
+    question = "Which plane?\nA. Axial\nB. Coronal\nC. Sagittal"
+    answers = {
+        "0": "B",
+        "1": "(b) coronal",
+        "2": "The answer is B.",
+        "3": "It is a coronal view.",
+        "4": "C",
+        "5": "Axial",
+        "6": "B. Sagittal",
+        "7": "Hard to say.",
+        "8": "",
+        "9": "<think>A or C?</think> **Answer:** B",
+    }
+    cases = [case(key, question, "B. Coronal", "choice") for key in answers]
+    result = evaluate(cases, answers)
+    assert result["choice_accuracy"] == 5 / 10
+    assert (result["closed_accuracy"], result["open_recall"]) == (None, None)
+
+
+def test_thoughts_do_not_count() -> None:
+    answers = {"1": "<think>No nodule? Yes.</think>No", "2": "**Yes**", "3": "<think>No"}
+    cases = [case(key, "Is there a nodule?", "No", "closed") for key in answers]
+    assert evaluate(cases, answers)["closed_accuracy"] == 1 / 3
+
+
+def test_other_languages_assert_nothing() -> None:
+    cases = [case("1", "Describe.", "Kein Pneumothorax.", "report")]
+    result = evaluate(cases, {"1": "Pneumothorax rechts."})
+    assert (result["hallucination_rate"], result["by_error_type"]) == (None, {})
+
+
 def test_open_answers_count_by_word_recall() -> None:
     cases = [case("1", "where?", "right upper lobe", "open"), case("2", "where?", "left", "open")]
     result = evaluate(cases, {"1": "Right lobe.", "2": "the LEFT side"})

@@ -77,6 +77,22 @@ def test_every_wrong_sentence_is_a_pair_behind_the_sampled_answer(editor, case):
     assert len({packed.image_key for packed in batch.pairs}) == 1
 
 
+def test_relevance_may_be_clinical_significance(config, case):
+    editor = editor_of(config, relevance="significance")
+    results, _ = edited(editor, case, respond(editor, case, BOTH_WRONG))
+    # a nodule on the wrong side: half of actionable; a heart called normal: actionable
+    assert {pair.sentence: pair.relevance for pair in results} == {0: 0.25, 1: 0.5}
+    assert all(pair.editor.endswith(" relevance=significance/1") for pair in results)
+
+
+def test_thoughts_are_context_of_the_pair(editor, case):
+    thought = "<think>\nLook at it.\n</think>\n\n"
+    results, _ = edited(editor, case, respond(editor, case, thought + FIRST))
+    (pair,) = results
+    assert (pair.scope, pair.prefix) == ("sentence", thought)
+    assert (pair.rejected, pair.chosen) == (FIRST, FIRST.replace("right", "left"))
+
+
 def test_a_right_answer_gives_its_sentences_wrong_variants(editor, case):
     results, batch = edited(editor, case, respond(editor, case, REFERENCE))
     assert len(results) == len(batch.pairs) >= 1

@@ -1,4 +1,4 @@
-"""How much a pair matters clinically: its edit's severity, normalised over a window of pairs."""
+"""Raw scores by severity or significance, and their normalisation over a window of pairs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,31 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
-from medray.records import Edit
+from medray.editing.relevance.significance import grades, significance
+from medray.records import Edit, EditedSentence
+
+Scale = Literal["severity", "significance"]
 
 _STD = math.sqrt(0.1)
 _LOW, _HIGH = 0.75, 1.25
 
 
-def relevance(edit: Edit) -> float:
+def relevance(edit: Edit | EditedSentence) -> float:
     """The raw score in [0, 1]: the severity of the worst error in the edit; 0.0 without errors."""
     return max((min(1.0, max(0.0, span.severity)) for span in edit.answer_spans), default=0.0)
+
+
+def score_relevance(
+    scale: Scale, question: str, text: str, edit: Edit | EditedSentence
+) -> tuple[float, str]:
+    """(raw score in [0, 1], note for Pair.editor) of the edit of `text`, an answer or its sentence.
+
+    >>> score_relevance("severity", "", "Left", Edit("abstain"))
+    (0.0, '')
+    """
+    if scale == "severity":
+        return relevance(edit), ""
+    return significance(question, text, edit), f"relevance=significance/{grades().version}"
 
 
 def normalise(scores: Sequence[float], mode: Literal["window", "none"] = "window") -> list[float]:
