@@ -147,6 +147,8 @@ class Edit:
     `sentences`: those of the answer's sentences whose other side is sure, the most severe first.
     `text` is "" if the answer as a whole has no other side that is sure, but a sentence has.
     An answer of one sentence has that sentence here, with the same texts.
+
+    `refusal`, in kebab-case: why no pair may be made, although verdict and text are known.
     """
 
     verdict: VerdictName
@@ -155,6 +157,7 @@ class Edit:
     text_spans: tuple[Span, ...] = ()
     reason: str = ""
     sentences: tuple[EditedSentence, ...] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class PairMaker:
         edit = judged.edit
         if edit.verdict == "abstain":
             raise ItemError("abstained:" + edit.reason if edit.reason else "abstained")
+        if edit.refusal:
+            raise ItemError("abstained:" + edit.refusal)
         if self.config.editor.scope == "answer" or _is_one_sentence(response.text, edit):
             if not response.finished:
                 raise ItemError("unfinished-answer")

@@ -35,6 +35,7 @@ def edit_file(inp: Path, out: Path, *, seed: int = 0, editor: Editor | None = No
     - `spans`: the ranges of model_answer with the replacements that turn it into `edited` or
       `opposite`, or its sentence into that of the first pair.
 
+    Without `pairs` although the verdict is known, `reason` says why none may be made.
     `out` is written completely or not at all; blank lines are skipped.
     Raises DataError naming the file and the line.
     """
@@ -55,6 +56,8 @@ def edit_file(inp: Path, out: Path, *, seed: int = 0, editor: Editor | None = No
 
 
 def _columns(answer: str, edit: Edit) -> dict[str, Any]:
+    if edit.refusal and edit.verdict == "right":
+        edit = Edit("right", refusal=edit.refusal)  # its variant is of no use to anybody
     first = edit.sentences[0] if edit.sentences and not edit.text else None
     text = first.text if first else edit.text
     old = first.answer_spans if first else edit.answer_spans
@@ -73,10 +76,10 @@ def _columns(answer: str, edit: Edit) -> dict[str, Any]:
     ]
     return {
         "verdict": edit.verdict,
-        "edited": {"wrong": text, "right": answer}.get(edit.verdict),
+        "edited": {"wrong": text or None, "right": answer}.get(edit.verdict),
         "spans": spans,
-        "opposite": text if edit.verdict == "right" else None,
-        "reason": edit.reason,
+        "opposite": (text or None) if edit.verdict == "right" else None,
+        "reason": edit.refusal or edit.reason,
         "pairs": [_pair(answer, edit.verdict, sentence) for sentence in edit.sentences],
     }
 

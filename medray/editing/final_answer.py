@@ -45,9 +45,9 @@ def edit_final_answer(
 
     Nothing before the character `start` is edited. `english`: whether `edit` reads English only.
     Reasons to abstain: `language`, a text is not English; `no-final-answer`, nothing follows a
-    thought or a heading; `thought-contradicts`, the text around the final answer states what the
-    edit denies; `text-behind`, text follows the final answer and no sentence of it can be edited
-    alone; `markup`, every edit would break a mark.
+    thought or a heading; `text-behind`, text follows the final answer and no sentence of it can be
+    edited alone; `markup`, every edit would break a mark. An edit is refused for pairs as
+    `thought-contradicts` if the text around the final answer states what the edit denies.
     """
     found = final_answer(answer)
     if found is None:
@@ -60,9 +60,9 @@ def edit_final_answer(
     result = edit(question, known, part.text, bisect_left(part.places, start, 0, len(part.text)))
     if part.text == answer or result.verdict == "abstain":
         return result
-    if any(_contradicts(text, question, known, part.text, result) for text in around):
-        return Edit("abstain", reason="thought-contradicts")
     placed = _placed(answer, part, result)
+    if any(_contradicts(text, question, known, part.text, result) for text in around):
+        return replace(placed, sentences=(), refusal="thought-contradicts")
     if around[1]:  # what stands behind the answer was not edited with it
         placed = replace(placed, text="", answer_spans=(), text_spans=())
     if placed.text or placed.sentences:

@@ -23,8 +23,8 @@ phantoms only, from random weights, in fp32 on a CPU, and is stored in bf16. It 
 real patients and is of no clinical use: it exists so that alignment can be run, measured and
 tested in minutes.
 
-It sees well but reports a prior: in its last stage {bias_share:.0%} of what is uncommon was reported
-as what is common: {prior}.
+It sees well but reports a prior: in its last stage {bias_share:.0%} of what is uncommon was
+reported as what is common: {prior}.
 On-policy preference optimisation is meant to correct that.
 
 Prompt: `<s>[INST] <image>\\nQUESTION [/INST]`, as the chat template renders it; the answer follows

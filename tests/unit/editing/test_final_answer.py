@@ -45,12 +45,28 @@ EDITS = [  # question, reference, answer, edited or opposite text
     ),
     (NODULE, "No", '{"answer": "Yes"}', '{"answer": "No"}'),
 ]
+REFUSALS = [
+    (NODULE, "No", "<think>There is a nodule.</think> Yes", "<think>There is a nodule.</think> No"),
+    (
+        NODULE,
+        "No",
+        "The image shows a nodule.\n**Answer:** Yes",
+        "The image shows a nodule.\n**Answer:** No",
+    ),
+    (
+        WHERE,
+        "left lung",
+        "<think>It is on the right.</think> right lung",
+        "<think>It is on the right.</think> left lung",
+    ),
+    (
+        "Was contrast given?",
+        "no",
+        "<think>Contrast fills it.</think> Yes",
+        "<think>Contrast fills it.</think> No",
+    ),
+]
 ABSTENTIONS = [
-    (NODULE, "No", "<think>There is a nodule.</think> Yes", "thought-contradicts"),
-    (NODULE, "No", "The image shows a nodule.\n**Answer:** Yes", "thought-contradicts"),
-    (NODULE, "Yes", "<think>There is no nodule.</think> Yes", "thought-contradicts"),
-    (WHERE, "left lung", "<think>It is on the right.</think> right lung", "thought-contradicts"),
-    ("Was contrast given?", "no", "<think>Contrast fills it.</think> Yes", "thought-contradicts"),
     (NODULE, "No", "<think>Is there a nodule? I", "no-final-answer"),
     (NODULE, "No", "<answer></answer>", "no-final-answer"),
     (WHERE, "left lung", "The **ri**ght lung", "markup"),
@@ -83,6 +99,29 @@ def test_what_is_not_sure_is_not_edited(
 ) -> None:
     edit = FindingsEditor().edit(question, reference, answer, seed=0)
     assert (edit.verdict, edit.reason) == ("abstain", reason)
+
+
+@pytest.mark.parametrize(("question", "reference", "answer", "text"), REFUSALS)
+def test_behind_a_thought_that_states_the_error_it_is_corrected_but_no_pair(
+    question: str, reference: str, answer: str, text: str
+) -> None:
+    edit = FindingsEditor().edit(question, reference, answer, seed=0)
+    assert (edit.verdict, edit.text, edit.sentences) == ("wrong", text, ())
+    assert edit.refusal == "thought-contradicts"
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer"),
+    [
+        (NODULE, "Yes", "<think>There is no nodule.</think> Yes"),
+        (WHERE, "left lung", "<think>right or left? right</think> left lung"),
+    ],
+)
+def test_a_right_answer_behind_a_wrong_thought_stays_right(
+    question: str, reference: str, answer: str
+) -> None:
+    edit = FindingsEditor().edit(question, reference, answer, seed=0)
+    assert (edit.verdict, edit.sentences, edit.refusal) == ("right", (), "thought-contradicts")
 
 
 def test_a_thought_that_turns_round_does_not_contradict() -> None:

@@ -164,6 +164,12 @@ def test_of_an_answer_that_was_cut_short_only_finished_sentences_count(editor, c
         assert dropped.reason == "unfinished-answer"
 
 
+def test_a_refused_edit_makes_no_pair(editor, case):
+    thought = "<think>It is in the right upper zone.</think> "
+    (dropped,), _ = edited(editor, case, respond(editor, case, thought + FIRST))
+    assert dropped.reason == "abstained:thought-contradicts"
+
+
 def test_sentences_and_answers_mix_in_one_call(editor, case):
     texts = [BOTH_WRONG, FIRST, "Xyzzy plugh frobnicate.", REFERENCE]
     responses = [respond(editor, case, text) for text in texts]
