@@ -63,7 +63,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> CLIPSegForImageSegmentatio
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
             "image_size": IMAGE_SIZE,
-            "patch_size": 4,
+            "patch_size": 6,
         },
         projection_dim=32,
         extract_layers=[1, 2, 3],

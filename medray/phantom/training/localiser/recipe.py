@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPSegForImageSegmentation, PreTrainedTokenizerFast
 
+from medray.config import LocaliserConfig
 from medray.editing.ontology.lexicon import ontology
 from medray.localising.concepts import HEART, phrase
 from medray.phantom.studies.truth import KINDS, stream
@@ -46,7 +47,7 @@ class Recipe:
     heldout: int
 
 
-SHIPPED = Recipe(studies=8_000, stage=Stage(steps=2_400, batch=32, lr=2e-3), heldout=200)
+SHIPPED = Recipe(studies=5_000, stage=Stage(steps=1_500, batch=32, lr=2e-3), heldout=200)
 SMOKE = Recipe(studies=16, stage=Stage(steps=2, batch=4, lr=2e-3), heldout=4)  # for tests
 
 
@@ -67,7 +68,8 @@ def build_localiser(
         _train(model, tokenizer, studies, names, recipe.stage, progress, seed)
     save_localiser(model, tokenizer, out)
     seconds = time.monotonic() - start
-    figures = {"parameters": parameters} | measure(out, studies=recipe.heldout, seed=seed)
+    config = LocaliserConfig(kind="clipseg", path=str(out))
+    figures = {"parameters": parameters} | measure(config, studies=recipe.heldout, seed=seed)
     figures["seconds"] = seconds
     write_card(out, recipe=recipe, seed=seed, figures=figures)
     progress(f"wrote {out} after {seconds:.0f} s")
