@@ -122,8 +122,6 @@ class EditorConfig(Section):
 
 
 class LocaliserConfig(Section):
-    """A visual tool that finds what a text names in a picture; for corruption.region found."""
-
     kind: LocaliserKind | None = None  # null: none is started
     path: str | None = None  # a model directory; "phantom/localiser" ships with medray
     threshold: float = Field(0.5, gt=0.0, lt=1.0)  # least confidence of what counts as found
@@ -296,10 +294,8 @@ class Config(Section):
     @pydantic.model_validator(mode="after")
     def _found_regions_need_a_localiser(self) -> Config:
         if self.corruption.region in FOUND_REGIONS and self.localiser.kind is None:
-            raise ValueError(
-                f"corruption.region '{self.corruption.region}' needs localiser.kind and "
-                "localiser.path; set both"
-            )
+            why = "needs localiser.kind and localiser.path; set both"
+            raise ValueError(f"corruption.region '{self.corruption.region}' {why}")
         return self
 
     @property

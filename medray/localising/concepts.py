@@ -36,8 +36,8 @@ def concepts(question: str, reference: str, answer: str = "") -> tuple[Concept, 
 
     What the reference asserts, alone or as an answer to the question. Else what the question names
     and the reference does not deny; else what the answer asserts and the reference does not deny;
-    else the organs that reference and question name. Nothing is looked for that the reference
-    denies: it is not there.
+    else, if it denies nothing, the organs that reference and question name. Nothing is looked for
+    that the reference denies: it is not there.
 
     >>> [c.phrase for c in concepts("Is there an effusion?", "Yes.")]
     ['pleural effusion']
@@ -55,6 +55,8 @@ def concepts(question: str, reference: str, answer: str = "") -> tuple[Concept, 
     ):
         if found := _listed(claimed(statements), denied):
             return found
+    if denied:
+        return ()
     study = (*known.study, *in_question.study)
     organs = [m.value for m in study if m.attribute == "organ" and not m.negated]
     phrases = _data()["organs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from medray.editing.language.text import sentences
+from medray.editing.ontology.lexicon import ontology
 from medray.imaging.corruption import found_regions
 from medray.localising.concepts import mentioned
 from medray.records import Region, Span
@@ -13,20 +14,28 @@ from medray.records import Region, Span
 def edited_regions(
     regions: Sequence[Region], question: str, sides: Iterable[tuple[str, Sequence[Span]]]
 ) -> tuple[Region, ...]:
-    """The regions found for what the edited sentences are about; all if they name none of it.
+    """The regions found for what the edited sentences are about; all if these name no finding.
 
-    `sides`: (text, edited spans) of both sides of the pair. Regions that no localiser found stay.
+    None if they are about something that was not found: to hide something else would teach that
+    the edit depends on it. `sides`: (text, edited spans) of both sides of the pair. Regions that no
+    localiser found stay.
     """
     found = found_regions(regions)
-    if len({region.label for region in found}) < 2:
-        return tuple(regions)
-    labels: set[str] = set()
-    for text, spans in sides:
+    names: set[str] = set()
+    for text, spans in sides if found else ():
         for sentence in _touched(text, spans):
-            labels |= mentioned(sentence, question)
-    if not any(region.label in labels for region in found):
+            names |= mentioned(sentence, question)
+    if not names:
         return tuple(regions)
-    return tuple(r for r in regions if r.label in labels or r not in found)
+    return tuple(r for r in regions if r not in found or any(_same(r.label, n) for n in names))
+
+
+def _same(label: str, name: str) -> bool:
+    """Whether what was looked for as `label` may be what a text calls `name`."""
+    findings = ontology().findings
+    if label in findings and name in findings:
+        return ontology().compatible(label, name)
+    return label == name
 
 
 def _touched(text: str, spans: Sequence[Span]) -> list[str]:

@@ -72,9 +72,9 @@ def test_regions_of_the_data_do_not_count():
 
 
 def test_otherwise_the_whole_image():
-    whole = made(GIVEN, region="found-or-whole")
-    assert (whole.region_source, whole.score) == ("whole-image", None)
-    assert whole.kind == "gaussian sigma=12"
+    fallback = made(GIVEN, region="found-or-whole")
+    assert (fallback.region_source, fallback.score) == ("whole-image", None)
+    assert fallback.kind == "gaussian sigma=12"
     assert made(GIVEN, NODULE, region="found-or-whole").sha256 == made(NODULE).sha256
 
 

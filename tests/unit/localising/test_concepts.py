@@ -36,6 +36,7 @@ def test_concepts(question, reference, answer, phrases):
         ("Describe the image.", "The lungs are clear.", "There is a nodule."),
         ("Describe the image.", "No focal lesion is seen.", "There is a nodule in the left lung."),
         ("Is there an effusion?", "There is no pleural effusion.", "There is an effusion."),
+        ("Is there a mass in the liver?", "No", "Yes"),
         ("What modality is this?", "CT", "MRI"),
         ("Does he have heart failure?", "Yes", "No"),
     ],

@@ -33,12 +33,26 @@ def test_both_sides_count():
     assert chosen((NODULE, HEART), cavity, ["cavity"], WRONG, ["nodule"]) == (NODULE,)
 
 
-def test_everything_if_the_sentence_names_nothing_of_it():
+def test_everything_if_the_sentence_names_no_finding():
     assert chosen((NODULE, HEART), "Yes", ["Yes"], "No", ["No"]) == (NODULE, HEART)
-    assert chosen((NODULE, HEART), "An effusion.", ["effusion"], "Fluid.", ["Fluid"]) == (
-        NODULE,
-        HEART,
-    )
+    left = chosen((NODULE,), "On the left.", ["left"], "On the right.", ["right"], "Where is it?")
+    assert left == (NODULE,)
+
+
+def test_nothing_if_the_sentence_is_about_something_else():
+    """The answer made up a nodule: hiding the heart says nothing about it."""
+    clear = "No focal lesion is seen. The heart is enlarged."
+    invented = "There is a nodule. The heart is enlarged."
+    assert chosen((HEART,), invented, ["nodule"], clear, ["No focal lesion"]) == ()
+    assert chosen((GIVEN, HEART), invented, ["nodule"], clear, ["No focal"]) == (GIVEN,)
+
+
+def test_a_more_general_name_is_the_same_finding():
+    general = Region("lesion", box=(0, 0, 1, 1), source="clipseg", score=0.9)
+    assert chosen((general, HEART), WRONG, ["right"], RIGHT, ["left"]) == (general,)
+    lesion = WRONG.replace("nodule", "lesion")
+    other = RIGHT.replace("nodule", "lesion")
+    assert chosen((NODULE, HEART), lesion, ["right"], other, ["left"]) == (NODULE,)
 
 
 def test_regions_of_the_data_stay():
@@ -47,4 +61,3 @@ def test_regions_of_the_data_stay():
         HEART,
     )
     assert chosen((GIVEN,), WRONG, ["enlarged"], WRONG, ["enlarged"]) == (GIVEN,)
-    assert chosen((NODULE,), WRONG, ["enlarged"], WRONG, ["enlarged"]) == (NODULE,)
