@@ -48,7 +48,10 @@ def tool_directory(config: LocaliserConfig) -> Path:
 
 def load_tool(folder: Path, kind: str, device: str) -> tuple[Any, Any]:
     """(model in eval mode on the device, processor). ModelError if weights are missing."""
+    from transformers.utils import logging
+
     name, processor, _ = CLASSES[kind]
+    logging.disable_progress_bar()  # it would be drawn in the middle of a report
     try:
         model, report = _transformers_class(name).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
