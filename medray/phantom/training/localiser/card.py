@@ -37,7 +37,8 @@ Studies come from the stream "base"; the figures from {heldout} studies of the s
 `lesion_iou`: mean intersection over union of what is found and the lesion's pixels, over all
 studies with a lesion, 0 where nothing is found; `lesion_found`: share of those in which something
 is; `box_iou`: the same for bounding boxes; `heart_iou`: for the heart; `false_found`: share of
-the findings that a study does not show in which something is found all the same.
+the findings that a study does not show in which something is found all the same;
+`searches_per_second`: per second of processor time; `seconds`: of the build, not the measurement.
 
 Built with {versions}.
 """
