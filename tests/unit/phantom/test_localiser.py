@@ -74,7 +74,7 @@ def test_the_shipped_localiser_finds_what_phantoms_show():
     result = run_localise(LocaliseSettings(studies=100))
     assert result["lesion_iou"] >= 0.5
     assert result["heart_iou"] >= 0.5
-    assert result["false_found"] <= 0.1
+    assert result["false_found"] <= 0.2
     assert DEFINITIONS.keys() <= result.keys()
 
 

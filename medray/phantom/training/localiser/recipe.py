@@ -48,7 +48,7 @@ class Recipe:
     heldout: int
 
 
-SHIPPED = Recipe(studies=6_000, stage=Stage(steps=3_000, batch=32, lr=2e-3), heldout=200)
+SHIPPED = Recipe(studies=5_000, stage=Stage(steps=1_500, batch=32, lr=2e-3), heldout=200)
 SMOKE = Recipe(studies=16, stage=Stage(steps=2, batch=4, lr=2e-3), heldout=4)  # for tests
 
 
