@@ -6,13 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from medray.config import Config, DataConfig
+from medray.config import FOUND_REGIONS, Config, DataConfig
 from medray.data.dataset import Dataset, open_dataset
 from medray.data.readability import readability
 from medray.editing import EDITORS
 from medray.errors import ConfigError, DataError, ModelError
 from medray.files import folder_digest
 from medray.imaging.regions import labelled
+from medray.localising import check_localiser
 from medray.objectives import Needs, find_objective, needs_of
 from medray.policy.model.loading import ModelFacts, model_facts, reference_facts, resolve_model_path
 from medray.policy.model.tuning import check_adapter
@@ -72,6 +73,7 @@ class Plan:
             (
                 "actors",
                 f"{c.generator.replicas} Generator (vLLM) · {c.editor.replicas} Editor · "
+                f"{_localisers(c)}"
                 f"{c.learner.world_size} Learner (DeepSpeed ZeRO-{c.learner.zero_stage})",
             ),
             *_reading(c, self.dataset),
@@ -97,6 +99,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
         check_adapter(Path(config.model.adapter), config.model.lora)
     needs = needs_of(config.objective)
     EDITORS[config.editor.kind](config.editor)  # raises for settings it cannot work with
+    check_localiser(config.localiser)
     run = RunDirectory(config.run_dir)
     if run.holds_run and not resume:
         raise ConfigError(
@@ -125,6 +128,13 @@ def _reading(config: Config, dataset: Dataset) -> list[tuple[str, str]]:
     if "findings" not in kind:
         return [("editor", f"{kind}: what it can read depends on its model {config.editor.model}")]
     return [("editor", f"{kind}: {readability(dataset.train).line()}")]
+
+
+def _localisers(config: Config) -> str:
+    """The localisers among the actors, if v' is made from what they find."""
+    if config.corruption.region not in FOUND_REGIONS:
+        return ""
+    return f"{config.localiser.replicas} Localiser ({config.localiser.kind}) · "
 
 
 def _lag(config: Config) -> str:

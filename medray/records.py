@@ -23,7 +23,8 @@ class Region:
     """Where a lesion (or organ) is, in pixels of the original image.
 
     Either `box` = (x0, y0, x1, y1), x1/y1 exclusive, or `mask` = path of a PNG of the
-    size of the image whose non-zero pixels are the region (`mask.png#5`: those of value 5).
+    size of the image whose non-zero pixels are the region (`mask.png#5`: those of value 5);
+    a mask without a file is the PNG itself, as a data URI. `score`: a localiser's confidence.
 
     >>> Region(label="nodule", box=(10, 12, 20, 24)).box
     (10, 12, 20, 24)
@@ -33,6 +34,7 @@ class Region:
     box: tuple[int, int, int, int] | None = None
     mask: str | None = None
     source: str = "dataset"
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

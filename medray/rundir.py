@@ -196,6 +196,7 @@ class RunDirectory:
 # whether they are the same ones.
 MAY_CHANGE = (
     *("run.name", "run.output", "data.path", "model.path", "model.adapter", "model.reference"),
+    *("localiser.path", "localiser.replicas", "localiser.gpus"),
     *("generator.", "editor.", "learner.", "loop.", "faults.", "targeting.", "eval."),
 )
 

@@ -19,6 +19,7 @@ from medray.editing.llm.check import SHORT_ANSWER
 from medray.editing.relevance import score_relevance
 from medray.errors import ItemError
 from medray.imaging.corruption import Corrupted, corrupt
+from medray.localising import edited_regions, joint_relevance
 from medray.objectives import Needs
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import ModelFacts
@@ -158,7 +159,7 @@ class PairMaker:
             judged = replace(judged, edit=edit)
         self._require_small_change(text, judged.edit)
         judged = self._with_relevance(case, text, judged)
-        corrupted = self._corrupted(call, case, response.item_id, judged.edit, image)
+        corrupted = self._corrupted(call, case, response.item_id, text, judged.edit, image)
         pair = _pair(case, response, text, judged, corrupted, call.editor)
         prompt_ids, clean = self._prompt(call, case, image)
         keys = case.image_sha256, pair.corrupted_sha256
@@ -176,18 +177,20 @@ class PairMaker:
         return pair, packed
 
     def _corrupted(
-        self, call: EditCall, case: Case, item_id: str, edit: Edit, image: np.ndarray
+        self, call: EditCall, case: Case, item_id: str, text: str, edit: Edit, image: np.ndarray
     ) -> Corrupted | None:
-        """v' of an item, if the objective reads one."""
+        """v' of a pair of `text` and the other side of its edit, if the objective reads one."""
         if not self.needs.corrupt:
             return None
         how = call.context.targets.corruption(
             self.config.corruption, edit.answer_spans, seed=item_seed(self.config.run.seed, item_id)
         )
-        key = case.case_id, case.regions, how
+        sides = (text, edit.answer_spans), (edit.text, edit.text_spans)
+        regions = edited_regions(case.regions, case.question, sides)
+        key = case.case_id, regions, how
         if key not in call.corrupted:
             seed = item_seed(self.config.run.seed, case.case_id)
-            call.corrupted[key] = corrupt(image, case.regions, how, seed=seed)
+            call.corrupted[key] = corrupt(image, regions, how, seed=seed)
         return call.corrupted[key]
 
     def _prompt(
@@ -254,7 +257,7 @@ def _pair(
         chosen_spans=spans[0 if right else 1],
         rejected_spans=spans[1 if right else 0],
         response_was_correct=right,
-        relevance=judged.relevance or 0.0,
+        relevance=joint_relevance(judged.relevance or 0.0, corrupted.score if corrupted else None),
         editor=f"{editor.name}/{editor.version} {judged.note}".rstrip(),
         corrupted_sha256=corrupted.sha256 if corrupted else "",
         region_source=corrupted.region_source if corrupted else "",

@@ -19,11 +19,13 @@ from actors.editor import Editor
 from actors.fleet.calls import OBJECT_DEADLINE, ActorLost, ObjectsLost, await_ref
 from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
 from actors.fleet.learner_group import LearnerGroup, LearnersLost
+from actors.fleet.localisation import needs_localiser
 from actors.fleet.placement import LearnerPlacementGroup, Placement
 from actors.fleet.pool import Pool
 from actors.fleet.restart_budget import RestartBudget
 from actors.generator import Generator
 from actors.learner import Learner
+from actors.localiser import Localiser
 from actors.weights.manifest import Manifest
 from medray.config import Config
 from medray.errors import RunFailed
@@ -45,6 +47,14 @@ class Fleet:
             "Editor",
             config.editor.replicas,
             lambda i: editor.options(**placement.editor).remote(config, i),
+            budget,
+        )
+        localiser = ray.remote(Localiser)
+        self.localisers = Pool(
+            "localiser",
+            "Localiser",
+            config.localiser.replicas if learners and needs_localiser(config) else 0,
+            lambda i: localiser.options(**placement.localiser).remote(config, i),
             budget,
         )
         self.generators = Pool(
@@ -73,18 +83,21 @@ class Fleet:
     ) -> None:
         if self._learners_starting is not None:
             self._learners_starting.cancel()
-        await asyncio.gather(self.generators.close(), self.editors.close())
+        pools = self.generators, self.editors, self.localisers
+        await asyncio.gather(*(pool.close() for pool in pools))
         self._dismiss_learners()
 
     async def start(self) -> None:
         """Load the model everywhere; returns when responses can be generated.
 
         Starting keeps the CPUs busy, and generators take longest: they start at once, beside the
-        editors, and the learners once the editors are ready. `learners_ready` waits for these.
+        editors and localisers, and the learners once these are ready. `learners_ready` waits for
+        them.
         """
         self.generators.start()
         self.editors.start()
-        await self.editors.wait_ready()
+        self.localisers.start()
+        await asyncio.gather(self.editors.wait_ready(), self.localisers.wait_ready())
         if self.learners.world:
             self._learners_starting = asyncio.create_task(self._start_learners())
         await self.generators.wait_ready()

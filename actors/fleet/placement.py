@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -11,6 +11,7 @@ import torch
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.fleet.localisation import needs_localiser
 from medray.config import Config
 from medray.errors import ResourceError
 
@@ -25,7 +26,7 @@ class Placement:
     """Ray options of each kind of actor, and their totals.
 
     `bundle`: what is reserved for one rank of the learner (and for a generator, if they share a
-    GPU). Generators and editors are spread over the nodes.
+    GPU). Generators, editors and localisers are spread over the nodes.
     """
 
     learner: dict[str, Any]
@@ -34,14 +35,15 @@ class Placement:
     bundle: dict[str, float]
     gpus: float
     cpus: float
+    localiser: dict[str, Any] = field(default_factory=dict)
 
 
 def plan_placement(config: Config, has: dict[str, float] | None = None) -> Placement:
     """Options for this cluster, or ResourceError if it is too small.
 
-    With GPUs, each learner takes one and each generator `tensor_parallel` of them. Without GPUs,
-    each learner takes one CPU; generators and editors work while the learners wait, and share
-    those CPUs. `has`: resources of one node instead of those of the cluster.
+    With GPUs, each learner takes one, each generator `tensor_parallel` and each localiser
+    `localiser.gpus` of them. Without GPUs, each learner takes one CPU; the others work while the
+    learners wait, and share those CPUs. `has`: resources of one node instead of the cluster's.
     """
     node = int(has.get("CPU", 1)) if has is not None else _largest_node()
     has = has if has is not None else ray.cluster_resources()
@@ -54,14 +56,16 @@ def plan_placement(config: Config, has: dict[str, float] | None = None) -> Place
 def _on_gpus(config: Config) -> Placement:
     learners, generators = config.learner.world_size, config.generator.replicas
     shared = config.generator.colocated
+    localisers = config.localiser.replicas if needs_localiser(config) else 0
     each = SHARED_GPU if shared else config.generator.tensor_parallel
     return Placement(
         learner=_NO_RESTARTS | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1},
         generator=_SPREAD | {"num_gpus": each, "num_cpus": 1},
         editor=_SPREAD | {"num_cpus": 1},
         bundle={"GPU": 1, "CPU": 2 if shared else 1},
-        gpus=learners + (0 if shared else generators * each),
-        cpus=learners + generators + config.editor.replicas,
+        gpus=learners + (0 if shared else generators * each) + localisers * config.localiser.gpus,
+        cpus=learners + generators + config.editor.replicas + localisers,
+        localiser=_SPREAD | {"num_gpus": config.localiser.gpus, "num_cpus": 1},
     )
 
 
@@ -87,6 +91,7 @@ def _on_cpus(config: Config, node: int) -> Placement:
         bundle={"CPU": 1},
         gpus=0,
         cpus=learners,
+        localiser=_SPREAD | {"num_cpus": 0} | taking_turns,
     )
 
 

@@ -85,7 +85,7 @@ class Pool:
         adopt: Adopt | None = None,
     ) -> None:
         self.kind, self.name, self.spawn, self.budget = kind, name, spawn, budget
-        self.adopt = adopt
+        self.adopt, self.size = adopt, size
         self.deadline = budget.config.deadline  # seconds of one call
         self.offered: Any = None
         self.busy_seconds = 0.0  # of all replicas together

@@ -24,7 +24,7 @@ class RestartBudget:
     def spend(self, kind: str, who: str, lost: ActorLost) -> bool:
         """Charge one restart of `who` and announce why; False if the budget is exhausted.
 
-        `kind` is "generator", "editor" or "learner".
+        `kind` is "generator", "editor", "localiser" or "learner".
         """
         limit = int(getattr(self.config, kind))
         key = (kind, lost.cause)

@@ -23,6 +23,7 @@ from actors.fleet.batching import (
 from actors.fleet.calls import ObjectsLost
 from actors.fleet.fleet import Fleet
 from actors.fleet.items import EditedBatch, Item, StepRollout, Unusable, WeightUpdate
+from actors.fleet.localisation import find_regions, needs_localiser
 from actors.fleet.pool import CallResult
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
@@ -44,6 +45,7 @@ class Rollouts:
         reads_corrupt = needs_of(self.config.objective).corrupt
         region = self.config.corruption.region
         self.needs_saliency = reads_corrupt and region == "lesion-or-saliency"
+        self.needs_localiser = needs_localiser(self.config)
 
     async def load(self, items: Sequence[Item]) -> tuple[list[Item], list[Unusable]]:
         """Images into the object store, once per case → (items with images, unusable ones)."""
@@ -187,9 +189,11 @@ class Rollouts:
     async def _edit(
         self, items: Sequence[Item], responses: Sequence[Response], context: EditContext
     ) -> list[CallResult]:
-        """One result per editor call."""
+        """One result per editor call; a localiser looks for the regions before, if there is one."""
 
         async def run(items: Sequence[Item]) -> list[CallResult]:
+            if self.needs_localiser:
+                items = await find_regions(self.fleet.localisers, items, responses)
             rows = list(zip(items, responses, strict=True))
             calls = [self._edit_call(part, context) for part in editor_calls(rows, self._editors)]
             return list(await asyncio.gather(*calls))

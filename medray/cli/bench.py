@@ -80,6 +80,22 @@ def edit(
 
 
 @app.command()
+def localise(
+    kind: Annotated[str, typer.Option(help="clipseg, grounding-dino or sam3.")] = "clipseg",
+    path: Annotated[str, typer.Option(help="The model's directory.")] = "phantom/localiser",
+    threshold: Annotated[float, typer.Option(help="As localiser.threshold.")] = 0.5,
+    studies: Annotated[int, typer.Option(help="Number of held-out phantoms.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the phantoms.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well and how fast a localiser finds what held-out phantoms show."""
+    from medray.bench.localise import LocaliseSettings, run_localise, show_localise
+
+    result = run_localise(LocaliseSettings(kind, path, threshold, studies, seed))
+    print_result(result, as_json=as_json, show=show_localise)
+
+
+@app.command()
 def loop(
     generators: Annotated[
         str, typer.Option(help="Numbers of simulated generators, separated by commas.")

@@ -42,6 +42,17 @@ def build(
     typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
 
 
+@app.command("build-localiser")
+def build_localiser(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")], seed: int = 0
+) -> None:
+    """Train the tiny localiser from a seed (a few minutes on one core)."""
+    from medray.phantom.training.localiser.recipe import build_localiser as build
+
+    figures = build(out, seed=seed, progress=typer.echo)
+    typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+
+
 @app.command()
 def verify(run: Annotated[Path, typer.Argument(metavar="RUN")]) -> None:
     """Read every sentence that a run on paragraphs taught, against the known truth."""

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so an invalid file is rejected within a second.
 
 from medray.config.reading import YAML_ERRORS, load_config
 from medray.config.sections import (
+    FOUND_REGIONS,
     Config,
     CorruptionConfig,
     DataConfig,
@@ -13,6 +14,8 @@ from medray.config.sections import (
     FaultsConfig,
     GeneratorConfig,
     LearnerConfig,
+    LocaliserConfig,
+    LocaliserKind,
     LoopConfig,
     LoraConfig,
     ModelConfig,
@@ -23,6 +26,7 @@ from medray.config.sections import (
 )
 
 __all__ = [
+    "FOUND_REGIONS",
     "YAML_ERRORS",
     "Config",
     "CorruptionConfig",
@@ -32,6 +36,8 @@ __all__ = [
     "FaultsConfig",
     "GeneratorConfig",
     "LearnerConfig",
+    "LocaliserConfig",
+    "LocaliserKind",
     "LoopConfig",
     "LoraConfig",
     "ModelConfig",

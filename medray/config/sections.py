@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+LocaliserKind = Literal["clipseg", "grounding-dino", "sam3"]
+FOUND_REGIONS = ("found", "found-or-whole")  # values of corruption.region that need a localiser
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 PhantomStyle = Literal["short", "paragraphs"]
@@ -119,12 +121,35 @@ class EditorConfig(Section):
         return self
 
 
+class LocaliserConfig(Section):
+    kind: LocaliserKind | None = None  # null: none is started
+    path: str | None = None  # a model directory; "phantom/localiser" ships with medray
+    threshold: float = Field(0.5, gt=0.0, lt=1.0)  # least confidence of what counts as found
+    max_area: float = Field(0.5, gt=0.0, le=1.0)  # share of the picture; more points nowhere
+    replicas: PositiveInt = 1
+    gpus: Fraction = 0.0  # of each replica; 0: works on CPUs
+
+    @pydantic.model_validator(mode="after")
+    def _kind_needs_path(self) -> LocaliserConfig:
+        if self.kind is not None and self.path is None:
+            raise ValueError(f"kind '{self.kind}' needs path; name the model's directory")
+        return self
+
+
 class CorruptionConfig(Section):
     kind: Literal["gaussian", "diffusion", "replacement", "black", "blur", "inpaint", "crop"] = (
         "gaussian"
     )
     sigma: float = Field(45.0, gt=0.0)  # gaussian: on the 0–255 scale; blur: in pixels
-    region: Literal["lesion", "lesion-or-saliency", "lesion-or-whole", "whole", "none"] = "lesion"
+    region: Literal[
+        "lesion",
+        "lesion-or-saliency",
+        "lesion-or-whole",
+        "found",
+        "found-or-whole",
+        "whole",
+        "none",
+    ] = "lesion"
     labels: tuple[str, ...] | None = Field(None, min_length=1)  # of regions to corrupt; null: all
     feather: int = Field(0, ge=0, le=1000)  # pixels outside the region over which it fades out
     whole_sigma: float = Field(12.0, gt=0.0)  # if the whole image is corrupted instead
@@ -137,7 +162,7 @@ class CorruptionConfig(Section):
     def _corruption_is_possible(self) -> CorruptionConfig:
         if self.kind == "inpaint" and self.region == "whole":
             raise ValueError("inpaint needs surroundings: choose another region")
-        if self.kind == "crop" and self.region == "lesion-or-saliency":
+        if self.kind == "crop" and self.region in ("lesion-or-saliency", *FOUND_REGIONS):
             raise ValueError(
                 "crop takes the whole image, not a region of it: choose another region"
             )
@@ -204,6 +229,7 @@ class FaultsConfig(Section):
 
     generator: int = Field(8, ge=0)
     editor: int = Field(8, ge=0)
+    localiser: int = Field(8, ge=0)
     learner: int = Field(3, ge=0)
     deadline: float = Field(1800.0, gt=0.0)  # seconds for one call of an actor
     stop_within: float = Field(60.0, gt=0.0)  # seconds from SIGTERM to a checkpoint
@@ -229,6 +255,7 @@ class Config(Section):
     data: DataConfig
     generator: GeneratorConfig = GeneratorConfig()
     editor: EditorConfig = EditorConfig()
+    localiser: LocaliserConfig = LocaliserConfig()
     corruption: CorruptionConfig = CorruptionConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     learner: LearnerConfig = LearnerConfig()
@@ -262,6 +289,13 @@ class Config(Section):
                 "generator.colocated needs one generator per learner: set generator.replicas to "
                 "learner.world_size and generator.tensor_parallel to 1"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _found_regions_need_a_localiser(self) -> Config:
+        if self.corruption.region in FOUND_REGIONS and self.localiser.kind is None:
+            why = "needs localiser.kind and localiser.path; set both"
+            raise ValueError(f"corruption.region '{self.corruption.region}' {why}")
         return self
 
     @property

@@ -7,11 +7,12 @@ gives the same bytes. `medray.imaging.kinds` defines what happens inside.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 
-from medray.config import CorruptionConfig
+from medray.config import FOUND_REGIONS, CorruptionConfig, LocaliserKind
 from medray.imaging.kinds import KINDS, WHOLE_ONLY, Patch
 from medray.imaging.load import pixels_sha256
 from medray.imaging.regions import labelled, region_mask, soft_mask
@@ -26,14 +27,16 @@ class Corrupted:
     """A corrupted image and how it was made.
 
     `image`: uint8 [H, W, 3]; `kind`: the kind and its settings, e.g. "diffusion step=500
-    feather=4"; `region_source`: the origin of the region ("dataset", "phantom", "saliency", …)
-    or "whole-image"; `sha256`: digest of the pixels.
+    feather=4"; `region_source`: the origin of the region ("dataset", "phantom", "saliency",
+    "clipseg", …) or "whole-image"; `sha256`: digest of the pixels; `score`: the greatest
+    confidence of the localiser that found the region, None without one.
     """
 
     image: np.ndarray
     kind: str
     region_source: str
     sha256: str
+    score: float | None = None
 
 
 def corrupt(
@@ -43,9 +46,10 @@ def corrupt(
 
     `config.region`: lesion → the regions, None without any; lesion-or-saliency → the same, as
     the policy's saliency has become a region before; lesion-or-whole → the regions, or else noise
-    of `whole_sigma` on the whole image; whole → the whole image, again with noise of
-    `whole_sigma` (`sigma` is meant for a lesion); none → None. Only regions whose label is in
-    `config.labels` count, and saliency regions. A kind that changes the whole image always does.
+    of `whole_sigma` on the whole image; found, found-or-whole → the same with the regions that a
+    localiser found, and no others; whole → the whole image, again with noise of `whole_sigma`
+    (`sigma` is meant for a lesion); none → None. Only regions whose label is in `config.labels`
+    count, and saliency regions. A kind that changes the whole image always does.
 
     image: uint8 [H, W, 3]. Raises ItemError mask-size | mask-missing | mask-unreadable |
     inpaint-no-surroundings.
@@ -55,15 +59,39 @@ def corrupt(
     whole_only = config.kind in WHOLE_ONLY
     if config.region == "whole" or (whole_only and config.region == "lesion-or-whole"):
         return corrupt_whole(image, config, seed)
-    regions = tuple(regions)
-    usable = labelled(regions, config.labels) or saliency_regions(regions)
+    usable = usable_regions(tuple(regions), config)
     mask = region_mask(usable, *image.shape[:2])
     if mask is not None:
         source = "+".join(sorted({region.source for region in usable}))
-        return corrupt_inside(image, mask, source, config, seed)
-    if config.region == "lesion-or-whole":
+        return _with_score(corrupt_inside(image, mask, source, config, seed), usable)
+    if config.region in ("lesion-or-whole", "found-or-whole"):
         return corrupt_whole(image, config.model_copy(update={"kind": "gaussian"}), seed)
     return None
+
+
+def usable_regions(regions: tuple[Region, ...], config: CorruptionConfig) -> tuple[Region, ...]:
+    """The regions that `config.region` and `config.labels` select."""
+    if config.region in FOUND_REGIONS:
+        return labelled(found_regions(regions), config.labels)
+    return labelled(regions, config.labels) or saliency_regions(regions)
+
+
+def found_regions(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """The regions that a localiser found."""
+    return tuple(region for region in regions if region.source in get_args(LocaliserKind))
+
+
+def _with_score(corrupted: Corrupted, regions: Iterable[Region]) -> Corrupted:
+    """The record with the concepts that a localiser found, their scores, and the greatest one."""
+    scores: dict[str, float] = {}
+    for region in regions:
+        if region.score is not None:
+            scores[region.label] = max(region.score, scores.get(region.label, 0.0))
+    if not scores:
+        return corrupted
+    found = ",".join(f"{label}:{score:.2f}" for label, score in sorted(scores.items()))
+    kind = f"{corrupted.kind} found={found}"
+    return replace(corrupted, kind=kind, score=max(scores.values()))
 
 
 def saliency_regions(regions: Iterable[Region]) -> tuple[Region, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from medray.imaging.load import open_bytes
 from medray.imaging.reference import Reference, parse_reference
 from medray.imaging.scale import MAX_PIXELS
 from medray.records import Region
+
+EMBEDDED = "data:image/png;base64,"  # begins a mask that is its own PNG
 
 
 def region_mask(regions: Iterable[Region], height: int, width: int) -> np.ndarray | None:
@@ -64,10 +69,12 @@ def read_mask(path: str | Path, height: int, width: int) -> np.ndarray:
     """The marked pixels of a PNG: bool [height, width]. Palette masks are read as indices.
 
     Marked pixels are not zero, or have the value given after the path ("mask.png#5").
-    Raises ItemError mask-size | mask-missing | mask-unreadable.
+    A data URI (`embed_mask`) is read like a file. Raises ItemError mask-size | mask-missing |
+    mask-unreadable.
     """
-    reference = parse_reference(path)
-    values, bands = mask_values(reference)
+    embedded = isinstance(path, str) and path.startswith(EMBEDDED)
+    reference = Reference("an embedded mask") if embedded else parse_reference(path)
+    values, bands = mask_values(reference, str(path) if embedded else "")
     if values.shape[:2] != (height, width):
         size = f"{values.shape[1]}x{values.shape[0]}"
         what = f"{reference.name}: {size} px, the image has {width}x{height}"
@@ -82,14 +89,25 @@ def read_mask(path: str | Path, height: int, width: int) -> np.ndarray:
     return values != 0
 
 
-def mask_values(reference: Reference) -> tuple[np.ndarray, int]:
+def embed_mask(mask: np.ndarray) -> str:
+    """A mask, bool [H, W], as a data URI: plain text that any process can read without a file.
+
+    >>> read_mask(embed_mask(np.eye(2, dtype=bool)), 2, 2).tolist()
+    [[True, False], [False, True]]
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(mask)).save(buffer, format="PNG", optimize=True)
+    return EMBEDDED + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def mask_values(reference: Reference, uri: str = "") -> tuple[np.ndarray, int]:
     """The pixels of a mask as stored, [H, W] or [H, W, bands], and the number of bands.
 
-    Raises ItemError mask-missing | mask-unreadable.
+    `uri`: the mask itself, instead of the file. Raises ItemError mask-missing | mask-unreadable.
     """
     name = reference.name
     try:
-        source, _, _ = open_bytes(reference)
+        source = _embedded_bytes(uri) if uri else open_bytes(reference)[0]
         with Image.open(source) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ItemError("mask-unreadable", f"{name}: more than {MAX_PIXELS} px")
@@ -103,6 +121,13 @@ def mask_values(reference: Reference) -> tuple[np.ndarray, int]:
         raise
     except Exception:  # decoders of damaged files raise almost anything
         raise ItemError("mask-unreadable", f"{name}: not a readable image") from None
+
+
+def _embedded_bytes(uri: str) -> io.BytesIO:
+    try:
+        return io.BytesIO(base64.b64decode(uri.removeprefix(EMBEDDED), validate=True))
+    except binascii.Error:
+        raise ItemError("mask-unreadable", "an embedded mask: not base64") from None
 
 
 def mask_outline(mask: np.ndarray) -> np.ndarray:

@@ -14,7 +14,9 @@ import numpy as np
 
 from medray.config import Config
 from medray.errors import MedrayError
+from medray.localising import Locator
 from medray.records import Case
+from medray.report.located import open_locator, with_found_regions
 from medray.report.pairs import PairImages
 from medray.rundir import RunDirectory
 
@@ -26,9 +28,10 @@ def collect_images(
     config = RunDirectory.open(run_dir).read_config()
     try:
         cases = _cases(config, {row["case_id"] for row in rows})
+        locator = open_locator(config)
     except MedrayError as error:
         return [PairImages(row, note=f"The dataset could not be read: {error}") for row in rows]
-    return [_collect(row, cases.get(row["case_id"]), config) for row in rows]
+    return [_collect(row, cases.get(row["case_id"]), config, locator) for row in rows]
 
 
 def _cases(config: Config, case_ids: set[str]) -> dict[str, Case]:
@@ -38,9 +41,12 @@ def _cases(config: Config, case_ids: set[str]) -> dict[str, Case]:
     return {case.case_id: case for case in dataset.train if case.case_id in case_ids}
 
 
-def _collect(row: dict[str, Any], case: Case | None, config: Config) -> PairImages:
+def _collect(
+    row: dict[str, Any], case: Case | None, config: Config, locator: Locator | None
+) -> PairImages:
+    from medray.imaging.corruption import usable_regions
     from medray.imaging.load import file_sha256, load_image
-    from medray.imaging.regions import labelled, region_mask
+    from medray.imaging.regions import region_mask
 
     if case is None:
         return PairImages(row, note="The dataset no longer has this case.")
@@ -48,7 +54,8 @@ def _collect(row: dict[str, Any], case: Case | None, config: Config) -> PairImag
         if file_sha256(case.image) != row["image_sha256"]:
             return PairImages(row, note="The image file has changed since the run.")
         image = load_image(case.image)
-        regions = labelled(case.regions, config.corruption.labels)
+        case = with_found_regions(case, row, image, locator)
+        regions = usable_regions(case.regions, config.corruption)
         region = region_mask(regions, image.shape[0], image.shape[1])
         corrupted, note = _corrupted(row, case, image, config)
     except (MedrayError, OSError, ValueError) as error:

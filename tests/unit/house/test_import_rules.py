@@ -25,11 +25,11 @@ ENGINES = {"ray", "vllm", "deepspeed"}
 LAYERS = (
     *("medray.errors medray.records medray.seeds", "medray.config medray.files", "medray.rundir"),
     "medray.ledger medray.objectives medray.editing medray.imaging",
-    *("medray.data", "medray.policy medray.targeting"),
+    *("medray.data", "medray.policy medray.targeting medray.localising"),
     *("medray.phantom", "medray.evaluation"),
     *("medray.report medray.bench medray.plan", "medray.cli"),
     "actors.weights",
-    *("actors.generator actors.editor actors.learner", "actors.vllm_plugin"),
+    *("actors.generator actors.editor actors.learner actors.localiser", "actors.vllm_plugin"),
     *("actors.fleet actors.cluster", "actors.loop", "actors.launch actors.export", "actors.bench"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer.split()}
@@ -145,12 +145,13 @@ def test_engines_are_imported_only_by_their_users():
     assert {unit_of(module) for module in users_of("vllm")} == {"actors.generator"}
     assert {unit_of(module) for module in users_of("deepspeed")} == {"actors.learner"}
     assert {module.split(".")[0] for module in users_of("ray")} == {"actors"}
-    plain = {f"actors.{kind}.actor" for kind in ("generator", "editor", "learner")}
+    kinds = ("generator", "editor", "learner", "localiser")
+    plain = {f"actors.{kind}.actor" for kind in kinds}
     assert not users_of("ray") & plain, "actors are plain classes"
 
 
 def test_actors_never_import_each_other():
-    kinds = {"actors.generator", "actors.editor", "actors.learner"}
+    kinds = {f"actors.{kind}" for kind in ("generator", "editor", "learner", "localiser")}
     importers = {
         unit_of(m) for m, names in all_imports().items() if {unit_of(n) for n in names} & kinds
     }

@@ -180,6 +180,13 @@ def test_wrong_types_are_refused(refuse, override, key):
         "corruption.whole_sigma=0",
         "corruption.saliency_share=0",
         "corruption.saliency_share=1",
+        "localiser.kind=oracle",
+        "localiser.threshold=0",
+        "localiser.threshold=1",
+        "localiser.max_area=0",
+        "localiser.replicas=0",
+        "localiser.gpus=-0.1",
+        "faults.localiser=-1",
         "learner.world_size=0",
         "learner.zero_stage=4",
         "learner.lr=-1e-6",
@@ -272,6 +279,13 @@ def test_adapter_sync_needs_an_adapter(refuse, load):
 
 
 # --- overrides ----------------------------------------------------------------------------
+
+
+def test_found_regions_need_a_localiser(refuse, load):
+    assert "needs localiser.kind" in refuse(MINIMAL, "corruption.region=found")
+    assert "needs path" in refuse(MINIMAL, "localiser.kind=sam3")
+    keys = ["localiser.kind=clipseg", "localiser.path=x", "corruption.region=found-or-whole"]
+    assert load(MINIMAL, *keys).localiser.threshold == 0.5
 
 
 def test_overrides_are_read_as_yaml(load):

@@ -13,6 +13,7 @@ from medray.config import (
     Config,
     CorruptionConfig,
     DataConfig,
+    LocaliserConfig,
     LoopConfig,
     LoraConfig,
     ModelConfig,
@@ -54,6 +55,9 @@ def test_resume_may_extend_a_run_but_not_change_its_data(run: RunDirectory, tmp_
     assert run.read_config().loop.steps == 99
     with pytest.raises(ConfigError, match=r"corruption\.sigma=9\.0.*corruption\.sigma=45\.0"):
         run.create(config(tmp_path, corruption=CorruptionConfig(sigma=9.0)), resume=True)
+    tool = LocaliserConfig(kind="clipseg", path="elsewhere")
+    with pytest.raises(ConfigError, match=r"localiser\.kind=clipseg.*localiser\.kind=None"):
+        run.create(config(tmp_path, localiser=tool), resume=True)
 
 
 @pytest.mark.parametrize(

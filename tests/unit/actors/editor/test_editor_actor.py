@@ -11,7 +11,7 @@ from actors.editor.actor import Editor
 from medray.config import ObjectiveConfig
 from medray.imaging.corruption import corrupt
 from medray.imaging.load import load_image
-from medray.records import Case, Dropped, Pair, Response
+from medray.records import Case, Dropped, Pair, Region, Response
 from medray.seeds import item_seed
 from medray.targeting import EditContext
 from tests.support.datasets.phantoms import lesion_report, small_phantoms
@@ -198,3 +198,24 @@ def test_unusable_cases_are_named_before_anyone_works_on_them(editor, case, tmp_
     reasons, *images = editor.load(cases)
     assert reasons == ["", "image-missing", "image-empty", "empty-reference", "prompt-too-long"]
     assert [image is None for image in images] == [False, True, True, True, True]
+
+
+def test_a_region_that_was_found_is_hidden_and_weighs_the_pair(config, case):
+    """v' hides what the edited sentence is about; the score is half of the pair's relevance."""
+    found = config.model_copy(
+        update={"corruption": config.corruption.model_copy(update={"region": "found"})}
+    )
+    editor = Editor(found, 0)
+    nodule = Region("nodule", box=(4, 4, 12, 12), source="clipseg", score=0.75)
+    heart = Region("heart", box=(20, 20, 30, 30), source="clipseg", score=0.5)
+    located = replace(case, regions=(*case.regions, nodule, heart))
+    pair, _, image = outcome(editor, located, respond(editor, located, WRONG))
+    assert isinstance(pair, Pair)
+    assert pair.region_source == "clipseg"
+    assert pair.corruption.endswith("found=nodule:0.75")
+    seed = item_seed(0, case.case_id)
+    assert pair.corrupted_sha256 == corrupt(image, (nodule,), found.corruption, seed=seed).sha256
+    assert pair.relevance == pytest.approx((1.0 + 0.75) / 2)
+    bare, *_ = outcome(editor, case, respond(editor, case, WRONG))
+    assert isinstance(bare, Pair)
+    assert (bare.region_source, bare.corrupted_sha256, bare.relevance) == ("", "", 1.0)

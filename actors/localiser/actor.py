@@ -1,0 +1,31 @@
+"""Finds what the texts of cases claim in their pictures, by one visual tool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medray.config import Config
+from medray.localising import Locator
+from medray.records import Case, Region
+
+
+class Localiser:
+    """Keeps nothing between calls but a cache by picture and concept."""
+
+    def __init__(self, config: Config, replica: int) -> None:
+        import torch
+
+        self.replica = replica
+        device = "cuda" if config.localiser.gpus > 0 and torch.cuda.is_available() else "cpu"
+        self.locator = Locator(config.localiser, device)
+
+    def __repr__(self) -> str:
+        return f"Localiser(replica={self.replica})"
+
+    def locate(
+        self, cases: Sequence[Case], answers: Sequence[str], *images: np.ndarray
+    ) -> list[tuple[Region, ...]]:
+        """The regions found for each case, its answer and its image, uint8 [H, W, 3]."""
+        return self.locator.locate(cases, answers, images)
