@@ -36,6 +36,21 @@ def cut(words: Sequence[Word], mentions: Sequence[Mention], onto: Ontology) -> l
     return segments
 
 
+def clause_start(words: Sequence[Word], index: int) -> int:
+    """The first word of the part between commas, or behind "with" or "and", that a word is in."""
+    starts = (
+        i for i in range(index, 0, -1) if words[i].after_comma or words[i].text in ("with", "and")
+    )
+    return next(starts, 0)
+
+
+def clause_stop(words: Sequence[Word], index: int) -> int:
+    """The word behind the part between commas, or "and", that a word is in."""
+    following = range(index + 1, len(words))
+    ends = (i for i in following if words[i].after_comma or words[i].text == "and")
+    return next(ends, len(words))
+
+
 def find_heads(mentions: Sequence[Mention], onto: Ontology) -> list[Mention]:
     """The mentions that a statement can be about, in text order."""
     about_heart = any(m.attribute == "heart-subject" for m in mentions)

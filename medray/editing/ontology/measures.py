@@ -17,6 +17,8 @@ def measure_value(number: str, unit: str) -> str:
     >>> measure_value("less than 1", "cm")
     '< 10 mm'
     """
+    if number[:1].isalpha() and number[1:].isdigit():
+        return number.lower()  # a vertebra
     values = []
     for digits, own_unit in _NUMBER.findall(number):
         scale = 10 if (own_unit or unit).lower().startswith("c") else 1
@@ -34,8 +36,8 @@ def measures_agree(one: str, other: str) -> bool:
     >>> measures_agree("100 x 100 mm", "100 x 5 mm"), measures_agree("< 10 mm", "50 mm")
     (False, False)
     """
-    if one == other:
-        return True
+    if one == other or one[:1].isalpha():
+        return one == other
     first, second = _numbers(one), _numbers(other)
     for limits, numbers in ((one, second), (other, first)):
         low, high = min(_numbers(limits)), max(_numbers(limits))

@@ -72,7 +72,8 @@ def alternatives(question: str) -> tuple[str, ...]:
 def picked(question: str, text: str) -> Pick | None:
     """The one alternative of the question that a text states; None if none or several."""
     listed = alternatives(question)
-    if not listed or (_ABNORMAL.search(question) and _NORMAL.search(text)):
+    asks = "normal" not in listed and _ABNORMAL.search(question)
+    if not listed or (asks and _NORMAL.search(text)):
         return None  # "the heart is normal" does not pick the heart as the abnormal one
     found: dict[int, Pick] = {}
     for index, alternative in enumerate(listed):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from medray.editing.language.assertion import asserted
 from medray.editing.language.negation import carries, negate
 from medray.editing.language.sections import without_structure
-from medray.editing.language.segments import Segment, cut
+from medray.editing.language.segments import Segment, clause_start, clause_stop, cut
 from medray.editing.language.text import Mention, Word, mentions, sentences
 from medray.editing.ontology.lexicon import Ontology, ontology
 
@@ -185,7 +185,7 @@ def _read_sentence(
         target = found.narrow if narrow else found.uncertain if hedged else found.statements
         target.extend(new)
         if not (cues and _is_hypothetical(cues, text)):
-            found.study += _study(segment, () if narrow else new, onto)
+            found.study += _study(words, segment, () if narrow else new, onto)
 
 
 def _is_hypothetical(cues: Sequence[Mention], text: str) -> bool:
@@ -333,9 +333,11 @@ def _narrow(words: Sequence[Word], segment: Segment, head: Mention, onto: Ontolo
     recognised = {i for m in segment.mentions for i in range(m.first, m.last + 1)}
     before = range(max(cues, default=segment.first - 1) + 1, head.first)
     modifiers = set(onto.language["general_modifiers"])
+    if not cues:  # "no effusion or any other abnormality"
+        modifiers |= {"or", "nor", "and", "other"}
     if any(i not in recognised and words[i].text not in modifiers for i in before):
         return True
-    clause = range(_clause_start(words, head.first), _clause_stop(words, head.last))
+    clause = range(clause_start(words, head.first), clause_stop(words, head.last))
     organs = set(onto.language["general_organs"])
     return any(
         m.attribute == "organ" and m.value not in organs and m.first in clause
@@ -343,26 +345,17 @@ def _narrow(words: Sequence[Word], segment: Segment, head: Mention, onto: Ontolo
     )
 
 
-def _clause_start(words: Sequence[Word], index: int) -> int:
-    """The first word of the part between commas that a word is in."""
-    return next((i for i in range(index, 0, -1) if words[i].after_comma), 0)
-
-
-def _clause_stop(words: Sequence[Word], index: int) -> int:
-    """The word behind the part between commas, or "and", that a word is in."""
-    following = range(index + 1, len(words))
-    ends = (i for i in following if words[i].after_comma or words[i].text == "and")
-    return next(ends, len(words))
-
-
-def _study(segment: Segment, statements: Sequence[Statement], onto: Ontology) -> list[Mention]:
+def _study(
+    words: Sequence[Word], segment: Segment, statements: Sequence[Statement], onto: Ontology
+) -> list[Mention]:
     """A segment's mentions about the study; the heart, if a statement is about it, is no organ,
     and neither is a landmark ("below the liver")."""
     heart = any(statement.subject == "heart" for statement in statements)
     landmarks = [m.last for m in segment.mentions if m.attribute == "landmark"]
-    denied = any(m.attribute == "negation" and m.value == "not" for m in segment.mentions)
+    denials = [m for m in segment.mentions if m.attribute == "negation" and m.value == "not"]
+    denied = {i for m in denials for i in range(clause_start(words, m.first), m.first)}
     return [
-        _denied(m) if denied and m.attribute == "organ" else m
+        _denied(m) if m.attribute == "organ" and m.first in denied else m
         for m in _about_study(segment, heart, landmarks, onto)
     ]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from medray.editing.base import Change
 from medray.editing.language.grammar import match_case
+from medray.editing.language.text import stem
 from medray.editing.ontology.lexicon import Ontology, ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import Comparison
@@ -70,6 +71,13 @@ def compare_normal(question: str, word: bool | None, answer: ParsedText) -> list
     normal = bool(set(words) & set(language["asks_normal"]))
     denials = [s for s in answer.statements if s.head and not s.polarity]
     general = [s for s in denials if s.head and s.head.value == "abnormality"]
+    if {"lung", "lungs"} & set(words):
+        general += [s for s in denials if s.head and s.head.form == ""]  # "normal lungs"
+    general += [
+        s
+        for s in answer.narrow
+        if not s.polarity and {stem(w) for w in words} & {stem(w) for w in _subject(answer, s)}
+    ]
     asserted = any(s.polarity and s.head for s in answer.statements if s.subject == "lesion")
     if abnormal == normal or _NOT.search(question):
         return []
@@ -118,6 +126,12 @@ def compare_presupposed(
     return comparisons
 
 
+def _subject(answer: ParsedText, statement: Statement) -> list[str]:
+    """The words for the organs that a narrow denial is about."""
+    inside = (m for m in answer.study if statement.start <= m.start < statement.end)
+    return [w for m in inside if m.attribute == "organ" for w in phrase_words(m.surface)]
+
+
 def _denies_the_asked(
     words: tuple[str, ...], question: str, known: str, answer: ParsedText
 ) -> list[Comparison]:
@@ -152,13 +166,15 @@ def _denies_kind(statement: Statement, kind: str, onto: Ontology) -> bool:
 
 def _partly(reference: ParsedText, answer: ParsedText) -> bool:
     """Whether an answer finds something, or only denies it of organs not in the reference."""
-    if any(s.polarity and s.head for s in answer.statements):
+    findings = ontology().findings
+    stated = [s.head for s in answer.statements if s.polarity and s.head]
+    if any(head.value not in findings or not findings[head.value].generic for head in stated):
         return True
-    known, stated = (
+    known, named = (
         {m.value for m in parsed.study if m.attribute == "organ"} for parsed in (reference, answer)
     )
     modalities = {m.value for m in answer.study if m.attribute == "modality"}
-    return bool(stated) and not modalities and not known & stated
+    return bool(named) and not modalities and not known & named
 
 
 def _denials(patterns: tuple[str, ...], text: str) -> Iterator[re.Match[str]]:

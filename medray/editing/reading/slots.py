@@ -152,7 +152,10 @@ def _sentence_value(
     if len(own) > longest:
         return None
     named = mentions(text, words, onto)
-    if any(m.attribute in ("landmark", "comparison") for m in named):
+    before = stop.start() if stop else words[-1].end
+    if any(m.attribute == "comparison" for m in named) or any(
+        m.attribute == "landmark" and m.start < before for m in named
+    ):
         return None
     found = [m for m in named if any(m.first <= i <= m.last for i in own)]
     found = [m for m in found if stop is None or m.start < stop.start()]
