@@ -303,7 +303,7 @@ def _named(
     )
     if specific:
         return [Comparison(True, "kind", "kind", statement, statement.head, fact, fact.head)]
-    if open_question and onto.findings[statement.head.value].generic:
+    if open_question:
         return []  # "the disease" names none
     return [_presence(True, statement, fact)]
 

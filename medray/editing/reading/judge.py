@@ -28,6 +28,18 @@ from medray.records import VerdictName
 _ASIDE = re.compile(r"\b(?:which|where|between|located|situated)\b|[.;]\s", re.IGNORECASE)
 _PLACES = ("side", "zone", "lobe", "quadrant")
 _TAKEN = ("modality", "sequence", "contrast", "plane")
+_REGIONS = {
+    "part",
+    "body",
+    "system",
+    "region",
+    "area",
+    "where",
+    "anatomy",
+    "shown",
+    "show",
+    "study",
+}
 _SHORT = 6  # words; a phrase rather than a report
 
 
@@ -162,7 +174,7 @@ def _beside_the_point(comparisons: Sequence[Comparison], facts: Facts) -> bool:
     """Whether an answer agrees only in how the image was taken, which was not asked."""
     if not comparisons or any(c.attribute not in _TAKEN for c in comparisons):
         return False
-    if slot_of(facts.question) in (*_TAKEN, "") or facts.report or facts.word is not None:
+    if slot_of(facts.question) in (*_TAKEN, "") or facts.report:
         return False
     return not any(m.attribute in _TAKEN for m in read(facts.question).study)
 
@@ -192,7 +204,10 @@ def _comparable(study: tuple[Mention, ...], parsed: ParsedText, facts: Facts) ->
     """The mentions to compare: `short_only` ones between short phrases or if asked for."""
     short = is_short(parsed) and is_short(facts.reference)
     relevant = without_incidental_organs(study, parsed.text, facts.question)
-    kept = relevant if any(m.attribute == "organ" for m in relevant) else study
+    asks_region = bool(set(phrase_words(facts.question)) & _REGIONS)
+    kept: Sequence[Mention] = relevant
+    if asks_region and not any(m.attribute == "organ" for m in relevant):
+        kept = study  # "a chest X-ray" says that the chest is shown
     kept = [m for m in kept if short or _is_comparable(m, facts.question)]
     return _most_specific(kept)
 

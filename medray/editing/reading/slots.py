@@ -32,11 +32,7 @@ _END = re.compile(
     r"that|as|and\s+(?:is|are|it|the|has)|while|but|with)\b",
     re.IGNORECASE,
 )
-_ORDINAL = re.compile(
-    r"\b(?:\d+(?:st|nd|rd|th)|[clts]\d{1,2}|first|second|third|fourth|fifth|"
-    r"sixth|seventh|eighth|ninth|tenth)\b",
-    re.IGNORECASE,
-)
+_ACRONYM = re.compile(r"\b[A-Z]{2,5}\b")
 _ERROR_TYPES = {
     "kind": "kind",
     "device": "kind",
@@ -75,9 +71,15 @@ def compare_slot(question: str, reference: ParsedText, answer: ParsedText) -> li
         return []
     if _contains(stated, known) and not _opposed(reference.text, answer.text):
         return [Comparison(True, SAME_SLOT, _error_type(slot, known))]
-    if _differ(slot, known, stated):
+    unclear = _acronyms(reference.text, known) or _acronyms(answer.text, stated)
+    if not unclear and _differ(slot, known, stated):
         return [_wrong(slot, reference, known, answer, stated.start, stated.end)]
     return []
+
+
+def _acronyms(text: str, value: Value) -> bool:
+    """Whether a value has an acronym that the ontology does not know."""
+    return any(stem(word.lower()) in value.words for word in _ACRONYM.findall(text))
 
 
 def _wrong(
@@ -251,6 +253,8 @@ def _related(family: str, known: frozenset[str], stated: frozenset[str]) -> bool
 def _differ(slot: str, known: Value, stated: Value) -> bool:
     """Whether two values of one slot exclude each other."""
     shared = (known.words & stated.words) - _general()
+    if (known.words | stated.words) & _lay():
+        return False  # "a blocked artery" may be any of several diagnoses
     if shared or _look_alike(known, stated):
         return False
     common = known.concepts.keys() & stated.concepts.keys()
@@ -328,6 +332,11 @@ def _plain() -> frozenset[str]:
         *language["slots"]["plain"],
     )
     return frozenset(stem(word) for word in words) - {stem(w) for w in ("mri", "ct", "xray", "ray")}
+
+
+@functools.cache
+def _lay() -> frozenset[str]:
+    return frozenset(stem(word) for word in ontology().language["slots"]["lay"])
 
 
 @functools.cache

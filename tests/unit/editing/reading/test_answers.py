@@ -180,3 +180,56 @@ def test_the_weaker_rule_is_marked_and_can_be_left_out() -> None:
     assert (weaker.verdict, weaker.tier) == ("wrong", "slot")
     assert weaker.comparisons[0].attribute == SAME_SLOT
     assert judge("An enchondroma.", known, same_slot=False).reason == "not-comparable"
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer"),
+    [
+        ("What organ is this?", "large intestine", "This is the colon."),
+        ("What organ is this?", "intestines", "The bowel is shown."),
+        ("What organ system is imaged?", "gastrointestinal", "The digestive system is imaged."),
+        ("What organ system is imaged?", "respiratory", "The organ system is the lungs."),
+        ("What is the abnormality?", "collapsed lung", "There is a pneumothorax."),
+        ("What is the diagnosis?", "gallstones", "The diagnosis is cholelithiasis."),
+        ("What is the finding?", "enlarged heart", "Cardiomegaly."),
+        ("Which vessel is it?", "IVC", "It is the inferior vena cava."),
+        ("Where is the tip?", "right atrium", "The tip is in the heart."),
+        ("What is the mass?", "renal cyst", "A cystic lesion of the kidney."),
+        ("What is in the lung?", "nodule", "A coin lesion is in the lung."),
+        ("What is in the right lung?", "consolidation", "Pneumonia is seen in the right lung."),
+        ("What is the abnormality?", "fluid in the lungs", "There is pulmonary edema."),
+        ("What is the abnormality?", "air in the abdomen", "This is pneumoperitoneum."),
+        ("What condition is this?", "blocked artery", "This is an embolism."),
+        ("What condition is this?", "water on the brain", "The condition is hydrocephalus."),
+        ("What is the diagnosis?", "swollen lymph nodes", "Lymphadenopathy."),
+        ("What is the diagnosis?", "scarring", "There is fibrosis."),
+        ("What is broken?", "broken rib", "A rib fracture is seen."),
+        ("What is around the lung?", "fluid", "A pleural effusion is around the lung."),
+        ("What is the condition?", "lung infection", "The condition is pneumonia."),
+        ("What is the tumor?", "GBM", "The tumor is a glioblastoma."),
+        ("What is the lesion?", "AVM", "An arteriovenous malformation."),
+        ("Where is the lesion?", "cerebellum", "It is in the posterior fossa."),
+        ("Where is the lesion?", "frontal white matter", "In the frontal lobe."),
+        ("Where is the air?", "pleural space", "The air is in the right lung."),
+        ("What tissue is it?", "adipose tissue", "The tissue is fat."),
+        ("What does the dark area show?", "CSF", "It shows cerebrospinal fluid."),
+        ("What type of image is this?", "MRI", "This is a T2 weighted image."),
+        ("What plane is this?", "transverse", "The plane is axial."),
+        ("What modality is this?", "plain film", "The modality is radiography."),
+        ("How was this taken?", "XR", "This was taken with an X-ray machine."),
+        ("What is the shape?", "round", "The shape is circular."),
+        ("What color is it?", "gray", "The color is light grey."),
+        ("What is the device?", "port-a-cath", "The device is a mediport."),
+        ("What is the device?", "central line", "The device is a PICC."),
+        ("What is the abnormality?", "moyamoya", "There is a moya moya pattern."),
+        ("What sign is seen?", "double decidual sac sign", "The double decidual sign."),
+        ("Is it a cyst or an abscess?", "cyst", "It is a cystic lesion."),
+        ("Is the image normal?", "no", "There is an abnormality in the image."),
+        ("Is there an effusion?", "yes", "A small amount of pleural fluid is present."),
+        ("Is there a fracture?", "no", "The bones are intact without fracture."),
+    ],
+)
+def test_a_right_answer_in_other_words_is_not_called_wrong(
+    question: str, reference: str, answer: str
+) -> None:
+    assert judge(answer, facts(question, reference)).verdict in ("right", "abstain")
