@@ -56,6 +56,11 @@ def sentences(text: str) -> list[tuple[Word, ...]]:
     position = 0
     for match in WORD.finditer(text):
         gap = text[position : match.start()]
+        if gap == " " and result[-1]:  # most are
+            word = Word(match.group().lower(), match.start(), match.end(), False, True)
+            result[-1].append(word)
+            position = match.end()
+            continue
         if result[-1] and any(mark in gap for mark in ".!?;\n\r"):
             result.append([])
         joined = bool(result[-1]) and set(gap) <= _INSIDE_PHRASE

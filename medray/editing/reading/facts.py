@@ -132,6 +132,7 @@ def _without_echo(question: str, text: str) -> str:
     return re.split(r"\n\s*\n", rest.strip())[-1].strip()
 
 
+@functools.lru_cache(maxsize=4096)
 def proposition(question: str) -> Proposition | None:
     """What a closed question asks to confirm; None for open ones and those not understood."""
     onto = ontology()

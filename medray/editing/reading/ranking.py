@@ -44,6 +44,7 @@ class Ranked:
     inverse: str = ""
 
 
+@functools.lru_cache(maxsize=4096)
 def ranking(question: str) -> Ranking | None:
     """The ranking that a question asks for; None for other questions."""
     if phrase_words(question)[:1] != ("which",):
