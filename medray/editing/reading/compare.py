@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from medray.editing.base import Change
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import Ontology, ontology
-from medray.editing.reading.claims import Statement
+from medray.editing.reading.claims import ParsedText, Statement
 
 # "No acute infarct" does not exclude a chronic one, "no nodule on the left" one on the right.
 _PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
@@ -79,6 +79,8 @@ def compare_study(
         ours = [m for m in mentions if m.attribute == attribute and not m.negated]
         theirs = [m for m in known if m.attribute == attribute and not m.negated]
         excluded = {m.value for m in known if m.attribute == attribute and m.negated}
+        if attribute == "organ":
+            excluded = set()  # "no bony abnormality" does not say that there is no bone
         if not ours or not (theirs or excluded):
             continue
         related = onto.attributes[attribute].related
@@ -145,6 +147,12 @@ def _lesion(
     lesion_facts = [k for k in known if k.subject == "lesion"]
     present = [k for k in lesion_facts if k.polarity]
     matching = [k for k in present if _same_finding(statement, k, onto)]
+    denials = [k for k in lesion_facts if _denies(k, statement, onto)]
+    # what the reference denies by name takes precedence over the guess that one finding was
+    # mistaken for another, and over a general word for disease
+    explicit = [k for k in denials if k.core and k.head and not onto.findings[k.head.value].generic]
+    if explicit and all(k.head and onto.findings[k.head.value].generic for k in matching):
+        return [_presence(False, statement, explicit[0])]
     detailed = [k for k in matching if k.details]
     if matching:
         matching = detailed or matching  # an impression that repeats a finding adds nothing
@@ -153,12 +161,6 @@ def _lesion(
         return [*_named(statement, matching[best], onto, open_question), *options[best]]
     in_sentence = [s for s in statements if s.sentence == statement.sentence and s.polarity]
     unmatched = not any(_same_finding(s, k, onto) for s in in_sentence for k in present)
-    denials = [k for k in lesion_facts if _denies(k, statement, onto)]
-    # what the reference denies by name takes precedence over the guess that one finding was
-    # mistaken for another
-    explicit = [k for k in denials if k.core and k.head and not onto.findings[k.head.value].generic]
-    if explicit:
-        return [_presence(False, statement, explicit[0])]
     kinds = {k.head.value for k in present if k.head and _renamable(statement, k.head.value, onto)}
     related = {kind for kind in kinds if _related_kind(statement, kind, onto)}
     kinds = related if (report or len(kinds) > 1) and len(related) == 1 else kinds
@@ -240,43 +242,53 @@ def _is_old(denial: Statement, fact: Statement, onto: Ontology) -> bool:
 
 
 def compare_narrow(
-    denials: Sequence[Statement],
-    study: Sequence[Mention],
-    known: Sequence[Statement],
-    known_study: Sequence[Mention],
-    *,
-    report: bool,
+    answer: ParsedText, reference: ParsedText, known: Sequence[Statement], *, report: bool
 ) -> list[Comparison]:
-    """Comparisons of "no bony abnormality" and "the mediastinum is unremarkable".
+    """Comparisons of "no bony abnormality" and "the mediastinum is unremarkable", on either side.
 
-    A finding that is always in that organ contradicts it; a report that mentions neither the organ
-    nor a finding in it agrees.
+    A finding that is always in that organ contradicts it; another such denial agrees, and so does
+    a report that mentions neither the organ nor a finding in it.
     """
     onto = ontology()
-    related, part_of = onto.attributes["organ"].related, onto.attributes["organ"].part_of
-    mentioned = {m.value for m in known_study if m.attribute == "organ"}
+    related = onto.attributes["organ"].related
     present = [k for k in known if k.subject == "lesion" and k.polarity and k.head]
     of_organ = onto.language["findings_of"]
+    mentioned = {m.value for m in reference.study if m.attribute == "organ"}
     mentioned |= {o for o, kinds in of_organ.items() for k in present if _kind(k) in kinds}
+    normal = [(n, organs) for n in reference.narrow if (organs := _denied_organs(n, reference))]
     comparisons = []
-    for denial in denials:
-        inside = (m for m in study if denial.start <= m.start < denial.end)
-        organs = {m.value for m in inside if m.attribute == "organ"}
-        if denial.polarity or not organs:
-            continue
-        kinds = {
-            kind
-            for organ, kinds in of_organ.items()
-            if organs & {organ, *part_of.get(organ, ())}
-            for kind in kinds
-        }
-        wrong = [k for k in present if _kind(k) in kinds and not _elsewhere(denial, k)]
-        wrong = [k for k in wrong if not _is_old(denial, k, onto)]
-        if wrong:
-            comparisons.append(_presence(False, denial, wrong[0]))
-        elif report and not any(related(a, b) for a in organs for b in mentioned):
+    for denial in answer.narrow:
+        organs = _denied_organs(denial, answer)
+        wrong = next((k for k in present if _excludes(denial, organs, k, onto)), None)
+        same = next((n for n, others in normal if organs & others), None)
+        if wrong is not None:
+            comparisons.append(_presence(False, denial, wrong))
+        elif same is not None:
+            comparisons.append(_presence(True, denial, same))
+        elif report and organs and not any(related(a, b) for a in organs for b in mentioned):
             comparisons.append(Comparison(True, "presence", "presence", denial, denial.head))
+    for statement in answer.statements:
+        if statement.polarity and statement.subject == "lesion" and statement.head:
+            found = [n for n, organs in normal if _excludes(n, organs, statement, onto)]
+            comparisons += [_presence(False, statement, n) for n in found[:1]]
     return comparisons
+
+
+def _denied_organs(denial: Statement, text: ParsedText) -> set[str]:
+    """The organs of which a denial in general terms is; none if it is no denial."""
+    inside = (m for m in text.study if denial.start <= m.start < denial.end)
+    return set() if denial.polarity else {m.value for m in inside if m.attribute == "organ"}
+
+
+def _excludes(denial: Statement, organs: set[str], finding: Statement, onto: Ontology) -> bool:
+    """Whether a finding is always in an organ that a denial finds normal."""
+    part_of = onto.attributes["organ"].part_of
+    inside = any(
+        _kind(finding) in kinds
+        for organ, kinds in onto.language["findings_of"].items()
+        if organs & {organ, *part_of.get(organ, ())}
+    )
+    return inside and not _elsewhere(denial, finding) and not _is_old(denial, finding, onto)
 
 
 def _kind(statement: Statement) -> str:

@@ -105,9 +105,7 @@ def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparis
         report=report,
         open_question=facts.word is None and facts.proposition is None and not report,
     )
-    comparisons += compare_narrow(
-        parsed.narrow, parsed.study, facts.statements, facts.study, report=report
-    )
+    comparisons += compare_narrow(parsed, facts.reference, facts.statements, report=report)
     comparisons += compare_ranking(facts.ranking, facts.ranked, answer)
     if all(c.agrees for c in comparisons):  # explicit contradictions come before implied ones
         comparisons += compare_presupposed(facts.question, facts.reference, parsed)

@@ -80,6 +80,10 @@ def test_headings_and_other_sections_assert_nothing(text: str, present: set[str]
         ("Left effusion. Normal heart.", "No bony abnormality. Left effusion.", "right"),
         ("Pneumonia. Normal heart.", "No abnormality of the lungs.", "wrong"),
         ("Old granuloma. Scoliosis.", "No acute abnormality.", "abstain"),
+        ("No acute bony abnormality. No effusion.", "Rib fracture. No effusion.", "wrong"),
+        ("No acute bony abnormality. No effusion.", "Scoliosis. No effusion.", "right"),
+        ("No acute bony abnormality. Left nodule.", "The bones are unremarkable.", "right"),
+        ("Obstructive lung disease. No effusion.", "There is an effusion.", "wrong"),
         # what a report does not mention is unknown
         ("Small left effusion. Enlarged heart.", "Enlarged heart. Scoliosis.", "right"),
         ("Small left effusion. Enlarged heart.", "Enlarged heart. There is a hernia.", "right"),
