@@ -22,6 +22,7 @@ from medray.editing.reading.compare import Comparison
 
 SAME_SLOT = "same slot, other value"
 _MAX_REFERENCE, _MAX_ANSWER = 8, 10  # words of a value
+_MAX_EXTRA = 2  # words beside a known value
 _NOT = re.compile(
     r"\b(?:no|not|nor|neither|never|none|nothing|without|normal|healthy|unremarkable|absent|"
     r"cannot|unable|unknown|n/?a)\b|n['’]t\b",
@@ -213,7 +214,7 @@ def _contains(stated: Value, known: Value) -> bool:
         return True
     if known.words or not known.concepts or known.concepts.keys() != stated.concepts.keys():
         return False
-    return known.concepts == stated.concepts and not stated.words
+    return known.concepts == stated.concepts and len(stated.words) <= _MAX_EXTRA
 
 
 def _opposed(one: str, other: str) -> bool:
