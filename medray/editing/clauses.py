@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from medray.editing.language.grammar import content
 from medray.editing.ontology.lexicon import ontology, phrase_words
 
 # the errors whose correction takes along what explains them
@@ -55,10 +56,17 @@ _OTHER_CLAUSE = re.compile(
 _SENTENCE_END = re.compile(r"[.!?\n]\s")
 _VERB = re.compile(rf"\b(?:{_FINITE})\b", re.IGNORECASE)
 _CARRIES_ON = re.compile(
-    r",?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
+    r";\s+(?:it|this|these|they|that)\b|,\s+(?:it|they|this)\s+(?:is|are|was|has|have)\b|,?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
     r"located|extend\w*|appears?|causing|involv\w+)\b",
     re.IGNORECASE,
 )
+_SEQUEL = re.compile(
+    r",?\s+(?:with\s+no|without|and\s+(?:(?:there\s+(?:is|are)|shows?|has|have)\s+)?no)\s+[^.;]*?"
+    r"(?:abnormal|sign|evidence|disease|patholog|lesion|finding|issue)\w*",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(r"\s*(?:no|not)\b(?!\s+(?:look|appear|seem)?\s*normal)", re.IGNORECASE)
+_HEALTHY = re.compile(r"\b(?:normal|healthy|clear|unremarkable|no|not)\b", re.IGNORECASE)
 _JOINT = re.compile(
     r",?\s+(?:and|but|while|whereas|however|although)\s+(?=(?:the|there|it|this|that|no|an?)\b"
     rf"(?:\s+[\w'-]+){{0,5}}?\s+(?:not\s+)?(?:{_FINITE})\b)"
@@ -123,13 +131,24 @@ def explanation(
 
 
 def dependent(
-    text: str, position: int, end: int, error_type: str, removed: str, new: str
+    text: str, position: int, end: int, error_type: str, removed: str, new: str, question: str = ""
 ) -> tuple[int, int] | None:
     """The first clause in text[position:end] that leans on what was `removed` for `new` before it.
 
     What explains a finding, an organ or the study leans on its name; what follows a side, a size
-    or a grade is about the finding, unless it takes up their words or says what they mean.
+    or a grade is about the finding, unless it takes up their words or says what they mean. What
+    repeats the `question` belongs to the answer.
     """
+    found = _dependent(text, position, end, error_type, removed, new)
+    while found is not None and question and content(text[slice(*found)]) <= content(question):
+        position = found[1]
+        found = _dependent(text, position, end, error_type, removed, new)
+    return found
+
+
+def _dependent(
+    text: str, position: int, end: int, error_type: str, removed: str, new: str
+) -> tuple[int, int] | None:
     if removed.strip(" .,").lower() in ("yes", "no"):
         return None  # what follows is the answer itself
     if error_type in EXPLAINED:
@@ -137,6 +156,10 @@ def dependent(
         more = _CARRIES_ON.search(text, position, end) if error_type in _FOUND else None
         if more is not None and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
+        if error_type == "presence" and _HEALTHY.search(f"{removed} {new}"):
+            sequel = None if _DENIAL.match(new) else _SEQUEL.search(text, position, end)
+            if sequel is not None and (found is None or sequel.start() < found[0]):
+                return sequel.start(), end - len(_closing(text[position:end]))
         return None if found and _is_in_same(text[slice(*found)], new) else found
     words = set(re.findall(r"\w{4,}|left|right", removed.lower()))
     while (found := explanation(text, position, end)) is not None and found[1] > found[0]:

@@ -43,6 +43,8 @@ _PATTERNS = tuple(
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
         r"\b(?:is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)\w+\s+){0,6}?"
         r"\b(?:not|no|without|absent)\b",
+        r"\b(?:does|do|did|is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)[\w-]+\s+)*?"
+        r"(?:without|only)\b",
     )
 )
 _ARTICLE = re.compile(r"\b(an?)\s+([\w][\w-]*)", re.IGNORECASE)

@@ -111,7 +111,10 @@ def _of_chosen(
         return "rejected-not-wrong"
     if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
+    if truth.guessed(known, edited):
+        return "chosen-unconfirmed"
     verbatim = truth.repeats_reference(known, after.answer.text[start:])
+    verbatim = verbatim or truth.turned(resolved, known, edited)
     if not verbatim and not truth.confirms(truth.agreements_in(after, start), resolved):
         return "chosen-unconfirmed"
     if truth.still_said(truth.wrong_values(resolved), after.answer, start):
@@ -162,6 +165,7 @@ def _residual_explanation(proposal: Proposal) -> bool:
                 old.error_type,
                 proposal.sentence[old.start : old.end],
                 edited.text[new.start : new.end],
+                proposal.known.question,
             )
         )
         is not None

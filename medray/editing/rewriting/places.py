@@ -16,6 +16,13 @@ _MODIFIER = (
 )
 _MODIFIERS = re.compile(rf"(?:\b(?:{_MODIFIER})\s+)+$", re.IGNORECASE)
 _MODIFIED = re.compile(rf"(?:the\s+)?((?:(?:{_MODIFIER})\s+)*)(.+)", re.IGNORECASE)
+_PART_OF = re.compile(
+    rf"(?:\b(?:{_MODIFIER}|basal|apical|medial|central)\s+)*"
+    r"\b(?:lobe|zone|segment|portion|quadrant|apex|base|pole|aspect|horn|tip)s?\s+of\s+"
+    r"(?P<article>the\s+)?$",
+    re.IGNORECASE,
+)
+_SMALL = frozenset(("of", "the", "a", "an"))
 _ADJECTIVE = re.compile(r"\w+(?:al|ic|ar|ary|ous|ive)$", re.IGNORECASE)
 _NOUN_FOLLOWS = re.compile(r"\s+(?!(?:in|on|of|at|and|or|is|are|with|to|for|as)\b)[a-z]", re.I)
 _ASKED_NOUN = re.compile(
@@ -30,7 +37,12 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     "left [middle cerebral artery]" → "basilar artery"; "[appendix]" → "left kidney".
     """
     start, text = item.start, item.text
-    before = _MODIFIERS.search(answer[: item.start])
+    part = _PART_OF.search(answer[:start])
+    if part and not set(phrase_words(part.group())) - _SMALL <= set(phrase_words(facts.question)):
+        start = part.start()  # "right upper lobe of the lung": of a part of the wrong place
+        if part["article"] and not part.group().lower().startswith("the "):
+            text = f"the {text}"
+    before = _MODIFIERS.search(answer[:start])
     if before and not set(phrase_words(before.group())) <= set(phrase_words(facts.question)):
         start = before.start()
     named = _MODIFIED.fullmatch(facts.reference.text.strip(" ."))

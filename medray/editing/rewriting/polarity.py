@@ -27,6 +27,8 @@ _READ_AS = re.compile(
     r"representing|represents|likely\s+representing|in\s+keeping\s+with|due\s+to|caused\s+by)\b",
     re.IGNORECASE,
 )
+_ABSENCE = re.compile(r"\b((?:an?|the)\s+absence)(?=\s+of\b)", re.IGNORECASE)
+_SURE = re.compile(r"(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
@@ -111,6 +113,9 @@ def affirm(answer: str, start: int, end: int, singular: bool) -> Change | None:
         return Change(start + denied.start(), start + stop, adverb + verb + some)
     if (no := _NO.search(clause)) is not None:
         return _affirm_no(answer, start + no.start(), start + no.start(1), end, singular)
+    if absence := _ABSENCE.search(clause):
+        new = match_case(absence.group(1), "the presence")
+        return Change(start + absence.start(1), start + absence.end(1), new)
     for phrase, new in ontology().language["affirmed"].items():
         if match := re.search(rf"\b{phrase}\b", clause, re.IGNORECASE):
             return Change(
@@ -169,7 +174,7 @@ def _deny_verb(clause: str, about: int | None) -> Change | None:
         copula = None
     later = about is not None and copula and verb and copula.start() < verb.start() < about
     if verb and (later or not (copula and copula.start() < verb.start())):
-        adverb = f"{verb[1]} " if verb[1] else ""
+        adverb = f"{verb[1]} " if verb[1] and not _SURE.match(verb[1]) else ""
         bases = ontology().language["main_verbs"]
         low = verb[2].lower()
         auxiliary = "does" if low in bases else "do"

@@ -20,6 +20,7 @@ from medray.editing.reading.judge import Judgement, is_short
 from medray.editing.rewriting.declare import declared, is_seen
 from medray.editing.rewriting.values import (
     CannotRewrite,
+    in_place,
     replace_clause,
     replacement,
     require,
@@ -44,7 +45,9 @@ def _by_value(judgement: Judgement, facts: Facts) -> list[Replacement]:
     for comparisons in _by_statement(judgement.conflicts):
         statement = comparisons[0].statement
         if comparisons[0].change is not None:
-            replacements += [replacement(require(c.change), c) for c in comparisons]
+            replacements += [
+                in_place(judgement.answer.text, require(c.change), c) for c in comparisons
+            ]
         elif comparisons[0].attribute == "word":
             replacements += turn_word(judgement, comparisons[0], facts)
         elif statement is None:
@@ -59,7 +62,9 @@ def _by_clause(judgement: Judgement, facts: Facts) -> list[Replacement]:
     for comparisons in _by_statement(judgement.conflicts):
         first = comparisons[0]
         if first.change is not None:
-            replacements += [replacement(require(c.change), c) for c in comparisons]
+            replacements += [
+                in_place(judgement.answer.text, require(c.change), c) for c in comparisons
+            ]
         elif first.attribute == "word":
             replacements += turn_word(judgement, first, facts)
         elif first.statement is None:
@@ -151,7 +156,7 @@ def _behind(
         if position < end:
             continue
         if comparisons[0].change is not None:
-            yield from (replacement(require(c.change), c) for c in comparisons)
+            yield from (in_place(judgement.answer.text, require(c.change), c) for c in comparisons)
         elif statement is None:
             yield from rewrite_study(judgement, comparisons[0], facts)
         else:

@@ -17,7 +17,7 @@ from medray.editing.reading.judge import Judgement, is_short, names_image, witho
 from medray.editing.rewriting.counting import recount, recount_things
 from medray.editing.rewriting.overlaps import asides, one_per_word
 from medray.editing.rewriting.places import place_phrase
-from medray.editing.rewriting.polarity import affirm, deny, deny_chain
+from medray.editing.rewriting.polarity import affirm, deny, deny_chain, restate
 from medray.editing.rewriting.rename import rename
 
 _T = TypeVar("_T")
@@ -30,7 +30,11 @@ class CannotRewrite(Exception):
 
 
 def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) -> list[Replacement]:
-    parsed, attribute = judgement.answer, ontology().attributes[comparison.attribute]
+    parsed, attribute = judgement.answer, ontology().attributes.get(comparison.attribute)
+    if attribute is None:  # found by the words of the question
+        is_echo = comparison.attribute == "echo"
+        echo = restate(parsed.text, *comparison.span, facts.word is True) if is_echo else None
+        return [replacement(require(echo), comparison)]
     if comparison.wanted is None:
         if parsed.word is None:
             raise CannotRewrite
@@ -258,6 +262,13 @@ def require(change: _T | None) -> _T:
     return change
 
 
+def in_place(text: str, change: Change, comparison: Comparison) -> Replacement:
+    """The replacement of a change that quotes the reference, in the case of what it replaces."""
+    old = text[change.start : change.end]
+    new = lower_first(change.text) if old[:1].islower() else change.text
+    return replacement(Change(change.start, change.end, new), comparison)
+
+
 def replacement(change: Change, comparison: Comparison) -> Replacement:
     return Replacement(*change, comparison.error_type, _reason(comparison))
 
@@ -266,7 +277,7 @@ def _reason(comparison: Comparison) -> str:
     """The reason in a few words, for the ledger."""
     if comparison.attribute == "word":
         return "the reference answers the other way"
-    if comparison.change is not None:
+    if comparison.change is not None or comparison.attribute == "echo":
         return f"{comparison.attribute}: the reference says otherwise"
     if comparison.attribute == "presence" and comparison.statement is not None:
         named = comparison.statement.head.value if comparison.statement.head else "finding"

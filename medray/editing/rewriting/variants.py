@@ -6,17 +6,20 @@ the same rewriting, in the answer's own words, and the same check afterwards.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from random import Random
 
 from medray.editing.language.text import Mention
-from medray.editing.ontology.lexicon import ontology
+from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.choice import alternatives, picked
 from medray.editing.reading.claims import Statement, read
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
+from medray.editing.rewriting.levels import other_values
 
 
 def counterfactuals(
@@ -60,12 +63,39 @@ def counterfactuals(
 def _changed(facts: Facts, comparison: Comparison, rng: Random) -> Facts | None:
     if comparison.attribute in ("opposite", "echo"):
         return _with_other_word(facts)
+    if comparison.attribute in ("option", "alternative"):
+        return _other_choice(facts, comparison.attribute, rng)
+    if comparison.attribute not in (*ontology().attributes, "presence", "kind", "heart", "rank"):
+        return None
+    if comparison.mention is not None and _echoes(comparison.mention, facts):
+        return None
     if comparison.attribute == "rank" and facts.ranking is not None:
         others = [option for option in facts.ranking.options if option != facts.ranked]
         without_text = replace(facts.reference, text="")
         return replace(facts, reference=without_text, ranked=rng.choice(others))
-    values = _other_value(comparison, rng)
+    values = _other_value(comparison, rng, facts.question)
     return None if values is None else _with(facts, comparison, *values)
+
+
+def _echoes(mention: Mention, facts: Facts) -> bool:
+    """Whether the answer only repeats what its open question says."""
+    if facts.word is not None or re.search(r"\bor\b", facts.question, re.IGNORECASE):
+        return False
+    return set(phrase_words(mention.surface)) <= set(phrase_words(facts.question))
+
+
+def _other_choice(facts: Facts, attribute: str, rng: Random) -> Facts | None:
+    """The facts with another option of the question, or another of its alternatives."""
+    bare = replace(facts, statements=(), study=(), reference=replace(facts.reference, text=""))
+    if attribute == "option":
+        others = [option for option in facts.options if option != facts.option]
+        return replace(bare, option=rng.choice(others)) if others else None
+    right = picked(facts.question, facts.reference.text)
+    names = alternatives(facts.question)
+    others_named = [name for i, name in enumerate(names) if right and i != right.index]
+    if not others_named:
+        return None
+    return replace(bare, reference=read(rng.choice(others_named)))
 
 
 def _denied(facts: Facts, comparison: Comparison, rng: Random) -> Facts:
@@ -80,7 +110,7 @@ def _with_other_word(facts: Facts) -> Facts:
 
 
 def _other_value(
-    comparison: Comparison, rng: Random
+    comparison: Comparison, rng: Random, question: str
 ) -> tuple[Statement | None, Mention | None] | None:
     """The known statement, or the known mention about the study, with another value."""
     onto = ontology()
@@ -96,12 +126,11 @@ def _other_value(
         kinds = onto.findings[wanted.value].plausible
         return (_renamed(fact, wanted, rng.choice(kinds)), None) if kinds else None
     attribute, form = onto.attributes[comparison.attribute], comparison.mention.form
-    fitting = [v for v in attribute.variants if form in attribute.forms[v]]
-    values = [v for v in fitting if not attribute.related(v, wanted.value)]
+    values = other_values(attribute, wanted, form, question)
     if not values:
         return None
-    value = rng.choice(values)
-    new = replace(wanted, value=value, form=form, surface=attribute.forms[value][form])
+    value, surface = rng.choice(values)
+    new = replace(wanted, value=value, form=form, surface=surface)
     if fact is None:
         return None, new
     details = tuple(new if m.attribute == new.attribute else m for m in fact.details)
