@@ -103,11 +103,12 @@ _DEFINITION = re.compile(
 
 
 def explanation(
-    text: str, position: int, end: int, *, narrowing: bool = True
+    text: str, position: int, end: int, *, narrowing: bool = True, adjacent: bool = False
 ) -> tuple[int, int] | None:
     """The characters of the first clause in text[position:end] that explains what is before it.
 
     `narrowing`: clauses that narrow a name down ("organs that digest food") count, too.
+    `adjacent`: only clauses before the next verb do.
 
     >>> text = "A CT scan, which uses X-rays, is shown."
     >>> text[slice(*explanation(text, 9, len(text)))]
@@ -120,6 +121,8 @@ def explanation(
     link = _APPOSITION.match(text, position, stop)
     links = (_ANY if narrowing else _LOOSE).finditer(text, position, stop)
     link = link or next((m for m in links if not _PREDICATE.search(text[: m.start()])), None)
+    if link is not None and adjacent and _VERB.search(text, position, link.start()):
+        return None
     if link is None:
         return None
     other = _OTHER_CLAUSE.search(text, link.end(), stop)
@@ -152,7 +155,13 @@ def _dependent(
     if removed.strip(" .,").lower() in ("yes", "no"):
         return None  # what follows is the answer itself
     if error_type in EXPLAINED:
-        found = explanation(text, position, end, narrowing=error_type != "presence")
+        found = explanation(
+            text,
+            position,
+            end,
+            narrowing=error_type != "presence",
+            adjacent=error_type not in _FOUND,
+        )
         more = _CARRIES_ON.search(text, position, end) if error_type in _FOUND else None
         if more is not None and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))

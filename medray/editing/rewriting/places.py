@@ -37,6 +37,8 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     "left [middle cerebral artery]" → "basilar artery"; "[appendix]" → "left kidney".
     """
     start, text = item.start, item.text
+    if not facts.reference.text:
+        return item  # a variant stays beside what describes the right place
     part = _PART_OF.search(answer[:start])
     if part and not set(phrase_words(part.group())) - _SMALL <= set(phrase_words(facts.question)):
         start = part.start()  # "right upper lobe of the lung": of a part of the wrong place

@@ -28,6 +28,7 @@ _READ_AS = re.compile(
     re.IGNORECASE,
 )
 _ABSENCE = re.compile(r"\b((?:an?|the)\s+absence)(?=\s+of\b)", re.IGNORECASE)
+_SOME = re.compile(r"some(?=\s+of\b)", re.IGNORECASE)
 _SURE = re.compile(r"(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _WITH = re.compile(r"with\b", re.IGNORECASE)
@@ -53,6 +54,8 @@ def deny(
     be denied, whose verb is then the one negated.
     """
     clause = answer[start:end]
+    if some := _SOME.match(clause):
+        return Change(start, start + some.end(), match_case(some.group(), "none"))
     if double := _DOUBLE_NEGATION.search(clause):
         return Change(start + double.start(), start + double.end(), "")
     if head_start is not None:

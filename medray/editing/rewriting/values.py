@@ -9,7 +9,7 @@ from typing import TypeVar
 from medray.editing.base import Change, Replacement
 from medray.editing.language.grammar import heart_phrase, lower_first, match_case, trimmed
 from medray.editing.language.text import Mention
-from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.ontology.lexicon import ontology, phrase_words, plural
 from medray.editing.reading.claims import ParsedText, Statement
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
@@ -131,6 +131,8 @@ def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
             new = lower_first(wanted.surface)
         if new is None:
             raise CannotRewrite
+        if m.form == "noun" and m.surface.lower() == plural(attribute.forms[m.value]["noun"]):
+            new = new if new.endswith("s") else plural(new)
         change = Change(m.start, m.end, match_case(m.surface, new))
         replacements.append(replacement(change, comparison))
     return replacements

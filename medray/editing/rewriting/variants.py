@@ -13,13 +13,13 @@ from functools import partial
 from random import Random
 
 from medray.editing.language.text import Mention
+from medray.editing.ontology.levels import other_values
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.choice import alternatives, picked
 from medray.editing.reading.claims import Statement, read
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
-from medray.editing.rewriting.levels import other_values
 
 
 def counterfactuals(
@@ -95,7 +95,9 @@ def _other_choice(facts: Facts, attribute: str, rng: Random) -> Facts | None:
     others_named = [name for i, name in enumerate(names) if right and i != right.index]
     if not others_named:
         return None
-    return replace(bare, reference=read(rng.choice(others_named)))
+    name = rng.choice(others_named)
+    written = re.search(re.escape(name), facts.question, re.IGNORECASE)
+    return replace(bare, reference=read(written.group() if written else name))
 
 
 def _denied(facts: Facts, comparison: Comparison, rng: Random) -> Facts:
@@ -126,7 +128,8 @@ def _other_value(
         kinds = onto.findings[wanted.value].plausible
         return (_renamed(fact, wanted, rng.choice(kinds)), None) if kinds else None
     attribute, form = onto.attributes[comparison.attribute], comparison.mention.form
-    values = other_values(attribute, wanted, form, question)
+    named = _named_by(question, attribute.name)
+    values = other_values(attribute, wanted.value, wanted.surface, form, question, named)
     if not values:
         return None
     value, surface = rng.choice(values)
@@ -135,6 +138,15 @@ def _other_value(
         return None, new
     details = tuple(new if m.attribute == new.attribute else m for m in fact.details)
     return replace(fact, details=details, core=""), None
+
+
+def _named_by(question: str, attribute: str) -> list[str]:
+    """The values that a question offers as alternatives: "heart or lung?"."""
+    if not re.search(r"\bor\b", question, re.IGNORECASE):
+        return []
+    parsed = read(question)
+    mentions = [*parsed.study, *(m for s in parsed.statements for m in s.details)]
+    return list(dict.fromkeys(m.value for m in mentions if m.attribute == attribute))
 
 
 def _renamed(fact: Statement, head: Mention, kind: str) -> Statement:

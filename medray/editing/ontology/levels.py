@@ -4,10 +4,9 @@ the question names its alternatives."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import Attribute
-from medray.editing.reading.claims import read
 
 _REGIONS = ("head", "brain", "neck", "chest", "abdomen", "pelvis")
 _GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -37,6 +36,8 @@ _GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("bowel", "liver", "kidney"),
         ("trachea", "esophagus"),
         ("brain", "lung", "heart", "liver"),
+        ("lateral_ventricle",),
+        ("third_ventricle", "fourth_ventricle"),
         ("hand", "foot"),
         ("knee", "shoulder", "hip", "elbow"),
         ("rib", "clavicle", "scapula", "sternum"),
@@ -59,32 +60,25 @@ _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nin
 
 
 def other_values(
-    attribute: Attribute, wanted: Mention, form: str, question: str
+    attribute: Attribute, value: str, surface: str, form: str, question: str, named: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """The values that a variant may have in place of the right one, each with the words for it;
-    [] if none is plausible."""
-    if attribute.name == "organ" and "system" in wanted.surface.lower():
-        return [(v, name) for v, name in _SYSTEMS.items() if v != wanted.value]
-    named = _named_by(question, attribute.name)
+    """The values that a variant may have in place of `value`, each with the words for it; [] if
+    none is plausible. `surface`: how the right value is written; `named`: the values that the
+    question offers as alternatives.
+    """
+    if attribute.name == "organ" and "system" in surface.lower():
+        return [(other, name) for other, name in _SYSTEMS.items() if other != value]
     if len(named) > 1:
-        values = named
+        values = tuple(named)
     elif attribute.name == "organ" and _ASKS_REGION.search(question):
-        values = [v for v in _REGIONS if v != "head"] if wanted.value in _REGIONS else []
+        values = _REGIONS[1:] if value in _REGIONS else ()
     else:
-        values = list(_level(attribute, wanted.value))
-    fitting = (v for v in values if v in attribute.forms and form in attribute.forms[v])
+        values = _level(attribute, value)
     return [
-        (v, attribute.forms[v][form]) for v in fitting if not attribute.related(v, wanted.value)
+        (other, attribute.forms[other][form])
+        for other in values
+        if form in attribute.forms.get(other, ()) and not attribute.related(other, value)
     ]
-
-
-def _named_by(question: str, name: str) -> list[str]:
-    """The values that a question offers as alternatives: "heart or lung?"."""
-    if not re.search(r"\bor\b", question, re.IGNORECASE):
-        return []
-    parsed = read(question)
-    mentions = [*parsed.study, *(m for s in parsed.statements for m in s.details)]
-    return list(dict.fromkeys(m.value for m in mentions if m.attribute == name))
 
 
 def _level(attribute: Attribute, value: str) -> tuple[str, ...]:
