@@ -28,7 +28,7 @@ _EXPLAINS = (
 )
 # they explain behind a comma, or behind the name of what is replaced; else they narrow it down
 _NARROWS = (
-    r"due\s+to|caused|causing|causes|indicative|suggestive|consistent|inconsistent|compatible|"
+    r"and\s+(?:other|its|their)|as\s+well\s+as|due\s+to|caused|causing|causes|indicative|suggestive|consistent|inconsistent|compatible|"
     r"in\s+keeping|associated|secondary|related|known|called|named|referred|characteri[sz]ed|"
     r"defined|described|representing|showing|revealing|like|including|includes|providing|provides|"
     r"allowing|allows|making|makes|affecting|involving|compressing|obstructing|containing|composed|"
@@ -66,6 +66,8 @@ _SEQUEL = re.compile(
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"\s*(?:no|not)\b(?!\s+(?:look|appear|seem)?\s*normal)", re.IGNORECASE)
+_NOTHING = re.compile(r"\s*(?:no|not)\b", re.IGNORECASE)
+_WITH = re.compile(r"\s+with\s+(?!(?:no|contrast)\b)", re.IGNORECASE)
 _HEALTHY = re.compile(r"\b(?:normal|healthy|clear|unremarkable|no|not)\b", re.IGNORECASE)
 _JOINT = re.compile(
     r",?\s+(?:and|but|while|whereas|however|although)\s+(?=(?:the|there|it|this|that|no|an?)\b"
@@ -77,7 +79,8 @@ _PLACE = re.compile(
     r",?\s+which\s+(?:is|lies)\s+(?:located\s+)?in(?:side)?\s+the\s+([\w ]+)", re.IGNORECASE
 )
 _MEANS = re.compile(
-    r"\b(?:mean|indicat|suggest|consistent|typical|lead|caus|result|risk|severe)", re.IGNORECASE
+    r"\b(?:mean|indicat|suggest|consistent|typical|abnormal|unusual|location|lead|caus|result|risk|severe)",
+    re.IGNORECASE,
 )
 _CLOSING = re.compile(r"[\s.!?\"'”’)\]*]*$")
 _GENERAL = re.compile(
@@ -169,6 +172,9 @@ def _dependent(
             sequel = None if _DENIAL.match(new) else _SEQUEL.search(text, position, end)
             if sequel is not None and (found is None or sequel.start() < found[0]):
                 return sequel.start(), end - len(_closing(text[position:end]))
+        more = _WITH.search(text, position, end) if _NOTHING.match(new) else None
+        if error_type == "presence" and more and (found is None or more.start() < found[0]):
+            return more.start(), end - len(_closing(text[position:end]))
         return None if found and _is_in_same(text[slice(*found)], new) else found
     words = set(re.findall(r"\w{4,}|left|right", removed.lower()))
     while (found := explanation(text, position, end)) is not None and found[1] > found[0]:

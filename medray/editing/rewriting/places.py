@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from medray.editing.base import Replacement
+from medray.editing.base import CannotRewrite, Replacement
 from medray.editing.language.grammar import lower_first
 from medray.editing.ontology.lexicon import phrase_words
 from medray.editing.reading.facts import Facts
@@ -51,7 +51,11 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     modified = named is not None and phrase_words(named[2]) == phrase_words(text)
     if named is not None and modified and named[1] and (start < item.start or before is None):
         text = lower_first(named[1]) + text
-    if _ADJECTIVE.fullmatch(text) and not _NOUN_FOLLOWS.match(answer, item.end):
+    old = answer[item.start : item.end]
+    described = _NOUN_FOLLOWS.match(answer, item.end) is not None
+    if described and _ADJECTIVE.fullmatch(old) and not _ADJECTIVE.fullmatch(text):
+        raise CannotRewrite  # "gastrointestinal structures"
+    if _ADJECTIVE.fullmatch(text) and not described:
         noun = _ASKED_NOUN.search(facts.question)
         if noun is not None and noun[1].lower() not in ("organ", "organs", "this", "part", "the"):
             text = f"{text} {noun[1].lower()}"

@@ -28,6 +28,11 @@ _READ_AS = re.compile(
     re.IGNORECASE,
 )
 _ABSENCE = re.compile(r"\b((?:an?|the)\s+absence)(?=\s+of\b)", re.IGNORECASE)
+_SIZED = re.compile(
+    r"(?:,?\s+(?:very\s+)?(?:small|large|tiny|minimal|moderate|mild|severe|massive|big|huge|subtle|"
+    r"slight|significant|extensive)(?:\s+to\s+(?:moderate|large|severe))?(?=\s|-))+",
+    re.IGNORECASE,
+)  # what is not there has no size
 _SOME = re.compile(r"some(?=\s+of\b)", re.IGNORECASE)
 _SURE = re.compile(r"(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
@@ -66,7 +71,9 @@ def deny(
             if _IS.search(answer[start:position]):  # "is a mass", and not "there is a mass"
                 return Change(position, position, "not ")
             new = match_case(determiner.group(1), "no")
-            return Change(position, position + len(determiner.group(1)), new)
+            sized = _SIZED.match(answer, position + len(determiner.group(1)), head_start)
+            stop = sized.end() if sized else position + len(determiner.group(1))
+            return Change(position, stop, new)
         if _WITH.match(clause):
             return Change(start, start + 4, match_case(clause[:4], "without"))
     if there_is := _THERE_IS.search(clause):

@@ -8,10 +8,11 @@ yes/no sentence that cannot be corrected, by its yes or no. The caller takes the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
-from medray.editing.base import Change, Replacement
-from medray.editing.language.grammar import lower_first, match_case, smallest
+from medray.editing.base import CannotRewrite, Change, Replacement
+from medray.editing.language.grammar import content, lower_first, match_case, smallest
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import Statement
 from medray.editing.reading.compare import Comparison
@@ -19,7 +20,6 @@ from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short
 from medray.editing.rewriting.declare import declared, is_seen
 from medray.editing.rewriting.values import (
-    CannotRewrite,
     in_place,
     replace_clause,
     replacement,
@@ -28,6 +28,9 @@ from medray.editing.rewriting.values import (
     rewrite_study,
 )
 from medray.editing.rewriting.yes_no import turn_word
+
+_SHARED = 0.5  # of the question's words, for the answer to be about what it asks
+_THERE_IS_NONE = re.compile(r"\W*(?:there\s+(?:is|are)\s+)?no\b", re.IGNORECASE)
 
 
 def candidates(judgement: Judgement, facts: Facts) -> Iterator[list[Replacement]]:
@@ -92,6 +95,9 @@ def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
     start, end = parsed.word_span[0], parsed.tail[1]
     if first is None or statement is None or end <= start:
         raise CannotRewrite
+    wanted = content(facts.question)
+    if len(wanted & content(parsed.text[slice(*parsed.tail)])) < _SHARED * len(wanted):
+        raise CannotRewrite  # the sentence says something else
     word = match_case(parsed.text[slice(*parsed.word_span)], "yes" if facts.word else "no")
     changes = smallest(parsed.text, Change(start, end, f"{word}, {statement}"))
     replacements = [replacement(change, first) for change in changes]
@@ -110,6 +116,8 @@ def _by_naming(judgement: Judgement, facts: Facts) -> list[Replacement]:
     elif statement is not None and _denies_all(statement) and _is_sentence(judgement, statement):
         start, end = statement.sentence
     else:
+        raise CannotRewrite
+    if not _THERE_IS_NONE.match(judgement.answer.text, start):
         raise CannotRewrite
     stop = "." if judgement.answer.text[start:end].rstrip().endswith(".") else ""
     return [replacement(Change(start, end, f"{sentence}{stop}"), denial)]

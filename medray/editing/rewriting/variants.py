@@ -21,6 +21,8 @@ from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
 
+_FINITE = re.compile(r"\b(?:is|are|was|were|shows?|appears?|has|have)\b", re.IGNORECASE)
+
 
 def counterfactuals(
     judgement: Judgement, facts: Facts, rng: Random, prefer: Mapping[str, float] | None = None
@@ -127,6 +129,9 @@ def _other_value(
     if comparison.attribute == "kind" and fact is not None:
         kinds = onto.findings[wanted.value].plausible
         return (_renamed(fact, wanted, rng.choice(kinds)), None) if kinds else None
+    stated = comparison.statement.head if comparison.statement else None
+    if wanted.value == "both" and stated is not None and stated.form == "plural":
+        return None  # "right effusions"
     attribute, form = onto.attributes[comparison.attribute], comparison.mention.form
     named = _named_by(question, attribute.name)
     values = other_values(attribute, wanted.value, wanted.surface, form, question, named)
@@ -166,7 +171,10 @@ def _something(comparison: Comparison, rng: Random) -> Statement | None:
     )
     generic = not denied or onto.findings[denied].generic
     kind = rng.choice(onto.language["invented_kinds"]) if generic else denied
-    template = rng.choice(onto.language["invented"])
+    templates = onto.language["invented"]
+    if comparison.statement is not None and _FINITE.search(comparison.statement.core):
+        templates = [template for template in templates if _FINITE.search(template)]
+    template = rng.choice(templates)
     values = {
         name: rng.choice(choices)
         for name, choices in (
@@ -190,7 +198,7 @@ def _nothing(comparison: Comparison, rng: Random) -> Statement:
     onto = ontology()
     head = comparison.wanted or comparison.mention
     assert head is not None
-    if onto.covers("lesion", head.value):
+    if onto.covers("lesion", head.value) and onto.findings[head.value].zoned:
         return read(rng.choice(onto.language["nothing"])).statements[0]
     return Statement("lesion", False, head)
 
