@@ -36,7 +36,7 @@ REASONS = {
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|has|have|had|show|shows|appears?|demonstrates?|reveals?|contains?|"
     r"includes?|depicts?|displays?|indicates?|suggests?|belongs?|represents?|seems?|looks?|remains?|"
-    r"can|could|does|do|did|measures?|lies|extends?|involves?|uses?|used|seen|noted|provides?|\w+ed)\b",
+    r"can|could|will|would|may|causes?|exists?|does|do|did|measures?|lies|extends?|involves?|uses?|used|seen|noted|provides?|\w+ed)\b",
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(

@@ -23,13 +23,16 @@ _VALUES = frozenset(
         "left right upper lower middle small large mild moderate severe bilateral unilateral"
     )
 )
+_BESIDE = re.compile(r"\b(?:left|right)\s+of\b", re.IGNORECASE)
 _ASKS_SIDE = re.compile(
     r"\b(?:on|in|to|at|of)\s+(?:the|its|his|her)\s+(?:patient\W?s?\s+)?(?:left|right)"
     r"(?:\s+(?:side|lung|hemithorax|hemisphere|lobe|kidney))?\W*$|\b(?:left|right)(?:-sided)?\W*$",
     re.IGNORECASE,
 )
 _BY_QUESTION = frozenset({"opposite", "echo", "alternative", "option"})
-_NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot|absen\w+)\b|n['’]t\b", re.I)
+_NEGATION = re.compile(
+    r"\b(?:no|not|nor|never|without|neither|cannot|absen\w+|non)\b|n['’]t\b", re.I
+)
 _YES_NO = re.compile(
     r"\W*(yes|no)(?=\s*[,.;:!-]|\s+(?:the|there|it|this|that|these|i)\b)", re.IGNORECASE
 )
@@ -160,6 +163,10 @@ def wrong_values(conflicts: Sequence[Comparison]) -> list[tuple[str, str]]:
 def guessed(known: Facts, edited: EditedSentence) -> bool:
     """Whether a correction names a side or another attribute that nobody states: "No" to "Is the
     right angle sharp?" says nothing of the left one."""
+    if _BESIDE.search(known.reference.text) and any(
+        _SIDES & set(phrase_words(edited.text[s.start : s.end])) for s in edited.text_spans
+    ):
+        return True  # "left of the midline" names no side
     if known.word is not False:
         return False
     stated = set(phrase_words(f"{known.question} {known.reference.text}"))

@@ -79,6 +79,8 @@ def deny(
     if there_is := _THERE_IS.search(clause):
         determiner = _DETERMINER.match(clause, there_is.end())
         stop = determiner.end() if determiner else there_is.end()
+        if sized := _SIZED.match(f" {clause[stop:]}"):
+            stop += sized.end()
         return Change(start + there_is.end(), start + stop, "no ")
     target = about if head_start is None else head_start
     if verb := _deny_verb(clause, None if target is None else target - start):

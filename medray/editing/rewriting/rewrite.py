@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from medray.editing.base import CannotRewrite, Change, Replacement
+from medray.editing.clauses import explanation
 from medray.editing.language.grammar import content, lower_first, match_case, smallest
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import Statement
@@ -96,7 +97,9 @@ def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
     if first is None or statement is None or end <= start:
         raise CannotRewrite
     wanted = content(facts.question)
-    if len(wanted & content(parsed.text[slice(*parsed.tail)])) < _SHARED * len(wanted):
+    explained = explanation(parsed.text, parsed.word_span[1] + 5, end, narrowing=False)
+    main = parsed.text[parsed.tail[0] : explained[0] if explained else end]
+    if len(wanted & content(main)) < _SHARED * len(wanted):
         raise CannotRewrite  # the sentence says something else
     word = match_case(parsed.text[slice(*parsed.word_span)], "yes" if facts.word else "no")
     changes = smallest(parsed.text, Change(start, end, f"{word}, {statement}"))

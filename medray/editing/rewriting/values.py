@@ -243,6 +243,8 @@ def replace_clause(parsed: ParsedText, comparison: Comparison) -> Replacement:
     if statement is None or fact is None or not fact.core:
         raise CannotRewrite
     start, end = statement.sentence
+    if statement.subject == "heart" and _COORDINATED.search(parsed.text[start:end]):
+        raise CannotRewrite
     if not _has_sentence(parsed, statement):
         start, end = _after_connector(parsed.text, statement.start, statement.end), statement.end
     core = _as_said(parsed.text[start:end], fact)
