@@ -24,6 +24,10 @@ class Editor(Protocol):
     def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit: ...
 
 
+class CannotRewrite(Exception):
+    """This way of rewriting yields no sentence; another may."""
+
+
 class Change(NamedTuple):
     """`text` replaces the characters [start, end) of an answer."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from medray.editing.language.grammar import content
 from medray.editing.ontology.lexicon import ontology, phrase_words
 
 # the errors whose correction takes along what explains them
@@ -27,7 +28,7 @@ _EXPLAINS = (
 )
 # they explain behind a comma, or behind the name of what is replaced; else they narrow it down
 _NARROWS = (
-    r"due\s+to|caused|causing|causes|indicative|suggestive|consistent|inconsistent|compatible|"
+    r"and\s+(?:other|its|their)|as\s+well\s+as|due\s+to|caused|causing|causes|indicative|suggestive|consistent|inconsistent|compatible|"
     r"in\s+keeping|associated|secondary|related|known|called|named|referred|characteri[sz]ed|"
     r"defined|described|representing|showing|revealing|like|including|includes|providing|provides|"
     r"allowing|allows|making|makes|affecting|involving|compressing|obstructing|containing|composed|"
@@ -55,10 +56,19 @@ _OTHER_CLAUSE = re.compile(
 _SENTENCE_END = re.compile(r"[.!?\n]\s")
 _VERB = re.compile(rf"\b(?:{_FINITE})\b", re.IGNORECASE)
 _CARRIES_ON = re.compile(
-    r",?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
+    r";\s+(?:it|this|these|they|that)\b|,\s+(?:it|they|this)\s+(?:is|are|was|has|have)\b|,?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
     r"located|extend\w*|appears?|causing|involv\w+)\b",
     re.IGNORECASE,
 )
+_SEQUEL = re.compile(
+    r",?\s+(?:with\s+no|without|and\s+(?:(?:there\s+(?:is|are)|shows?|has|have)\s+)?no)\s+[^.;]*?"
+    r"(?:abnormal|sign|evidence|disease|patholog|lesion|finding|issue)\w*",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(r"\s*(?:no|not)\b(?!\s+(?:look|appear|seem)?\s*normal)", re.IGNORECASE)
+_NOTHING = re.compile(r"\s*(?:no|not)\b", re.IGNORECASE)
+_WITH = re.compile(r"\s+with\s+(?!(?:no|contrast)\b)", re.IGNORECASE)
+_HEALTHY = re.compile(r"\b(?:normal|healthy|clear|unremarkable|no|not)\b", re.IGNORECASE)
 _JOINT = re.compile(
     r",?\s+(?:and|but|while|whereas|however|although)\s+(?=(?:the|there|it|this|that|no|an?)\b"
     rf"(?:\s+[\w'-]+){{0,5}}?\s+(?:not\s+)?(?:{_FINITE})\b)"
@@ -69,7 +79,8 @@ _PLACE = re.compile(
     r",?\s+which\s+(?:is|lies)\s+(?:located\s+)?in(?:side)?\s+the\s+([\w ]+)", re.IGNORECASE
 )
 _MEANS = re.compile(
-    r"\b(?:mean|indicat|suggest|consistent|typical|lead|caus|result|risk|severe)", re.IGNORECASE
+    r"\b(?:mean|indicat|suggest|consistent|typical|abnormal|unusual|location|lead|caus|result|risk|severe)",
+    re.IGNORECASE,
 )
 _CLOSING = re.compile(r"[\s.!?\"'”’)\]*]*$")
 _GENERAL = re.compile(
@@ -95,11 +106,12 @@ _DEFINITION = re.compile(
 
 
 def explanation(
-    text: str, position: int, end: int, *, narrowing: bool = True
+    text: str, position: int, end: int, *, narrowing: bool = True, adjacent: bool = False
 ) -> tuple[int, int] | None:
     """The characters of the first clause in text[position:end] that explains what is before it.
 
     `narrowing`: clauses that narrow a name down ("organs that digest food") count, too.
+    `adjacent`: only clauses before the next verb do.
 
     >>> text = "A CT scan, which uses X-rays, is shown."
     >>> text[slice(*explanation(text, 9, len(text)))]
@@ -112,6 +124,8 @@ def explanation(
     link = _APPOSITION.match(text, position, stop)
     links = (_ANY if narrowing else _LOOSE).finditer(text, position, stop)
     link = link or next((m for m in links if not _PREDICATE.search(text[: m.start()])), None)
+    if link is not None and adjacent and _VERB.search(text, position, link.start()):
+        return None
     if link is None:
         return None
     other = _OTHER_CLAUSE.search(text, link.end(), stop)
@@ -123,19 +137,43 @@ def explanation(
 
 
 def dependent(
-    text: str, position: int, end: int, error_type: str, removed: str, new: str
+    text: str, position: int, end: int, error_type: str, removed: str, new: str, question: str = ""
 ) -> tuple[int, int] | None:
     """The first clause in text[position:end] that leans on what was `removed` for `new` before it.
 
     What explains a finding, an organ or the study leans on its name; what follows a side, a size
-    or a grade is about the finding, unless it takes up their words or says what they mean.
+    or a grade is about the finding, unless it takes up their words or says what they mean. What
+    repeats the `question` belongs to the answer.
     """
+    found = _dependent(text, position, end, error_type, removed, new)
+    while found is not None and question and content(text[slice(*found)]) <= content(question):
+        position = found[1]
+        found = _dependent(text, position, end, error_type, removed, new)
+    return found
+
+
+def _dependent(
+    text: str, position: int, end: int, error_type: str, removed: str, new: str
+) -> tuple[int, int] | None:
     if removed.strip(" .,").lower() in ("yes", "no"):
         return None  # what follows is the answer itself
     if error_type in EXPLAINED:
-        found = explanation(text, position, end, narrowing=error_type != "presence")
+        found = explanation(
+            text,
+            position,
+            end,
+            narrowing=error_type != "presence",
+            adjacent=error_type not in _FOUND,
+        )
         more = _CARRIES_ON.search(text, position, end) if error_type in _FOUND else None
         if more is not None and (found is None or more.start() < found[0]):
+            return more.start(), end - len(_closing(text[position:end]))
+        if error_type == "presence" and _HEALTHY.search(f"{removed} {new}"):
+            sequel = None if _DENIAL.match(new) else _SEQUEL.search(text, position, end)
+            if sequel is not None and (found is None or sequel.start() < found[0]):
+                return sequel.start(), end - len(_closing(text[position:end]))
+        more = _WITH.search(text, position, end) if _NOTHING.match(new) else None
+        if error_type == "presence" and more and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
         return None if found and _is_in_same(text[slice(*found)], new) else found
     words = set(re.findall(r"\w{4,}|left|right", removed.lower()))

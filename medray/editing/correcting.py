@@ -72,7 +72,7 @@ def _corrected(
     kept = _right(judgement, part)
     refused = "cannot-rewrite"
     for candidate in candidates(replace(judgement, comparisons=tuple(conflicts)), known):
-        changes = tidied(context, part.start, part.end, candidate, kept)
+        changes = tidied(context, part, candidate, known.question, kept)
         if not changes or changes[0].start < part.start or changes[-1].end > part.end:
             continue
         edited = build_sentence(context, part, changes, ontology().severity, _why(changes))
@@ -91,20 +91,24 @@ def _whole(
     if leans(answer, parts, judgement):
         return None
     for candidate in candidates(judgement, known):
-        changes = _tidied_by_sentence(answer, parts, candidate, judgement)
+        changes = _tidied_by_sentence(answer, parts, candidate, judgement, known.question)
         if changes and _is_sure(answer, parts, changes, known):
             return changes
     return None
 
 
 def _tidied_by_sentence(
-    answer: str, parts: Sequence[Sentence], candidate: Sequence[Replacement], judgement: Judgement
+    answer: str,
+    parts: Sequence[Sentence],
+    candidate: Sequence[Replacement],
+    judgement: Judgement,
+    question: str,
 ) -> tuple[Replacement, ...]:
     arranged = arrange(answer, candidate)
     changes: list[Replacement] = []
     for part in parts:
         inside = [c for c in arranged if part.start <= c.start and c.end <= part.end]
-        changes += tidied(answer, part.start, part.end, inside, _right(judgement, part))
+        changes += tidied(answer, part, inside, question, _right(judgement, part))
     across = len(arranged) > sum(
         part.start <= c.start and c.end <= part.end for c in arranged for part in parts
     )

@@ -103,7 +103,7 @@ def _drafts(context: str, part: Sentence, alternative: Facts) -> Iterator[Edited
     if not conflicts:
         return
     for candidate in candidates(replace(contradicted, comparisons=conflicts), alternative):
-        changes = tidied(context, part.start, part.end, candidate)
+        changes = tidied(context, part, candidate, alternative.question)
         if changes and part.start <= changes[0].start and changes[-1].end <= part.end:
             severity = ontology().severity
             yield build_sentence(context, part, changes, severity, "agrees with the reference")

@@ -17,6 +17,7 @@ _SMALL_WORDS = frozenset(
 _PHRASE = 3  # words of a phrase that is not said twice
 _YES = re.compile(r"\W*yes\b", re.IGNORECASE)
 _NO = re.compile(r"\W*no\b(?=\s*[,.;:!-]|\s+(?:the|there|it|this|that|these)\b)", re.IGNORECASE)
+_WITHOUT = re.compile(r"\b(?:without|with\s+no)\s+(.+)", re.IGNORECASE | re.DOTALL)
 _DENIES = re.compile(r"\b(?:no|not|without|absent|absence|neither|never)\b|n['’]t\b", re.IGNORECASE)
 
 
@@ -52,9 +53,21 @@ def _both(text: str, parsed: ParsedText) -> set[tuple[str, str]]:
         found |= asserted & {(m.attribute, m.value) for m in group if m.negated}
     heads = [(s.head.value, s.polarity) for s in parsed.statements if s.head]
     found |= {("presence", value) for value, polarity in heads if (value, not polarity) in heads}
+    if _denies_its_own(text):
+        found.add(("word", "without"))
     if _YES.match(text) and _denies_first(text):
         found.add(("word", "yes"))
     return found
+
+
+def _denies_its_own(text: str) -> bool:
+    """ "an enlarged heart without any signs of enlargement"."""
+    match = _WITHOUT.search(text)
+    if match is None:
+        return False
+    stems = {word[:6] for word in phrase_words(match[1]) if len(word) > 5}
+    before = {word[:6] for word in phrase_words(text[: match.start()]) if len(word) > 5}
+    return bool(stems & before) and not _DENIES.search(text[: match.start()])
 
 
 def _denies_first(text: str) -> bool:

@@ -33,6 +33,11 @@ _PATTERNS = tuple(
         r"\bno\s+\w+ing\s+out\b|"
         r"(?<!there)(?<!it)(?<!they)\s(?:is|are|was|were|be|been|can|to)(?:\s+not)?\s*[.!?]\W*$",
         r"[,;:]\s*[,;:.]|\(\s*\)|\s[.,;!?](?!\d)|\b(?:and|or|but)\s*[,;.]|\.\.(?!\.)",
+        r"(?<![siu])s,\s+which\s+(?:is|was|has|shows)\b",
+        r"(?<!and)\s+(?:the|an?|one)\s+(?:heart|liver|spleen|brain|pancreas|stomach|bladder|lung|kidney|"
+        r"chest|abdomen|nodule|mass|opacity)\s+(?:are|were|have|show|appear)\b",
+        r"\b(?:lungs|kidneys|eyes|ventricles|nodules|masses|opacities|lobes)\s+(?:is|was|has|shows|"
+        r"appears)\b",
         r"\b(\w+)\s+\1\b(?<!\bthat that)(?<!\bhad had)",
         r"\b(?:one|each|every|single)\s+(?:lungs|kidneys|hearts|nodules|masses|lesions|hands|"
         r"images|lobes|ribs|organs|vertebrae|breasts|eyes)\b",
@@ -43,6 +48,9 @@ _PATTERNS = tuple(
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
         r"\b(?:is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)\w+\s+){0,6}?"
         r"\b(?:not|no|without|absent)\b",
+        r"\bno\b[^,.;]*\bwithout\b",
+        r"\b(?:does|do|did|is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)[\w-]+\s+)*?"
+        r"(?:without|only)\b",
     )
 )
 _ARTICLE = re.compile(r"\b(an?)\s+([\w][\w-]*)", re.IGNORECASE)
@@ -51,6 +59,7 @@ _BARE_ADJECTIVE = re.compile(
     re.IGNORECASE,
 )
 _NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot)\b|n['’]t\b", re.IGNORECASE)
+_LOWER_START = re.compile(r"(?<=[a-z]{3})\.\s+[a-z]")
 _MID_CAPITAL = re.compile(r"(?<=[a-z,]\s)[A-Z][a-z]{2,}\b")
 
 
@@ -63,6 +72,7 @@ def flaw(text: str, sampled: str) -> bool:
         or _mass_noun_counted(text, sampled)
         or _adjective_for_noun(text, sampled)
         or _capital_inside(text, sampled)
+        or _new(_LOWER_START, text, sampled)
         or _unbalanced(text) > _unbalanced(sampled)
     )
 

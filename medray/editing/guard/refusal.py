@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, truth
 from medray.editing.language.grammar import content
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
+from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts, facts
 from medray.editing.reading.judge import Judgement, judge
 from medray.records import EditedSentence, VerdictName
@@ -34,7 +36,7 @@ REASONS = {
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|has|have|had|show|shows|appears?|demonstrates?|reveals?|contains?|"
     r"includes?|depicts?|displays?|indicates?|suggests?|belongs?|represents?|seems?|looks?|remains?|"
-    r"can|could|does|do|did|measures?|lies|extends?|involves?|uses?|used|seen|noted|provides?|\w+ed)\b",
+    r"can|could|will|would|may|causes?|exists?|does|do|did|measures?|lies|extends?|involves?|uses?|used|seen|noted|provides?|\w+ed)\b",
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(
@@ -49,6 +51,16 @@ _LEANS = re.compile(
 )
 _WEAK = re.compile(r"\bnot\s+(?:clearly|definitely|necessarily|entirely|fully|only)\b", re.I)
 _SMALL = frozenset(("a", "an", "the", "is", "are", "in", "of", "on"))
+_FINITE = re.compile(
+    r"\b(?:is|are|was|were|has|have|shows?|appears?|demonstrates?|can|will|should|remains?|reveals?|"
+    r"seems?|looks?|contains?|lies|measures?)\b",
+    re.IGNORECASE,
+)
+_MEASURES = re.compile(
+    r"\W*(?:treat|pay|keep|stop|avoid|take|use|maintain|consider|strengthen|eat|exercise|do|get)\b",
+    re.IGNORECASE,
+)
+_REPLACED = 0.85  # a larger fraction of new words is another text
 _SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
 
 
@@ -85,7 +97,7 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
         return "grammar"
     if coherence.repeats(prefix, text, sentence):
         return "repeats"
-    if _style_lost(proposal.known.question, sentence, text):
+    if _style_lost(sentence, proposal.edited, proposal.verdict):
         return "style-lost"
     if _residual_explanation(proposal):
         return "residual-explanation"
@@ -111,7 +123,10 @@ def _of_chosen(
         return "rejected-not-wrong"
     if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
+    if truth.guessed(known, edited):
+        return "chosen-unconfirmed"
     verbatim = truth.repeats_reference(known, after.answer.text[start:])
+    verbatim = verbatim or truth.turned(resolved, known, edited)
     if not verbatim and not truth.confirms(truth.agreements_in(after, start), resolved):
         return "chosen-unconfirmed"
     if truth.still_said(truth.wrong_values(resolved), after.answer, start):
@@ -162,6 +177,7 @@ def _residual_explanation(proposal: Proposal) -> bool:
                 old.error_type,
                 proposal.sentence[old.start : old.end],
                 edited.text[new.start : new.end],
+                proposal.known.question,
             )
         )
         is not None
@@ -188,12 +204,16 @@ def _echo_edited(proposal: Proposal) -> bool:
     return False
 
 
-def _style_lost(question: str, sentence: str, text: str) -> bool:
-    shared = set(phrase_words(sentence)) & set(phrase_words(text)) - _SMALL
+def _style_lost(sentence: str, edited: EditedSentence, verdict: str) -> bool:
+    """Whether a sentence became a bare phrase, or gave way to a text of no sentence at all."""
+    if verdict == "right" and _FINITE.search(sentence) and not _VERB.search(edited.text):
+        return True
     if len(sentence.split()) < _SENTENCE_WORDS or not _VERB.search(sentence):
         return False
-    if re.match(r"\W*(?:how|why)\b", question, re.IGNORECASE) and not shared:
-        return True  # a list of measures is no answer in a sentence
+    text = edited.text
+    shared = set(phrase_words(sentence)) & set(phrase_words(text)) - _SMALL
+    if edit_fraction(text, edited.text_spans) > _REPLACED:
+        return not _FINITE.search(text) or _MEASURES.match(text) is not None
     return not _VERB.search(text) and len(shared) < len(set(phrase_words(sentence))) / 3
 
 
@@ -206,7 +226,7 @@ def _against_prefix(proposal: Proposal) -> bool:
         wrong_word = claimed.word != proposal.known.word
         if wrong_word and proposal.verdict == "wrong":
             return True
-    judgement = judge(proposal.edited.text, claimed)
+    judgement = judge(proposal.edited.text, claimed, same_slot=False)
     several = _SEVERAL.search(proposal.known.question) is not None or (
         "?" not in proposal.known.question
     )
@@ -215,4 +235,15 @@ def _against_prefix(proposal: Proposal) -> bool:
         for c in judgement.comparisons
         if several and not c.agrees and c.attribute in ("kind", "presupposed")
     }  # another finding, and not another name for the one before
-    return any(not c.agrees and id(c.statement) not in renamed for c in judgement.comparisons)
+    return any(
+        not c.agrees and id(c.statement) not in renamed and not _is_another(c)
+        for c in judgement.comparisons
+    )
+
+
+def _is_another(comparison: Comparison) -> bool:
+    """Whether two findings are only different: what the prefix names need not be all there is."""
+    statement, fact = comparison.statement, comparison.fact
+    if comparison.attribute != "presence" or statement is None or fact is None:
+        return False
+    return statement.polarity == fact.polarity

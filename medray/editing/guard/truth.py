@@ -12,10 +12,27 @@ from medray.editing.reading.claims import ParsedText, read
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
+from medray.records import EditedSentence
 
 _FINDING = frozenset({"presence", "kind", "word", "heart", "opposite", "presupposed", "slot"})
 _NAMES = frozenset({"kind", "organ", "modality", "sequence", "plane"})  # of what there is one
-_NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot|absen\w+)\b|n['’]t\b", re.I)
+_SIDES = frozenset({"left", "right"})
+_ATTRIBUTES = frozenset({"side", "zone", "size", "grade"})
+_VALUES = frozenset(
+    phrase_words(
+        "left right upper lower middle small large mild moderate severe bilateral unilateral"
+    )
+)
+_BESIDE = re.compile(r"\b(?:left|right)\s+of\b", re.IGNORECASE)
+_ASKS_SIDE = re.compile(
+    r"\b(?:on|in|to|at|of)\s+(?:the|its|his|her)\s+(?:patient\W?s?\s+)?(?:left|right)"
+    r"(?:\s+(?:side|lung|hemithorax|hemisphere|lobe|kidney))?\W*$|\b(?:left|right)(?:-sided)?\W*$",
+    re.IGNORECASE,
+)
+_BY_QUESTION = frozenset({"opposite", "echo", "alternative", "option"})
+_NEGATION = re.compile(
+    r"\b(?:no|not|nor|never|without|neither|cannot|absen\w+|non)\b|n['’]t\b", re.I
+)
 _YES_NO = re.compile(
     r"\W*(yes|no)(?=\s*[,.;:!-]|\s+(?:the|there|it|this|that|these|i)\b)", re.IGNORECASE
 )
@@ -25,6 +42,8 @@ def position(comparison: Comparison, parsed: ParsedText) -> int | None:
     """Where the text says what is compared; None if it has no place of its own."""
     if comparison.change is not None:
         return comparison.change.start
+    if comparison.span != (0, 0):
+        return comparison.span[0]
     if comparison.attribute == "word":
         return parsed.word_span[0]
     if comparison.statement is not None:
@@ -60,6 +79,9 @@ def unconfirmed_finding(judgement: Judgement, start: int, known: Facts) -> bool:
     named = [s.head.value for s in stated if s.head and s.subject == "lesion"]
     if known.word is False:
         named = []
+    named += [
+        s.head.value for s in known.statements if s.head and s.polarity and s.subject == "lesion"
+    ]
     return any(
         s.polarity
         and s.subject == "lesion"
@@ -96,6 +118,21 @@ def named_again(after: ParsedText, before: ParsedText, start: int) -> bool:
     return bool(new & named(after, 0, start))
 
 
+def turned(resolved: Sequence[Comparison], known: Facts, edited: EditedSentence) -> bool:
+    """Whether the correction turned a sentence that only the question's words decide, or denied a
+    sign of what the reference denies altogether ("no blunting", for "consistent with effusion")."""
+    if all(c.attribute in _BY_QUESTION for c in resolved):
+        return True
+    general = any(
+        not s.polarity and s.head and ontology().findings[s.head.value].generic
+        for s in known.statements
+        if s.subject == "lesion" and s.head and s.head.value in ontology().findings
+    )
+    denied = _NEGATION.search(edited.text) is not None
+    cut = any(span.start == span.end for span in edited.text_spans)
+    return general and denied and cut and all(c.attribute == "presence" for c in resolved)
+
+
 def still_said(removed: Sequence[tuple[str, str]], parsed: ParsedText, start: int) -> bool:
     """Whether what was removed is still asserted somewhere from `start` on."""
     asserted = {(m.attribute, m.value) for m in _asserted(parsed, start)}
@@ -121,6 +158,25 @@ def wrong_values(conflicts: Sequence[Comparison]) -> list[tuple[str, str]]:
         if mention is not None and asserts and not mention.negated and mention.attribute != "heart":
             values.append((mention.attribute, mention.value))
     return values
+
+
+def guessed(known: Facts, edited: EditedSentence) -> bool:
+    """Whether a correction names a side or another attribute that nobody states: "No" to "Is the
+    right angle sharp?" says nothing of the left one."""
+    if _BESIDE.search(known.reference.text) and any(
+        _SIDES & set(phrase_words(edited.text[s.start : s.end])) for s in edited.text_spans
+    ):
+        return True  # "left of the midline" names no side
+    if known.word is not False:
+        return False
+    stated = set(phrase_words(f"{known.question} {known.reference.text}"))
+    if _ASKS_SIDE.search(known.question):
+        stated |= {"left", "right"}
+    for span in edited.text_spans:
+        new = set(phrase_words(edited.text[span.start : span.end]))
+        if (new & _SIDES or span.error_type in _ATTRIBUTES) and new & _VALUES - stated:
+            return True
+    return False
 
 
 def other_word(text: str, known: Facts) -> bool:

@@ -86,6 +86,8 @@ def article(following: str) -> str:
     word = following.strip().split(maxsplit=1)[0] if following.strip() else ""
     if re.match(r"(8|11\b|18\b)", word):
         return "an"
+    if re.match(r"[A-Za-z]-\w", word):
+        return "an" if word[0].upper() in "AEFHILMNORSX" else "a"
     if len(word) > 1 and word.isupper():
         return "an" if word[0] in "AEFHILMNORSX" else "a"
     return (

@@ -155,10 +155,21 @@ def proposition(question: str) -> Proposition | None:
         return _of_statement(replace(stated[0], core=""), question_words, question, onto)
     if stated:
         return None
-    study = [m for m in parsed.study if not onto.attributes[m.attribute].short_only]
+    study = [
+        m
+        for m in parsed.study
+        if not onto.attributes[m.attribute].short_only and not _is_subject(question, m)
+    ]
     if len({m.attribute for m in study}) == 1:
         return Proposition(study[0].attribute, study=study[0])
     return None
+
+
+def _is_subject(question: str, mention: Mention) -> bool:
+    """Whether a question is about what it mentions: the CT of "Does this CT show contrast?"."""
+    before = phrase_words(question[: mention.start])[-1:]
+    following = phrase_words(question[mention.end :])
+    return before in (("this",), ("the",), ("these",)) and len(following) > 1
 
 
 @functools.lru_cache(maxsize=4096)
@@ -186,11 +197,12 @@ def _of_statement(
     attributes = list(dict.fromkeys(m.attribute for m in statement.details))
     if len(attributes) > 1:  # "in the left kidney" asks for the side
         attributes = [name for name in attributes if name != "site"]
+    asks_presence = bool(question_words & set(onto.language["questions"]["presence"]))
     if statement.head is None:
-        return Proposition(attributes[0], statement) if len(attributes) == 1 else None
+        sure = len(attributes) == 1 and not asks_presence  # "Is the cerebellum present?"
+        return Proposition(attributes[0], statement) if sure else None
     before = phrase_words(question[: statement.head.start])[-1:]
     definite = bool(before) and before[0] in ("the", "this", "that", "these", "those")
-    asks_presence = bool(question_words & set(onto.language["questions"]["presence"]))
     if definite and not attributes and not asks_presence and statement.head.form != "":
         return None  # "Is the mass homogeneous?": a no does not deny the mass
     if (asks_presence and not definite) or not attributes:

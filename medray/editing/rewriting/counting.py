@@ -42,6 +42,9 @@ def _recount(
         new = wanted.surface.lower() if wanted.form != "digit" else forms["word"]
     start = count.start
     article_before = re.search(r"\b(an?)\s+$", answer[:start], re.IGNORECASE)
+    only = re.search(r"\b(?:only|just)\s+$", answer[:start], re.IGNORECASE)
+    if only and not singular:
+        start = only.start()
     alone = new in ("single", "solitary")
     if article_before and not singular:
         start = article_before.start()

@@ -44,6 +44,12 @@ _DO = re.compile(
     r"(?P<rest>.*)",
     re.IGNORECASE,
 )
+_CAN = re.compile(
+    r"(?P<verb>can|could)\s+(?P<subject>.+?)\s+(?P<rest>be\s+(?:observed|seen|identified|detected|"
+    r"visualized|found|made|diagnosed|appreciated|noted|used)\b.*)",
+    re.IGNORECASE,
+)
+_ANY = re.compile(r"(?P<verb>do|are|is|does)\s+any\s+(?P<rest>of\s+the\s+.+)", re.IGNORECASE)
 _HAS = re.compile(
     r"(?P<verb>has|have|had|can|could)\s+(?P<subject>(?:the|this|these|it|they)\s+\w+?)\s+"
     r"(?P<rest>(?:been|be)\s+.+)",
@@ -51,6 +57,11 @@ _HAS = re.compile(
 )
 _NAMES = 8  # words of names that are no sentence
 _STATES = re.compile(r"\b(?:is|are|was|were|shows?|has|have|no|not|yes)\b|[.;:/()]", re.IGNORECASE)
+_STATE = re.compile(
+    r"\s(?:fractured|abnormal|normal|enlarged|visible|present|seen|shown|healthy|unhealthy|involved|"
+    r"affected|calcified|displaced|broken)\b.*$",
+    re.IGNORECASE,
+)
 _UNCLEAR = re.compile(r"\bor\b|\bis/are\b|/|[,;:]|\bnot\b|\bno\b|\bif\b", re.IGNORECASE)
 _THIRD = {"have": "has", "cross": "crosses"}
 
@@ -72,6 +83,12 @@ def declared(question: str, *, affirmed: bool) -> str | None:
         noun = f" {match['noun'].strip()}" if match.groupdict().get("noun") else ""
         denial = "" if affirmed else " not"
         return f"{_lower(match['subject'])}{noun} {match['verb'].lower()}{denial} {match['rest']}"
+    if (match := _ANY.fullmatch(text)) and (stated := _some(match, affirmed)):
+        return stated
+    if match := _CAN.fullmatch(text):
+        verb = match["verb"].lower() if affirmed else f"{match['verb'].lower()}not"
+        if verb != "couldnot":
+            return f"{_lower(match['subject'])} {verb} {match['rest']}"
     if match := _DO.fullmatch(text):
         return _do(match, affirmed)
     if (match := _PREDICATE.fullmatch(text)) or (match := _PLACED.fullmatch(text)):
@@ -128,6 +145,18 @@ def _do(match: re.Match[str], affirmed: bool) -> str | None:
     if verb == "did":
         return None
     return f"{subject} {_THIRD.get(main, main + 's') if verb == 'does' else main}{rest}"
+
+
+def _some(match: re.Match[str], affirmed: bool) -> str | None:
+    """ "do any of the organs belong to …" → "some of the organs belong to …", "none of …"."""
+    amount = "some" if affirmed else "none"
+    rest = match["rest"]
+    if match["verb"].lower() == "do":
+        return f"{amount} {rest}"
+    predicate = _STATE.search(rest) if match["verb"].lower() == "are" else None
+    if predicate is None:
+        return None
+    return f"{amount} {rest[: predicate.start()]} are{rest[predicate.start() :]}"
 
 
 def _lower(text: str) -> str:

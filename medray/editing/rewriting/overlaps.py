@@ -10,7 +10,9 @@ from medray.editing.base import Change, Replacement
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words
 
-_ASIDE = re.compile(r",(?=\s+(?:specifically|which|focusing|including|particularly|especially)\b)")
+_ASIDE = re.compile(
+    r",(?=\s+(?:specifically|which|focusing|including|particularly|especially|showing|containing|revealing|displaying|such|where|with)\b)"
+)
 _SENTENCE_END = re.compile(r"[.!?;\n](?=\s|$)")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from medray.editing.base import Replacement
+from medray.editing.base import CannotRewrite, Replacement
 from medray.editing.language.grammar import lower_first
 from medray.editing.ontology.lexicon import phrase_words
 from medray.editing.reading.facts import Facts
@@ -16,6 +16,13 @@ _MODIFIER = (
 )
 _MODIFIERS = re.compile(rf"(?:\b(?:{_MODIFIER})\s+)+$", re.IGNORECASE)
 _MODIFIED = re.compile(rf"(?:the\s+)?((?:(?:{_MODIFIER})\s+)*)(.+)", re.IGNORECASE)
+_PART_OF = re.compile(
+    rf"(?:\b(?:{_MODIFIER}|basal|apical|medial|central)\s+)*"
+    r"\b(?:lobe|zone|segment|portion|quadrant|apex|base|pole|aspect|horn|tip)s?\s+of\s+"
+    r"(?P<article>the\s+)?$",
+    re.IGNORECASE,
+)
+_SMALL = frozenset(("of", "the", "a", "an"))
 _ADJECTIVE = re.compile(r"\w+(?:al|ic|ar|ary|ous|ive)$", re.IGNORECASE)
 _NOUN_FOLLOWS = re.compile(r"\s+(?!(?:in|on|of|at|and|or|is|are|with|to|for|as)\b)[a-z]", re.I)
 _ASKED_NOUN = re.compile(
@@ -30,14 +37,25 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     "left [middle cerebral artery]" → "basilar artery"; "[appendix]" → "left kidney".
     """
     start, text = item.start, item.text
-    before = _MODIFIERS.search(answer[: item.start])
+    if not facts.reference.text:
+        return item  # a variant stays beside what describes the right place
+    part = _PART_OF.search(answer[:start])
+    if part and not set(phrase_words(part.group())) - _SMALL <= set(phrase_words(facts.question)):
+        start = part.start()  # "right upper lobe of the lung": of a part of the wrong place
+        if part["article"] and not part.group().lower().startswith("the "):
+            text = f"the {text}"
+    before = _MODIFIERS.search(answer[:start])
     if before and not set(phrase_words(before.group())) <= set(phrase_words(facts.question)):
         start = before.start()
     named = _MODIFIED.fullmatch(facts.reference.text.strip(" ."))
     modified = named is not None and phrase_words(named[2]) == phrase_words(text)
     if named is not None and modified and named[1] and (start < item.start or before is None):
         text = lower_first(named[1]) + text
-    if _ADJECTIVE.fullmatch(text) and not _NOUN_FOLLOWS.match(answer, item.end):
+    old = answer[item.start : item.end]
+    described = _NOUN_FOLLOWS.match(answer, item.end) is not None
+    if described and _ADJECTIVE.fullmatch(old) and not _ADJECTIVE.fullmatch(text):
+        raise CannotRewrite  # "gastrointestinal structures"
+    if _ADJECTIVE.fullmatch(text) and not described:
         noun = _ASKED_NOUN.search(facts.question)
         if noun is not None and noun[1].lower() not in ("organ", "organs", "this", "part", "the"):
             text = f"{text} {noun[1].lower()}"

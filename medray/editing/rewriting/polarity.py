@@ -28,6 +28,14 @@ _READ_AS = re.compile(
     r"representing|represents|likely\s+representing|in\s+keeping\s+with|due\s+to|caused\s+by)\b",
     re.IGNORECASE,
 )
+_ABSENCE = re.compile(r"\b((?:an?|the)\s+absence)(?=\s+of\b)", re.IGNORECASE)
+_SIZED = re.compile(
+    r"(?:,?\s+(?:very\s+)?(?:small|large|tiny|minimal|moderate|mild|severe|massive|big|huge|subtle|"
+    r"slight|significant|extensive)(?:\s+to\s+(?:moderate|large|severe))?(?=\s|-))+",
+    re.IGNORECASE,
+)  # what is not there has no size
+_SOME = re.compile(r"some(?=\s+of\b)", re.IGNORECASE)
+_SURE = re.compile(r"(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
@@ -52,6 +60,8 @@ def deny(
     be denied, whose verb is then the one negated.
     """
     clause = answer[start:end]
+    if some := _SOME.match(clause):
+        return Change(start, start + some.end(), match_case(some.group(), "none"))
     if double := _DOUBLE_NEGATION.search(clause):
         return Change(start + double.start(), start + double.end(), "")
     if head_start is not None:
@@ -62,12 +72,16 @@ def deny(
             if _IS.search(answer[start:position]):  # "is a mass", and not "there is a mass"
                 return Change(position, position, "not ")
             new = match_case(determiner.group(1), "no")
-            return Change(position, position + len(determiner.group(1)), new)
+            sized = _SIZED.match(answer, position + len(determiner.group(1)), head_start)
+            stop = sized.end() if sized else position + len(determiner.group(1))
+            return Change(position, stop, new)
         if _WITH.match(clause):
             return Change(start, start + 4, match_case(clause[:4], "without"))
     if there_is := _THERE_IS.search(clause):
         determiner = _DETERMINER.match(clause, there_is.end())
         stop = determiner.end() if determiner else there_is.end()
+        if sized := _SIZED.match(f" {clause[stop:]}"):
+            stop += sized.end()
         return Change(start + there_is.end(), start + stop, "no ")
     target = about if head_start is None else head_start
     if verb := _deny_verb(clause, None if target is None else target - start):
@@ -112,6 +126,9 @@ def affirm(answer: str, start: int, end: int, singular: bool) -> Change | None:
         return Change(start + denied.start(), start + stop, adverb + verb + some)
     if (no := _NO.search(clause)) is not None:
         return _affirm_no(answer, start + no.start(), start + no.start(1), end, singular)
+    if absence := _ABSENCE.search(clause):
+        new = match_case(absence.group(1), "the presence")
+        return Change(start + absence.start(1), start + absence.end(1), new)
     for phrase, new in ontology().language["affirmed"].items():
         if match := re.search(rf"\b{phrase}\b", clause, re.IGNORECASE):
             return Change(
@@ -172,7 +189,7 @@ def _deny_verb(clause: str, about: int | None) -> Change | None:
         copula = None
     later = about is not None and copula and verb and copula.start() < verb.start() < about
     if verb and (later or not (copula and copula.start() < verb.start())):
-        adverb = f"{verb[1]} " if verb[1] else ""
+        adverb = f"{verb[1]} " if verb[1] and not _SURE.match(verb[1]) else ""
         bases = ontology().language["main_verbs"]
         low = verb[2].lower()
         auxiliary = "does" if low in bases else "do"

@@ -50,6 +50,9 @@ def rename(
     name = _name(head, wanted)
     zones = [m for m in statement.details if m.attribute == "zone"]
     if zones and not new.zoned:
+        sides = statement.values("side")
+        if sides and fact is not None and not fact.values("side"):
+            return None  # nobody says on which side the other finding is
         changes = _without_zone(answer, statement, head, zones, name)
         return (changes, {"zone"}) if changes is not None else None
     if fact is not None and not zones and new.zoned and not old.zoned:

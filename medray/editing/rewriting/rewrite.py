@@ -8,10 +8,12 @@ yes/no sentence that cannot be corrected, by its yes or no. The caller takes the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
-from medray.editing.base import Change, Replacement
-from medray.editing.language.grammar import lower_first, match_case, smallest
+from medray.editing.base import CannotRewrite, Change, Replacement
+from medray.editing.clauses import explanation
+from medray.editing.language.grammar import content, lower_first, match_case, smallest
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import Statement
 from medray.editing.reading.compare import Comparison
@@ -19,7 +21,7 @@ from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short
 from medray.editing.rewriting.declare import declared, is_seen
 from medray.editing.rewriting.values import (
-    CannotRewrite,
+    in_place,
     replace_clause,
     replacement,
     require,
@@ -27,6 +29,9 @@ from medray.editing.rewriting.values import (
     rewrite_study,
 )
 from medray.editing.rewriting.yes_no import turn_word
+
+_SHARED = 0.5  # of the question's words, for the answer to be about what it asks
+_THERE_IS_NONE = re.compile(r"\W*(?:there\s+(?:is|are)\s+)?no\b", re.IGNORECASE)
 
 
 def candidates(judgement: Judgement, facts: Facts) -> Iterator[list[Replacement]]:
@@ -44,7 +49,9 @@ def _by_value(judgement: Judgement, facts: Facts) -> list[Replacement]:
     for comparisons in _by_statement(judgement.conflicts):
         statement = comparisons[0].statement
         if comparisons[0].change is not None:
-            replacements += [replacement(require(c.change), c) for c in comparisons]
+            replacements += [
+                in_place(judgement.answer.text, require(c.change), c) for c in comparisons
+            ]
         elif comparisons[0].attribute == "word":
             replacements += turn_word(judgement, comparisons[0], facts)
         elif statement is None:
@@ -59,7 +66,9 @@ def _by_clause(judgement: Judgement, facts: Facts) -> list[Replacement]:
     for comparisons in _by_statement(judgement.conflicts):
         first = comparisons[0]
         if first.change is not None:
-            replacements += [replacement(require(c.change), c) for c in comparisons]
+            replacements += [
+                in_place(judgement.answer.text, require(c.change), c) for c in comparisons
+            ]
         elif first.attribute == "word":
             replacements += turn_word(judgement, first, facts)
         elif first.statement is None:
@@ -87,6 +96,11 @@ def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
     start, end = parsed.word_span[0], parsed.tail[1]
     if first is None or statement is None or end <= start:
         raise CannotRewrite
+    wanted = content(facts.question)
+    explained = explanation(parsed.text, parsed.word_span[1] + 5, end, narrowing=False)
+    main = parsed.text[parsed.tail[0] : explained[0] if explained else end]
+    if len(wanted & content(main)) < _SHARED * len(wanted):
+        raise CannotRewrite  # the sentence says something else
     word = match_case(parsed.text[slice(*parsed.word_span)], "yes" if facts.word else "no")
     changes = smallest(parsed.text, Change(start, end, f"{word}, {statement}"))
     replacements = [replacement(change, first) for change in changes]
@@ -105,6 +119,8 @@ def _by_naming(judgement: Judgement, facts: Facts) -> list[Replacement]:
     elif statement is not None and _denies_all(statement) and _is_sentence(judgement, statement):
         start, end = statement.sentence
     else:
+        raise CannotRewrite
+    if not _THERE_IS_NONE.match(judgement.answer.text, start):
         raise CannotRewrite
     stop = "." if judgement.answer.text[start:end].rstrip().endswith(".") else ""
     return [replacement(Change(start, end, f"{sentence}{stop}"), denial)]
@@ -151,7 +167,7 @@ def _behind(
         if position < end:
             continue
         if comparisons[0].change is not None:
-            yield from (replacement(require(c.change), c) for c in comparisons)
+            yield from (in_place(judgement.answer.text, require(c.change), c) for c in comparisons)
         elif statement is None:
             yield from rewrite_study(judgement, comparisons[0], facts)
         else:

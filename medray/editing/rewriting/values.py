@@ -6,10 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar
 
-from medray.editing.base import Change, Replacement
-from medray.editing.language.grammar import heart_phrase, lower_first, match_case, trimmed
+from medray.editing.base import CannotRewrite, Change, Replacement
+from medray.editing.language.grammar import (
+    article,
+    heart_phrase,
+    lower_first,
+    match_case,
+    takes_no_article,
+    trimmed,
+)
 from medray.editing.language.text import Mention
-from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.ontology.lexicon import ontology, phrase_words, plural
 from medray.editing.reading.claims import ParsedText, Statement
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
@@ -25,8 +32,12 @@ _DEPENDENT_DENIAL = re.compile(r"\s+(without|but no)\b")
 _DENIAL = re.compile(r"\b(?:no|not|nor|without|absent)\b|n['’]t\b", re.IGNORECASE)
 
 
-class CannotRewrite(Exception):
-    """This strategy yields no sentence; another may."""
+_THERE = re.compile(r"there\s+(?:is|are|was|were)\b", re.IGNORECASE)
+_FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?)\b", re.IGNORECASE)
+_COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
+_SINGLE = frozenset(
+    ("heart", "liver", "spleen", "brain", "pancreas", "stomach", "bladder", "chest", "abdomen")
+)
 
 
 def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) -> list[Replacement]:
@@ -83,6 +94,8 @@ def rewrite_statement(
         if comparison.attribute == "presence":
             replacements += _presence(parsed, statement, comparison)
         elif comparison.attribute == "heart":
+            if _COORDINATED.search(parsed.text[statement.start : statement.end]):
+                raise CannotRewrite  # "heart size and mediastinal contours are normal"
             value = comparison.wanted.value if comparison.wanted else ""
             change = heart_phrase(parsed.text, statement.start, statement.end, value)
             if change is None:  # "does not show an enlarged heart"
@@ -131,6 +144,8 @@ def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
             new = lower_first(wanted.surface)
         if new is None:
             raise CannotRewrite
+        if m.form == "noun" and m.surface.lower() == plural(attribute.forms[m.value]["noun"]):
+            new = new if new.endswith("s") or wanted.value in _SINGLE else plural(new)
         change = Change(m.start, m.end, match_case(m.surface, new))
         replacements.append(replacement(change, comparison))
     return replacements
@@ -228,12 +243,31 @@ def replace_clause(parsed: ParsedText, comparison: Comparison) -> Replacement:
     if statement is None or fact is None or not fact.core:
         raise CannotRewrite
     start, end = statement.sentence
+    if statement.subject == "heart" and _COORDINATED.search(parsed.text[start:end]):
+        raise CannotRewrite
     if not _has_sentence(parsed, statement):
         start, end = _after_connector(parsed.text, statement.start, statement.end), statement.end
-    new = fact.core if parsed.text[start].isupper() else lower_first(fact.core)
+    core = _as_said(parsed.text[start:end], fact)
+    new = core if parsed.text[start].isupper() else lower_first(core)
     if parsed.text[start].isupper():
         new = new[:1].upper() + new[1:]
     return replacement(trimmed(parsed.text, start, end, new), comparison)
+
+
+def _as_said(clause: str, fact: Statement) -> str:
+    """The reference's sentence; a bare phrase of it as a sentence, if the clause is one."""
+    head = fact.head
+    bare = head is not None and head.form in ("singular", "plural") and fact.polarity
+    if not bare or head is None or not _THERE.match(clause) or _FINITE.search(fact.core):
+        return fact.core
+    if head.form == "plural":
+        return f"There are {lower_first(fact.core)}"
+    finding = ontology().findings[head.value]
+    core = lower_first(fact.core)
+    determined = re.match(r"(?:an?|the|some|multiple|two|three)\b", core) is not None
+    if determined or finding.mass_noun or takes_no_article(head.surface):
+        return f"There is {core}"
+    return f"There is {article(core)} {core}"
 
 
 def _has_sentence(parsed: ParsedText, statement: Statement) -> bool:
@@ -260,6 +294,13 @@ def require(change: _T | None) -> _T:
     if change is None:
         raise CannotRewrite
     return change
+
+
+def in_place(text: str, change: Change, comparison: Comparison) -> Replacement:
+    """The replacement of a change that quotes the reference, in the case of what it replaces."""
+    old = text[change.start : change.end]
+    new = lower_first(change.text) if old[:1].islower() else change.text
+    return replacement(Change(change.start, change.end, new), comparison)
 
 
 def replacement(change: Change, comparison: Comparison) -> Replacement:

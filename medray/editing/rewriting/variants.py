@@ -6,17 +6,22 @@ the same rewriting, in the answer's own words, and the same check afterwards.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from random import Random
 
 from medray.editing.language.text import Mention
-from medray.editing.ontology.lexicon import ontology
+from medray.editing.ontology.levels import other_values
+from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.choice import alternatives, picked
 from medray.editing.reading.claims import Statement, read
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
+
+_FINITE = re.compile(r"\b(?:is|are|was|were|shows?|appears?|has|have)\b", re.IGNORECASE)
 
 
 def counterfactuals(
@@ -60,12 +65,41 @@ def counterfactuals(
 def _changed(facts: Facts, comparison: Comparison, rng: Random) -> Facts | None:
     if comparison.attribute in ("opposite", "echo"):
         return _with_other_word(facts)
+    if comparison.attribute in ("option", "alternative"):
+        return _other_choice(facts, comparison.attribute, rng)
+    if comparison.attribute not in (*ontology().attributes, "presence", "kind", "heart", "rank"):
+        return None
+    if comparison.mention is not None and _echoes(comparison.mention, facts):
+        return None
     if comparison.attribute == "rank" and facts.ranking is not None:
         others = [option for option in facts.ranking.options if option != facts.ranked]
         without_text = replace(facts.reference, text="")
         return replace(facts, reference=without_text, ranked=rng.choice(others))
-    values = _other_value(comparison, rng)
+    values = _other_value(comparison, rng, facts.question)
     return None if values is None else _with(facts, comparison, *values)
+
+
+def _echoes(mention: Mention, facts: Facts) -> bool:
+    """Whether the answer only repeats what its open question says."""
+    if facts.word is not None or re.search(r"\bor\b", facts.question, re.IGNORECASE):
+        return False
+    return set(phrase_words(mention.surface)) <= set(phrase_words(facts.question))
+
+
+def _other_choice(facts: Facts, attribute: str, rng: Random) -> Facts | None:
+    """The facts with another option of the question, or another of its alternatives."""
+    bare = replace(facts, statements=(), study=(), reference=replace(facts.reference, text=""))
+    if attribute == "option":
+        others = [option for option in facts.options if option != facts.option]
+        return replace(bare, option=rng.choice(others)) if others else None
+    right = picked(facts.question, facts.reference.text)
+    names = alternatives(facts.question)
+    others_named = [name for i, name in enumerate(names) if right and i != right.index]
+    if not others_named:
+        return None
+    name = rng.choice(others_named)
+    written = re.search(re.escape(name), facts.question, re.IGNORECASE)
+    return replace(bare, reference=read(written.group() if written else name))
 
 
 def _denied(facts: Facts, comparison: Comparison, rng: Random) -> Facts:
@@ -80,7 +114,7 @@ def _with_other_word(facts: Facts) -> Facts:
 
 
 def _other_value(
-    comparison: Comparison, rng: Random
+    comparison: Comparison, rng: Random, question: str
 ) -> tuple[Statement | None, Mention | None] | None:
     """The known statement, or the known mention about the study, with another value."""
     onto = ontology()
@@ -95,17 +129,29 @@ def _other_value(
     if comparison.attribute == "kind" and fact is not None:
         kinds = onto.findings[wanted.value].plausible
         return (_renamed(fact, wanted, rng.choice(kinds)), None) if kinds else None
+    stated = comparison.statement.head if comparison.statement else None
+    if wanted.value == "both" and stated is not None and stated.form == "plural":
+        return None  # "right effusions"
     attribute, form = onto.attributes[comparison.attribute], comparison.mention.form
-    fitting = [v for v in attribute.variants if form in attribute.forms[v]]
-    values = [v for v in fitting if not attribute.related(v, wanted.value)]
+    named = _named_by(question, attribute.name)
+    values = other_values(attribute, wanted.value, wanted.surface, form, question, named)
     if not values:
         return None
-    value = rng.choice(values)
-    new = replace(wanted, value=value, form=form, surface=attribute.forms[value][form])
+    value, surface = rng.choice(values)
+    new = replace(wanted, value=value, form=form, surface=surface)
     if fact is None:
         return None, new
     details = tuple(new if m.attribute == new.attribute else m for m in fact.details)
     return replace(fact, details=details, core=""), None
+
+
+def _named_by(question: str, attribute: str) -> list[str]:
+    """The values that a question offers as alternatives: "heart or lung?"."""
+    if not re.search(r"\bor\b", question, re.IGNORECASE):
+        return []
+    parsed = read(question)
+    mentions = [*parsed.study, *(m for s in parsed.statements for m in s.details)]
+    return list(dict.fromkeys(m.value for m in mentions if m.attribute == attribute))
 
 
 def _renamed(fact: Statement, head: Mention, kind: str) -> Statement:
@@ -125,7 +171,10 @@ def _something(comparison: Comparison, rng: Random) -> Statement | None:
     )
     generic = not denied or onto.findings[denied].generic
     kind = rng.choice(onto.language["invented_kinds"]) if generic else denied
-    template = rng.choice(onto.language["invented"])
+    templates = onto.language["invented"]
+    if comparison.statement is not None and _FINITE.search(comparison.statement.core):
+        templates = [template for template in templates if _FINITE.search(template)]
+    template = rng.choice(templates)
     values = {
         name: rng.choice(choices)
         for name, choices in (
@@ -149,7 +198,7 @@ def _nothing(comparison: Comparison, rng: Random) -> Statement:
     onto = ontology()
     head = comparison.wanted or comparison.mention
     assert head is not None
-    if onto.covers("lesion", head.value):
+    if onto.covers("lesion", head.value) and onto.findings[head.value].zoned:
         return read(rng.choice(onto.language["nothing"])).statements[0]
     return Statement("lesion", False, head)
 

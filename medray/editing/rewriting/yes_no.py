@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medray.editing.base import Change, Replacement
+from medray.editing.base import CannotRewrite, Change, Replacement
 from medray.editing.clauses import clauses, explanation
 from medray.editing.language.grammar import content, match_case
 from medray.editing.ontology.lexicon import WORD, phrase_words
@@ -11,12 +11,12 @@ from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
 from medray.editing.rewriting.polarity import affirm, deny, turn_opposite
-from medray.editing.rewriting.values import CannotRewrite, replacement, require, takes_article
+from medray.editing.rewriting.values import replacement, require, takes_article
 
 _ASKING = frozenset(
     phrase_words(
         "evidenc sign any present visibl identifi not evident shown found observ demonstrat "
-        "display contain includ depict reveal indicat suggest patient used taken don"
+        "display contain includ depict reveal indicat suggest patient used taken don via"
     )
 )  # the words of a question that its answer need not take up
 
@@ -56,6 +56,9 @@ def _asked_clause(parsed: ParsedText, facts: Facts) -> tuple[int, int, int | Non
     if facts.proposition is None:
         raise CannotRewrite
     for start, end in parts:
+        rest = wanted - content(subject.surface) if subject else set()
+        if rest - content(parsed.text[start:end]):
+            raise CannotRewrite
         same = (m for m in parsed.study if subject and m.value == subject.value)
         if (about := next((m.start for m in same if start <= m.start < end), None)) is not None:
             return start, end, about

@@ -83,7 +83,7 @@ def edit(question: str, reference: str, answer: str, seed: int = 0) -> Edit:
         (
             CLEAR,
             "The heart is enlarged with a small effusion.",
-            "The heart is enlarged with no small effusion.",
+            "The heart is enlarged with no effusion.",
         ),
         (
             EFFUSION,
