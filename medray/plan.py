@@ -193,11 +193,7 @@ def with_phantoms(config: Config) -> Config:
     try:
         if not path.exists():
             write_dataset(
-                path,
-                seed=data.seed,
-                n_train=studies,
-                n_heldout=config.eval.n,
-                style=data.style,
+                path, seed=data.seed, n_train=studies, n_heldout=config.eval.n, style=data.style
             )
     except OSError as error:
         why = f"cannot be written ({error.strerror or error})"

@@ -32,6 +32,7 @@ def test_a_good_pair_has_nothing_to_tell():
         ("The heart is big.", "The heart is normal in size.", "", ["unread", "unworded"]),
         ("Heart enlarged.", "The heart is normal in size.", "", ["unworded"]),
         ("There is cardiomegaly.", "The heart is enlarged.", "", ["rejected_true"]),
+        ("There is cardiomegaly.", "The heart is big.", "", ["rejected_unread"]),
         (
             "The left nodule should be followed up with CT.",
             "The right nodule should be followed up with CT.",
