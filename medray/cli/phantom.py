@@ -65,5 +65,5 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN")]) -> None:
         f"{result.pairs} pairs; chosen sentences: {result.true} true, {result.false} false, "
         f"{result.unread} unread, {result.unworded} not one of the wordings; "
         f"{result.against_prefix} chosen sides against their prefix, "
-        f"{result.rejected_true} rejected sides without a false sentence"
+        f"{result.rejected_true} rejected sides that are true, {result.rejected_unread} unread"
     )

@@ -25,7 +25,8 @@ class Verification:
 
     `true`, `false`, `unread` are sentences of chosen sides; `unworded` are those that are none of
     the wordings, letter by letter. `against_prefix` are pairs whose chosen side contradicts what
-    stands before it, `rejected_true` those whose rejected side holds no false sentence.
+    stands before it, `rejected_true` those whose rejected side is true in all of its sentences, and
+    `rejected_unread` those of which no sentence is false and some are not read.
     `findings` are (what, pair_id, text) of everything but true sentences.
     """
 
@@ -36,6 +37,7 @@ class Verification:
     unworded: int = 0
     against_prefix: int = 0
     rejected_true: int = 0
+    rejected_unread: int = 0
     findings: list[tuple[str, str, str]] = field(default_factory=list)
 
     def note(self, what: str, pair_id: str, text: str) -> None:
@@ -65,24 +67,26 @@ def verify_pair(row: Mapping[str, Any], truth: Mapping[str, str], result: Verifi
     pair_id, question = row["pair_id"], row["question"]
     result.pairs += 1
     for sentence in sentences(row["chosen"]):
-        found = claims(sentence, question)
-        if found is None:
-            result.note("unread", pair_id, sentence)
-        elif not all(claim.holds(truth) for claim in found):
-            result.note("false", pair_id, sentence)
-        else:
+        verdict = _holds(sentence, question, truth)
+        if verdict:
             result.true += 1
+        else:
+            result.note("unread" if verdict is None else "false", pair_id, sentence)
         if not is_worded(sentence):
             result.note("unworded", pair_id, sentence)
-    if not any(_is_false(text, question, truth) for text in sentences(row["rejected"])):
-        result.note("rejected_true", pair_id, row["rejected"])
+    rejected = [_holds(sentence, question, truth) for sentence in sentences(row["rejected"])]
+    if False not in rejected:
+        what = "rejected_unread" if None in rejected else "rejected_true"
+        result.note(what, pair_id, row["rejected"])
     before = _all_claims(row.get("prefix") or "", question)
     if any(contradict(a, b) for a in before for b in _all_claims(row["chosen"], question)):
         result.note("against_prefix", pair_id, f"{row['prefix']} → {row['chosen']}")
 
 
-def _is_false(sentence: str, question: str, truth: Mapping[str, str]) -> bool:
-    return not all(claim.holds(truth) for claim in claims(sentence, question) or ())
+def _holds(sentence: str, question: str, truth: Mapping[str, str]) -> bool | None:
+    """Whether a sentence is true; None if it is not read."""
+    found = claims(sentence, question)
+    return None if found is None else all(claim.holds(truth) for claim in found)
 
 
 def _all_claims(text: str, question: str) -> list[Claim]:

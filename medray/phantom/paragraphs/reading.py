@@ -36,7 +36,7 @@ _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 class Claim:
     """Values that hold together, or, if `denied`, that do not hold together.
 
-    `values` are (attribute, value) pairs; the value "any" of `kind` is some lesion.
+    `values` are (attribute, value) pairs; the value "any" is some lesion, or some device.
     """
 
     values: tuple[tuple[str, str], ...]
@@ -136,7 +136,7 @@ def _device(have: set[str]) -> list[Claim] | None:
     kinds |= {"tube" for word in ("tube", "tubes") if word in have}
     side = _values(have, "device_side", ("left", "right"))
     if len(kinds) == 2:
-        return [Claim((("device", "none"),))] if denied and not side else None
+        return None if side else [Claim((("device", "none" if denied else "any"),))]
     return [Claim((("device", kinds.pop()), *side), denied)]
 
 

@@ -176,6 +176,8 @@ def test_the_first_mention_counts_and_what_is_missing_is_missing():
         ("In summary, this is a normal study.", False),
         ("A left central line is seen.", False),
         ("No central line is seen.", False),
+        ("A line or tube is present.", True),
+        ("There is no line or tube.", False),
         ("Impression: cardiomegaly without focal lesion.", False),
         # out of the grammar: never taken for true
         ("The nodule suggests pneumonia.", None),
