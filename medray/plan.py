@@ -127,7 +127,9 @@ def _reading(config: Config, dataset: Dataset) -> list[tuple[str, str]]:
         return [("editor", "not needed: the objective imitates the references")]
     if "findings" not in kind:
         return [("editor", f"{kind}: what it can read depends on its model {config.editor.model}")]
-    return [("editor", f"{kind}: {readability(dataset.train).line()}")]
+    reading = readability(dataset.train, same_slot=config.editor.same_slot)
+    rest = "; the language model gets the rest" if "llm" in kind else ""
+    return [("editor", f"{kind}: {reading.line()}{rest}")]
 
 
 def _localisers(config: Config) -> str:

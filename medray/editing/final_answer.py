@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from medray.editing.language.english import is_english
 from medray.editing.language.markup import (
@@ -38,16 +38,46 @@ _Side = tuple[str, int, str, Sequence[Span], Sequence[Span]]
 EditText = Callable[[str, str, str, int], Edit]
 
 
-def edit_final_answer(
-    edit: EditText, question: str, reference: str, answer: str, *, start: int = 0, english: bool
-) -> Edit:
-    """The edit that `edit` makes of the final answer, with ranges of the answer as it is.
+@dataclass(frozen=True, slots=True)
+class FinalAnswer:
+    """What an editor reads of an answer: `part`, its final answer's words; `reference` without
+    thoughts and marks; `around`, the words before and behind; `start`, the first character of the
+    words that may be edited."""
 
-    Nothing before the character `start` is edited. `english`: whether `edit` reads English only.
-    Reasons to abstain: `language`, a text is not English; `no-final-answer`, nothing follows a
-    thought or a heading; `text-behind`, text follows the final answer and no sentence of it can be
-    edited alone; `markup`, every edit would break a mark. An edit is refused for pairs as
-    `thought-contradicts` if the text around the final answer states what the edit denies.
+    question: str
+    reference: str
+    answer: str
+    part: Unmarked
+    around: tuple[str, str]
+    start: int
+
+    def restored(self, edit: Edit) -> Edit:
+        """An edit of the words as one of the answer as it is, or an abstention.
+
+        `text-behind`: text follows the final answer, and no sentence of it can be edited alone;
+        `markup`: every edit would break a mark. An edit is refused for pairs as
+        `thought-contradicts` if the text around the final answer states what the edit denies.
+        """
+        if self.part.text == self.answer or edit.verdict == "abstain":
+            return edit
+        placed = _placed(self.answer, self.part, edit)
+        if any(_contradicts(text, self, edit) for text in self.around):
+            return replace(placed, sentences=(), refusal="thought-contradicts")
+        if self.around[1]:  # what stands behind the answer was not edited with it
+            placed = replace(placed, text="", answer_spans=(), text_spans=())
+        if placed.text or placed.sentences:
+            return placed
+        return Edit("abstain", reason="text-behind" if self.around[1] else "markup")
+
+
+def cut_final_answer(
+    question: str, reference: str, answer: str, *, start: int = 0, english: bool
+) -> FinalAnswer | Edit:
+    """What an editor reads of an answer, or an abstention.
+
+    Nothing before the character `start` of the answer may be edited. `english`: whether the editor
+    reads English only. `no-final-answer`: nothing follows a thought or a heading; `language`: a
+    text is not English.
     """
     found = final_answer(answer)
     if found is None:
@@ -57,20 +87,21 @@ def edit_final_answer(
     known = final_text(reference) or reference
     if english and not all(map(is_english, (question, known, part.text, *around))):
         return Edit("abstain", reason="language")
-    result = edit(question, known, part.text, bisect_left(part.places, start, 0, len(part.text)))
-    if part.text == answer or result.verdict == "abstain":
-        return result
-    placed = _placed(answer, part, result)
-    if any(_contradicts(text, question, known, part.text, result) for text in around):
-        return replace(placed, sentences=(), refusal="thought-contradicts")
-    if around[1]:  # what stands behind the answer was not edited with it
-        placed = replace(placed, text="", answer_spans=(), text_spans=())
-    if placed.text or placed.sentences:
-        return placed
-    return Edit("abstain", reason="text-behind" if around[1] else "markup")
+    first = bisect_left(part.places, start, 0, len(part.text))
+    return FinalAnswer(question, known, answer, part, around, first)
 
 
-def _contradicts(text: str, question: str, reference: str, answer: str, edit: Edit) -> bool:
+def edit_final_answer(
+    edit: EditText, question: str, reference: str, answer: str, *, start: int = 0, english: bool
+) -> Edit:
+    """The edit that `edit` makes of the final answer, with ranges of the answer as it is."""
+    cut = cut_final_answer(question, reference, answer, start=start, english=english)
+    if isinstance(cut, Edit):
+        return cut
+    return cut.restored(edit(question, cut.reference, cut.part.text, cut.start))
+
+
+def _contradicts(text: str, cut: FinalAnswer, edit: Edit) -> bool:
     """Whether a thought states what the chosen side denies.
 
     A right answer stands as it was sampled: only the conclusion before it counts. A corrected one
@@ -78,7 +109,7 @@ def _contradicts(text: str, question: str, reference: str, answer: str, edit: Ed
     """
     if not text:
         return False
-    known = facts(question, reference)
+    known = facts(cut.question, cut.reference)
     concluded = [s for s in _SENTENCE.findall(text) if not _OPEN.search(s)]
     verdicts = [judge(sentence, known, same_slot=False).verdict for sentence in concluded]
     decided = [verdict for verdict in verdicts if verdict != "abstain"]
@@ -86,12 +117,12 @@ def _contradicts(text: str, question: str, reference: str, answer: str, edit: Ed
         return decided[-1:] == ["wrong"]
     if "wrong" in decided or judge(text, known, same_slot=False).verdict == "wrong":
         return True
-    removed, new = _changed_words(answer, edit)
+    removed, new = _changed_words(cut.part.text, edit)
     stated = set(phrase_words(text))
     if removed & stated - _POLARITY:
         return True
     only_denied = not removed - _POLARITY and not new - _POLARITY
-    subject = set(phrase_words(f"{question} {answer}")) - _POLARITY - _function_words()
+    subject = set(phrase_words(f"{cut.question} {cut.part.text}")) - _POLARITY - _function_words()
     return only_denied and "right" not in decided and bool(subject & stated)
 
 

@@ -15,8 +15,11 @@ from pathlib import Path
 
 import yaml
 
+from medray.editing.ontology.lexicon import ontology
+
 _DATA = Path(__file__).parent.parent / "ontology" / "languages.yaml"
 _SENTENCE = re.compile(r"[^.!?;:\n\r]+")
+_LIST = re.compile(r"[,/()\[\]]")
 _WORD = re.compile(r"[^\W\d_]+")
 _ACCENTED = re.compile(
     r"(?![æÆœŒ×÷])[À-ɏḀ-ỿ]"
@@ -25,6 +28,8 @@ _SYMBOLS = ("GREEK ", "MICRO ", "OHM ", "KELVIN ", "ANGSTROM ", "MODIFIER ", "SC
 _LATIN = ("LATIN ", "FEMININE ORDINAL", "MASCULINE ORDINAL", *_SYMBOLS)
 _ACRONYM = 4  # letters; shorter words in capitals are abbreviations, whatever else they spell
 _LONG = 7  # letters; shorter words end like those of other languages by chance
+_CLAUSE_WORDS = 7  # so many words without a single English one are no English clause
+_FUNCTION_WORDS = frozenset(("an", "in", "is", "no", "on", "to", "at", "for", "as", "was", "will"))
 _FOREIGN_WORD, _COMMON_WORD = 2, 1
 _ENOUGH = 2
 
@@ -36,6 +41,7 @@ class _Languages:
     words: frozenset[str]
     common: tuple[frozenset[str], ...]
     english: frozenset[str]
+    vocabulary: frozenset[str]  # of the ontology but abbreviations, and function words
     borrowed: re.Pattern[str]
     endings: tuple[str, ...]
 
@@ -84,8 +90,15 @@ def _is_foreign(sentence: str, capitals: bool) -> bool:
     shared = max(sum(word in common for word in plain) for common in data.common)
     score = _FOREIGN_WORD * known + _COMMON_WORD * shared
     if not english:
+        if data.vocabulary.isdisjoint(plain) and _is_clause(sentence):
+            return True
         score += sum(map(_accents, words)) + sum(_ends(word, data) for word in plain)
     return score >= _ENOUGH and score > english
+
+
+def _is_clause(sentence: str) -> bool:
+    """Whether a sentence is more than a list of names."""
+    return any(len(_WORD.findall(part)) >= _CLAUSE_WORDS for part in _LIST.split(sentence))
 
 
 def _accents(word: str) -> int:
@@ -108,6 +121,7 @@ def _languages() -> _Languages:
         frozenset(word for row in data["languages"].values() for word in row["words"]),
         tuple(frozenset(row["common"]) for row in data["languages"].values()),
         frozenset(data["english"]),
+        _FUNCTION_WORDS | {word for phrase in ontology().entries for word in phrase if word[2:]},
         re.compile(rf"(?<!\w)(?:{phrases})(?!\w)", re.IGNORECASE),
         tuple(data["endings"]),
     )

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from medray.data.readability import readability, unreadable
+from medray.data.readability import readability, tier_of
 from medray.records import Case
 from tests.support.paths import shared_data
 
@@ -16,12 +16,13 @@ def case(question: str, reference: str) -> Case:
 
 
 @pytest.mark.parametrize(
-    ("question", "reference", "reason"),
+    ("question", "reference", "tier"),
     [
-        ("Is there a nodule?", "No", ""),
-        ("Where is the lesion?", "left lung", ""),
-        ("Describe the image.", "Small left pleural effusion. Normal heart.", ""),
-        ("Where is the lesion?", "<think>Look.</think><answer>left lung</answer>", ""),
+        ("Is there a nodule?", "No", "sure"),
+        ("Where is the lesion?", "left lung", "sure"),
+        ("Describe the image.", "Small left pleural effusion. Normal heart.", "sure"),
+        ("Where is the lesion?", "<think>Look.</think><answer>left lung</answer>", "sure"),
+        ("Which artery supplies this region?", "fancy artery", "slot"),
         ("Is there a nodule?", " ", "empty-reference"),
         ("图中是否有结节？", "有", "language"),
         ("Is there a nodule?", "Nein", "language"),
@@ -30,8 +31,8 @@ def case(question: str, reference: str) -> Case:
         ("Why was this done?", "Because of the weather.", "not-comparable"),
     ],
 )
-def test_why_a_case_cannot_be_read(question: str, reference: str, reason: str) -> None:
-    assert unreadable(case(question, reference)) == reason
+def test_how_surely_a_case_can_be_read(question: str, reference: str, tier: str) -> None:
+    assert tier_of(case(question, reference)) == tier
 
 
 def test_the_line_says_how_many_and_why() -> None:

@@ -52,6 +52,7 @@ READABLE = [
     "The patient links arms.",
     "Fat, water, mucous and tumor",
     "Canada, Mexico",
+    "Nausea, vomiting, diarrhea, fever, fatigue, headache, dizziness, insomnia, jaundice",
     "The CT was done per protocol, with PO and IV contrast.",
 ]
 
