@@ -72,7 +72,7 @@ class Plan:
             *[("", note) for note in self.dataset.notes],
             (
                 "actors",
-                f"{c.generator.replicas} Generator (vLLM) · {c.editor.replicas} Editor · "
+                f"{c.generator.replicas} Generator (vLLM) · {_editors(c)} · "
                 f"{_localisers(c)}"
                 f"{c.learner.world_size} Learner (DeepSpeed ZeRO-{c.learner.zero_stage})",
             ),
@@ -143,6 +143,12 @@ def _lag(config: Config) -> str:
     """How far answers may lag behind the policy that learns from them."""
     lag = config.loop.max_lag
     return f"overlapped, answers at most {lag} version(s) old" if lag else "on-policy"
+
+
+def _editors(config: Config) -> str:
+    models = len(config.editor.served)
+    editors = f"{config.editor.replicas} Editor"
+    return f"{editors} · {models} LanguageModel (vLLM)" if models else editors
 
 
 def _scoring(model: ModelFacts) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from actors.editor.pair_maker import EditCall, MadePairs, PairMaker
 from medray.config import Config
 from medray.editing import EDITORS
 from medray.editing.llm import BatchEditor, EditTask, JudgedEdit
+from medray.editing.llm.completion import Completer
 from medray.editing.sentences import split
 from medray.errors import ItemError
 from medray.imaging.load import load_image
@@ -23,17 +23,16 @@ from medray.records import Case, Continuation, Dropped, Pair, Response
 from medray.seeds import item_seed
 from medray.targeting import EditContext, targeted_editor
 
-MIN_PATIENT_ID = 4  # characters; a shorter patient id is a word or number of any text
-
 
 class Editor:
     """Turns responses into pairs. Keeps nothing between calls."""
 
-    def __init__(self, config: Config, replica: int) -> None:
+    def __init__(self, config: Config, replica: int, served: Completer | None = None) -> None:
+        """`served`: the language models of this run, if it serves some."""
         self.config, self.replica = config, replica
         self.facts = model_facts(config.model)
         self.codec = ChatCodec(self.facts.path)
-        self.editor = EDITORS[config.editor.kind](config.editor)
+        self.editor = EDITORS[config.editor.kind](config.editor, served)
         self.needs = needs_of(config.objective)
         self.pair_maker = PairMaker(config, self.facts, self.codec, self.needs)
 
@@ -124,7 +123,6 @@ class Editor:
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
                 text = self._usable_text(version, response)
-                _require_anonymous(case, response)
             except ItemError as error:
                 outcomes[i] = error
             else:
@@ -134,6 +132,7 @@ class Editor:
                     text,
                     item_seed(self.config.run.seed, case.case_id),
                     images[i] if shown else None,
+                    case.patient_id,
                 )
         made = editor.edit_many(list(tasks.values()))
         return outcomes | dict(zip(tasks, made, strict=True))
@@ -181,13 +180,3 @@ def _check_text(case: Case) -> None:
         raise ItemError("empty-reference")
     if not case.question.strip():
         raise ItemError("empty-question")
-
-
-def _require_anonymous(case: Case, response: Response) -> None:
-    """Refuse to send a text that names the case's patient to an endpoint."""
-    patient = case.patient_id.strip()
-    if len(patient) < MIN_PATIENT_ID:
-        return
-    text = "\n".join((case.question, case.reference, response.text))
-    if re.search(rf"(?<!\w){re.escape(patient)}(?!\w)", text, re.IGNORECASE):
-        raise ItemError("llm-identifier", "the texts hold the patient's id")

@@ -23,6 +23,7 @@ from actors.fleet.localisation import needs_localiser
 from actors.fleet.placement import LearnerPlacementGroup, Placement
 from actors.fleet.pool import Pool
 from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.served import LanguageModels
 from actors.generator import Generator
 from actors.learner import Learner
 from actors.localiser import Localiser
@@ -34,7 +35,7 @@ from medray.records import Pair, StepReport
 
 
 class Fleet:
-    """Generators, editors and learners of one run, as one context manager."""
+    """Generators, editors, their language models, and learners of one run: a context manager."""
 
     def __init__(
         self, config: Config, placement: Placement, budget: RestartBudget, *, learners: bool = True
@@ -46,7 +47,7 @@ class Fleet:
             "editor",
             "Editor",
             config.editor.replicas,
-            lambda i: editor.options(**placement.editor).remote(config, i),
+            lambda i: editor.options(**placement.editor).remote(config, i, self.models.served),
             budget,
         )
         localiser = ray.remote(Localiser)
@@ -57,6 +58,7 @@ class Fleet:
             lambda i: localiser.options(**placement.localiser).remote(config, i),
             budget,
         )
+        self.models = LanguageModels(config, placement.language_model, budget, self.editors.fail)
         self.generators = Pool(
             "generator",
             "Generator",
@@ -83,7 +85,7 @@ class Fleet:
     ) -> None:
         if self._learners_starting is not None:
             self._learners_starting.cancel()
-        pools = self.generators, self.editors, self.localisers
+        pools = self.generators, self.editors, self.localisers, self.models
         await asyncio.gather(*(pool.close() for pool in pools))
         self._dismiss_learners()
 
@@ -95,11 +97,14 @@ class Fleet:
         them.
         """
         self.generators.start()
+        if self.learners.world:  # else nothing is edited
+            await self.models.start()
         self.editors.start()
         self.localisers.start()
         await asyncio.gather(self.editors.wait_ready(), self.localisers.wait_ready())
         if self.learners.world:
             self._learners_starting = asyncio.create_task(self._start_learners())
+        await self.models.wait_ready()
         await self.generators.wait_ready()
 
     async def learners_ready(self) -> None:

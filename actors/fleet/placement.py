@@ -32,6 +32,7 @@ class Placement:
     learner: dict[str, Any]
     generator: dict[str, Any]
     editor: dict[str, Any]
+    language_model: dict[str, Any]
     bundle: dict[str, float]
     gpus: float
     cpus: float
@@ -41,9 +42,10 @@ class Placement:
 def plan_placement(config: Config, has: dict[str, float] | None = None) -> Placement:
     """Options for this cluster, or ResourceError if it is too small.
 
-    With GPUs, each learner takes one, each generator `tensor_parallel` and each localiser
-    `localiser.gpus` of them. Without GPUs, each learner takes one CPU; the others work while the
-    learners wait, and share those CPUs. `has`: resources of one node instead of the cluster's.
+    With GPUs, each learner and each language model takes one, each generator `tensor_parallel` and
+    each localiser `localiser.gpus` of them. Without GPUs, each learner takes one CPU; the others
+    work while the learners wait, and share those CPUs. `has`: resources of one node instead of the
+    cluster's.
     """
     node = int(has.get("CPU", 1)) if has is not None else _largest_node()
     has = has if has is not None else ray.cluster_resources()
@@ -55,16 +57,20 @@ def plan_placement(config: Config, has: dict[str, float] | None = None) -> Place
 
 def _on_gpus(config: Config) -> Placement:
     learners, generators = config.learner.world_size, config.generator.replicas
-    shared = config.generator.colocated
+    shared, models = config.generator.colocated, len(config.editor.served)
     localisers = config.localiser.replicas if needs_localiser(config) else 0
     each = SHARED_GPU if shared else config.generator.tensor_parallel
     return Placement(
         learner=_NO_RESTARTS | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1},
         generator=_SPREAD | {"num_gpus": each, "num_cpus": 1},
         editor=_SPREAD | {"num_cpus": 1},
+        language_model=_SPREAD | {"num_gpus": 1, "num_cpus": 1},
         bundle={"GPU": 1, "CPU": 2 if shared else 1},
-        gpus=learners + (0 if shared else generators * each) + localisers * config.localiser.gpus,
-        cpus=learners + generators + config.editor.replicas + localisers,
+        gpus=learners
+        + models
+        + (0 if shared else generators * each)
+        + localisers * config.localiser.gpus,
+        cpus=learners + models + generators + config.editor.replicas + localisers,
         localiser=_SPREAD | {"num_gpus": config.localiser.gpus, "num_cpus": 1},
     )
 
@@ -88,6 +94,7 @@ def _on_cpus(config: Config, node: int) -> Placement:
         learner=_NO_RESTARTS | {"num_cpus": 1} | _threads(node // (learners + together)),
         generator=_SPREAD | {"num_cpus": 0} | taking_turns,
         editor=_SPREAD | {"num_cpus": 0} | taking_turns,
+        language_model=_SPREAD | {"num_cpus": 0} | taking_turns,
         bundle={"CPU": 1},
         gpus=0,
         cpus=learners,
@@ -117,9 +124,11 @@ def _threads(threads: int) -> dict[str, Any]:
 
 def _require(kind: str, needed: float, has: dict[str, float], config: Config) -> None:
     if needed > has.get(kind, 0):
+        models = len(config.editor.served)
         raise ResourceError(
             f"learner.world_size = {config.learner.world_size}, "
-            f"generator.replicas = {config.generator.replicas}",
+            f"generator.replicas = {config.generator.replicas}"
+            + (f", {models} model(s) of editor.path" if models else ""),
             f"needs {needed:g} {kind}s, the cluster has {has.get(kind, 0):g}",
             "lower them, or use a larger cluster",
         )

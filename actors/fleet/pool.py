@@ -161,6 +161,10 @@ class Pool:
         results = await asyncio.gather(*calls, return_exceptions=True)
         return [value for value in results if not isinstance(value, BaseException)]
 
+    def fail(self, error: MedrayError) -> None:
+        """End all jobs, and refuse later ones, with what these replicas cannot work without."""
+        self._fail(error)
+
     async def close(self) -> None:
         """End all replicas and the tasks that wait for them."""
         all_tasks = (self._straggler_task, *(replica.task for replica in self._replicas))

@@ -88,7 +88,7 @@ class GeneratorConfig(Section):
 
 
 class EditorConfig(Section):
-    kind: Literal["findings", "llm"] = "findings"
+    kind: Literal["findings", "llm", "findings+llm"] = "findings"
     replicas: PositiveInt = 1
     scope: Literal["sentence", "answer"] = "sentence"  # what one pair is about
     pairs_per_answer: PositiveInt = 4  # of the sentences of an answer, the most severe first
@@ -96,9 +96,10 @@ class EditorConfig(Section):
     continue_: bool = Field(False, alias="continue")
     same_slot: bool = True  # findings: also the weaker rule "same slot, other value"
     max_edit_fraction: Fraction = 0.5  # texts of fewer than four words are exempt
-    # Read only for kind "llm": any OpenAI-compatible chat endpoint.
+    # Read only if a language model edits: any OpenAI-compatible chat endpoint, or a directory.
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")] | None = None
     model: str | None = None  # its name at the endpoint
+    path: str | None = None  # a Hugging Face directory, served inside the cluster; no endpoint
     api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
     timeout: float = Field(60.0, gt=0.0)  # seconds for one request, including its retries
     retries: int = Field(3, ge=0)
@@ -111,14 +112,23 @@ class EditorConfig(Section):
     send_image: bool = False  # whether the image is sent to the endpoint
 
     @pydantic.model_validator(mode="after")
-    def _llm_needs_an_endpoint(self) -> EditorConfig:
-        if self.kind == "llm" and not (self.url and self.model):
-            raise ValueError("kind 'llm' needs url and model; name an endpoint and its model")
+    def _one_language_model(self) -> EditorConfig:
+        if self.kind != "findings" and not (self.path or (self.url and self.model)):
+            raise ValueError(f"kind '{self.kind}' needs path, or url and model: name the model")
+        if self.path and (self.url or self.model or self.send_image):
+            raise ValueError("path is served here, as text: remove url, model and send_image")
         if self.continue_ and self.scope != "sentence":
             raise ValueError("continue needs scope 'sentence': it corrects one sentence at a time")
         if self.budget is not None and self.budget < self.replicas:
             raise ValueError("budget is below one request per editor; raise it")
         return self
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The model directories to serve: the editor's, then those of other judges."""
+        if self.kind == "findings" or not self.path:
+            return ()
+        return tuple(dict.fromkeys((self.path, *self.judges)))
 
 
 class LocaliserConfig(Section):

@@ -11,8 +11,8 @@ import numpy as np
 from medray.config import EditorConfig
 from medray.editing.llm import prompts
 from medray.editing.llm.cache import Cache, digest
-from medray.editing.llm.client import Client
-from medray.editing.llm.replies import Reply, parse
+from medray.editing.llm.completion import Body, Completer, Dialogue
+from medray.editing.llm.replies import Reply, parse, schema
 from medray.errors import ItemError
 
 R = TypeVar("R", bound=Reply)
@@ -20,10 +20,10 @@ _REPLY_TOKENS = 2048
 
 
 class Chat:
-    """The endpoint behind a cache. Only replies that fit their schema are cached."""
+    """A completer behind a cache. Only replies that fit their schema are cached."""
 
-    def __init__(self, config: EditorConfig) -> None:
-        self.client = Client(config)
+    def __init__(self, config: EditorConfig, completer: Completer) -> None:
+        self.completer = completer
         self.cache = Cache(config.cache) if config.cache is not None else None
 
     def ask(
@@ -34,17 +34,17 @@ class Chat:
         kind: type[R],
         *,
         image: np.ndarray | None = None,
-        until: float = float("inf"),
-    ) -> R:
+    ) -> Dialogue[R]:
         """The reply, parsed as `kind`. Raises ItemError if there is none, or none of that kind."""
-        body = request(model, prompt, inputs, image)
-        key = digest(model, prompts.version(), body)
+        form = schema(kind) if self.completer.constrained else None
+        body = request(model, prompt, inputs, image, form)
+        key = digest(self.completer.identity(model), prompts.version(), body)
         if self.cache is not None and (cached := self.cache.get(key)) is not None:
             try:
                 return parse(cached, kind)
             except ItemError:
                 pass  # written for an older schema: ask again
-        text = self.client.reply(body, until)
+        text = yield body
         reply = parse(text, kind)
         if self.cache is not None:
             self.cache.put(key, text)
@@ -52,15 +52,26 @@ class Chat:
 
 
 def request(
-    model: str, prompt: str, inputs: dict[str, Any], image: np.ndarray | None = None
-) -> dict[str, Any]:
-    """The body of one request: the texts in `inputs`, the image if given, and nothing else."""
+    model: str,
+    prompt: str,
+    inputs: dict[str, Any],
+    image: np.ndarray | None = None,
+    form: dict[str, Any] | None = None,
+) -> Body:
+    """The body of one request: the texts in `inputs`, the image if given, and nothing else.
+
+    `form`: the JSON schema that the reply has to fit; None: any JSON object.
+    """
     content: str | list[dict[str, Any]] = prompts.material(inputs)
     if image is not None:
         content = [
             {"type": "text", "text": content},
             {"type": "image_url", "image_url": {"url": _as_url(image)}},
         ]
+    reply_format: dict[str, Any] = {"type": "json_object"}
+    if form is not None:
+        named = {"name": prompt, "schema": form, "strict": True}
+        reply_format = {"type": "json_schema", "json_schema": named}
     return {
         "model": model,
         "messages": [
@@ -69,7 +80,7 @@ def request(
         ],
         "temperature": 0.0,
         "max_tokens": _REPLY_TOKENS,
-        "response_format": {"type": "json_object"},
+        "response_format": reply_format,
     }
 
 

@@ -8,17 +8,44 @@ from dataclasses import replace
 from typing import Literal
 
 from medray.editing.base import Replacement, arrange, build_edit, edit_fraction
+from medray.editing.guard import Proposal, later_stand, projected, refusal, stands_alone
+from medray.editing.llm.acceptance import odd_wording
 from medray.editing.llm.replies import ReplacementReply
+from medray.editing.llm.task import EditTask
 from medray.editing.ontology.lexicon import ontology
-from medray.editing.reading.facts import facts
+from medray.editing.reading.facts import Facts, facts
 from medray.editing.reading.judge import judge
+from medray.editing.sentences import split
 from medray.errors import ItemError
-from medray.records import Edit
+from medray.records import Edit, EditedSentence
 
+MIN_PATIENT_ID = 4  # characters; a shorter patient id is a word or number of any text
 SHORT_ANSWER = 4  # words; in a shorter one a single word is a large fraction, but a small edit
+# Reasons of the guard that hold nothing against a pair, but that the rules do not understand it.
+UNCONFIRMED = frozenset({"rejected-not-wrong", "chosen-unconfirmed"})
+_MARKS = re.compile(r"</?(?:think|answer)\b|\\boxed|\*\*|final answer", re.IGNORECASE)
 _PIECES = re.compile(r"\w+|\s+|[^\w\s]")
 
 CheckResult = Literal["holds", "fails", "unknown"]
+
+
+def require_anonymous(task: EditTask) -> None:
+    """Raises ItemError("llm-identifier") if a text of the task names its patient."""
+    patient = task.patient_id.strip()
+    if len(patient) < MIN_PATIENT_ID:
+        return
+    text = "\n".join((task.question, task.reference, task.answer))
+    if re.search(rf"(?<!\w){re.escape(patient)}(?!\w)", text, re.IGNORECASE):
+        raise ItemError("llm-identifier", "the texts hold the patient's id")
+
+
+def is_marked(answer: str) -> bool:
+    """Whether an answer has thoughts or marks: which words of it a model may touch is not known.
+
+    >>> is_marked("<think>Left?</think> Right."), is_marked("Right.")
+    (True, False)
+    """
+    return _MARKS.search(answer) is not None
 
 
 def located(answer: str, replies: Sequence[ReplacementReply]) -> list[tuple[Replacement, float]]:
@@ -73,16 +100,66 @@ def checked_edit(
     return replace(edit, answer_spans=answer_spans, text_spans=text_spans)
 
 
+def guarded(task: EditTask, edit: Edit, *, verified: bool = False) -> Edit:
+    """The edit with those of its sentences that the guard finds sure; an abstention without any.
+
+    `verified`: what the reference neither confirms nor contradicts, as the rules read it, counts as
+    sure too. `text` is kept if all is sure and the rest of the answer does not lean on the change.
+    """
+    known, parts = facts(task.question, task.reference), split(task.answer)
+    drafts = list(projected(task.answer, parts, edit))
+    reasons = [_refusal(known, task, edit, draft, verified) for draft in drafts]
+    tolerated = {"", *UNCONFIRMED} if verified else {""}
+    sure = [d for d, reason in zip(drafts, reasons, strict=True) if reason in tolerated]
+    if not sure:
+        return Edit("abstain", reason=reasons[0] if reasons else "cannot-rewrite")
+    complete = len(sure) == len(drafts) and _rest_stands(known, task.answer, edit, sure)
+    sure.sort(key=lambda sentence: -max(span.severity for span in sentence.answer_spans))
+    if complete:
+        return replace(edit, sentences=tuple(sure))
+    return Edit(edit.verdict, reason=edit.reason, sentences=tuple(sure))
+
+
+def _refusal(
+    known: Facts, task: EditTask, edit: Edit, draft: EditedSentence, verified: bool
+) -> str:
+    """What speaks against one sentence; that the model has read it itself speaks for its words."""
+    prefix, sentence = task.answer[: draft.start], task.answer[draft.start : draft.end]
+    if reason := refusal(Proposal(known, prefix, sentence, draft, edit.verdict)):
+        return reason
+    if verified:
+        return ""
+    corrects = edit.verdict == "wrong"
+    odd = odd_wording(
+        sentence, draft, task.reference, task.answer, task.question, corrects=corrects
+    )
+    return "llm-wording" if odd else ""
+
+
+def _rest_stands(known: Facts, answer: str, edit: Edit, drafts: Sequence[EditedSentence]) -> bool:
+    """Whether the sentences that the edit leaves alone are as true behind it as before."""
+    parts = split(answer)
+    if edit.verdict == "right":
+        return len(drafts) == 1 and later_stand(answer, parts, drafts[0], known)
+    changes = [
+        Replacement(old.start, old.end, edit.text[new.start : new.end], old.error_type, old.reason)
+        for old, new in zip(edit.answer_spans, edit.text_spans, strict=True)
+    ]
+    after = judge(edit.text, known)
+    return stands_alone(answer, parts, changes, after, len(edit.text) - len(answer))
+
+
 def by_rules(question: str, reference: str, answer: str, edit: Edit) -> CheckResult:
     """What the rules conclude about an edit, "unknown" if they do not understand it.
 
     A correction holds if the answer was contradicted and the new text agrees; a variant, if it
-    is the other way round. Either fails if the rules contradict the side that would be chosen.
+    is the other way round. Either fails if the rules contradict the side that would be chosen, or
+    agree with the one that would be rejected.
     """
     known = facts(question, reference)
     before, after = judge(answer, known).verdict, judge(edit.text, known).verdict
     old, new = (before, after) if edit.verdict == "wrong" else (after, before)
-    if new == "wrong":
+    if new == "wrong" or old == "right":
         return "fails"
     return "holds" if (old, new) == ("wrong", "right") else "unknown"
 

@@ -13,13 +13,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx2 as httpx
 import openai
 
 from medray.config import EditorConfig
+from medray.editing.llm.completion import Body, Budget
 from medray.errors import ConfigError, ItemError
 
 _log = logging.getLogger(__name__)
@@ -31,32 +32,20 @@ _TEMPORARY = {408, 409, 429}  # openai repeats the request, as after 5xx
 _NOT_SENT = ("x-stainless", "user-agent", "openai-", "idempotency")  # headers of no use there
 
 
-class Budget:
-    """The number of requests that may still be sent, over all threads."""
-
-    def __init__(self, limit: int | None) -> None:
-        self._left, self._lock = limit, threading.Lock()
-
-    def spend(self) -> None:
-        with self._lock:
-            if self._left is None:
-                return
-            if self._left <= 0:
-                raise ItemError("llm-budget", "the requests of editor.budget are used up")
-            self._left -= 1
-
-
 class Client:
     """A thread-safe client. `sent` counts the requests, including retries."""
+
+    constrained = False  # few endpoints know JSON schemas: replies are checked here
 
     def __init__(self, config: EditorConfig) -> None:
         assert config.url is not None
         for name in ("openai", "httpx2", "httpcore2"):  # at level DEBUG they log what is sent
             logging.getLogger(name).setLevel(logging.WARNING)
-        limit = None if config.budget is None else config.budget // config.replicas
+        self.threads = config.concurrency
         self._timeout = config.timeout
         key = _api_key(config.api_key_env)
-        self._transport = _Transport(Budget(limit), config.concurrency, with_key=bool(key))
+        budget = Budget(config.budget, config.replicas)
+        self._transport = _Transport(budget, config.concurrency, with_key=bool(key))
         self._lock = threading.Lock()
         self._failures, self._paused_until = 0, 0.0
         self._reported: set[str] = set()
@@ -72,7 +61,21 @@ class Client:
     def sent(self) -> int:
         return self._transport.sent
 
-    def reply(self, body: dict[str, Any], until: float = float("inf")) -> str:
+    def identity(self, model: str) -> str:
+        """Its name at the endpoint: nothing more is known of it."""
+        return model
+
+    def complete(self, bodies: Sequence[Body], until: float) -> list[str | ItemError]:
+        """The replies, one after the other."""
+        return [self._reply_or_reason(body, until) for body in bodies]
+
+    def _reply_or_reason(self, body: Body, until: float) -> str | ItemError:
+        try:
+            return self.reply(body, until)
+        except ItemError as error:
+            return error
+
+    def reply(self, body: Body, until: float = float("inf")) -> str:
         """The text of the first choice. `until` is the deadline, as a time.monotonic().
 
         Raises ItemError: llm-unreachable, llm-refused, llm-budget, llm-malformed.

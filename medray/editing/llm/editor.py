@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from medray.config import EditorConfig
 from medray.editing.llm import check, prompts
 from medray.editing.llm.chat import Chat
+from medray.editing.llm.completion import Completer, Dialogue, converse
+from medray.editing.llm.exam import Exam
 from medray.editing.llm.judges import score
 from medray.editing.llm.replies import EditReply, VerdictReply
 from medray.editing.llm.task import EditTask, JudgedEdit
@@ -17,63 +19,86 @@ from medray.records import Edit
 
 BATCH_SECONDS = 1200.0  # per call; what is not finished by then is dropped, with its reason
 
+T = TypeVar("T")
+
 
 class LLMEditor:
-    """Any OpenAI-compatible chat endpoint as the editor.
+    """A language model as the editor, wherever its completions come from.
 
-    `edit` raises ItemError if the endpoint fails or its reply does not pass the checks, and
-    abstains if the model cannot tell or finds no variant. Requests are sent with temperature 0;
-    with a cache, the same arguments give the same result.
+    `edit` raises ItemError if the model gives no reply or one that does not pass the checks, and
+    abstains if the model cannot tell, finds no variant, or the guard refuses its edit. `strict`:
+    only what the rules confirm is accepted, else also what they do not understand and the model
+    confirms. A model that is served here, or that is strictly checked, sits an exam first: if it
+    fails, none of its edits is used. Requests are sent with temperature 0; with a cache, the same
+    arguments give the same result.
     """
 
     name = "llm"
 
-    def __init__(self, config: EditorConfig) -> None:
-        assert config.model is not None
-        self.config, self.model = config, config.model
-        self.version = f"1 model={self.model} prompts={prompts.version()}"
-        self.chat = Chat(config)
+    def __init__(self, config: EditorConfig, completer: Completer, *, strict: bool = False) -> None:
+        model = config.path or config.model
+        assert model is not None
+        self.config, self.model, self.strict = config, model, strict
+        self.version = f"2 model={completer.identity(model)} prompts={prompts.version()}"
+        self.chat = Chat(config, completer)
+        self.exam = Exam(self.chat, model) if strict or completer.constrained else None
 
     def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
         """Judge the answer against the reference, and make the other side of the pair.
 
         The image is not sent here: only `edit_many` takes one. `seed` has no effect.
         """
-        until = time.monotonic() + BATCH_SECONDS
-        return self._edit(EditTask(question, reference, answer, seed), until)
+        self.prepare()
+        (result,) = self.run([self._edit(EditTask(question, reference, answer, seed))])
+        if isinstance(result, ItemError):
+            raise result
+        return result
 
     def edit_many(self, tasks: Sequence[EditTask]) -> list[JudgedEdit | ItemError]:
-        """One result per task, `editor.concurrency` at a time."""
+        """One result per task; requests that can go out at the same time do so."""
+        if tasks:
+            self.prepare()
+        return self.run([self.judged(task) for task in tasks])
+
+    def prepare(self) -> None:
+        """Have the model sit its exam, once, if it has to: before its edits are asked for."""
+        if self.exam is not None:
+            self.exam.sit(self.run)
+
+    def run(self, dialogues: Sequence[Dialogue[T]]) -> list[T | ItemError]:
+        """The result of each dialogue with the model, in order."""
         until = time.monotonic() + BATCH_SECONDS
+        return converse(dialogues, self.chat.completer, until)
 
-        def edit_one(task: EditTask) -> JudgedEdit | ItemError:
-            try:
-                return self._judged(task, until)
-            except ItemError as error:
-                return error
+    def judged(self, task: EditTask) -> Dialogue[JudgedEdit]:
+        """The edit of one answer, and its relevance."""
+        edit = yield from self._edit(task)
+        return (yield from self.rated(task, edit))
 
-        with ThreadPoolExecutor(self.config.concurrency, "llm-editor") as pool:
-            return list(pool.map(edit_one, tasks))
-
-    def _judged(self, task: EditTask, until: float) -> JudgedEdit:
-        edit = self._edit(task, until)
+    def rated(self, task: EditTask, edit: Edit) -> Dialogue[JudgedEdit]:
+        """An edit, whoever made it, with its relevance if there are judges."""
         if edit.verdict == "abstain" or not self.config.judges:
             return JudgedEdit(edit)
-        right = edit.verdict == "right"
-        correct, incorrect = (task.answer, edit.text) if right else (edit.text, task.answer)
+        check.require_anonymous(task)
+        correct, incorrect = _sides(task.answer, edit)
         pair = {
             "question": task.question,
             "reference": task.reference,
             "correct": correct,
             "incorrect": incorrect,
         }
-        relevance = score(self.chat, self.config.judges, pair, until=until)
+        relevance = yield from score(self.chat, self.config.judges, pair)
         return JudgedEdit(edit, relevance.value, relevance.note)
 
-    def _edit(self, task: EditTask, until: float) -> Edit:
+    def _edit(self, task: EditTask) -> Dialogue[Edit]:
+        if self.exam is not None and self.exam.refusal is not None:
+            raise self.exam.refusal
+        check.require_anonymous(task)
+        if check.is_marked(task.answer):
+            return Edit("abstain", reason="llm-markup")
         image = task.image if self.config.send_image else None
         inputs = _texts(task, task.answer)
-        reply = self.chat.ask(self.model, "edit", inputs, EditReply, image=image, until=until)
+        reply = yield from self.chat.ask(self.model, "edit", inputs, EditReply, image=image)
         if reply.verdict == "cannot-tell":
             return Edit("abstain", reason="llm-cannot-tell")
         if reply.verdict == "right" and not reply.replacements:
@@ -81,25 +106,53 @@ class LLMEditor:
         edit = check.checked_edit(
             reply.verdict, task.answer, reply.replacements, self.config.max_edit_fraction
         )
-        self._verify(task, edit, until)
-        return edit
+        return (yield from self._accepted(task, edit))
 
-    def _verify(self, task: EditTask, edit: Edit, until: float) -> None:
-        """Require that only the chosen side agrees with the reference: by the rules if they can
-        decide, else by the model's verdict on the new text."""
+    def _accepted(self, task: EditTask, edit: Edit) -> Dialogue[Edit]:
+        """What the rules, the guard and, if they do not understand it, the model accept of it."""
         result = check.by_rules(task.question, task.reference, task.answer, edit)
-        if result == "fails" and edit.verdict == "right":
-            raise ItemError("llm-disagrees", "the rules contradict what the model calls right")
-        if result == "unknown":
-            inputs = _texts(task, edit.text)
-            verdict = self.chat.ask(self.model, "verify", inputs, VerdictReply, until=until).verdict
-            wanted = "right" if edit.verdict == "wrong" else "wrong"
-            result = "holds" if verdict == wanted else "fails"
-        if result == "fails" and edit.verdict == "wrong":
-            raise ItemError("llm-still-wrong", "the corrected answer does not agree")
         if result == "fails":
-            raise ItemError("llm-variant-not-wrong", "the variant is not wrong")
+            raise _failure(edit)
+        sure = check.guarded(task, edit)
+        complete = sum(len(s.answer_spans) for s in sure.sentences) == len(edit.answer_spans)
+        if self.strict or (result == "holds" and complete):
+            return sure
+        yield from self._verify(task, edit)
+        return check.guarded(task, edit, verified=True)
+
+    def _verify(self, task: EditTask, edit: Edit) -> Dialogue[None]:
+        """Require that the model agrees with the chosen side and contradicts the rejected one.
+
+        It reads each by itself and does not know which is which: a model that calls everything
+        right, or wrong, confirms nothing.
+        """
+        new = "right" if edit.verdict == "wrong" else "wrong"
+        if not (yield from self._reads_as(new, task, edit.text)):
+            raise _failure(edit)
+        if not (yield from self._reads_as(edit.verdict, task, task.answer)):
+            raise ItemError("llm-disagrees", "read by itself, the answer is judged otherwise")
+
+    def _reads_as(self, verdict: str, task: EditTask, text: str) -> Dialogue[bool]:
+        """Whether the model, given nothing but the texts, calls `text` that."""
+        inputs = _texts(task, text)
+        reply = yield from self.chat.ask(self.model, "verify", inputs, VerdictReply)
+        return reply.verdict == verdict
 
 
 def _texts(task: EditTask, answer: str) -> dict[str, str]:
     return {"question": task.question, "reference": task.reference, "answer": answer}
+
+
+def _sides(answer: str, edit: Edit) -> tuple[str, str]:
+    """(correct, incorrect); up to the worst sentence, if not all of the edit is sure."""
+    other = edit.text
+    if not other:
+        worst = edit.sentences[0]
+        answer, other = answer[: worst.end], answer[: worst.start] + worst.text
+    return (answer, other) if edit.verdict == "right" else (other, answer)
+
+
+def _failure(edit: Edit) -> ItemError:
+    if edit.verdict == "wrong":
+        return ItemError("llm-still-wrong", "the corrected answer does not agree")
+    return ItemError("llm-variant-not-wrong", "the variant is not wrong, or the answer is")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medray.editing.llm.chat import Chat
+from medray.editing.llm.completion import Dialogue
 from medray.editing.llm.replies import ScoreReply
 from medray.errors import ItemError
 
@@ -39,9 +40,7 @@ class Score:
         )
 
 
-def score(
-    chat: Chat, judges: Sequence[str], pair: dict[str, str], *, until: float = float("inf")
-) -> Score:
+def score(chat: Chat, judges: Sequence[str], pair: dict[str, str]) -> Dialogue[Score]:
     """The judges' joint score of a pair {question, reference, correct, incorrect}.
 
     The first judge gives a score; each later one agrees with the current score or gives a new one,
@@ -55,7 +54,7 @@ def score(
     while remaining and rounds < ROUNDS and not (scores and agreed >= len(remaining) - 1):
         judge = remaining[turn % len(remaining)]
         try:
-            new = _ask(chat, judge, pair, scores, until)
+            new = yield from _ask(chat, judge, pair, scores)
         except ItemError:
             position = turn % len(remaining)
             del remaining[position]
@@ -72,11 +71,11 @@ def score(
 
 
 def _ask(
-    chat: Chat, judge: str, pair: dict[str, str], scores: Sequence[float], until: float
-) -> float | None:
+    chat: Chat, judge: str, pair: dict[str, str], scores: Sequence[float]
+) -> Dialogue[float | None]:
     """A new score, or None for agreement."""
     inputs = {**pair, "earlier": list(scores)}
-    reply = chat.ask(judge, "relevance", inputs, ScoreReply, until=until)
+    reply = yield from chat.ask(judge, "relevance", inputs, ScoreReply)
     if scores and (reply.agree or reply.score == scores[-1]):
         return None
     if reply.score is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeVar
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -57,6 +58,50 @@ class VerdictReply(Reply):
 class ScoreReply(Reply):
     agree: bool = False
     score: Share | None = None
+
+
+# Bounds of a reply that a schema constrains: a model that talks nonsense must come to an end.
+_MOST_REPLACEMENTS, _WORDING, _REASON, _OCCURRENCES = 6, 160, 100, 9  # the middle two: characters
+
+
+@cache
+def schema(kind: type[Reply]) -> dict[str, Any]:
+    """The JSON schema of a reply that is generated under it: `parse` accepts all that fit.
+
+    Numbers are lists of choices, because a decimal has no end.
+    """
+    shares = [tenth / 10 for tenth in range(11)]
+    if kind is VerdictReply:
+        return _object(verdict=_choice(*get_args(Verdict)))
+    if kind is ScoreReply:
+        return _object(agree={"type": "boolean"}, score=_choice(None, *shares))
+    replacement = _object(
+        original=_string(_WORDING) | {"minLength": 1},
+        occurrence=_choice(None, *range(1, _OCCURRENCES + 1)),
+        corrected=_string(_WORDING),
+        error_type=_choice(*ontology().severity),
+        severity=_choice(*shares),
+        reason=_string(_REASON),
+    )
+    several = {"type": "array", "items": replacement, "maxItems": _MOST_REPLACEMENTS}
+    return _object(verdict=_choice(*get_args(Verdict)), replacements=several)
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _choice(*values: Any) -> dict[str, Any]:
+    return {"enum": list(values)}
+
+
+def _string(length: int) -> dict[str, Any]:
+    return {"type": "string", "maxLength": length}
 
 
 def parse(text: str, kind: type[R]) -> R:

@@ -14,13 +14,17 @@ from medray.records import Edit
 
 @dataclass(frozen=True, slots=True)
 class EditTask:
-    """One answer to judge. `image` [height, width, channels] is None unless it may be sent."""
+    """One answer to judge. `image` [height, width, channels] is None unless it may be sent.
+
+    `patient_id` is never sent, nor is a text that contains it.
+    """
 
     question: str
     reference: str
     answer: str
     seed: int = 0
     image: np.ndarray | None = field(default=None, repr=False)
+    patient_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

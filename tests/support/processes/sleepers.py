@@ -136,3 +136,27 @@ class Corrector:
         return [
             Dropped(r.item_id, r.case_id, context.version, "for-the-test") for r in responses
         ], None
+
+
+class Parrot:
+    """A language model without an engine: every reply is its process and what was said last.
+
+    What the last message says can also be "die" or "break": for good, or until it is restarted.
+    """
+
+    def __init__(self, directory, seed):
+        self.directory, self.broken = directory, False
+
+    def process(self):
+        if self.broken:
+            raise RuntimeError("broken")
+        return str(os.getpid())
+
+    def complete(self, bodies):
+        texts = [body["messages"][-1]["content"] for body in bodies]
+        if "die" in texts:
+            os._exit(1)
+        self.broken = self.broken or "break" in texts
+        if self.broken:
+            raise RuntimeError("broken")
+        return [f"{os.getpid()} {self.directory} {text}" for text in texts]

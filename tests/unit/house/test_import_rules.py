@@ -29,7 +29,8 @@ LAYERS = (
     *("medray.phantom", "medray.evaluation"),
     *("medray.report medray.bench medray.plan", "medray.cli"),
     "actors.weights",
-    *("actors.generator actors.editor actors.learner actors.localiser", "actors.vllm_plugin"),
+    "actors.generator actors.editor actors.judge actors.learner actors.localiser",
+    "actors.vllm_plugin",
     *("actors.fleet actors.cluster", "actors.loop", "actors.launch actors.export", "actors.bench"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer.split()}
@@ -142,16 +143,17 @@ def test_no_circles():
 
 
 def test_engines_are_imported_only_by_their_users():
-    assert {unit_of(module) for module in users_of("vllm")} == {"actors.generator"}
+    assert {unit_of(module) for module in users_of("vllm")} == {"actors.generator", "actors.judge"}
     assert {unit_of(module) for module in users_of("deepspeed")} == {"actors.learner"}
     assert {module.split(".")[0] for module in users_of("ray")} == {"actors"}
-    kinds = ("generator", "editor", "learner", "localiser")
+    kinds = ("generator", "editor", "judge", "learner", "localiser")
     plain = {f"actors.{kind}.actor" for kind in kinds}
     assert not users_of("ray") & plain, "actors are plain classes"
 
 
 def test_actors_never_import_each_other():
-    kinds = {f"actors.{kind}" for kind in ("generator", "editor", "learner", "localiser")}
+    rooms = ("generator", "editor", "judge", "learner", "localiser")
+    kinds = {f"actors.{kind}" for kind in rooms}
     importers = {
         unit_of(m) for m, names in all_imports().items() if {unit_of(n) for n in names} & kinds
     }

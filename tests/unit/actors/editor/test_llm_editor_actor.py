@@ -81,8 +81,9 @@ def test_pairs_are_made_and_packed_and_the_rest_is_dropped_with_its_reason(confi
     wrong, right = results[:2]
     assert isinstance(wrong, Pair)
     assert isinstance(right, Pair)
-    assert (wrong.chosen, wrong.rejected, wrong.response_was_correct) == (RIGHT, WRONG, False)
-    assert (right.chosen, right.rejected, right.response_was_correct) == (RIGHT, WRONG, True)
+    sides = tuple(text.partition(" The heart")[0] for text in (RIGHT, WRONG))
+    assert (wrong.chosen, wrong.rejected, wrong.response_was_correct) == (*sides, False)
+    assert (right.chosen, right.rejected, right.response_was_correct) == (*sides, True)
     assert wrong.editor == f"llm/{editor.editor.version}"
     dropped = results[2:]
     assert all(isinstance(o, Dropped) for o in dropped)
@@ -95,7 +96,7 @@ def test_pairs_are_made_and_packed_and_the_rest_is_dropped_with_its_reason(confi
         "abstained:llm-cannot-tell",
         "llm-refused",
     ]
-    assert [p.pair_id for p in batch.pairs] == ["i0", "i1"]
+    assert [p.pair_id for p in batch.pairs] == ["i0.0", "i1.0"]
     tokens = batch.pairs[0].rejected.ids[batch.pairs[0].rejected.edited]
     assert editor.codec.tokenizer.decode(tokens).strip() == "right"
     assert sorted(a.inputs["answer"] for a in requests) == sorted(

@@ -14,10 +14,10 @@ import time
 import pytest
 
 from medray.config import EditorConfig
+from medray.editing import EDITORS
 from medray.editing.llm import client
 from medray.editing.llm.cache import Cache, digest
 from medray.editing.llm.client import Client
-from medray.editing.llm.editor import LLMEditor
 from medray.errors import ConfigError, ItemError
 from tests.support.paths import ROOT
 from tests.support.processes.chat_server import Say, serve
@@ -42,7 +42,7 @@ def ask(script, **keys):
     with serve(script) as server:
         started = time.monotonic()
         try:
-            edited = LLMEditor(configured(server.url, **keys)).edit(
+            edited = EDITORS["llm"](configured(server.url, **keys)).edit(
                 QUESTION, REFERENCE, WRONG, seed=0
             )
             result = edited.text
@@ -284,7 +284,7 @@ def test_the_digest_is_of_model_prompts_and_input():
 def test_a_cache_that_cannot_be_created_is_reported_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"editor\.cache"):
-        LLMEditor(configured("http://127.0.0.1:9/v1", cache=str(tmp_path / "file" / "x")))
+        EDITORS["llm"](configured("http://127.0.0.1:9/v1", cache=str(tmp_path / "file" / "x")))
 
 
 # --- the key ----------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def test_the_key_appears_only_in_its_header(monkeypatch, caplog, tmp_path):
     exposed = []
     with serve(script) as server:
         config = configured(server.url, api_key_env="LLM_KEY", cache=str(tmp_path), retries=1)
-        editor = LLMEditor(config)
+        editor = EDITORS["llm"](config)
         editor.edit(QUESTION, REFERENCE, WRONG, seed=0)
         for answer in ("one", "two"):
             with pytest.raises(ItemError) as caught:
@@ -309,9 +309,9 @@ def test_the_key_appears_only_in_its_header(monkeypatch, caplog, tmp_path):
     assert len(server.requests) == 4
     exposed += [r.getMessage() for r in caplog.records]
     exposed += [
-        repr(editor.chat.client),
-        repr(vars(editor.chat.client)),
-        repr(editor.chat.client._openai),
+        repr(editor.chat.completer),
+        repr(vars(editor.chat.completer)),
+        repr(editor.chat.completer._openai),
     ]
     exposed += [config.model_dump_json(), *(p.read_text() for p in tmp_path.rglob("*.json"))]
     exposed += [a.raw.decode() for a in server.requests]
@@ -330,7 +330,7 @@ def test_an_invalid_key_is_reported_without_its_value(monkeypatch, value):
     if value is not None:
         monkeypatch.setenv("LLM_KEY", value)
     with pytest.raises(ConfigError, match=r"editor\.api_key_env = LLM_KEY") as caught:
-        LLMEditor(configured("http://127.0.0.1:9/v1", api_key_env="LLM_KEY"))
+        EDITORS["llm"](configured("http://127.0.0.1:9/v1", api_key_env="LLM_KEY"))
     assert not value or not value.strip() or value not in str(caught.value)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from medray.config import EditorConfig
+from medray.editing import EDITORS
 from medray.editing.llm import EditTask, JudgedEdit
-from medray.editing.llm.editor import LLMEditor
 from tests.support.processes.chat_server import ChatRequest, Say, serve
 from tests.unit.editing.llm.test_llm_editor import QUESTION, REFERENCE, WRONG, change, reply
 
@@ -40,7 +40,7 @@ def judged(replies: dict[str, list], **keys) -> tuple[JudgedEdit, list[ChatReque
                 **keys,
             }
         )
-        (result,) = LLMEditor(config).edit_many([EditTask(QUESTION, REFERENCE, WRONG)])
+        (result,) = EDITORS["llm"](config).edit_many([EditTask(QUESTION, REFERENCE, WRONG)])
     assert isinstance(result, JudgedEdit)
     return result, [r for r in server.requests if r.prompt == "relevance"]
 

@@ -26,6 +26,7 @@ REFERENCE = "There is a small nodule in the left lung. The heart is enlarged."
 WRONG = "There is a small nodule in the right lung. The heart is enlarged."
 # Words that are not in the ontology: the rules cannot compare, so the model is asked again.
 ODD_REFERENCE, ODD_WRONG = "The flange is torqued.", "The flange is slackened."
+CONFIRMED = (Say({"verdict": "right"}), Say({"verdict": "wrong"}))  # the new text, then the answer
 
 
 @pytest.fixture(autouse=True)
@@ -80,37 +81,37 @@ def test_a_wrong_answer_is_corrected_in_place():
 def test_a_right_answer_gets_a_wrong_variant():
     variant = change("left", "right", reason="Sides exchanged.")
     result, requests = edit([reply("right", variant)], answer=REFERENCE)
-    assert (result.verdict, result.text) == ("right", WRONG)
+    assert result.verdict == "right"
+    assert [s.text for s in result.sentences] == ["There is a small nodule in the right lung."]
     assert result.reason == "agrees with the reference"
     assert len(requests) == 1
 
 
 def test_an_edit_that_the_rules_do_not_understand_is_verified_by_the_model():
-    script = [reply("wrong", change("slackened", "torqued")), Say({"verdict": "right"})]
+    script = [reply("wrong", change("slackened", "torqued")), *CONFIRMED]
     result, requests = edit(script, ODD_WRONG, ODD_REFERENCE)
     assert result.text == ODD_REFERENCE
-    assert [r.prompt for r in requests] == ["edit", "verify"]
-    assert requests[1].inputs == {
-        "question": QUESTION,
-        "reference": ODD_REFERENCE,
-        "answer": ODD_REFERENCE,
-    }
+    assert [r.prompt for r in requests] == ["edit", "verify", "verify"]
+    assert [r.inputs for r in requests[1:]] == [
+        {"question": QUESTION, "reference": ODD_REFERENCE, "answer": text}
+        for text in (ODD_REFERENCE, ODD_WRONG)
+    ]
 
 
 def test_only_the_named_words_change():
     answer = "  Right  lung\u00a0— café\u0301 \U0001fac1; right\tlung\r\n"
     named = change("right", "left", occurrence=1)
-    result, _ = edit([reply("wrong", named), Say({"verdict": "right"})], answer, "Something else")
+    result, _ = edit([reply("wrong", named), *CONFIRMED], answer, "Something else")
     assert result.text == answer.replace("right", "left")
 
 
 def test_an_insertion_is_trimmed_to_what_is_new():
-    named = change("a small nodule", "a small calcified nodule", error_type="attribute")
-    script = [reply("wrong", named), Say({"verdict": "right"})]
-    result, _ = edit(script, reference="A small calcified nodule.")
+    named = change("is torqued", "is not torqued", error_type="presence")
+    script = [reply("wrong", named), *CONFIRMED]
+    result, _ = edit(script, ODD_REFERENCE, "The flange is untouched.")
     span = result.answer_spans[0]
-    assert span.start == span.end == WRONG.index("nodule")
-    assert result.text == WRONG.replace("nodule", "calcified nodule")
+    assert span.start == span.end == ODD_REFERENCE.index("torqued")
+    assert result.text == "The flange is not torqued."
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_words_that_cannot_be_located_drop_the_answer(named):
 
 def test_the_occurrence_selects_one_of_several():
     answer = "The left side is clear, the left heart border too, not cleft."
-    script = [reply("wrong", change("left", "right", occurrence=2)), Say({"verdict": "right"})]
+    script = [reply("wrong", change("left", "right", occurrence=2)), *CONFIRMED]
     result, _ = edit(script, answer, "Something else")
     assert result.text == "The left side is clear, the right heart border too, not cleft."
 
@@ -216,13 +217,27 @@ def test_a_correction_that_the_model_does_not_confirm_is_dropped(second):
     assert refusal(script, ODD_WRONG, ODD_REFERENCE) == "llm-still-wrong"
 
 
+@pytest.mark.parametrize("always", ["right", "wrong", "cannot-tell"])
+@pytest.mark.parametrize(("verdict", "answer"), [("wrong", ODD_WRONG), ("right", ODD_REFERENCE)])
+def test_a_model_with_one_verdict_for_everything_confirms_nothing(always, verdict, answer):
+    old, new = ("slackened", "torqued") if verdict == "wrong" else ("torqued", "slackened")
+    first = reply(verdict, change(old, new))
+    script = [first, Say({"verdict": always}), Say({"verdict": always})]
+    reason = refusal(script, answer, ODD_REFERENCE)
+    assert reason in {"llm-still-wrong", "llm-variant-not-wrong", "llm-disagrees"}
+
+
 def test_a_variant_that_is_not_wrong_is_dropped():
     script = [reply("right", change("torqued", "tightened")), Say({"verdict": "right"})]
     assert refusal(script, ODD_REFERENCE, ODD_REFERENCE) == "llm-variant-not-wrong"
 
 
 def test_an_answer_called_right_against_the_rules_is_dropped():
-    assert refusal([reply("right", change("small", "large"))]) == "llm-disagrees"
+    assert refusal([reply("right", change("small", "large"))]) == "llm-variant-not-wrong"
+
+
+def test_an_answer_called_wrong_against_the_rules_is_dropped():
+    assert refusal([reply("wrong", change("left", "right"))], REFERENCE) == "llm-still-wrong"
 
 
 # --- what is sent ---------------------------------------------------------------------------
@@ -287,9 +302,13 @@ def test_many_answers_are_edited_at_once_and_returned_in_order():
 
     answers = [f"w{i} lung" for i in range(8)]
     answers[3] = "bad lung"
-    with serve(
-        lambda a: Say({"verdict": "right"}) if a.prompt == "verify" else script(a)
-    ) as server:
+
+    def verified(request: ChatRequest) -> Say:
+        if request.prompt != "verify":
+            return script(request)
+        return Say({"verdict": "right" if request.inputs["answer"] == "left lung" else "wrong"})
+
+    with serve(verified) as server:
         results = editor(server, concurrency=4).edit_many(
             [EditTask("Which side?", ODD_REFERENCE, answer) for answer in answers]
         )
@@ -313,4 +332,4 @@ def test_it_is_an_editor_with_a_version():
     with serve([]) as server:
         built: Editor = editor(server, model="org/name")
     assert built.name == "llm"
-    assert built.version == f"1 model=org/name prompts={prompts.version()}"
+    assert built.version == f"2 model=org/name prompts={prompts.version()}"

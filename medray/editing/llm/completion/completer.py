@@ -1,0 +1,103 @@
+"""What completes chat prompts, and how many dialogues with it proceed side by side.
+
+A dialogue is a generator: it yields the body of a request, is sent the text of the reply (or gets
+the ItemError thrown into it), and returns its result. So code that judges one answer reads as if it
+were alone, and the requests of many answers still go out together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from medray.errors import ItemError
+
+Body = dict[str, Any]  # of an OpenAI-compatible chat request
+T = TypeVar("T")
+Dialogue = Generator[Body, str, T]
+
+
+class Completer(Protocol):
+    """Completes chat requests, at temperature 0.
+
+    `constrained`: replies are made to fit the JSON schema that the request names.
+    `threads`: dialogues that proceed independently of each other; 0: all of them step by step, so
+    that the requests of one step are one batch.
+    """
+
+    constrained: bool
+    threads: int
+
+    def identity(self, model: str) -> str:
+        """The model as the ledger names it and the cache keys it."""
+
+    def complete(self, bodies: Sequence[Body], until: float) -> list[str | ItemError]:
+        """One text, or the reason for its absence, per request. `until`: a time.monotonic()."""
+
+
+class Unserved:
+    """The place of a model that is not served here; plans and tools need no more."""
+
+    constrained, threads = True, 0
+
+    def identity(self, model: str) -> str:
+        return model
+
+    def complete(self, bodies: Sequence[Body], until: float) -> list[str | ItemError]:
+        return [ItemError("llm-unavailable", "no engine serves the model here") for _ in bodies]
+
+
+class Budget:
+    """The number of requests that one of several editors may still send, over all its threads."""
+
+    def __init__(self, limit: int | None, editors: int) -> None:
+        self._left = None if limit is None else limit // editors
+        self._lock = threading.Lock()
+
+    def spend(self) -> None:
+        """Raises ItemError if nothing is left."""
+        with self._lock:
+            if self._left is None:
+                return
+            if self._left <= 0:
+                raise ItemError("llm-budget", "the requests of editor.budget are used up")
+            self._left -= 1
+
+
+def converse(
+    dialogues: Sequence[Dialogue[T]], completer: Completer, until: float
+) -> list[T | ItemError]:
+    """The result of every dialogue, in order."""
+    if not completer.threads:
+        return _step_by_step(dialogues, completer, until)
+    with ThreadPoolExecutor(completer.threads, "llm-editor") as pool:
+        alone = pool.map(lambda one: _step_by_step([one], completer, until), dialogues)
+        return [result for results in alone for result in results]
+
+
+def _step_by_step(
+    dialogues: Sequence[Dialogue[T]], completer: Completer, until: float
+) -> list[T | ItemError]:
+    results: dict[int, T | ItemError] = {}
+    replies: dict[int, str | ItemError | None] = dict.fromkeys(range(len(dialogues)))
+    while replies:
+        bodies: dict[int, Body] = {}
+        for index, reply in replies.items():
+            try:
+                bodies[index] = _proceed(dialogues[index], reply)
+            except StopIteration as end:
+                results[index] = end.value
+            except ItemError as error:
+                results[index] = error
+        completed = completer.complete(list(bodies.values()), until) if bodies else []
+        replies = dict(zip(bodies, completed, strict=True))
+    return [results[index] for index in range(len(dialogues))]
+
+
+def _proceed(dialogue: Dialogue[T], reply: str | ItemError | None) -> Body:
+    """The next request of a dialogue. Raises StopIteration with its result at its end."""
+    if reply is None:
+        return next(dialogue)
+    return dialogue.throw(reply) if isinstance(reply, ItemError) else dialogue.send(reply)
