@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from medray.editing.base import Change
-from medray.editing.language.grammar import match_case
+from medray.editing.language.grammar import lower_first, match_case
 from medray.editing.ontology.lexicon import WORD, ontology
 from medray.editing.reading.compare import Comparison
 
@@ -91,7 +91,8 @@ def compare_choice(question: str, reference: str, text: str) -> list[Comparison]
         return []
     if known.index == stated.index:
         return [Comparison(True, "alternative", "attribute")]
-    new = match_case(text[stated.start : stated.end], reference[known.start : known.end])
+    named = lower_first(reference[known.start : known.end])
+    new = match_case(text[stated.start : stated.end], named)
     change = Change(stated.start, stated.end, new)
     return [Comparison(False, "alternative", "attribute", change=change)]
 

@@ -21,6 +21,12 @@ from medray.editing.reading.slots import SAME_SLOT, slot_of
         ("Is there air in the stomach?", "yes", "There is no air in the stomach.", "wrong"),
         ("Can you see the diaphragm?", "yes", "The diaphragm can be seen.", "right"),
         ("Is the aortic knob prominent?", "no", "The aortic knob is prominent.", "wrong"),
+        # an anatomical structure that is seen is no finding
+        ("Is the occipital lobe visible?", "no", "The occipital lobe is visible.", "wrong"),
+        ("Is the cerebellum seen?", "yes", "Yes, the cerebellum is seen.", "right"),
+        ("Does the temporal lobe appear?", "no", "No, it shows the frontal lobe.", "right"),
+        ("Is the left kidney seen?", "no", "No, the left kidney is not seen.", "right"),
+        ("Are the apices seen?", "yes", "No, the apices are not seen.", "wrong"),
         # not an echo
         ("Is the trachea midline?", "yes", "The trachea may be midline.", "abstain"),
         ("Is the knob wider than the arch?", "yes", "The arch is wider than the knob.", "abstain"),
