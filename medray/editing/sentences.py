@@ -17,12 +17,13 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(?:^|[\s(])(?:no|nos|fig|vol|pt)$", re.IGNORECASE)
-_LABEL = re.compile(r"(?:\d{1,2}|[A-Za-z])[.)]\s+(?=\S)|\(\w\)\s+(?=\S)")
+_LABEL = re.compile(r"\d{1,2}[.)]\s+(?=\S)|\(\d\)\s+(?=\S)")
+_OPTION = re.compile(r"\b(?:answer|option|choice)\s*(?:is|:)?\s*\(?[A-H]$", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"(?:^|\s)(\d{1,2})$")
 _INLINE_LABEL = re.compile(r"(?<=\s)(\d{1,2})[.)]\s+(?=[A-Z])")
 _BULLET = re.compile(r"[\s>#*_•·▪–—-]*(?=[\w\"'“‘(\[<\\])")
 _HEADING = re.compile(
-    r"(?!(?:yes|no)\b|[A-Z]\b)(?:[A-Z][A-Z0-9/&-]*(?:\s+[A-Z0-9/&-]+){0,4}"
+    r"(?!(?:[Yy]es|YES|[Nn]o|NO)\b|[A-Z]\b)(?:[A-Z][A-Z0-9/&-]*(?:\s+[A-Z0-9/&-]+){0,4}"
     r"|[A-Z][\w/&'-]*(?:\s+(?:[A-Z][\w/&'-]*|and|of|the|or|answer|findings|impression|diagnosis))"
     r"{0,3})\s*:[*_]*(?=\s|$)"
 )
@@ -84,6 +85,8 @@ def _ends(text: str, start: int, stop: re.Match[str]) -> bool:
         return False
     if re.fullmatch(r"[\s*_(]*(?:\d{1,2}|[A-Za-z])", before) and following:
         return False  # the label of a list's item
+    if _OPTION.search(before) and following:
+        return False  # the letter of an option
     return not (_ABBREVIATION.search(before) and following)
 
 

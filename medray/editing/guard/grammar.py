@@ -55,7 +55,7 @@ _PATTERNS = tuple(
 )
 _ARTICLE = re.compile(r"\b(an?)\s+([\w][\w-]*)", re.IGNORECASE)
 _BARE_ADJECTIVE = re.compile(
-    r"\b(?:the|an?)\s+(?:[\w-]+\s+)??(\w+(?:al|ic|ar|ary|ous|ive|tic|lic))\s*(?=[.,;:)]|$)",
+    r"\b(?:the|an?)\s+(?:[\w-]+\s+)??(\w+(?:al|ic|ar|ary|ory|ous|ive))\s*(?=[.,;:)]|$)",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot)\b|n['’]t\b", re.IGNORECASE)

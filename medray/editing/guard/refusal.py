@@ -129,6 +129,13 @@ def _of_chosen(
     verbatim = verbatim or truth.turned(resolved, known, edited)
     if not verbatim and not truth.confirms(truth.agreements_in(after, start), resolved):
         return "chosen-unconfirmed"
+    if any(
+        edited.text[max(0, s.start - 1) : s.end + 1].startswith("(")
+        and s.start
+        and edited.text[s.end : s.end + 1] == ")"
+        for s in edited.text_spans
+    ):
+        return "residual-claim"  # what the bracket abbreviated stays before it
     if truth.still_said(truth.wrong_values(resolved), after.answer, start):
         return "residual-claim"
     if truth.unconfirmed_finding(after, start, known):
@@ -194,7 +201,8 @@ def _echo_edited(proposal: Proposal) -> bool:
     words = set(phrase_words(question))
     edited = proposal.edited
     for old, new in zip(edited.answer_spans, edited.text_spans, strict=True):
-        before, after = proposal.sentence[old.start : old.end], edited.text[new.start : new.end]
+        before = truth.words_at(proposal.sentence, old.start, old.end)
+        after = truth.words_at(edited.text, new.start, new.end)
         removed, added = set(phrase_words(before)), set(phrase_words(after))
         if content(before) == content(after):
             continue  # only the grammar changes

@@ -164,7 +164,7 @@ def guessed(known: Facts, edited: EditedSentence) -> bool:
     """Whether a correction names a side or another attribute that nobody states: "No" to "Is the
     right angle sharp?" says nothing of the left one."""
     if _BESIDE.search(known.reference.text) and any(
-        _SIDES & set(phrase_words(edited.text[s.start : s.end])) for s in edited.text_spans
+        _SIDES & set(phrase_words(words_at(edited.text, s.start, s.end))) for s in edited.text_spans
     ):
         return True  # "left of the midline" names no side
     if known.word is not False:
@@ -173,10 +173,19 @@ def guessed(known: Facts, edited: EditedSentence) -> bool:
     if _ASKS_SIDE.search(known.question):
         stated |= {"left", "right"}
     for span in edited.text_spans:
-        new = set(phrase_words(edited.text[span.start : span.end]))
+        new = set(phrase_words(words_at(edited.text, span.start, span.end)))
         if (new & _SIDES or span.error_type in _ATTRIBUTES) and new & _VALUES - stated:
             return True
     return False
+
+
+def words_at(text: str, start: int, end: int) -> str:
+    """The whole words that a span touches, however narrowly an editor cut it."""
+    while start > 0 and text[start - 1].isalnum() and text[start : start + 1].isalnum():
+        start -= 1
+    while 0 < end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+        end += 1
+    return text[start:end]
 
 
 def other_word(text: str, known: Facts) -> bool:

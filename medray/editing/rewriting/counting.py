@@ -14,6 +14,7 @@ from medray.editing.reading.claims import Statement
 _VERBS = {"is": "are", "was": "were", "shows": "show", "has": "have", "measures": "measure"}
 
 _CLAUSE = re.compile(r"[.!?;,\n]\s*")
+_COUNTED_ONE = re.compile(r"\s+(?:[\w-]+(?:al|ic|ar|ary|ous|ing|ed)\s+)?([A-Za-z]+)\b")
 _COUNTED = re.compile(r"\s+(?:[\w-]+\s+){0,2}?([A-Za-z]+s)\b")
 
 
@@ -27,7 +28,8 @@ def recount(answer: str, statement: Statement, count: Mention, wanted: Mention) 
 def recount_things(answer: str, count: Mention, wanted: Mention) -> list[Change]:
     """The same of whatever is counted: "two hearts", "both kidneys"."""
     start = max((m.end() for m in _CLAUSE.finditer(answer, 0, count.start)), default=0)
-    noun = _COUNTED.match(answer, count.end)
+    pattern = _COUNTED_ONE if count.value == "one" else _COUNTED
+    noun = pattern.match(answer, count.end)
     return _recount(answer, start, count, wanted, noun.span(1) if noun else None)
 
 

@@ -23,7 +23,7 @@ _PART_OF = re.compile(
     re.IGNORECASE,
 )
 _SMALL = frozenset(("of", "the", "a", "an"))
-_ADJECTIVE = re.compile(r"\w+(?:al|ic|ar|ary|ous|ive)$", re.IGNORECASE)
+_ADJECTIVE = re.compile(r"\w+(?:al|ic|ar|ary|ory|ous|ive)$", re.IGNORECASE)
 _NOUN_FOLLOWS = re.compile(r"\s+(?!(?:in|on|of|at|and|or|is|are|with|to|for|as)\b)[a-z]", re.I)
 _ASKED_NOUN = re.compile(
     r"\b(?:which|what)\s+(?:\w+\s+){0,2}?(\w+)\s+(?:is|are|was|were|does|do|has|can|in)\b", re.I

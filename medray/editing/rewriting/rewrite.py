@@ -50,7 +50,7 @@ def _by_value(judgement: Judgement, facts: Facts) -> list[Replacement]:
         statement = comparisons[0].statement
         if comparisons[0].change is not None:
             replacements += [
-                in_place(judgement.answer.text, require(c.change), c) for c in comparisons
+                in_place(judgement.answer.text, require(c.change), c, facts) for c in comparisons
             ]
         elif comparisons[0].attribute == "word":
             replacements += turn_word(judgement, comparisons[0], facts)
@@ -67,7 +67,7 @@ def _by_clause(judgement: Judgement, facts: Facts) -> list[Replacement]:
         first = comparisons[0]
         if first.change is not None:
             replacements += [
-                in_place(judgement.answer.text, require(c.change), c) for c in comparisons
+                in_place(judgement.answer.text, require(c.change), c, facts) for c in comparisons
             ]
         elif first.attribute == "word":
             replacements += turn_word(judgement, first, facts)
@@ -167,7 +167,9 @@ def _behind(
         if position < end:
             continue
         if comparisons[0].change is not None:
-            yield from (in_place(judgement.answer.text, require(c.change), c) for c in comparisons)
+            yield from (
+                in_place(judgement.answer.text, require(c.change), c, facts) for c in comparisons
+            )
         elif statement is None:
             yield from rewrite_study(judgement, comparisons[0], facts)
         else:

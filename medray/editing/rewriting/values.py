@@ -34,7 +34,13 @@ _DENIAL = re.compile(r"\b(?:no|not|nor|without|absent)\b|n['’]t\b", re.IGNOREC
 
 _THERE = re.compile(r"there\s+(?:is|are|was|were)\b", re.IGNORECASE)
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?)\b", re.IGNORECASE)
+_SEEN = re.compile(
+    r"\b(?:is|are|was|were)\s+(seen|identified|noted|present|visible|visualized|demonstrated|evident)"
+    r"\W*$",
+    re.IGNORECASE,
+)
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
+_ONE_VALUE = 2  # words of an answer that is a number and hardly more
 _SINGLE = frozenset(
     ("heart", "liver", "spleen", "brain", "pancreas", "stomach", "bladder", "chest", "abdomen")
 )
@@ -55,7 +61,7 @@ def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) ->
             if comparison.mention and statement.head and _counted(statement, comparison.mention):
                 changes = recount(parsed.text, statement, comparison.mention, comparison.wanted)
                 return [replacement(change, comparison) for change in changes]
-        if comparison.mention is not None and not is_short(parsed):
+        if comparison.mention is not None and parsed.n_words > _ONE_VALUE:
             changes = recount_things(parsed.text, comparison.mention, comparison.wanted)
             return [replacement(change, comparison) for change in changes]
     in_phrase = comparison.wanted.surface in facts.reference.text and facts.reference.n_words > 1
@@ -256,18 +262,20 @@ def replace_clause(parsed: ParsedText, comparison: Comparison) -> Replacement:
 
 def _as_said(clause: str, fact: Statement) -> str:
     """The reference's sentence; a bare phrase of it as a sentence, if the clause is one."""
-    head = fact.head
+    head, seen = fact.head, _SEEN.search(clause)
     bare = head is not None and head.form in ("singular", "plural") and fact.polarity
-    if not bare or head is None or not _THERE.match(clause) or _FINITE.search(fact.core):
+    if not bare or head is None or _FINITE.search(fact.core):
         return fact.core
-    if head.form == "plural":
-        return f"There are {lower_first(fact.core)}"
-    finding = ontology().findings[head.value]
-    core = lower_first(fact.core)
+    core, plural_head = lower_first(fact.core), head.form == "plural"
     determined = re.match(r"(?:an?|the|some|multiple|two|three)\b", core) is not None
-    if determined or finding.mass_noun or takes_no_article(head.surface):
-        return f"There is {core}"
-    return f"There is {article(core)} {core}"
+    mass_noun = ontology().findings[head.value].mass_noun or takes_no_article(head.surface)
+    if not (plural_head or determined or mass_noun):
+        core = f"{article(core)} {core}"
+    if _THERE.match(clause):
+        return f"There {'are' if plural_head else 'is'} {core}"
+    if seen is not None:
+        return f"{core[:1].upper()}{core[1:]} {'are' if plural_head else 'is'} {seen[1]}"
+    return fact.core
 
 
 def _has_sentence(parsed: ParsedText, statement: Statement) -> bool:
@@ -296,11 +304,12 @@ def require(change: _T | None) -> _T:
     return change
 
 
-def in_place(text: str, change: Change, comparison: Comparison) -> Replacement:
+def in_place(text: str, change: Change, comparison: Comparison, facts: Facts) -> Replacement:
     """The replacement of a change that quotes the reference, in the case of what it replaces."""
     old = text[change.start : change.end]
     new = lower_first(change.text) if old[:1].islower() else change.text
-    return replacement(Change(change.start, change.end, new), comparison)
+    placed = replacement(Change(change.start, change.end, new), comparison)
+    return place_phrase(text, placed, facts) if comparison.error_type == "organ" else placed
 
 
 def replacement(change: Change, comparison: Comparison) -> Replacement:

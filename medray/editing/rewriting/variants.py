@@ -81,7 +81,7 @@ def _changed(facts: Facts, comparison: Comparison, rng: Random) -> Facts | None:
 
 def _echoes(mention: Mention, facts: Facts) -> bool:
     """Whether the answer only repeats what its open question says."""
-    if facts.word is not None or re.search(r"\bor\b", facts.question, re.IGNORECASE):
+    if facts.word is not None or re.search(r"\bor\b|^\W*how\b", facts.question, re.I):
         return False
     return set(phrase_words(mention.surface)) <= set(phrase_words(facts.question))
 

@@ -93,7 +93,7 @@ def edit(question: str, reference: str, answer: str, seed: int = 0) -> Edit:
         (
             EFFUSION,
             "No pneumothorax, pleural effusion or nodule is seen.",
-            "Large right-sided pleural effusion.",
+            "A large right-sided pleural effusion is seen.",
         ),
         (
             LESION,
