@@ -126,7 +126,8 @@ def _reading(config: Config, dataset: Dataset) -> list[tuple[str, str]]:
     if needs_of(config.objective).chosen == "reference":
         return [("editor", "not needed: the objective imitates the references")]
     if "findings" not in kind:
-        return [("editor", f"{kind}: what it can read depends on its model {config.editor.model}")]
+        model = config.editor.model or Path(config.editor.path or "").name
+        return [("editor", f"{kind}: what it can read depends on its model, {model}")]
     reading = readability(dataset.train, same_slot=config.editor.same_slot)
     rest = "; the language model gets the rest" if "llm" in kind else ""
     return [("editor", f"{kind}: {reading.line()}{rest}")]

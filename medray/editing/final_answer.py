@@ -109,6 +109,8 @@ def _contradicts(text: str, cut: FinalAnswer, edit: Edit) -> bool:
     """
     if not text:
         return False
+    if not all(map(is_english, (cut.question, cut.reference, text))):
+        return edit.verdict == "wrong"  # the thought cannot be read: it may have led to the error
     known = facts(cut.question, cut.reference)
     concluded = [s for s in _SENTENCE.findall(text) if not _OPEN.search(s)]
     verdicts = [judge(sentence, known, same_slot=False).verdict for sentence in concluded]

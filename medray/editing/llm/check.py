@@ -9,6 +9,7 @@ from typing import Literal
 
 from medray.editing.base import Replacement, arrange, build_edit, edit_fraction
 from medray.editing.guard import Proposal, later_stand, projected, refusal, stands_alone
+from medray.editing.language.english import is_english
 from medray.editing.llm.acceptance import odd_wording
 from medray.editing.llm.replies import ReplacementReply
 from medray.editing.llm.task import EditTask
@@ -23,7 +24,6 @@ MIN_PATIENT_ID = 4  # characters; a shorter patient id is a word or number of an
 SHORT_ANSWER = 4  # words; in a shorter one a single word is a large fraction, but a small edit
 # Reasons of the guard that hold nothing against a pair, but that the rules do not understand it.
 UNCONFIRMED = frozenset({"rejected-not-wrong", "chosen-unconfirmed"})
-_MARKS = re.compile(r"</?(?:think|answer)\b|\\boxed|\*\*|final answer", re.IGNORECASE)
 _PIECES = re.compile(r"\w+|\s+|[^\w\s]")
 
 CheckResult = Literal["holds", "fails", "unknown"]
@@ -37,15 +37,6 @@ def require_anonymous(task: EditTask) -> None:
     text = "\n".join((task.question, task.reference, task.answer))
     if re.search(rf"(?<!\w){re.escape(patient)}(?!\w)", text, re.IGNORECASE):
         raise ItemError("llm-identifier", "the texts hold the patient's id")
-
-
-def is_marked(answer: str) -> bool:
-    """Whether an answer has thoughts or marks: which words of it a model may touch is not known.
-
-    >>> is_marked("<think>Left?</think> Right."), is_marked("Right.")
-    (True, False)
-    """
-    return _MARKS.search(answer) is not None
 
 
 def located(answer: str, replies: Sequence[ReplacementReply]) -> list[tuple[Replacement, float]]:
@@ -156,6 +147,8 @@ def by_rules(question: str, reference: str, answer: str, edit: Edit) -> CheckRes
     is the other way round. Either fails if the rules contradict the side that would be chosen, or
     agree with the one that would be rejected.
     """
+    if not all(map(is_english, (question, reference, answer))):
+        return "unknown"
     known = facts(question, reference)
     before, after = judge(answer, known).verdict, judge(edit.text, known).verdict
     old, new = (before, after) if edit.verdict == "wrong" else (after, before)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from medray.config import EditorConfig
+from medray.editing.final_answer import cut_final_answer
 from medray.editing.llm import check, prompts
 from medray.editing.llm.chat import Chat
 from medray.editing.llm.completion import Completer, Dialogue, converse
@@ -27,10 +29,11 @@ class LLMEditor:
 
     `edit` raises ItemError if the model gives no reply or one that does not pass the checks, and
     abstains if the model cannot tell, finds no variant, or the guard refuses its edit. `strict`:
-    only what the rules confirm is accepted, else also what they do not understand and the model
-    confirms. A model that is served here, or that is strictly checked, sits an exam first: if it
-    fails, none of its edits is used. Requests are sent with temperature 0; with a cache, the same
-    arguments give the same result.
+    only what the rules confirm is accepted, so that it has to be English, else also what they do
+    not understand and the model confirms. The model sees the final answer of a marked one. A model
+    that is served here, or that is strictly checked, sits an exam first: if it fails, none of its
+    edits is used. Requests are sent with temperature 0; with a cache, the same arguments give the
+    same result.
     """
 
     name = "llm"
@@ -94,8 +97,14 @@ class LLMEditor:
         if self.exam is not None and self.exam.refusal is not None:
             raise self.exam.refusal
         check.require_anonymous(task)
-        if check.is_marked(task.answer):
-            return Edit("abstain", reason="llm-markup")
+        cut = cut_final_answer(task.question, task.reference, task.answer, english=self.strict)
+        if isinstance(cut, Edit):
+            return cut
+        words = replace(task, reference=cut.reference, answer=cut.part.text)
+        return cut.restored((yield from self._edit_words(words)))
+
+    def _edit_words(self, task: EditTask) -> Dialogue[Edit]:
+        """The edit of an answer without thoughts and marks."""
         image = task.image if self.config.send_image else None
         inputs = _texts(task, task.answer)
         reply = yield from self.chat.ask(self.model, "edit", inputs, EditReply, image=image)

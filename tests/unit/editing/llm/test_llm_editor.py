@@ -16,6 +16,7 @@ from PIL import Image
 from medray.config import EditorConfig
 from medray.editing import EDITORS
 from medray.editing.base import Editor
+from medray.editing.language.markup import final_text
 from medray.editing.llm import BatchEditor, EditTask, JudgedEdit, prompts
 from medray.editing.llm.editor import LLMEditor
 from medray.errors import ItemError
@@ -249,7 +250,8 @@ def test_untrusted_text_stays_inside_its_json_string():
     with serve([reply("cannot-tell")]) as server:
         editor(server).edit(HOSTILE, HOSTILE + "r", HOSTILE + "a", seed=0)
     sent = server.requests[0]
-    assert sent.inputs == {"question": HOSTILE, "reference": HOSTILE + "r", "answer": HOSTILE + "a"}
+    known, answer = (final_text(HOSTILE + end) for end in "ra")  # without special tokens
+    assert sent.inputs == {"question": HOSTILE, "reference": known, "answer": answer}
     content = sent.body["messages"][1]["content"]
     assert "<" not in content
     assert "[" not in content

@@ -250,11 +250,26 @@ def test_an_edit_is_given_by_its_sentences(model):
     assert [span.severity for span in sentence.answer_spans] == [0.4, 0.6]
 
 
-@pytest.mark.parametrize("answer", ["<think>Left?</think> Right.", r"\boxed{right}", "**Right**"])
-def test_thoughts_and_marks_are_left_to_the_rules(model, answer):
-    ((result,), batches) = edit(model, well, [EditTask(QUESTION, ODD_REFERENCE, answer)])
-    assert (result.edit.verdict, result.edit.reason) == ("abstain", "llm-markup")
+@pytest.mark.parametrize("marked", ["<think>Hmm.</think> {}", "\\boxed{{{}}}", "**{}**", "{}</s>"])
+def test_the_model_sees_and_edits_the_final_answer(model, marked):
+    task = EditTask(QUESTION, ODD_REFERENCE, marked.format(ODD_WRONG))
+    ((result,), batches) = edit(model, well, [task])
+    assert result.edit.text == marked.format(ODD_REFERENCE)
+    sent = [json.loads(b["messages"][1]["content"])["answer"] for b in itertools.chain(*batches)]
+    assert set(sent) <= {ODD_WRONG, ODD_REFERENCE}
+
+
+def test_without_a_final_answer_nothing_is_sent(model):
+    ((result,), batches) = edit(model, well, [EditTask(QUESTION, ODD_REFERENCE, "<think>Left")])
+    assert (result.edit.verdict, result.edit.reason) == ("abstain", "no-final-answer")
     assert batches == []
+
+
+def test_rules_do_not_decide_about_other_languages(model):
+    """By chance they would: "Pneumothorax" is right, whatever denies it."""
+    task = EditTask("Pneumothorax?", "Kein Pneumothorax rechts.", "Pneumothorax rechts.")
+    ((result,), _) = edit(model, well, [task], "findings+llm")
+    assert result.edit.reason == "language"
 
 
 # --- schemas ----------------------------------------------------------------------------------
