@@ -39,9 +39,9 @@ def test_v_is_made_from_what_is_found_even_if_the_localiser_dies(tmp_path):
     assert len(found) > len(trained) / 3
     for row in trained:
         assert bool(row["corrupted_sha256"]) == bool(row["region_source"])
-        scores = re.findall(r"[:](0\.\d\d|1\.00)", row["corruption"])
+        scores = re.findall(r"[:](0\.\d\d|1\.00)", row["corruption"] or "")
         assert bool(scores) == bool(row["region_source"])
         assert all(float(score) >= 0.5 for score in scores)
-    pages = medray("pairs", str(done.path), "-o", str(tmp_path / "pairs.html"))
+    pages = medray("pairs", str(done.path), "--html", str(tmp_path / "pairs.html"))
     assert pages.returncode == 0, pages.stderr
     assert "could not be reproduced" not in (tmp_path / "pairs.html").read_text()
