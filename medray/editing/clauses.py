@@ -55,6 +55,7 @@ _OTHER_CLAUSE = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.!?\n]\s")
 _VERB = re.compile(rf"\b(?:{_FINITE})\b", re.IGNORECASE)
+_SEMICOLON = re.compile(r";\s+(?:it|this|these|they)\b", re.IGNORECASE)
 _CARRIES_ON = re.compile(
     r";\s+(?:it|this|these|they|that)\b|,\s+(?:it|they|this)\s+(?:is|are|was|has|have)\b|,?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
     r"located|extend\w*|appears?|causing|involv\w+)\b",
@@ -79,7 +80,7 @@ _PLACE = re.compile(
     r",?\s+which\s+(?:is|lies)\s+(?:located\s+)?in(?:side)?\s+the\s+([\w ]+)", re.IGNORECASE
 )
 _MEANS = re.compile(
-    r"\b(?:mean|indicat|suggest|consistent|typical|abnormal|unusual|location|lead|caus|result|risk|severe)",
+    r"\b(?:mean|indicat|suggest|consistent|typical|abnormal|unusual|location|refer|known|called|lead|caus|result|risk|severe)",
     re.IGNORECASE,
 )
 _CLOSING = re.compile(r"[\s.!?\"'”’)\]*]*$")
@@ -176,6 +177,8 @@ def _dependent(
         if error_type == "presence" and more and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
         return None if found and _is_in_same(text[slice(*found)], new) else found
+    if more := _SEMICOLON.search(text, position, end):
+        return more.start(), end - len(_closing(text[position:end]))
     words = set(re.findall(r"\w{4,}|left|right", removed.lower()))
     while (found := explanation(text, position, end)) is not None and found[1] > found[0]:
         clause = text[slice(*found)]

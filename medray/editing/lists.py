@@ -32,7 +32,9 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|shows?|appears?|can|could|may|causes?|does|do|remains?)\b", re.I
+    r"\b(?:is|are|was|were|which|that|not|when|condition|type|has|have|shows?|appears?|can|could|may|"
+    r"causes?|does|do|remains?)\b",
+    re.IGNORECASE,
 )
 
 

@@ -27,6 +27,7 @@ _PATTERNS = tuple(
         r"\b(?:is|was)\s+(?:two|three|four|five|several|multiple|many|both|numerous)\b",
         r"\b(?:of|in|on|at|with|by|from|the|an?|and|or|to|for)\s*(?:[.,;!?]|$)",
         r"\b(?:upper|lower|middle|mid)\s+of\b",
+        r"\b(?:does|do|did)\s+(?:does|do|did)\b",
         r"\b(?:does|do|did)\s+not\s+(?:is|are|was|were|shows|has|appears|contains|no|an?)\b",
         r"\b(?:is|are|was|were)\s+(?:is|are|was|were|shows?|has|have|does|do)\b",
         r"\bthere\s+(?:is|are)\s+(?:not|also\s+not)\s+(?!(?:an?|any|enough|sufficient|one|only)\b|\W*$)",
@@ -42,7 +43,7 @@ _PATTERNS = tuple(
         r"\b(?:one|each|every|single)\s+(?:lungs|kidneys|hearts|nodules|masses|lesions|hands|"
         r"images|lobes|ribs|organs|vertebrae|breasts|eyes)\b",
         r"\b(?:two|three|four|five|six|several|multiple|many|both)\s+(?:lung|kidney|heart|nodule|"
-        r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|eye)\b(?!\s+\w+s\b)(?!-)",
+        r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|type|kind|sign|area|eye)\b(?!\s+\w+s\b)(?!-)",
         r"\bnormal\s+in\s+size\s+in\s+size\b|\bborderline\s+normal\b",
         r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",

@@ -23,7 +23,7 @@ EPONYMS = frozenset(
 )
 _OF = ("of", "and", "or", "the", "in", "with", "on", "a", "an")
 _MASS_NOUN = re.compile(
-    r"(?:air|fluid|o?edema|gas|blood|calcium|swelling|atrophy|pneumonia|ascites|contrast|necrosis|"
+    r"(?:cancer|disease|air|fluid|o?edema|gas|blood|calcium|swelling|atrophy|pneumonia|ascites|contrast|necrosis|"
     r"\w+(?:itis|osis|emia|aemia|megaly|ectasis|plasia|malacia|uria|trophy))$",
     re.IGNORECASE,
 )
@@ -49,7 +49,7 @@ def match_case(old: str, new: str) -> str:
     if acronym:
         known_acronym = old.islower() and len(letters) <= 4
         return new.lower() if known_acronym else new
-    if all_capitals and len(letters) > 4:
+    if all_capitals and (len(letters) > 4 or new.lower() in ("yes", "no")):
         return new.upper()
     return new[:1].upper() + new[1:] if old[:1].isupper() and not all_capitals else new
 

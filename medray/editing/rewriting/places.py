@@ -22,6 +22,12 @@ _PART_OF = re.compile(
     r"(?P<article>the\s+)?$",
     re.IGNORECASE,
 )
+_SIDED = re.compile(r"\b(?:left|right|bilateral|both)\s+$", re.IGNORECASE)
+_UNPAIRED = re.compile(
+    r"(?:heart|liver|spleen|pancreas|brain|stomach|bladder|trachea|esophagus|colon|bowel|head|neck|chest|"
+    r"abdomen|pelvis|gallbladder|rectum|small bowel)",
+    re.IGNORECASE,
+)
 _SMALL = frozenset(("of", "the", "a", "an"))
 _ADJECTIVE = re.compile(r"\w+(?:al|ic|ar|ary|ory|ous|ive)$", re.IGNORECASE)
 _NOUN_FOLLOWS = re.compile(r"\s+(?!(?:in|on|of|at|and|or|is|are|with|to|for|as)\b)[a-z]", re.I)
@@ -37,6 +43,12 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     "left [middle cerebral artery]" → "basilar artery"; "[appendix]" → "left kidney".
     """
     start, text = item.start, item.text
+    described = _NOUN_FOLLOWS.match(answer, item.end) is not None
+    old = answer[start : item.end]
+    if described and _ADJECTIVE.fullmatch(old) and not _ADJECTIVE.fullmatch(text):
+        raise CannotRewrite  # "gastrointestinal structures", "intracranial pressure"
+    if _UNPAIRED.fullmatch(text) and _SIDED.search(answer[:start]) and not facts.reference.text:
+        raise CannotRewrite  # "the left brain"
     if not facts.reference.text:
         return item  # a variant stays beside what describes the right place
     part = _PART_OF.search(answer[:start])
@@ -51,10 +63,6 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     modified = named is not None and phrase_words(named[2]) == phrase_words(text)
     if named is not None and modified and named[1] and (start < item.start or before is None):
         text = lower_first(named[1]) + text
-    old = answer[item.start : item.end]
-    described = _NOUN_FOLLOWS.match(answer, item.end) is not None
-    if described and _ADJECTIVE.fullmatch(old) and not _ADJECTIVE.fullmatch(text):
-        raise CannotRewrite  # "gastrointestinal structures"
     if _ADJECTIVE.fullmatch(text) and not described:
         noun = _ASKED_NOUN.search(facts.question)
         if noun is not None and noun[1].lower() not in ("organ", "organs", "this", "part", "the"):

@@ -31,7 +31,7 @@ _READ_AS = re.compile(
 _ABSENCE = re.compile(r"\b((?:an?|the)\s+absence)(?=\s+of\b)", re.IGNORECASE)
 _SIZED = re.compile(
     r"(?:,?\s+(?:very\s+)?(?:small|large|tiny|minimal|moderate|mild|severe|massive|big|huge|subtle|"
-    r"slight|significant|extensive)(?:\s+to\s+(?:moderate|large|severe))?(?=\s|-))+",
+    r"slight|significant|extensive|clear|definite|obvious|noticeable|apparent)(?:\s+to\s+(?:moderate|large|severe))?(?=\s|-))+",
     re.IGNORECASE,
 )  # what is not there has no size
 _SOME = re.compile(r"some(?=\s+of\b)", re.IGNORECASE)
@@ -189,6 +189,8 @@ def _deny_verb(clause: str, about: int | None) -> Change | None:
         copula = None
     later = about is not None and copula and verb and copula.start() < verb.start() < about
     if verb and (later or not (copula and copula.start() < verb.start())):
+        if re.search(r"\b(?:does|do|did)\s+$", clause[: verb.start()], re.IGNORECASE):
+            return Change(verb.start(), verb.start(), "not ")
         adverb = f"{verb[1]} " if verb[1] and not _SURE.match(verb[1]) else ""
         bases = ontology().language["main_verbs"]
         low = verb[2].lower()

@@ -152,8 +152,14 @@ def _rename_phrase(
     if phrase.article.lower() == "the" or (phrase.article and not mass_noun):
         lead = "the" if phrase.article.lower() == "the" else article(text)
         text = f"{lead} {text}"
+    elif not mass_noun and head.form == "singular" and _is_mass(head):
+        text = f"{article(text)} {text}"
     text = text[:1].upper() + text[1:] if first.isupper() else lower_first(text)
     return Change(phrase.start, head.end, text)
+
+
+def _is_mass(head: Mention) -> bool:
+    return ontology().findings[head.value].mass_noun or takes_no_article(head.surface)
 
 
 def _rename_head(answer: str, head: Mention, name: str, mass_noun: bool) -> Change:
@@ -163,10 +169,9 @@ def _rename_head(answer: str, head: Mention, name: str, mass_noun: bool) -> Chan
     if mass_noun and article_before:
         return Change(article_before.start(), head.end, match_case(article_before.group(1), name))
     verb = re.search(r"\b(is|shows?|to|of|with|by|suggests?|indicates?)\s+$", before, re.IGNORECASE)
-    if verb and not mass_noun and head.form == "singular":
-        was_mass = ontology().findings[head.value].mass_noun
-        if was_mass or verb[1].lower() in ("is", "show", "shows"):
-            name = f"{article(name)} {name}"
+    counted = not mass_noun and head.form == "singular"
+    if verb and counted and (_is_mass(head) or verb[1].lower() in ("is", "show", "shows")):
+        name = f"{article(name)} {name}"
     return Change(head.start, head.end, match_case(head.surface, name))
 
 

@@ -41,6 +41,11 @@ _SEEN = re.compile(
 )
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
 _ONE_VALUE = 2  # words of an answer that is a number and hardly more
+_FUNCTION_OF = re.compile(
+    r"(?:\b(?:is|are|for|in|as|of|with|by|be|to)\s+(?:the\s+)?|:\s*|^\W*(?:the\s+)?)$",
+    re.IGNORECASE,
+)
+_COMPOUND = re.compile(r"[\s-]+(?!(?:and|or|in|of|by|for|through|to|which|with|as)\b)\w")
 _SINGLE = frozenset(
     ("heart", "liver", "spleen", "brain", "pancreas", "stomach", "bladder", "chest", "abdomen")
 )
@@ -72,10 +77,18 @@ def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) ->
     values = {m.value for m in relevant}
     stated = [m for m in stated if m.value in values and not names_image(m, parsed.study)] or stated
     kept, removals = asides(parsed.text, stated)
+    if comparison.attribute == "function" and not all(_stands(parsed.text, m) for m in kept):
+        raise CannotRewrite
     values_changed = _values(kept, comparison)
     if attribute.error_type == "organ":
         values_changed = [place_phrase(parsed.text, change, facts) for change in values_changed]
     return [*values_changed, *(replacement(r, comparison) for r in removals)]
+
+
+def _stands(text: str, mention: Mention) -> bool:
+    """Whether what an organ does is said by this word alone, and not by a compound with it."""
+    before = _FUNCTION_OF.search(text[: mention.start]) is not None
+    return before and _COMPOUND.match(text, mention.end) is None
 
 
 def _counted(statement: Statement, mention: Mention) -> bool:
