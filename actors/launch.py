@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-import ray
-
 from actors.cluster import connect, keep_token
-from actors.fleet import (
-    Fleet,
-    Placement,
-    RestartBudget,
-    Rollouts,
-    WeightUpdate,
-    plan_placement,
-    this_machine,
-)
+from actors.fleet import Fleet, Placement, RestartBudget, plan_placement, this_machine
 from actors.loop.driver import Driver
-from actors.loop.evaluation import Answered, answer_cases, before_and_after
+from actors.loop.evaluation import before_and_after
 from actors.loop.telemetry import Telemetry
-from actors.weights.candidate import Candidate, LoadedPolicy, load_candidate
-from medray.data.stream import first_studies
 from medray.plan import Plan
-from medray.records import Case
 from medray.report import write_report
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory

@@ -99,10 +99,10 @@ def test_sides_denials_and_severity():
 def test_calibration_by_hand():
     cases = [case(str(i), "Is there a nodule?", "Yes", "closed", image=str(i)) for i in range(5)]
     answers = {"0": "Yes", "1": "Yes", "2": "No", "3": "yes, on the left", "4": "A nodule."}
-    confidences = {"0": 0.95, "1": 0.95, "2": 0.95, "3": 0.65, "4": 0.1}
+    confidences = {"0": 0.95, "1": 0.95, "2": 0.95, "3": 0.65}
     result = evaluate(cases, answers, confidences=confidences)
     # bin 0.9–1: three answers, 2 right, sure of 2.85; bin 0.6–0.7: one right, sure of 0.65; the
-    # fifth has no yes or no in front
+    # fifth has no confidence
     assert result["calibration_error"] == pytest.approx((abs(2.85 - 2) + abs(0.65 - 1)) / 4)
     assert result["brier"] == pytest.approx((2 * 0.05**2 + 0.95**2 + 0.35**2) / 4)
     assert evaluate(cases, answers)["brier"] is None

@@ -29,14 +29,10 @@ LAYERS = (
     *("medray.phantom", "medray.evaluation"),
     *("medray.report medray.bench medray.plan", "medray.cli"),
     "actors.weights",
-<<<<<<< HEAD
     "actors.generator actors.editor actors.judge actors.learner actors.localiser",
     "actors.vllm_plugin",
-    *("actors.fleet actors.cluster", "actors.loop", "actors.launch actors.export", "actors.bench"),
-=======
-    *("actors.generator actors.editor actors.learner actors.localiser", "actors.vllm_plugin"),
-    *("actors.fleet actors.cluster", "actors.loop", "actors.launch actors.evaluate actors.export", "actors.bench"),
->>>>>>> 7871275 (Evaluate any model, adapter, run or file of answers, and keep the answers)
+    *("actors.fleet actors.cluster", "actors.loop"),
+    *("actors.launch actors.evaluate actors.export", "actors.bench"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer.split()}
 # Only the command line may import actors from medray, and only these.

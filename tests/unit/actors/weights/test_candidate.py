@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
+from actors.export import export_model
 from actors.weights import checkpoint
 from actors.weights.candidate import find_candidate, load_candidate
-from actors.export import export_model
 from actors.weights.manifest import pack, plan_shards, tensors
 from medray.config import Config, DataConfig, LoraConfig, ModelConfig, RunConfig
 from medray.errors import MedrayError
