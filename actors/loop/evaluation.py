@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medray.evaluation.calibration import confidence_of
+from medray.evaluation.figures.calibration import confidence_of
 
 from actors.fleet import Item, Rollouts
 from actors.loop.telemetry import Telemetry
