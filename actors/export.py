@@ -11,7 +11,8 @@ from actors.weights.manifest import tensors
 from medray.config import Config
 from medray.errors import UserError
 from medray.policy.export.model_folder import write_adapter, write_merged
-from medray.policy.model.loading import DTYPES
+from medray.policy.export.provenance import weights_digest
+from medray.policy.model.loading import DTYPES, resolve_model_path
 from medray.policy.model.tuning import ADAPTER
 from medray.rundir import RunDirectory
 
@@ -32,6 +33,7 @@ def export_model(run: Path, out: Path, *, step: int | None = None, adapter: bool
         "policy_version": manifest.version,
         "objective": config.objective.model_dump(),
         "base": Path(config.model.path).name,
+        "base_digest": weights_digest(resolve_model_path(config.model.path)),
         "versions": directory.read_versions(),
     }
     trained = dict(tensors(manifest, shards))

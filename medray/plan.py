@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medray.config import FOUND_REGIONS, Config, DataConfig
-from medray.data.dataset import Dataset, open_dataset
+from medray.data.dataset import Dataset, evaluated_on, open_dataset
 from medray.data.readability import readability
 from medray.editing import EDITORS
 from medray.errors import ConfigError, DataError, ModelError
@@ -114,8 +114,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
             f"the model's context is {model.context} tokens; an image takes {model.image_tokens}",
             "lower it",
         )
-    config = with_phantoms(config)
-    dataset = open_dataset(config.data)
+    config, dataset = open_data(config)
     _require_inputs_of_objective(config, needs, dataset)
     return Plan(config, dataset, model)
 
@@ -138,6 +137,18 @@ def _localisers(config: Config) -> str:
     if config.corruption.region not in FOUND_REGIONS:
         return ""
     return f"{config.localiser.replicas} Localiser ({config.localiser.kind}) · "
+
+
+def open_data(config: Config) -> tuple[Config, Dataset]:
+    """The dataset, and the configuration with its path; writes phantoms if they are missing.
+
+    With `eval.data` its held-out cases are those of that dataset. Raises DataError.
+    """
+    config = with_phantoms(config)
+    dataset = open_dataset(config.data)
+    if config.eval.data is None:
+        return config, dataset
+    return config, evaluated_on(dataset, config.eval.data)
 
 
 def _lag(config: Config) -> str:

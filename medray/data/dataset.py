@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medray.config import DataConfig
 from medray.data.readers import READERS
@@ -65,6 +65,26 @@ def open_dataset(config: DataConfig) -> Dataset:
     notes = _notes(rows, train, heldout, "the dataset's own" if own else config.split)
     ordered = shuffled(train, config.seed)
     return Dataset(config.kind, ordered[: config.limit], shuffled(heldout, config.seed), notes)
+
+
+def evaluated_on(dataset: Dataset, config: DataConfig) -> Dataset:
+    """The dataset with the cases of another one held out: its own held-out part if its rows have a
+    split, else all of its cases. Raises DataError."""
+    where = config.path or "eval.data.path"
+    rows = list(READERS[config.kind](config.path))
+    own = config.kind in OWN_SPLIT or config.split == "official"
+    if own and any(row.split for row in rows):
+        cases = _own_split(rows, where)[1]
+    else:
+        cases = tuple(row.case for row in rows)
+    if not cases:
+        raise DataError(where, "holds no case to evaluate on", "correct eval.data")
+    images = len(set(map(image_key, cases)))
+    notes = [f"evaluated on {config.kind}: {len(cases)} cases over {images} images"]
+    if shared := leaks(dataset.train, cases):
+        notes.append(f"leak: {len(shared)} of them are also in training")
+    ordered = shuffled(cases, config.seed)[: config.limit]
+    return replace(dataset, heldout=ordered, notes=(*dataset.notes, *notes))
 
 
 def _own_split(rows: Sequence[Row], where: str) -> Split:

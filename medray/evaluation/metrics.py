@@ -1,96 +1,211 @@
-"""Metrics of the answers of one checkpoint, by rules that anyone can recompute.
-
-A phantom's truth is complete: anything else that an answer asserts contradicts it; paragraphs about
-phantoms are read by their own grammar. For a real case only the reference is known, and only what
-contradicts the reference counts as wrong.
-"""
+"""Metrics of the answers of one checkpoint, and comparisons of two, with intervals."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from medray.editing.language.english import is_english
 from medray.editing.language.markup import final_text
-from medray.editing.ontology.lexicon import ontology, phrase_words
-from medray.editing.reading.claims import Statement, claims, read, subject_of
-from medray.editing.reading.facts import facts, proposition
+from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
-from medray.editing.reading.options import chosen_option, options
-from medray.evaluation import chests
-from medray.evaluation.assertion import Assertion
+from medray.evaluation import chests, reading
+from medray.evaluation.answers import AnswerRow, cluster_of
+from medray.evaluation.figures import calibration, claim_overlap, errors
+from medray.evaluation.figures.texts import OVERLAP_FIGURES, word_overlap
+from medray.evaluation.resampling import differences, intervals, plain
+from medray.evaluation.sums import Figure, SumTable, number, ratio, sum_table
 from medray.records import Case
 
-_YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 RATES = (
     *("report_exact", "closed_accuracy", "choice_accuracy", "open_recall"),
     *("hallucination_rate", "finding_f1"),
 )
+WORDED = ("open", "report")  # answers whose words are compared with the reference's
+_RATIOS = (
+    ratio("report_exact", "exact/right", "exact/reports"),
+    ratio("closed_accuracy", "closed/right", "closed/answers"),
+    ratio("choice_accuracy", "choice/right", "choice/answers"),
+    ratio("open_recall", "recall/sum", "recall/answers"),
+    ratio("finding_f1", "findings/hits", "findings/both"),
+    ratio("unread", "unread/sum", "unread/sentences"),
+)
 
 
-def evaluate(cases: Sequence[Case], answers: Mapping[str, str]) -> dict[str, object]:
+def evaluate(
+    cases: Sequence[Case],
+    answers: Mapping[str, str],
+    *,
+    confidences: Mapping[str, float] | None = None,
+) -> dict[str, object]:
     """All metrics of the cases that have an answer (by case_id); None if a metric does not apply.
 
     Only the final answer counts, not the thoughts before it; without one an answer is empty.
+    `confidences`: of yes/no answers, by case_id, in [0, 1]. docs/evaluation.md defines all of them.
 
     n                   distinct studies (images)
-    answers             answers evaluated
+    answers             answers evaluated, and how many of each answer type in `n_by`
     report_exact        share of reports with known truth that assert it all and nothing else
     closed_accuracy     share of closed answers whose first yes/no is the reference's
     choice_accuracy     share of multiple-choice answers that choose the reference's option
     open_recall         mean share of the reference's words that the open answers contain
+    bleu_1 … meteor     words of open answers and reports (figures/texts.py)
     hallucination_rate  contradicted attributes / asserted attributes, over all answers
+    … _error_rate, severity_weighted_errors  (figures/errors.py)
+    claim_…, omission_rate                   (figures/claim_overlap.py)
+    calibration_error, brier                 (figures/calibration.py)
     finding_f1          micro F1 of the findings positively asserted in reports
     unread              share of the sentences about phantoms in paragraphs that are out of grammar
     by_error_type       {type: {"asserted": …, "contradicted": …, "rate": …}}
+    omissions_by_error_type  {type: {"known": …, "omitted": …, "rate": …}}
+    intervals           {name: [low, high]}: 95 %, bootstrap over images, or patients where known
+    notes               figures that cannot be computed here, and why
     """
-    answered = [
-        (case, final_text(answers[case.case_id])) for case in cases if case.case_id in answers
+    rows = score_answers(cases, answers, confidences=confidences)
+    return summarise(rows)
+
+
+def score_answers(
+    cases: Sequence[Case],
+    answers: Mapping[str, str],
+    *,
+    confidences: Mapping[str, float] | None = None,
+) -> list[AnswerRow]:
+    """One row per case that has an answer, in the order of the cases."""
+    known = confidences or {}
+    return [
+        _row(case, answers[case.case_id], known.get(case.case_id))
+        for case in cases
+        if case.case_id in answers
     ]
-    asserted = [(case, answer, assertions(case, answer)) for case, answer in answered]
-    tally: dict[str, Counter[str]] = {}
-    for _, _, case_assertions in asserted:
-        for assertion in case_assertions:
-            counts = tally.setdefault(assertion.error_type, Counter(asserted=0, contradicted=0))
-            counts.update(asserted=1, contradicted=int(assertion.contradicted))
-    total = sum(counts["asserted"] for counts in tally.values())
-    wrong = sum(counts["contradicted"] for counts in tally.values())
+
+
+def summarise(rows: Sequence[AnswerRow]) -> dict[str, object]:
+    """All metrics of scored answers, as `evaluate` describes them."""
+    statistics = [row.statistics for row in rows]
+    clusters = sum_table(statistics, [cluster_of(row.case) for row in rows])
+    types = [row.case.answer_type for row in rows]
+    errors_by_type, omissions = (_by_type(clusters, *names) for names in _TABLES)
+    figures = [*_figures(), *_type_figures(clusters)]
     return {
-        "n": len({case.image_sha256 or case.image for case, _ in answered}),
-        "answers": len(answered),
-        "report_exact": _mean(
-            _exact(case, case_assertions)
-            for case, _, case_assertions in asserted
-            if case.answer_type == "report" and case.truth
-        ),
-        "closed_accuracy": _mean(
-            _closed(case, answer) for case, answer in answered if case.answer_type == "closed"
-        ),
-        "choice_accuracy": _mean(
-            _choice(case, answer) for case, answer in answered if case.answer_type == "choice"
-        ),
-        "open_recall": _mean(
-            _recall(case.reference, answer)
-            for case, answer in answered
-            if case.answer_type == "open"
-        ),
-        "hallucination_rate": wrong / total if total else None,
-        "finding_f1": _finding_f1(
-            [(case, answer) for case, answer in answered if case.answer_type == "report"]
-        ),
-        "unread": _mean(
-            share
-            for case, answer in answered
-            if chests.is_chest(case)
-            for share in chests.unread(case, answer)
-        ),
-        "by_error_type": {kind: _with_rate(tally[kind]) for kind in sorted(tally)},
+        "n": len({row.case.image_sha256 or row.case.image for row in rows}),
+        "answers": len(rows),
+        "n_by": {kind: types.count(kind) for kind in dict.fromkeys(types)},
+        **dict.fromkeys(OVERLAP_FIGURES),
+        **{figure.name: clusters.value(figure) for figure in _figures()},
+        "by_error_type": errors_by_type,
+        "omissions_by_error_type": omissions,
+        "clusters": len(clusters.rows),
+        "intervals": intervals(figures, clusters),
+        "notes": list(word_overlap().notes),
     }
 
 
-def _with_rate(counts: Mapping[str, int]) -> dict[str, float]:
-    return {**counts, "rate": counts["contradicted"] / counts["asserted"]}
+def compare(ours: Sequence[AnswerRow], theirs: Sequence[AnswerRow]) -> dict[str, object]:
+    """Paired comparison on the cases that both have answered; ours minus theirs.
+
+    cases       how many those are
+    difference  {name: {"value": …, "low": …, "high": …, "p": …}}
+    """
+    other = {row.case.case_id: row for row in theirs}
+    pairs = [(row, other[row.case.case_id]) for row in ours if row.case.case_id in other]
+    keys = [cluster_of(row.case) for row, _ in pairs]
+    names = list(dict.fromkeys(n for pair in pairs for row in pair for n in row.statistics))
+    left, right = (
+        sum_table([pair[side].statistics for pair in pairs], keys, names=names) for side in (0, 1)
+    )
+    figures = [*_figures(), *_type_figures(left)]
+    found = differences(figures, left, right)
+    return {
+        "cases": len(pairs),
+        "difference": {name: plain(difference) for name, difference in found.items()},
+    }
+
+
+def answer_scores(rows: Sequence[AnswerRow]) -> dict[str, list[float | None]]:
+    """Every figure of each answer alone, in the order of the rows; None where it does not apply."""
+    table = sum_table([row.statistics for row in rows])
+    values = {figure.name: table.values(figure, table.rows) for figure in _figures()}
+    return {name: [number(value) for value in column] for name, column in values.items()}
+
+
+def _figures() -> tuple[Figure, ...]:
+    own = (*_RATIOS, *errors.FIGURES, *claim_overlap.FIGURES, *calibration.FIGURES)
+    return (*own, *word_overlap().figures)
+
+
+# (above, below) of the tables by error type
+_TABLES = (("contradicted", "asserted"), ("omitted", "known"))
+
+
+def _by_type(table: SumTable, above: str, below: str) -> dict[str, dict[str, float]]:
+    """{type: {below: …, above: …, "rate": …}} for the types that occur."""
+    sums = table.rows.sum(axis=0)
+    counts = {name: int(sums[index]) for name, index in table.columns.items()}
+    types = sorted(n.removeprefix(f"{below}/") for n in counts if n.startswith(f"{below}/"))
+    result: dict[str, dict[str, float]] = {}
+    for kind in types:
+        part, total = counts.get(f"{above}/{kind}", 0), counts[f"{below}/{kind}"]
+        result[kind] = {below: total, above: part, "rate": part / total}
+    return result
+
+
+def _type_figures(table: SumTable) -> list[Figure]:
+    """The rates of both tables by error type, named by their place in the result."""
+    result = []
+    for (above, below), place in zip(
+        _TABLES, ("by_error_type", "omissions_by_error_type"), strict=True
+    ):
+        kinds = [n.removeprefix(f"{below}/") for n in table.columns if n.startswith(f"{below}/")]
+        result += [
+            ratio(f"{place}.{kind}", f"{above}/{kind}", f"{below}/{kind}") for kind in sorted(kinds)
+        ]
+    return result
+
+
+def _row(case: Case, answer: str, confidence: float | None) -> AnswerRow:
+    """Only the final answer counts; without one it is empty."""
+    final = final_text(answer)
+    verdict = judge(final, facts(case.question, case.reference)).verdict
+    statistics = {**_read(case, final), **_by_type_of_answer(case, final)}
+    if confidence is not None and case.answer_type == "closed":
+        right = bool(statistics["closed/right"])
+        statistics |= calibration.calibration(confidence, right=right)
+    return AnswerRow(case, answer, verdict, statistics, confidence)
+
+
+def _read(case: Case, answer: str) -> dict[str, float]:
+    """Statistics of what the answer asserts; nothing is read in another language than English."""
+    asserted = reading.assertions(case, answer)
+    statistics = errors.error_statistics(asserted)
+    if all(map(is_english, (case.question, case.reference, answer))):
+        statistics |= claim_overlap.claim_overlap(case.question, case.reference, answer)
+    if case.answer_type == "report" and case.truth:
+        exact = reading.is_exact(case, asserted)
+        statistics |= {"exact/right": float(exact), "exact/reports": 1.0}
+    if chests.is_chest(case):
+        unread = chests.unread(case, answer)
+        statistics |= {"unread/sum": sum(unread), "unread/sentences": float(len(unread))}
+    return statistics
+
+
+def _by_type_of_answer(case: Case, answer: str) -> dict[str, float]:
+    """Statistics that only answers of one type have."""
+    statistics: dict[str, float] = {}
+    if case.answer_type == "report":
+        hits, both = reading.finding_counts(case, answer)
+        statistics |= {"findings/hits": hits, "findings/both": both}
+    elif case.answer_type == "closed":
+        right = reading.is_right_word(case, answer)
+        statistics |= {"closed/right": float(right), "closed/answers": 1.0}
+    elif case.answer_type == "choice":
+        right = reading.is_right_choice(case, answer)
+        statistics |= {"choice/right": float(right), "choice/answers": 1.0}
+    else:
+        recall = reading.word_recall(case.reference, answer)
+        statistics |= {"recall/sum": recall, "recall/answers": 1.0}
+    if case.answer_type in WORDED:
+        statistics |= word_overlap().statistics(case.reference, answer)
+    return statistics
 
 
 def compare_table(
@@ -102,137 +217,6 @@ def compare_table(
     for kind in sorted({*shares[0], *shares[1]}):
         rows.append((f"wrong {kind}", shares[0].get(kind), shares[1].get(kind)))
     return rows
-
-
-def assertions(case: Case, answer: str) -> list[Assertion]:
-    """What the answer asserts about the case, without duplicates; nothing if it is not English."""
-    if not all(map(is_english, (case.question, case.reference, answer))):
-        return []
-    against = _against_truth if case.truth else _against_reference
-    if chests.is_chest(case):
-        against = chests.assertions
-    asserted = against(case, answer)
-    return list(dict.fromkeys(asserted))
-
-
-def _against_truth(case: Case, answer: str) -> Iterable[Assertion]:
-    truth = dict(case.truth)
-    for statement in _statements(case.question, answer):
-        if statement.subject == "heart":
-            value = statement.head.value if statement.head else ""
-            yield Assertion("heart", value, "attribute", value != truth.get("heart"))
-            continue
-        yield from _head(statement, truth)
-        for m in statement.details if statement.polarity else ():
-            kind = ontology().attributes[m.attribute].error_type
-            agrees = (m.value == truth.get(m.attribute)) != m.negated
-            value = f"not {m.value}" if m.negated else m.value
-            yield Assertion(m.attribute, value, kind, not agrees)
-
-
-def _head(statement: Statement, truth: Mapping[str, str]) -> Iterable[Assertion]:
-    """The finding that a statement asserts or denies, compared with the complete truth."""
-    if statement.head is None:
-        return
-    onto, kind, real = ontology(), statement.head.value, truth.get("kind", "none")
-    covered = real in onto.findings and onto.covers(kind, real)
-    if not statement.polarity:
-        value = "none" if onto.findings[kind].generic else f"not {kind}"
-        yield Assertion("kind", value, "presence", covered)
-    elif onto.findings[kind].generic or real == "none":
-        yield Assertion("kind", kind, "presence", not covered)
-    else:
-        yield Assertion("kind", kind, "kind", kind != real)
-
-
-def _against_reference(case: Case, answer: str) -> Iterable[Assertion]:
-    """Comparisons with the reference; other claims of the answer count as not contradicted."""
-    judgement = judge(answer, facts(case.question, case.reference))
-    compared = set()
-    for outcome in judgement.comparisons:
-        m = outcome.mention
-        compared.add((m.start, m.end) if m else None)
-        value = m.value if m else str(judgement.answer.word)
-        yield Assertion(outcome.attribute, value, outcome.error_type, not outcome.agrees)
-    for claim in claims(answer, case.question):
-        if (claim.start, claim.end) not in compared:
-            attribute = ontology().attributes.get(claim.attribute)
-            default = "attribute" if claim.attribute == "heart" else "presence"
-            kind = attribute.error_type if attribute else default
-            yield Assertion(claim.attribute, claim.value, kind, False)
-
-
-def _statements(question: str, answer: str) -> list[Statement]:
-    """What an answer states, including its yes or no."""
-    reading = read(answer, subject=subject_of(question))
-    proposal = proposition(question)
-    statements = list(reading.statements)
-    if reading.word is not None and proposal is not None:
-        statements += proposal.implied(reading.word)[0]
-    return statements
-
-
-def _exact(case: Case, asserted: Sequence[Assertion]) -> bool:
-    """Whether an answer asserts all of the truth, nothing else, and contradicts nothing."""
-    if chests.is_chest(case):
-        return chests.is_exact(case, asserted)
-    positive = {(a.attribute, a.value) for a in asserted if not a.value.startswith("not ")}
-    return positive == set(case.truth) and not any(a.contradicted for a in asserted)
-
-
-def _closed(case: Case, answer: str) -> bool:
-    expected, given = (_YES_NO.search(text) for text in (case.reference, answer))
-    if expected is None:  # a choice ("CT or MRI?")
-        return judge(answer, facts(case.question, case.reference)).verdict == "right"
-    return given is not None and given.group().lower() == expected.group().lower()
-
-
-def _choice(case: Case, answer: str) -> bool:
-    """Whether an answer chooses the reference's option, by its letter or its text."""
-    listed = options(case.question)
-    stated = chosen_option(answer, listed)
-    return stated is not None and stated == chosen_option(case.reference, listed)
-
-
-def _recall(reference: str, answer: str) -> float:
-    expected, given = set(phrase_words(reference)), set(phrase_words(answer))
-    return len(expected & given) / len(expected) if expected else 0.0
-
-
-def _finding_f1(reports: Sequence[tuple[Case, str]]) -> float | None:
-    """Micro F1 over findings, counting an enlarged heart as one. None if there are no findings."""
-    hits = asserted_total = true_total = 0
-    for case, answer in reports:
-        asserted = _findings(_statements(case.question, answer))
-        if chests.is_chest(case):
-            asserted, true = chests.findings(case, answer)
-        elif case.truth:
-            truth = dict(case.truth)
-            true = {truth.get("kind", "none")} - {"none"}
-            true |= {"cardiomegaly"} if truth.get("heart") == "enlarged" else set()
-        else:
-            true = _findings(_statements(case.question, case.reference))
-        hits += len(asserted & true)
-        asserted_total += len(asserted)
-        true_total += len(true)
-    return 2 * hits / (asserted_total + true_total) if asserted_total + true_total else None
-
-
-def _findings(statements: Iterable[Statement]) -> set[str]:
-    findings = set()
-    for statement in statements:
-        if statement.head is None or not statement.polarity:
-            continue
-        if statement.subject == "lesion":
-            findings.add(statement.head.value)
-        elif statement.head.value == "enlarged":
-            findings.add("cardiomegaly")
-    return findings
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    numbers = [float(value) for value in values]
-    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _shares(result: Mapping[str, object]) -> dict[str, float]:

@@ -19,8 +19,14 @@ EVAL_METRICS = {  # key → (label, whether higher is better)
     "open_recall": ("Open answers: recall of the reference", True),
     "finding_f1": ("Findings: F1", True),
     "hallucination_rate": ("Hallucination rate", False),
+    "omission_rate": ("Omission rate", False),
+    "laterality_error_rate": ("Answers on the wrong side", False),
+    "negation_error_rate": ("Answers that invent or deny a finding", False),
+    "severity_weighted_errors": ("Severity of the errors per answer", False),
+    "claim_f1": ("Claims shared with the reference: F1", True),
+    "calibration_error": ("Calibration error of yes and no", False),
 }
-_METADATA = {"n", "step", "policy_version", "seconds"}  # of an evaluation; not results
+_METADATA = {"n", "step", "policy_version", "seconds", "clusters"}  # of an evaluation; not results
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from medray.config import LoraConfig, ModelConfig
 from medray.errors import ModelError, UserError
 from medray.files import is_taken, new_folder
-from medray.policy.export.weight_update import Mode, export_items
+from medray.policy.export.weight_update import ExportItem, Mode, export_items
 from medray.policy.model.loading import load_model, model_facts
 from medray.policy.model.tuning import ADAPTER, prepare_policy
 
@@ -70,6 +70,13 @@ def _merge(
     model: nn.Module, config: ModelConfig, trained: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Every weight that the adapter changes, merged, under the model's own names."""
+    return {item.name: item.build() for item in merged_items(model, config, trained)}
+
+
+def merged_items(
+    model: nn.Module, config: ModelConfig, trained: Mapping[str, Tensor]
+) -> list[ExportItem]:
+    """The full update of a policy whose adapter has the tensors `trained`."""
     policy = prepare_policy(model, config)
     mark = f".{ADAPTER}."
     adapter = {n: p for n, p in policy.named_parameters() if ".lora_" in n and mark in n}
@@ -78,7 +85,7 @@ def _merge(
     with torch.no_grad():
         for name, parameter in adapter.items():
             parameter.copy_(trained[name.replace(mark, ".")])
-    return {item.name: item.build() for item in export_items(policy, "full")}
+    return export_items(policy, "full")
 
 
 def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

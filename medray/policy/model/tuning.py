@@ -102,8 +102,8 @@ def _continue_adapter(model: nn.Module, lora: LoraConfig, path: Path) -> nn.Modu
     return policy
 
 
-def check_adapter(path: Path, lora: LoraConfig) -> None:
-    """ModelError if `path` is not a LoRA adapter of the kind that `model.lora` describes."""
+def check_adapter(path: Path, lora: LoraConfig | None = None) -> None:
+    """ModelError if `path` is no LoRA adapter, or not of the kind that `model.lora` describes."""
     where = f"model.adapter = {path}"
     config_file, weights = path / "adapter_config.json", path / "adapter_model.safetensors"
     if not config_file.is_file() or not weights.is_file():
@@ -114,6 +114,8 @@ def check_adapter(path: Path, lora: LoraConfig) -> None:
         saved = json.loads(config_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(str(config_file), f"unreadable ({error})", "fix it") from None
+    if lora is None:
+        return
     own = {"r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": lora.rank_stabilised}
     for key, value in own.items():
         if saved.get(key, False) != value:

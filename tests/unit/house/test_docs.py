@@ -45,7 +45,9 @@ def leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, An
     for name, field in section.model_fields.items():
         kinds = [field.annotation, *get_args(field.annotation)]
         inner = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
-        if inner and inner[0] is not ObjectiveConfig:
+        if f"{prefix}{name}" == "eval.data":  # has the keys of `data`
+            yield "eval.data", field.default
+        elif inner and inner[0] is not ObjectiveConfig:
             yield from leaves(inner[0], f"{prefix}{name}.")
         elif not inner:
             yield (

@@ -31,11 +31,12 @@ LAYERS = (
     "actors.weights",
     "actors.generator actors.editor actors.judge actors.learner actors.localiser",
     "actors.vllm_plugin",
-    *("actors.fleet actors.cluster", "actors.loop", "actors.launch actors.export", "actors.bench"),
+    *("actors.fleet actors.cluster", "actors.loop"),
+    *("actors.launch actors.evaluate actors.export", "actors.bench"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer.split()}
 # Only the command line may import actors from medray, and only these.
-ENTRY_POINTS = {"actors.launch", "actors.export", "actors.bench"}
+ENTRY_POINTS = {"actors.launch", "actors.evaluate", "actors.export", "actors.bench"}
 
 
 @functools.cache

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from medray.config import (
@@ -141,6 +143,44 @@ def test_rewind_deletes_later_steps(run: RunDirectory) -> None:
     run.rewind(2)
     assert [line["step"] for line in run.read_metrics()] == [1, 2]
     assert list(run.read_evals()) == [0, 2]
+
+
+def test_an_evaluation_keeps_its_answers(run: RunDirectory) -> None:
+    answers = pa.table({"case_id": ["a", "b"], "answer": ["Yes", "No"]})
+    for step in (0, 2, 10):
+        run.write_eval(step, {"n": 2}, answers)
+    assert pq.read_table(run.answers_file(2)) == answers
+    assert list(run.read_evals()) == [0, 2, 10]  # answers are no evaluations
+    names = sorted(path.name for path in run.eval.iterdir())
+    assert names[:2] == ["step-000000.answers.parquet", "step-000000.json"]
+    run.rewind(2)
+    names = sorted(path.name for path in run.eval.iterdir())
+    assert names == [
+        *("step-000000.answers.parquet", "step-000000.json"),
+        *("step-000002.answers.parquet", "step-000002.json"),
+    ]
+
+
+def test_answers_without_their_evaluation_are_rewound_and_written_again(run: RunDirectory) -> None:
+    """A kill came between the two: the step counts as not evaluated."""
+    table = pa.table({"answer": ["Yes"]})
+    run.write_eval(3, {"n": 1}, table)
+    (run.eval / "step-000003.json").unlink()
+    assert run.read_evals() == {}
+    run.write_eval(3, {"n": 2}, pa.table({"answer": ["No"]}))
+    assert pq.read_table(run.answers_file(3))["answer"].to_pylist() == ["No"]
+    run.rewind(0)
+    assert list(run.eval.iterdir()) == []
+
+
+def test_answers_are_complete_or_absent(run: RunDirectory, monkeypatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(pq, "write_table", fails)
+    with pytest.raises(OSError, match="disk full"):
+        run.write_eval(0, {"n": 1}, pa.table({"answer": ["Yes"]}))
+    assert list(run.eval.iterdir()) == []
 
 
 def test_evals_are_read_back_in_order(run: RunDirectory) -> None:

@@ -1,0 +1,144 @@
+"""The command that evaluates any model, and compares two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medray.cli.common import Address, ConfigPath, Overrides, require_actors
+from medray.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from medray.config import Config
+    from medray.evaluation.answers import AnswerRow, Answers
+    from medray.records import Case
+
+app = typer.Typer()
+
+
+@app.command("eval")
+def evaluate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A model, or a LoRA adapter on model.path.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="checkpoints/step-NNNNNN, or a run: its newest."),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="F.jsonl", help="Answers made elsewhere: case_id, answer a line."),
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Any of these, compared case by case.")
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="Also write the answers: .jsonl, or .parquet with scores."),
+    ] = None,
+    address: Address = None,
+) -> None:
+    """Evaluate a model on the held-out cases; prints JSON. By default the one in CONFIG."""
+    path = _only_one({"--model": model, "--checkpoint": checkpoint, "--predictions": predictions})
+    paths = [path] if against is None else [path, against]
+    if not all(map(_is_answer_file, paths)):
+        require_actors()
+    from medray.config import load_config
+
+    cases, found = _answers_of(load_config(config, overrides or []), paths, address)
+    from medray.evaluation.metrics import compare, score_answers, summarise
+
+    scored = [score_answers(cases, part.texts, confidences=part.confidences) for part, _ in found]
+    figures, (given, metadata) = summarise(scored[0]), found[0]
+    notes = [*_lines(figures["notes"]), *_lines(metadata.get("notes"))]
+    result = figures | metadata | {"notes": notes}
+    if against is not None:
+        result |= compare(scored[0], scored[1])
+        if not result["cases"]:
+            raise DataError(f"--against {against}", "has no case in common", "give another")
+    if answers is not None:
+        _write(answers, given, scored[0])
+    typer.echo(json.dumps(result, indent=1, allow_nan=False))
+
+
+Found = tuple["Answers", dict[str, Any]]  # answers, and what is said of them beside the figures
+
+
+def _only_one(given: dict[str, Path | None]) -> Path | None:
+    named = {name: path for name, path in given.items() if path is not None}
+    if len(named) > 1:
+        raise UserError(" and ".join(named), "are alternatives", "give one; another --against it")
+    return next(iter(named.values()), None)
+
+
+def _answers_of(
+    config: Config, paths: Sequence[Path | None], address: str | None
+) -> tuple[list[Case], list[Found]]:
+    """The cases, and the answers of every path to them; None is the configuration's own model."""
+    if all(map(_is_answer_file, paths)):
+        from medray.plan import open_data
+
+        cases = _evaluated(*open_data(config))
+        return cases, [_read(path, cases) for path in paths if path is not None]
+    from actors.evaluate import answer_with, find_candidate
+    from medray.plan import make_plan
+
+    candidates = {path: find_candidate(path) for path in paths if not _is_answer_file(path)}
+
+    first = next(iter(candidates.values()))
+    replaced = all(candidate.kind == "model" for candidate in candidates.values())
+    plan = make_plan(_with_model(config, first.path) if replaced else config, resume=True)
+    cases = _evaluated(plan.config, plan.dataset)
+    files = {
+        path: _read(path, cases) for path in paths if path is not None and _is_answer_file(path)
+    }
+    answered = answer_with(plan, list(candidates.values()), address=address)
+    found: dict[Path | None, Found] = {
+        path: (policy.answers, policy.metadata(version))
+        for path, (policy, version) in zip(candidates, answered, strict=True)
+    }
+    return cases, [(found | files)[path] for path in paths]
+
+
+def _is_answer_file(path: Path | None) -> bool:
+    """By its name too, so that a missing file is not called a missing directory."""
+    return path is not None and (path.is_file() or path.suffix in (".jsonl", ".parquet"))
+
+
+def _read(path: Path, cases: Sequence[Case]) -> Found:
+    from medray.evaluation.answer_files import read_answers
+
+    answers, notes = read_answers(path, cases)
+    unknown = {"unusable": None, "policy_version": None, "seconds": None}
+    return answers, {**unknown, "notes": notes}
+
+
+def _evaluated(config: Config, dataset: Any) -> list[Case]:
+    from medray.data.stream import first_studies
+
+    return first_studies(dataset.heldout, config.eval.n)
+
+
+def _with_model(config: Config, path: Path) -> Config:
+    """This model in the place of the configuration's own, which need not be here then."""
+    own = {"path": str(path), "adapter": None, "reference": None}
+    return config.model_copy(update={"model": config.model.model_copy(update=own)})
+
+
+def _write(path: Path, answers: Answers, rows: Sequence[AnswerRow]) -> None:
+    from medray.evaluation.answer_files import write_answer_table, write_answers
+
+    if path.suffix == ".parquet":
+        write_answer_table(path, rows)
+    else:
+        write_answers(path, answers)
+
+
+def _lines(notes: object) -> list[str]:
+    return [str(note) for note in notes] if isinstance(notes, list) else []
