@@ -6,14 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medray.evaluation.figures.calibration import confidence_of
-
 from actors.fleet import Item, Rollouts
 from actors.loop.telemetry import Telemetry
 from actors.weights.checkpoint import State
 from medray.data.stream import first_studies
 from medray.evaluation.answer_files import answer_table
 from medray.evaluation.answers import Answers
+from medray.evaluation.figures.calibration import confidence_of
 from medray.evaluation.metrics import compare_table, score_answers, summarise
 from medray.plan import Plan
 from medray.records import Case, Response
