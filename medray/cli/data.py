@@ -47,11 +47,11 @@ def check(
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(metavar="F.parquet")],
-    to: Annotated[str, typer.Option("--to", metavar="LAYOUT", help="trl or llama-factory.")],
+    source: Annotated[Path, typer.Argument(metavar="F.parquet|RUN")],
+    to: Annotated[str, typer.Option("--to", metavar="LAYOUT", help="trl, llama-factory or pairs.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT")],
 ) -> None:
-    """Convert pairs into the layout of another trainer."""
+    """Convert pairs, or those of a run, into the layout of another trainer."""
     from medray.data.exchange import export_pairs
 
-    typer.echo(f"{out}: {export_pairs(file, to, out)}")
+    typer.echo(f"{out}: {export_pairs(source, to, out)}")

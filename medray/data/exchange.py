@@ -15,6 +15,7 @@ from medray.data.pairs.llama_factory import llama_factory_row, read_llama_factor
 from medray.data.pairs.mmedpo import read_mmedpo
 from medray.data.pairs.trl import read_trl, trl_row
 from medray.data.rows import locate_errors, mapping
+from medray.data.run_pairs import is_run, run_pairs
 from medray.data.sources import rows_of
 from medray.data.tables import read_pairs, write_cases, write_pairs
 from medray.errors import DataError
@@ -33,6 +34,7 @@ EXPORTS: dict[str, Callable[[PreferencePair], dict[str, Any]]] = {
     "trl": trl_row,
     "llama-factory": llama_factory_row,
 }
+OWN = "pairs"  # the layout of medray's own Parquet files
 
 
 def import_data(
@@ -69,16 +71,21 @@ def import_pairs(
 
 
 def export_pairs(source: Path, layout: str, out: Path) -> str:
-    """Write the pairs of a Parquet file in another layout; returns e.g. "12 pairs".
+    """Write the pairs of a Parquet file, or those a run was trained on, in another layout; returns
+    e.g. "12 pairs".
 
-    JSON lines if `out` ends in .jsonl, a JSON list otherwise. Raises DataError.
+    `layout` "pairs" is medray's own Parquet; of the others JSON lines if `out` ends in .jsonl, a
+    JSON list otherwise. Raises DataError.
     """
-    if layout not in EXPORTS:
-        raise DataError(f"--to {layout}", "is not known", f"give {' or '.join(EXPORTS)}")
+    if layout not in (*EXPORTS, OWN):
+        known = " or ".join((*EXPORTS, OWN))
+        raise DataError(f"--to {layout}", "is not known", f"give {known}")
+    pairs = run_pairs(source) if is_run(source) else read_pairs(source)
+    if layout == OWN:
+        return f"{write_pairs(out, pairs)} pairs"
     as_lines = out.suffix == ".jsonl"
     before, between, after = ("", "\n", "\n") if as_lines else ("[\n", ",\n", "\n]\n")
     count = 0
-    pairs = read_pairs(source)
     with output_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for pair in pairs:
             _check_files(pair)
