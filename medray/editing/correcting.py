@@ -52,7 +52,8 @@ def corrected_answer(
     """The edit of a wrong answer: its sentences, and the whole text if that is sure too."""
     if len(parts) == 1 and sentences:
         return in_answer("wrong", answer, sentences[0])
-    changes = _whole(answer, parts, judgement, known) if start == 0 and len(parts) > 1 else None
+    several = start == 0 and len(parts) > 1 and bool(sentences)
+    changes = _whole(answer, parts, judgement, known) if several else None
     if changes is not None:
         edit = build_edit("wrong", answer, changes, ontology().severity, _why(changes))
         return replace(edit, sentences=sentences)

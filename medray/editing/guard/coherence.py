@@ -24,6 +24,9 @@ _DENIES = re.compile(r"\b(?:no|not|without|absent|absence|neither|never)\b|n['â€
 def repeats(prefix: str, text: str, sampled: str) -> bool:
     """Whether a text says a phrase twice, or a sentence of its prefix again, and `sampled` not."""
     words = phrase_words(text)
+    content = [word for word in words if word not in _SMALL_WORDS]
+    if len(set(content)) == len(content) and not prefix:
+        return False
     before = phrase_words(sampled)
     for length in (2, _PHRASE):
         ours, theirs = _phrases(words, length), _phrases(before, length)

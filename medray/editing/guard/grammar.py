@@ -84,8 +84,9 @@ def n_negations(text: str) -> int:
 
 
 def _new(pattern: re.Pattern[str], text: str, sampled: str) -> bool:
-    matches = [match.group() for match in pattern.finditer(text)]
-    return bool(matches) and not all(match in sampled for match in matches)
+    if pattern.search(text) is None:  # as a rule
+        return False
+    return any(match.group() not in sampled for match in pattern.finditer(text))
 
 
 def _wrong_article(text: str, sampled: str) -> bool:

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from medray.editing.ontology.lexicon import WORD, Ontology
+from medray.editing.ontology.lexicon import WORD, Ontology, ontology
 from medray.editing.ontology.measures import measure_value
 
 _NUMBERS = ("count", "number")  # not read inside a measurement: the 2 of "2 cm"
@@ -112,10 +112,20 @@ def stem(word: str) -> str:
     return word
 
 
+@functools.cache
+def _reach() -> dict[str, int]:
+    """The number of words in the longest phrase of the ontology that begins with each word."""
+    reach: dict[str, int] = {}
+    for phrase in ontology().entries:
+        reach[phrase[0]] = max(len(phrase), reach.get(phrase[0], 0))
+    return reach
+
+
 def _longest(words: Sequence[Word], index: int, onto: Ontology) -> int:
     """The number of words in the longest known phrase at `index`; 0 if there is none."""
-    limit = 1
-    while limit < onto.longest and index + limit < len(words) and words[index + limit].joined:
+    longest = _reach().get(words[index].text, 0)
+    limit = min(1, longest)
+    while 0 < limit < longest and index + limit < len(words) and words[index + limit].joined:
         limit += 1
     for length in range(limit, 0, -1):
         if tuple(word.text for word in words[index : index + length]) in onto.entries:
