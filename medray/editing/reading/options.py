@@ -15,12 +15,12 @@ from medray.editing.ontology.lexicon import phrase_words
 from medray.editing.reading.compare import Comparison
 
 _LETTER = re.compile(
-    r"(?:(?<=\s)|(?<=[\n,;:?])|\A)\(?(?P<letter>[A-Ha-h])\s?(?P<mark>[.):])\s*(?=\S)"
+    r"(?:(?<=\s)|(?<=[\n,;:?])|\A)\(?(?P<letter>[A-Ja-j])\s?(?P<mark>[.):])\s*(?=\S)"
 )
 _LISTED = re.compile(r"\b(?:options|choices)\s*(?:are)?\s*:\s*", re.IGNORECASE)
 _CHOSEN = re.compile(
     r"(?:\b(?:the\s+)?(?:correct\s+|right\s+|best\s+|final\s+)?(?:answer|option|choice)\s*(?:is|:)?"
-    r"\s*(?:option\s+)?|\A)[\s*\"'(\[]*(?P<letter>[A-Ha-h])(?:[\s*\"')\].:,;]+|\Z)",
+    r"\s*(?:option\s+)?|\A)[\s*\"'(\[]*(?P<letter>[A-Ja-j])(?:[\s*\"')\].:,;]+|\Z)",
     re.IGNORECASE,
 )
 _ARTICLES = ("a", "an", "the")
@@ -147,9 +147,9 @@ def _by_letter(text: str, options: tuple[Option, ...]) -> Option | None:
 
 
 def _is_article(match: re.Match[str], text: str) -> bool:
-    """Whether an "a" is a word of the sentence: "A nodule is seen"."""
+    """Whether an "a" or "I" is a word of the sentence: "A nodule is seen", "I see a nodule"."""
     following = text[match.end("letter") :]
-    return match["letter"] in "Aa" and re.match(r"\s+\w", following) is not None
+    return match["letter"] in "AaI" and re.match(r"\s+\w", following) is not None
 
 
 def _by_text(text: str, options: tuple[Option, ...]) -> Option | None:
