@@ -106,12 +106,17 @@ def compare_options(
 def _exchange(text: str, stated: Option, known: Option) -> Change | None:
     """The change of the chosen option, as the text writes it: its letter, its text or both."""
     named = re.search(re.escape(stated.text), text, re.IGNORECASE) if stated.text else None
-    letter = next(
-        (m for m in _CHOSEN.finditer(text.rstrip()) if m["letter"].upper() == stated.letter), None
-    )
+    letters = (m for m in _CHOSEN.finditer(text.rstrip()) if not _is_article(m, text))
+    letter = next((m for m in letters if m["letter"].upper() == stated.letter), None)
     new_text = match_case(named.group(), known.text) if named else ""
-    if letter is None or _is_article(letter, text):
-        return Change(*named.span(), new_text) if named else None
+    if letter is None and named:
+        label = re.search(rf"\b{stated.letter}\b(?=\W*\Z)", text[: named.start()])
+        if stated.letter and label:  # "it is B. Effusion"
+            new_text = known.letter + text[label.end() : named.start()] + new_text
+            return Change(label.start(), named.end(), new_text)
+        return Change(*named.span(), new_text)
+    if letter is None:
+        return None
     start, end = letter.span("letter")
     new = match_case(letter["letter"], known.letter)
     if named is None:
