@@ -33,6 +33,6 @@ def test_long_rejected_answers_are_corrected_in_few_words(
     """Some of the rejected sides are not wrong, or only by omission."""
     figures = measure(rejected(shared_data, name))
     assert figures.share("wrong", "found") >= found
-    assert figures.share("wrong") >= 0.8
+    assert figures.share("wrong") >= 0.75  # the guard refuses the others' corrections
     assert not figures.unsound
     assert statistics.median(figures.shares) <= 0.25
