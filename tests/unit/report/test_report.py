@@ -19,11 +19,9 @@ from rich.console import Console
 
 from medray.config import Config, CorruptionConfig, DataConfig, LoopConfig, RunConfig
 from medray.data.dataset import open_dataset
-from medray.data.exchange import export_pairs
-from medray.data.tables import read_pairs
 from medray.errors import UserError
 from medray.imaging.corruption import corrupt
-from medray.imaging.load import file_sha256, load_image
+from medray.imaging.load import load_image
 from medray.ledger import Ledger, read_ledger
 from medray.records import Case, Dropped, Pair, PairScore, Response, Span
 from medray.report import (
@@ -398,18 +396,3 @@ def test_a_pair_without_images_is_shown(tmp_path: Path, run: RunDirectory) -> No
     page = build_report(run.path, pairs=[PairImages(row)], out=tmp_path / "one.html").read_text()
     assert page.count('<article class="pair"') == 1
     assert "<img" not in page
-
-
-def test_the_pairs_of_a_run_go_to_other_trainers(run: RunDirectory, tmp_path: Path) -> None:
-    """With their images, and a sentence's with the beginning of the answer before it."""
-    rows = [row for row in read_ledger(run.path).to_pylist() if row["status"] == "trained"]
-    assert export_pairs(run.path, "pairs", tmp_path / "own.parquet") == f"{len(rows)} pairs"
-    pairs = {pair.pair_id: pair for pair in read_pairs(tmp_path / "own.parquet")}
-    assert export_pairs(run.path, "trl", tmp_path / "trl.jsonl") == f"{len(rows)} pairs"
-    assert {row["scope"] for row in rows} == {"answer", "sentence"}
-    for row in rows:
-        pair, prefix = pairs[row["pair_id"]], row["prefix"] or ""
-        assert (pair.chosen, pair.rejected) == (prefix + row["chosen"], prefix + row["rejected"])
-        (start, end), *_ = pair.chosen_spans
-        assert pair.chosen[start:end] == "left"
-        assert file_sha256(pair.image) == row["image_sha256"]
