@@ -13,9 +13,9 @@ from medray.data.pairs.base import Origin, PreferencePair, ReadPair
 from medray.data.pairs.fire_mpo import read_fire_mpo
 from medray.data.pairs.llama_factory import llama_factory_row, read_llama_factory
 from medray.data.pairs.mmedpo import read_mmedpo
-from medray.data.pairs.run import is_run, run_pairs
 from medray.data.pairs.trl import read_trl, trl_row
 from medray.data.rows import locate_errors, mapping
+from medray.data.run_pairs import is_run, run_pairs
 from medray.data.sources import rows_of
 from medray.data.tables import read_pairs, write_cases, write_pairs
 from medray.errors import DataError

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from medray.data.options import option_reference, read_options, with_options
+from medray.data.readers.options import option_reference, read_options, with_options
 from medray.data.regions import read_regions
 from medray.data.rows import (
     FieldError,

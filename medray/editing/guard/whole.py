@@ -17,7 +17,8 @@ from medray.records import Edit, EditedSentence, Span
 
 _ANAPHORA = re.compile(
     r"\W*(?:this|it|its|these|those|that|they|their|such|further|in\s+this\s+case|therefore|thus|"
-    r"however|additionally|overall|the\s+(?:condition|finding|findings|disease|same|cause|presence))"
+    r"however|additionally|overall|the\s+(?:condition|findings?|abnormality|disease|same|cause|presence|"
+    r"opacity|opacities|lesions?|mass|masses|nodules?|collection|area))"
     r"\b",
     re.IGNORECASE,
 )

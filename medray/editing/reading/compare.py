@@ -15,6 +15,7 @@ from medray.editing.ontology.lexicon import Ontology, ontology
 from medray.editing.reading.claims import ParsedText, Statement
 
 # "No acute infarct" does not exclude a chronic one, "no nodule on the left" one on the right.
+_NORMAL_HEART = Mention("heart", "normal", "normal", 0, 0, 0, 0, "normal")
 _PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
 
 
@@ -106,11 +107,25 @@ def _says_where(ours: Sequence[Mention], theirs: Sequence[Mention], onto: Ontolo
 def _heart(statement: Statement, known: Sequence[Statement]) -> list[Comparison]:
     heart_facts = [k for k in known if k.subject == "heart"]
     states = {k.head.value for k in heart_facts if k.head}
-    if len(states) != 1 or statement.head is None:
+    if statement.head is None:
+        return []
+    if not heart_facts and statement.head.value == "enlarged":
+        return [
+            Comparison(False, "heart", "attribute", statement, statement.head, fact, _NORMAL_HEART)
+            for fact in known
+            if _finds_nothing(fact)
+        ][:1]
+    if len(states) != 1:
         return []
     agrees = statement.head.value in states
     fact = heart_facts[0]
     return [Comparison(agrees, "heart", "attribute", statement, statement.head, fact, fact.head)]
+
+
+def _finds_nothing(fact: Statement) -> bool:
+    """Whether a known statement denies any abnormality, of no place or age in particular."""
+    head = fact.head
+    return head is not None and head.value == "abnormality" and not (fact.polarity or fact.details)
 
 
 def _denial(statement: Statement, known: Sequence[Statement], onto: Ontology) -> list[Comparison]:

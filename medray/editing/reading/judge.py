@@ -10,7 +10,7 @@ from typing import Literal
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.choice import compare_choice
-from medray.editing.reading.claims import ParsedText, read, subject_of
+from medray.editing.reading.claims import ParsedText, Statement, read, subject_of
 from medray.editing.reading.compare import (
     Comparison,
     compare_narrow,
@@ -99,7 +99,7 @@ def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparis
     all_named = facts.word is None and asks_what(facts.question)
     report = facts.report
     comparisons += compare_statements(
-        parsed.statements,
+        _on_the_subject(parsed.statements, facts),
         facts.statements,
         all_named=all_named,
         report=report,
@@ -141,6 +141,31 @@ def _without_echoed_places(parsed: ParsedText, facts: Facts) -> ParsedText:
         if kept or s.head:
             statements.append(s if len(kept) == len(s.details) else replace(s, details=kept))
     return replace(parsed, statements=tuple(statements))
+
+
+def _on_the_subject(statements: tuple[Statement, ...], facts: Facts) -> tuple[Statement, ...]:
+    """Those statements that a reference without a subject of its own can be about.
+
+    "Right" to "Which side is the tube on?" is about the tube: if the answer speaks of the tube, its
+    statements on other findings are not compared.
+    """
+    if any(fact.head is not None or fact.subject != "lesion" for fact in facts.statements):
+        return statements
+    onto = ontology()
+    subjects = {
+        s.head.value
+        for s in read(facts.question).statements
+        if s.head is not None and s.subject == "lesion" and not onto.findings[s.head.value].generic
+    }
+    about = tuple(
+        s
+        for s in statements
+        if s.subject == "lesion"
+        and s.head is not None
+        and any(onto.compatible(s.head.value, kind) for kind in subjects)
+    )
+    others = [s for s in statements if s.head is None]
+    return (*about, *others) if about else statements
 
 
 def _hinges_on_a_hedge(parsed: ParsedText, facts: Facts) -> bool:

@@ -15,6 +15,7 @@ from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import Comparison
 
 _SENTENCE = re.compile(r"[^.!?;\n]+[.!?;]?")
+_DIRECTION = re.compile(r"\s+(?:to|towards?)\s+the\s+(?:left|right)\b", re.IGNORECASE)
 _NOT = re.compile(r"\b(?:no|not|nor|neither|never|without|nothing)\b|n['’]t\b", re.IGNORECASE)
 
 
@@ -49,7 +50,11 @@ def opposite_word(question: str, text: str) -> tuple[bool, Change] | None:
         match = re.compile(rf"\b{old}\b", re.IGNORECASE).search(text, *sentence.span())
         denied = _NOT.search(sentence.group()) or _hedge().search(sentence.group())
         if match is not None and not denied:
-            return word in in_sentence, Change(*match.span(), match_case(match.group(), new))
+            end = match.end()
+            direction = _DIRECTION.match(text, end)
+            if direction is not None and old == "deviated":
+                end = direction.end()  # "deviated to the right" is one value
+            return word in in_sentence, Change(match.start(), end, match_case(match.group(), new))
     return None
 
 
