@@ -42,6 +42,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="F", help="Also write the answers: .jsonl, or .parquet with scores."),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A metric of another package, e.g. radeval:radgraph."),
+    ] = None,
     address: Address = None,
 ) -> None:
     """Evaluate a model on the held-out cases; prints JSON. By default the one in CONFIG."""
@@ -50,16 +54,24 @@ def evaluate(
     if not all(map(_is_answer_file, paths)):
         require_actors()
     from medray.config import load_config
+    from medray.evaluation.packages import add_external, find_metrics
 
+    names = find_metrics(metric or [])
     cases, found = _answers_of(load_config(config, overrides or []), paths, address)
-    from medray.evaluation.metrics import compare, score_answers, summarise
+    from medray.evaluation.metrics import WORDED, compare, score_answers, summarise
 
-    scored = [score_answers(cases, part.texts, confidences=part.confidences) for part, _ in found]
-    figures, (given, metadata) = summarise(scored[0]), found[0]
-    notes = [*_lines(figures["notes"]), *_lines(metadata.get("notes"))]
+    scored, lines = [], []
+    for part, _ in found:
+        rows = score_answers(cases, part.texts, confidences=part.confidences)
+        rows, more, missing = add_external(rows, names, types=WORDED)
+        scored.append(rows)
+        lines += missing
+    figures, (given, metadata) = summarise(scored[0], more), found[0]
+    own = [*_lines(figures["notes"]), *_lines(metadata.get("notes"))]
+    notes = list(dict.fromkeys([*own, *lines]))
     result = figures | metadata | {"notes": notes}
     if against is not None:
-        result |= compare(scored[0], scored[1])
+        result |= compare(scored[0], scored[1], more)
         if not result["cases"]:
             raise DataError(f"--against {against}", "has no case in common", "give another")
     if answers is not None:

@@ -82,7 +82,7 @@ def evaluated_on(dataset: Dataset, config: DataConfig) -> Dataset:
     images = len(set(map(image_key, cases)))
     notes = [f"evaluated on {config.kind}: {len(cases)} cases over {images} images"]
     if shared := leaks(dataset.train, cases):
-        notes.append(f"leak: {len(shared)} of them are also in training")
+        notes.append(f"leak: {len(shared)} of these images are also in training")
     ordered = shuffled(cases, config.seed)[: config.limit]
     return replace(dataset, heldout=ordered, notes=(*dataset.notes, *notes))
 

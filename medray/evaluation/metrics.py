@@ -79,19 +79,19 @@ def score_answers(
     ]
 
 
-def summarise(rows: Sequence[AnswerRow]) -> dict[str, object]:
-    """All metrics of scored answers, as `evaluate` describes them."""
+def summarise(rows: Sequence[AnswerRow], more: Sequence[Figure] = ()) -> dict[str, object]:
+    """All metrics of scored answers, as `evaluate` describes them, and `more`."""
     statistics = [row.statistics for row in rows]
     clusters = sum_table(statistics, [cluster_of(row.case) for row in rows])
     types = [row.case.answer_type for row in rows]
     errors_by_type, omissions = (_by_type(clusters, *names) for names in _TABLES)
-    figures = [*_figures(), *_type_figures(clusters)]
+    figures = [*_figures(), *more, *_type_figures(clusters)]
     return {
         "n": len({row.case.image_sha256 or row.case.image for row in rows}),
         "answers": len(rows),
         "n_by": {kind: types.count(kind) for kind in dict.fromkeys(types)},
         **dict.fromkeys(OVERLAP_FIGURES),
-        **{figure.name: clusters.value(figure) for figure in _figures()},
+        **{figure.name: clusters.value(figure) for figure in (*_figures(), *more)},
         "by_error_type": errors_by_type,
         "omissions_by_error_type": omissions,
         "clusters": len(clusters.rows),
@@ -100,7 +100,9 @@ def summarise(rows: Sequence[AnswerRow]) -> dict[str, object]:
     }
 
 
-def compare(ours: Sequence[AnswerRow], theirs: Sequence[AnswerRow]) -> dict[str, object]:
+def compare(
+    ours: Sequence[AnswerRow], theirs: Sequence[AnswerRow], more: Sequence[Figure] = ()
+) -> dict[str, object]:
     """Paired comparison on the cases that both have answered; ours minus theirs.
 
     cases       how many those are
@@ -113,7 +115,7 @@ def compare(ours: Sequence[AnswerRow], theirs: Sequence[AnswerRow]) -> dict[str,
     left, right = (
         sum_table([pair[side].statistics for pair in pairs], keys, names=names) for side in (0, 1)
     )
-    figures = [*_figures(), *_type_figures(left)]
+    figures = [*_figures(), *more, *_type_figures(left)]
     found = differences(figures, left, right)
     return {
         "cases": len(pairs),

@@ -51,7 +51,7 @@ def word_overlap() -> WordOverlap:
     for add in (_bleu, _rouge, _meteor):
         try:
             measure, own = add()
-        except (ImportError, LookupError) as error:
+        except (ImportError, LookupError, OSError) as error:
             notes.append(_why_missing(add, error))
             continue
         measures.append(measure)
@@ -130,7 +130,8 @@ def _meteor() -> Measure:
 def _why_missing(add: Callable[[], Measure], error: Exception) -> str:
     """One line: which figures are missing, why, and what to do."""
     names = {_bleu: "bleu_1 to bleu_4", _rouge: "rouge_l", _meteor: "meteor"}[add]
-    if isinstance(error, LookupError):
-        return f"{names}: WordNet is not there — put nltk's wordnet into a folder of NLTK_DATA"
+    if isinstance(error, LookupError | OSError):
+        missing = "not there" if isinstance(error, LookupError) else "incomplete"
+        return f"{names}: WordNet is {missing} — put nltk's wordnet into a folder of NLTK_DATA"
     package = {_bleu: "sacrebleu", _rouge: "rouge-score", _meteor: "nltk"}[add]
     return f"{names}: the package {package} is not installed — install it"

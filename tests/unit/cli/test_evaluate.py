@@ -101,6 +101,7 @@ def test_another_dataset_can_be_evaluated_on(here):
     [
         (("--predictions", "none.jsonl"), "none.jsonl: no such file"),
         (("--predictions", "other.jsonl"), "none of its case_id is that of a held-out case"),
+        (("--predictions", "right.jsonl", "--metric", "x"), "--metric x: is not known"),
         (("--predictions", "right.jsonl", "--model", "m"), "--model and --predictions: are alter"),
         (("--predictions", "right.jsonl", "--answers", "data"), "data: is a folder"),
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from medray.evaluation.figures import texts
 from medray.evaluation.metrics import evaluate
 from medray.records import Case
+from tests.support.paths import ROOT
 
 REFERENCES = [
     "There is a small nodule in the left upper zone. The heart size is normal.",
@@ -95,14 +96,21 @@ def test_a_missing_package_is_one_line_and_no_error(monkeypatch):
     assert found["closed_accuracy"] == 0
 
 
-def test_meteor_needs_its_word_list(monkeypatch, tmp_path):
-    nltk = pytest.importorskip("nltk")
-    monkeypatch.setattr(importlib.import_module("nltk.data"), "path", [str(tmp_path)])
-    nltk.corpus.wordnet._unload() if hasattr(nltk.corpus.wordnet, "_unload") else None
-    texts.word_overlap.cache_clear()
-    try:
-        found = result()
-    finally:
-        texts.word_overlap.cache_clear()
-    assert found["meteor"] is None
-    assert [note for note in found["notes"] if note.startswith("meteor: WordNet is not there")]
+@pytest.mark.parametrize(("folder", "why"), [("corpora", "not there"), ("corpora/wordnet", "inc")])
+def test_meteor_needs_its_word_list(folder, why, tmp_path):
+    """In a process of its own: nltk keeps what it has loaded."""
+    pytest.importorskip("nltk")
+    (tmp_path / folder).mkdir(parents=True)
+    code = (
+        "from medray.evaluation.figures.texts import word_overlap\n"
+        "overlap = word_overlap()\n"
+        "print(len(overlap.figures), *overlap.notes, sep='\\n')"
+    )
+    environment = {"NLTK_DATA": str(tmp_path), "PYTHONPATH": ":".join([str(ROOT), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    count, *notes = done.stdout.splitlines()
+    assert int(count) == 5  # BLEU and ROUGE
+    assert len(notes) == 1
+    assert notes[0].startswith(f"meteor: WordNet is {why}")
