@@ -1,6 +1,6 @@
 """`python -m medray.cli`."""
 
-from medray.cli.main import main
+from medray.cli.main import run_and_exit
 
 if __name__ == "__main__":
-    main()
+    run_and_exit()

@@ -44,28 +44,30 @@ def _options(
     pass
 
 
-def main() -> NoReturn:
-    """Entry point: errors become one line on stderr and an exit code."""
+def main() -> Any:
+    """Run the command line: errors become one line on stderr and an exit code (SystemExit)."""
     # Telemetry and hub look-ups have no place beside sensitive data.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    code: Any = 0
     try:
-        app(standalone_mode=True)
+        return app(standalone_mode=True)
     except MedrayError as error:
         print(f"medray: {error}", file=sys.stderr)
-        code = error.exit_code
+        raise SystemExit(error.exit_code) from None
+
+
+def run_and_exit() -> NoReturn:
+    """Entry point of the process `medray`: `main`, and its exit code, which nothing changes.
+
+    When `main` returns, a run is closed and its cluster stopped. Threads of Ray's native code may
+    still run, and one that wakes while the interpreter is being taken down kills the process with
+    a signal.
+    """
+    code: Any = 0
+    try:
+        main()
     except SystemExit as end:
         code = end.code
-    _exit(code)
-
-
-def _exit(code: Any) -> NoReturn:
-    """End the process with `code`, which nothing may change any more.
-
-    By now a run is closed and its cluster stopped. Threads of Ray's native code may still run, and
-    one that wakes while the interpreter is being taken down kills the process with a signal.
-    """
     if "ray" in sys.modules and (code is None or isinstance(code, int)):
         sys.stdout.flush()
         sys.stderr.flush()
