@@ -141,7 +141,8 @@ class Corrector:
 class Parrot:
     """A language model without an engine: every reply is its process and what was said last.
 
-    What the last message says can also be "die" or "break": for good, or until it is restarted.
+    What the last message says can also be "die" or "break", for good or until it is restarted, or
+    "wait": two seconds.
     """
 
     def __init__(self, directory, seed):
@@ -156,6 +157,8 @@ class Parrot:
         texts = [body["messages"][-1]["content"] for body in bodies]
         if "die" in texts:
             os._exit(1)
+        if "wait" in texts:
+            time.sleep(2.0)
         self.broken = self.broken or "break" in texts
         if self.broken:
             raise RuntimeError("broken")

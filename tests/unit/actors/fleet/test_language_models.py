@@ -149,7 +149,7 @@ def test_requests_that_kill_every_engine_have_a_reason_and_end_the_run(directori
 
 def test_a_reply_that_is_late_has_a_reason(directories):
     async def scenario(served, _):
-        return await complete(served, body(directories[0], "a"), seconds=-1.0)
+        return await complete(served, body(directories[0], "wait"), seconds=0.1)
 
     (reply,), _ = run(scenario, directories)
     assert isinstance(reply, ItemError)

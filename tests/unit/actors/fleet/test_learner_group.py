@@ -82,7 +82,9 @@ def test_a_death_reaches_every_caller_and_ends_the_turn():
 async def fleet_of(group: LearnerGroup, logp: float) -> AsyncIterator[Fleet]:
     """A fleet with one generator that gives every canary token the log-probability `logp`."""
     config = Config.model_validate({"data": {"kind": "phantom"}})
-    fleet = Fleet(config, Placement({}, {}, {}, {}, 0.0, 0.0), RestartBudget(config.faults, print))
+    fleet = Fleet(
+        config, Placement({}, {}, {}, {}, {}, 0.0, 0.0), RestartBudget(config.faults, print)
+    )
     holder = ray.remote(Holder)
     fleet.learners, fleet.canaries = group, CanaryPrompts([], [], [], [])
     fleet.generators.spawn = lambda i: holder.options(num_cpus=0).remote(logp)

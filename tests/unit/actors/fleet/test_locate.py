@@ -20,7 +20,9 @@ def rollouts_of(world: int, **corruption) -> Rollouts:
     config = Config.model_validate(
         {"data": {"kind": "phantom"}, "corruption": corruption, "editor": {"replicas": 2}}
     )
-    fleet = Fleet(config, Placement({}, {}, {}, {}, 0.0, 0.0), RestartBudget(config.faults, print))
+    fleet = Fleet(
+        config, Placement({}, {}, {}, {}, {}, 0.0, 0.0), RestartBudget(config.faults, print)
+    )
     rollouts = Rollouts(fleet)
     rollouts.located = []
 
