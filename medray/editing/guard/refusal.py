@@ -123,7 +123,9 @@ def _of_chosen(
         return "rejected-not-wrong"
     if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
-    if truth.guessed(known, edited):
+    if truth.denies_stated(known, after.answer, start):
+        return "chosen-wrong"
+    if truth.guessed(known, edited) or truth.other_modifier(known, after.answer, start):
         return "chosen-unconfirmed"
     verbatim = truth.repeats_reference(known, after.answer.text[start:])
     verbatim = verbatim or truth.turned(resolved, known, edited)
@@ -162,7 +164,7 @@ def _of_rejected(
 ) -> str:
     if truth.conflicts_in(before, start):
         return "chosen-wrong"
-    if not truth.agreements_in(before, start):
+    if not truth.agreements_in(before, start) or truth.other_modifier(known, before.answer, start):
         return "chosen-unconfirmed"
     if truth.unconfirmed_finding(before, start, known):
         return "unconfirmed-finding"

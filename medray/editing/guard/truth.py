@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from medray.editing.language.grammar import content
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words
-from medray.editing.reading.claims import ParsedText, read
+from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
@@ -32,6 +32,12 @@ _ASKS_SIDE = re.compile(
 _BY_QUESTION = frozenset({"opposite", "echo", "alternative", "option"})
 _NEGATION = re.compile(
     r"\b(?:no|not|nor|never|without|neither|cannot|absen\w+|non)\b|n['’]t\b", re.I
+)
+_LAST_WORD = re.compile(r"([A-Za-z-]+)\s+$")
+_NO_MODIFIERS = frozenset(
+    phrase_words(
+        "a an the any no this that of in with and or for by be been show reveal have had to"
+    )
 )
 _YES_NO = re.compile(
     r"\W*(yes|no)(?=\s*[,.;:!-]|\s+(?:the|there|it|this|that|these|i)\b)", re.IGNORECASE
@@ -73,7 +79,6 @@ def confirms(agreed: Sequence[Comparison], resolved: Sequence[Comparison]) -> bo
 def unconfirmed_finding(judgement: Judgement, start: int, known: Facts) -> bool:
     """Whether the text asserts a named finding that neither the reference nor the question does."""
     onto = ontology()
-    confirmed = {id(c.statement) for c in judgement.comparisons if c.agrees and c.statement}
     query = read(known.question)
     stated = (*query.statements, *query.uncertain)
     named = [s.head.value for s in stated if s.head and s.subject == "lesion"]
@@ -82,6 +87,12 @@ def unconfirmed_finding(judgement: Judgement, start: int, known: Facts) -> bool:
     named += [
         s.head.value for s in known.statements if s.head and s.polarity and s.subject == "lesion"
     ]
+    specific = [kind for kind in named if not onto.findings[kind].generic]
+    confirmed = {
+        id(c.statement)
+        for c in judgement.comparisons
+        if c.agrees and c.statement and not (specific and _is_generic(c.fact))
+    }  # beside a nodule, "a lesion" confirms no cavity
     return any(
         s.polarity
         and s.subject == "lesion"
@@ -89,9 +100,15 @@ def unconfirmed_finding(judgement: Judgement, start: int, known: Facts) -> bool:
         and s.head.start >= start
         and not onto.findings[s.head.value].generic
         and id(s) not in confirmed
-        and not any(onto.compatible(s.head.value, kind) for kind in named)
+        and not any(onto.compatible(s.head.value, kind) for kind in specific or named)
         for s in judgement.answer.statements
     )
+
+
+def _is_generic(fact: Statement | None) -> bool:
+    """Whether what is known names no kind."""
+    head = fact.head if fact is not None and fact.subject == "lesion" else None
+    return head is not None and ontology().findings[head.value].generic
 
 
 def repeats_reference(known: Facts, text: str) -> bool:
@@ -206,6 +223,56 @@ def against_its_word(text: str, known: Facts) -> bool:
     if not wanted or not wanted <= content(clause):
         return False
     return (_NEGATION.search(clause) is None) == (match[1].lower() == "no")
+
+
+def denies_stated(known: Facts, parsed: ParsedText, start: int) -> bool:
+    """Whether text[start:] denies a value that the reference states of the same finding: "not in
+    the upper zone", where the reference has it."""
+    return any(
+        mention.negated and mention.value in fact.values(mention.attribute)
+        for statement in parsed.statements
+        if statement.polarity
+        for mention in statement.details
+        if mention.start >= start
+        for fact in known.reference.statements
+        if fact.polarity and fact.subject == statement.subject and _may_be_same(statement, fact)
+    )
+
+
+def other_modifier(known: Facts, parsed: ParsedText, start: int) -> bool:
+    """Whether text[start:] describes a finding by a word that the rules do not know, and the
+    reference the same finding by another one: "a smooth nodule", "a lobulated nodule"."""
+    theirs: dict[str, set[str]] = {}
+    for fact in known.reference.statements:
+        if fact.polarity and fact.head and (word := _modifier(known.reference, fact)):
+            theirs.setdefault(fact.head.value, set()).add(word)
+    return any(
+        word not in theirs[statement.head.value]
+        for statement in parsed.statements
+        if statement.polarity and statement.head and statement.head.start >= start
+        if statement.head.value in theirs
+        if (word := _modifier(parsed, statement))
+    )
+
+
+def _modifier(parsed: ParsedText, statement: Statement) -> str:
+    """The word right before a finding, if it is no attribute that the rules know."""
+    if statement.head is None:
+        return ""
+    match = _LAST_WORD.search(parsed.text[: statement.head.start])
+    known = (*statement.details, *parsed.study)
+    if match is None or any(m.start <= match.start(1) < m.end for m in known):
+        return ""
+    word = match[1].lower()
+    return "" if word in _NO_MODIFIERS or word.endswith("s") else word
+
+
+def _may_be_same(one: Statement, other: Statement) -> bool:
+    return (
+        one.head is None
+        or other.head is None
+        or ontology().compatible(one.head.value, other.head.value)
+    )
 
 
 def _in(

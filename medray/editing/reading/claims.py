@@ -158,6 +158,9 @@ def read(text: str, subject: str = "lesion") -> ParsedText:
     )
 
 
+_ADVICE = frozenset({"should", "advised", "advise", "recommended", "recommend", "advisable"})
+
+
 @dataclass(slots=True)
 class _Found:
     """What the sentences of a text state, in text order."""
@@ -184,13 +187,18 @@ def _read_sentence(
         carried = bool(hedged and (carried or new))
         target = found.narrow if narrow else found.uncertain if hedged else found.statements
         target.extend(new)
-        if not (cues and _is_hypothetical(cues, text)):
+        if not (cues and _is_hypothetical(cues, text)) and not _is_advice(words, segment):
             found.study += _study(words, segment, () if narrow else new, onto)
 
 
 def _is_hypothetical(cues: Sequence[Mention], text: str) -> bool:
     """Whether a segment speaks of images in general: "an MRI would typically show"."""
     return any(cue.surface.lower() in ("would", "typically", "usually") for cue in cues)
+
+
+def _is_advice(words: Sequence[Word], segment: Segment) -> bool:
+    """Whether a segment says what is to be done: "CT is advised" names no modality of the image."""
+    return any(word.text in _ADVICE for word in words[segment.first : segment.last + 1])
 
 
 def _hedges(words: Sequence[Word], cue: Mention, head: Mention | None, onto: Ontology) -> bool:
