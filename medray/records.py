@@ -146,7 +146,8 @@ class Edit:
     `answer_spans` are ranges of the answer, `text_spans` of `text`; spans at the same index
     are the two sides of one replacement.
 
-    `sentences`: those of the answer's sentences whose other side is sure, the most severe first.
+    `sentences`: those of the answer's sentences whose other side is sure; the most severe first if
+    the answer is wrong, in an order drawn at random if it is right: then only one becomes a pair.
     `text` is "" if the answer as a whole has no other side that is sure, but a sentence has.
     An answer of one sentence has that sentence here, with the same texts.
 

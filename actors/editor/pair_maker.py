@@ -115,12 +115,12 @@ class PairMaker:
         return MadePairs([pair], [packed])
 
     def _selected(self, response: Response, edit: Edit) -> list[EditedSentence]:
-        """The sentences that become pairs, of those that were sampled."""
+        """The sentences that become pairs, of those that were sampled; one of a right answer."""
         given = len(decode(self.codec.tokenizer, response.token_ids[: response.given]))
         sampled = [sentence for sentence in edit.sentences if sentence.start >= given]
         if self.config.editor.continue_ and edit.verdict == "wrong":
             return sorted(sampled, key=lambda sentence: sentence.start)[:1]
-        return sampled[: self.config.editor.pairs_per_answer]
+        return sampled[: 1 if edit.verdict == "right" else self.config.editor.pairs_per_answer]
 
     def _continuation(
         self, response: Response, edit: Edit, first: PackedPair

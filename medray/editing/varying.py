@@ -33,8 +33,8 @@ def varied(
     prefer: Mapping[str, float] | None,
     start: int,
 ) -> Edit:
-    """The edit of a right answer: a variant of each sentence that has a sure one, the most severe
-    error first, and that of one of them, drawn by `prefer`, as the variant of the whole answer."""
+    """The edit of a right answer: a variant of each sentence that has a sure one, in an order drawn
+    by `prefer`, and the first that the rest of the answer allows as that of the whole answer."""
     variants: list[tuple[float, EditedSentence]] = []
     for part in parts:
         agreed = agreements_in(judgement, part.start, part.end)
@@ -48,7 +48,7 @@ def varied(
     if not variants:
         return Edit("abstain", reason="no-variant")
     drawn = [variant for _, variant in sorted(variants, key=lambda item: item[0])]
-    sentences = tuple(sorted(drawn, key=_severity, reverse=True))
+    sentences = tuple(drawn)
     for variant in drawn if start == 0 else ():
         if len(parts) == 1 or later_stand(answer, parts, variant, known):
             return replace(in_answer("right", answer, variant), sentences=sentences)
@@ -65,10 +65,6 @@ def _weight(agreed: Sequence[Comparison], prefer: Mapping[str, float] | None) ->
     total = sum(weights.get(c.error_type, 1.0) for c in things.values())
     deniable = any(c.attribute in ("kind", "presence") for c in things.values())
     return total + (weights.get("presence", 1.0) if weights and deniable else 0.0)
-
-
-def _severity(variant: EditedSentence) -> float:
-    return max(span.severity for span in variant.answer_spans)
 
 
 def _varied(
