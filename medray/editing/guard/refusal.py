@@ -123,7 +123,7 @@ def _of_chosen(
         return "rejected-not-wrong"
     if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
-    if truth.denies_stated(known, after.answer, start):
+    if truth.states_otherwise(known, after.answer, start):
         return "chosen-wrong"
     if truth.guessed(known, edited) or truth.other_modifier(known, after.answer, start):
         return "chosen-unconfirmed"
@@ -163,6 +163,8 @@ def _of_rejected(
     known: Facts, start: int, before: Judgement, after: Judgement, edited: EditedSentence
 ) -> str:
     if truth.conflicts_in(before, start):
+        return "chosen-wrong"
+    if truth.states_otherwise(known, before.answer, start):
         return "chosen-wrong"
     if not truth.agreements_in(before, start) or truth.other_modifier(known, before.answer, start):
         return "chosen-unconfirmed"

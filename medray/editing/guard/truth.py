@@ -225,18 +225,25 @@ def against_its_word(text: str, known: Facts) -> bool:
     return (_NEGATION.search(clause) is None) == (match[1].lower() == "no")
 
 
-def denies_stated(known: Facts, parsed: ParsedText, start: int) -> bool:
-    """Whether text[start:] denies a value that the reference states of the same finding: "not in
-    the upper zone", where the reference has it."""
-    return any(
-        mention.negated and mention.value in fact.values(mention.attribute)
-        for statement in parsed.statements
-        if statement.polarity
-        for mention in statement.details
-        if mention.start >= start
-        for fact in known.reference.statements
-        if fact.polarity and fact.subject == statement.subject and _may_be_same(statement, fact)
-    )
+def states_otherwise(known: Facts, parsed: ParsedText, start: int) -> bool:
+    """Whether text[start:] gives a finding a value that no mention of it in the reference has, but
+    some have another one, or denies a value that one has: "not in the upper zone"."""
+    onto = ontology()
+    for statement in parsed.statements:
+        if not statement.polarity or statement.subject != "lesion" or statement.head is None:
+            continue
+        facts = [
+            fact
+            for fact in known.reference.statements
+            if fact.polarity and fact.subject == "lesion" and _may_be_same(statement, fact)
+        ]
+        for mention in statement.details:
+            stated = {value for fact in facts for value in fact.values(mention.attribute)}
+            related = onto.attributes[mention.attribute].related
+            agrees = any(related(mention.value, value) for value in stated)
+            if mention.start >= start and stated and agrees == mention.negated:
+                return True
+    return False
 
 
 def other_modifier(known: Facts, parsed: ParsedText, start: int) -> bool:

@@ -54,6 +54,13 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "A wedged opacity in the left lung.",
             "wedged",
         ),
+        # one mention of the finding in the reference has the size, the other has the side
+        (
+            REPORT,
+            "There is a small cavity in the left lung. The left upper zone cavity is thick-walled.",
+            "There is a large cavity in the right upper zone.",
+            "large",
+        ),
         # an examination that is advised is no modality of the image
         (
             REPORT,
