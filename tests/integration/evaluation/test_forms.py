@@ -43,6 +43,7 @@ def figures(result):
     return rest | {"intervals": bounds}
 
 
+@pytest.mark.chaos
 def test_all_forms_give_the_same_figures(evaluated):
     results, _ = evaluated
     expected = results["merged"]
@@ -54,6 +55,7 @@ def test_all_forms_give_the_same_figures(evaluated):
     assert [results[name]["policy_version"] for name in results] == [20, 20, 20, None]
 
 
+@pytest.mark.chaos
 def test_they_do_not_differ_case_by_case(evaluated):
     results, _ = evaluated
     for name in ("adapter", "run", "answers"):
@@ -62,6 +64,7 @@ def test_they_do_not_differ_case_by_case(evaluated):
         assert {(d["value"], d["low"], d["high"], d["p"]) for d in found.values()} == {(0, 0, 0, 1)}
 
 
+@pytest.mark.chaos
 def test_the_adapter_on_the_merged_model_is_refused(evaluated, quickstart):
     _, folder = evaluated
     options = (f"model.path={folder / 'merged'}", "--model", str(folder / "adapter"))
