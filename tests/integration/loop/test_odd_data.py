@@ -79,7 +79,9 @@ def test_the_run_succeeds_and_the_ledger_balances(done):
     assert done.code == 0, done.err
     rows, metrics = done.ledger(), done.metrics()
     assert [row["step"] for row in metrics] == [1, 2, 3]
-    assert len(rows) == sum(row["pairs_issued"] for row in metrics) == 24
+    assert len(rows) == sum(row["pairs_issued"] for row in metrics)
+    assert len({row["item_id"] for row in rows}) == 24
+    assert sum(row["answers_issued"] for row in metrics) == 24
     assert all(
         row["pairs_issued"] == row["pairs_trained"] + row["pairs_dropped"] for row in metrics
     )
