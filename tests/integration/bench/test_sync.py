@@ -12,6 +12,7 @@ from tests.support.paths import ROOT
 pytestmark = [pytest.mark.ray, pytest.mark.vllm]
 
 
+@pytest.mark.chaos
 def test_the_bench_runs_and_its_weights_arrive():
     options = ["--gigabytes", "0.004", "--generators", "1", "--repeats", "2", "--json"]
     done = subprocess.run(

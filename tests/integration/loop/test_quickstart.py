@@ -125,6 +125,7 @@ def test_the_report_stands_alone(quickstart):
     assert "hallucination" in page
 
 
+@pytest.mark.chaos
 def test_a_checkpoint_evaluates_as_the_run_did(quickstart):
     done = subprocess.run(
         [
