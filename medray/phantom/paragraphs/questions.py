@@ -6,12 +6,11 @@ truth only while the base model learns its prior.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from medray.phantom.paragraphs import wording
 from medray.phantom.paragraphs.truth import ChestTruth
+from medray.phantom.studies.questions import Question
 from medray.phantom.studies.truth import pick
 
 _SENTENCE_SHARE = 0.4  # of the answers are one sentence, the others a paragraph
@@ -42,15 +41,6 @@ STATEMENTS = {
     "device_side": ("The {device} is on the {device_side} side.",),
 }
 _DEVICES = {"line": "central line", "tube": "chest tube"}
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """`text` asks about `attribute`; a closed question also has the `value` that it names."""
-
-    text: str
-    attribute: str
-    value: str = ""
 
 
 def closed_question(truth: ChestTruth, rng: np.random.Generator) -> Question:
