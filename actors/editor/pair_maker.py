@@ -70,7 +70,8 @@ class PairMaker:
             raise ItemError("abstained:" + edit.reason if edit.reason else "abstained")
         if edit.refusal:
             raise ItemError("abstained:" + edit.refusal)
-        if self.config.editor.scope == "answer" or _is_one_sentence(response.text, edit):
+        complete = not response.given and _is_one_sentence(response.text, edit)
+        if self.config.editor.scope == "answer" or complete:
             if not response.finished:
                 raise ItemError("unfinished-answer")
             if not edit.text:

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from actors.editor.actor import Editor
+from actors.editor.pair_maker import EditCall
 from medray.editing.alignment import decode
+from medray.editing.llm import JudgedEdit
+from medray.errors import ItemError
 from medray.imaging.load import load_image
-from medray.records import Continuation, Dropped, Pair, Response
+from medray.records import Continuation, Dropped, Edit, Pair, Response
 from medray.targeting import EditContext
 from tests.support.datasets.phantoms import lesion_report, small_phantoms
 
@@ -144,6 +147,18 @@ def test_what_was_given_is_never_a_side(config, case):
     assert [(pair.rejected, pair.prefix) for pair in pairs] == [(SECOND, FIRST + " ")]
     assert pairs[0].pair_id == f"item.1-{response.given}"  # the first round may have an item.1
     assert batch.pairs[0].rejected.behaviour.tolist() == [-0.5] * len(batch.pairs[0].rejected.ids)
+
+
+def test_a_complete_edit_of_a_continued_answer_is_no_pair(config, case):
+    """An editor that knows no sentences: both sides would begin with what was given."""
+    editor = editor_of(config, continue_=True)
+    response = respond(editor, case, BOTH_WRONG, given=FIRST)
+    edit = Edit("wrong", BOTH_WRONG.replace("normal", "enlarged"))
+    call = EditCall(CONTEXT, editor.editor)
+    image = load_image(case.image)
+    with pytest.raises(ItemError) as raised:
+        editor.pair_maker.make(call, case, response, image, JudgedEdit(edit))
+    assert raised.value.reason == "abstained:no-sentence"
 
 
 def test_a_continued_answer_without_a_pair_is_not_dropped(config, case):
