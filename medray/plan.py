@@ -35,7 +35,7 @@ class Plan:
     def digests(self) -> dict[str, str]:
         """What the run starts from: sha256 of the cases, of each model's files and the adapter's.
 
-        Of weights only names and sizes are read: a model of 15 GB would take a minute.
+        Of weights only samples are read, see `folder_digest`.
         """
         model, found = self.config.model, {"cases": self.dataset.digest}
         folders = {

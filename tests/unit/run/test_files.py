@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from medray.errors import DataError
-from medray.files import is_taken, new_folder, output_file, replacing, sha256_of, write_text
+from medray.files import (
+    folder_digest,
+    is_taken,
+    new_folder,
+    output_file,
+    replacing,
+    sha256_of,
+    write_text,
+)
 
 
 def names(folder: Path) -> set[str]:
@@ -89,3 +97,14 @@ def test_a_new_folder_is_complete_or_absent(tmp_path):
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_weights_of_the_same_size_have_another_digest(tmp_path: Path) -> None:
+    """As a model that was trained further: only values differ, here the very last one."""
+    digests = set()
+    for last in (b"a", b"b"):
+        folder = tmp_path / last.decode()
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(bytes(3 * 2**20) + last)
+        digests.add(folder_digest(folder))
+    assert len(digests) == 2
