@@ -24,9 +24,11 @@ def launch(
     config = plan.config
     console = RunConsole(config.loop.steps, quiet=quiet)
     if address is None and "RAY_ADDRESS" not in os.environ:
-        plan_placement(config, this_machine())  # refuse before a local cluster is started
+        plan_placement(
+            config, this_machine(), generators=plan.generates
+        )  # refuse before a local cluster is started
     with connect(address, dashboard=dashboard) as cluster:
-        placement = plan_placement(config)
+        placement = plan_placement(config, generators=plan.generates)
         run = RunDirectory(config.run_dir)
         run.create(config, resume=resume, digests=plan.digests)
         opened = keep_token(run, cluster)
@@ -37,7 +39,8 @@ def launch(
         finally:
             console.done()
             telemetry.close()
-    console.table(before_and_after(run))
+    if evaluated := before_and_after(run):
+        console.table(evaluated)
     report = write_report(run.path)
     console.say(f"report: {report}")
     return report
@@ -53,7 +56,7 @@ async def _drive(
     resume: bool,
 ) -> None:
     budget = RestartBudget(plan.config.faults, console.say)
-    async with Fleet(plan.config, placement, budget) as fleet:
+    async with Fleet(plan.config, placement, budget, generators=plan.generates) as fleet:
         console.status("loading the model in every actor")
         await fleet.start()
         await Driver(plan, fleet, run, telemetry, console).run(resume=resume)

@@ -27,39 +27,10 @@ import pyarrow.parquet as pq
 
 from medray.errors import RunFailed, UserError
 from medray.files import replacing
-from medray.records import Case, Dropped, Pair, PairScore, Response, Span
+from medray.ledger_columns import SCHEMA, case_columns, pair_columns, score_columns, stored_text
+from medray.records import Case, Dropped, Pair, PairScore, Response
 from medray.rundir import RunDirectory, step_files, step_of
 
-_SPANS = pa.list_(
-    pa.struct(
-        [
-            ("start", pa.int32()),
-            ("end", pa.int32()),
-            ("error_type", pa.string()),
-            ("severity", pa.float64()),
-            ("reason", pa.string()),
-        ]
-    )
-)
-SCHEMA = pa.schema(
-    [
-        *[(name, pa.string()) for name in ("pair_id", "item_id", "case_id")],
-        ("sentence", pa.int64()),
-        ("scope", pa.string()),
-        *[(name, pa.int64()) for name in ("step", "policy_version")],
-        *[(name, pa.string()) for name in ("image_sha256", "corrupted_sha256")],
-        *[(name, pa.string()) for name in ("region_source", "corruption")],
-        *[(name, pa.string()) for name in ("question", "reference", "response")],
-        *[(name, pa.string()) for name in ("prefix", "chosen", "rejected")],
-        *[(name, _SPANS) for name in ("chosen_spans", "rejected_spans")],
-        ("response_was_correct", pa.bool_()),
-        ("relevance", pa.float64()),
-        *[(name, pa.string()) for name in ("editor", "status", "drop_reason")],
-        *[(name, pa.float64()) for name in ("loss", "chosen_logp", "rejected_logp")],
-        *[(name, pa.float64()) for name in ("chosen_ref_logp", "rejected_ref_logp")],
-        ("visual_contrast", pa.float64()),
-    ]
-)
 _EMPTY = SCHEMA.empty_table()
 _TOTALS = b"medray.totals"  # metadata key in each file: the run's counts when it was written
 _BUG = "this is a bug in medray: please report it with the logs"
@@ -117,8 +88,14 @@ class Ledger:
     """
 
     def __init__(
-        self, run_dir: str | os.PathLike[str], *, _history: _History | None = None
+        self,
+        run_dir: str | os.PathLike[str],
+        *,
+        needs_responses: bool = True,
+        _history: _History | None = None,
     ) -> None:
+        """`needs_responses`: False if no side of any pair is sampled."""
+        self.needs_responses = needs_responses
         self.folder = RunDirectory(run_dir).ledger
         if _history is None and step_files(self.folder, ".parquet"):
             why = "already has steps of an earlier run"
@@ -134,7 +111,9 @@ class Ledger:
         self._rows: list[dict[str, Any]] = []  # since the last step was closed
 
     @classmethod
-    def reopen(cls, run_dir: str | os.PathLike[str], last_step: int) -> Ledger:
+    def reopen(
+        cls, run_dir: str | os.PathLike[str], last_step: int, *, needs_responses: bool = True
+    ) -> Ledger:
         """Continue after `last_step`: later step files are deleted, earlier ones are counted.
 
         Items that were in flight at the checkpoint have no row and must be issued again. Raises
@@ -149,7 +128,7 @@ class Ledger:
         for path in [*files, *folder.glob(".step-*.tmp")]:
             if path.suffix == ".tmp" or step_of(path) > last_step:
                 path.unlink()
-        return cls(run_dir, _history=history)
+        return cls(run_dir, needs_responses=needs_responses, _history=history)
 
     @property
     def totals(self) -> StepCounts:
@@ -237,10 +216,14 @@ class Ledger:
         return case
 
     def _scored(self, pair: Pair, score: PairScore) -> None:
+        """Check that the pair is of an issued item; that of sampled answers its response is known.
+
+        Pairs of which no side was sampled come without a response.
+        """
         self._case(pair.item_id, pair.case_id)
         if score.pair_id != pair.pair_id:
             raise LedgerError(pair.pair_id, f"has the score of {score.pair_id}", _BUG)
-        if pair.item_id not in self._responses:
+        if self.needs_responses and pair.item_id not in self._responses:
             raise LedgerError(pair.pair_id, "was trained on without a response", _BUG)
 
     def _end_in_pair(self, pair: Pair, status: str, reason: str | None, score: PairScore) -> None:
@@ -253,7 +236,7 @@ class Ledger:
         if ending.status != status:
             raise LedgerError(pair.item_id, f"is {status} and {ending.status}", _BUG)
         names = {"pair_id": pair.pair_id, "item_id": pair.item_id}
-        content = _pair_columns(pair) | _score_columns(score)
+        content = pair_columns(pair) | score_columns(score)
         self._record(names | content, pair.policy_version, status, reason, case)
         if first:
             self._end(pair.item_id, trained=status == "trained")
@@ -280,10 +263,10 @@ class Ledger:
         outcome = {
             "policy_version": policy_version,
             "status": status,
-            "drop_reason": _text(reason),
-            "response": _text(response.text if response else None),
+            "drop_reason": stored_text(reason),
+            "response": stored_text(response.text if response else None),
         }
-        self._rows.append(columns | _case_columns(case) | outcome)
+        self._rows.append(columns | case_columns(case) | outcome)
 
     def _end(self, item_id: str, *, trained: bool) -> None:
         del self._open[item_id]
@@ -355,45 +338,3 @@ def _read_history(folder: Path, files: Sequence[Path]) -> _History:
     dropped = len(ended) - trained_items
     totals = StepCounts(len(ended), trained_items, dropped, in_flight=0, pairs=pairs)
     return _History(frozenset(ended), totals, len(files))
-
-
-def _case_columns(case: Case) -> dict[str, Any]:
-    return {
-        "case_id": case.case_id,
-        "image_sha256": case.image_sha256 or None,
-        "question": _text(case.question),
-        "reference": _text(case.reference),
-    }
-
-
-def _pair_columns(pair: Pair) -> dict[str, Any]:
-    return {
-        "corrupted_sha256": pair.corrupted_sha256 or None,
-        "region_source": pair.region_source or None,
-        "corruption": pair.corruption or None,
-        "scope": pair.scope,
-        "sentence": pair.sentence,
-        "prefix": _text(pair.prefix),
-        "chosen": _text(pair.chosen),
-        "rejected": _text(pair.rejected),
-        "chosen_spans": _spans(pair.chosen_spans),
-        "rejected_spans": _spans(pair.rejected_spans),
-        "response_was_correct": pair.response_was_correct,
-        "relevance": pair.relevance,
-        "editor": pair.editor,
-    }
-
-
-def _score_columns(score: PairScore) -> dict[str, Any]:
-    """Non-finite numbers become null, so that means over a column stay meaningful."""
-    numbers = {key: value for key, value in asdict(score).items() if key != "pair_id"}
-    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
-
-
-def _spans(spans: Sequence[Span]) -> list[dict[str, Any]]:
-    return [{**asdict(span), "reason": _text(span.reason)} for span in spans]
-
-
-def _text(text: str | None) -> str | None:
-    """`text` as Parquet can store it: lone surrogates become '?', which preserves lengths."""
-    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

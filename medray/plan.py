@@ -14,7 +14,7 @@ from medray.errors import ConfigError, DataError, ModelError
 from medray.files import folder_digest
 from medray.imaging.regions import labelled
 from medray.localising import check_localiser
-from medray.objectives import Needs, find_objective, needs_of
+from medray.objectives import Needs, answers_needed, find_objective, needs_of
 from medray.policy.model.loading import ModelFacts, model_facts, reference_facts, resolve_model_path
 from medray.policy.model.tuning import check_adapter
 from medray.rundir import RunDirectory
@@ -45,6 +45,11 @@ class Plan:
         }
         return found | {name: folder_digest(path) for name, path in folders.items() if path}
 
+    @property
+    def generates(self) -> bool:
+        """Whether the policy is to answer anything: to be trained on, or to be evaluated."""
+        return answers_needed(self.config) or bool(self.dataset.heldout)
+
     def lines(self) -> list[tuple[str, str]]:
         """Rows of (topic, sentence) for the console."""
         c = self.config
@@ -72,8 +77,7 @@ class Plan:
             *[("", note) for note in self.dataset.notes],
             (
                 "actors",
-                f"{c.generator.replicas} Generator (vLLM) · {_editors(c)} · "
-                f"{_localisers(c)}"
+                f"{_generators(self)}{_editors(c)} · {_localisers(c)}"
                 f"{c.learner.world_size} Learner (DeepSpeed ZeRO-{c.learner.zero_stage})",
             ),
             *_reading(c, self.dataset),
@@ -84,8 +88,8 @@ class Plan:
             ("scoring", _scoring(self.model)),
             (
                 "loop",
-                f"{c.loop.steps} steps of {c.loop.batch} cases × {c.generator.responses}, "
-                f"lr {c.learner.lr:g} ({c.learner.schedule}), sync {c.loop.sync}, {_lag(c)}",
+                f"{c.loop.steps} steps of {c.loop.batch} {_times(c)}, "
+                f"lr {c.learner.lr:g} ({c.learner.schedule}), sync {c.loop.sync}, {_answers(c)}",
             ),
             ("output", str(c.run_dir)),
         ]
@@ -116,6 +120,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
         )
     config, dataset = open_data(config)
     _require_inputs_of_objective(config, needs, dataset)
+    _require_answers(config)
     return Plan(config, dataset, model)
 
 
@@ -124,6 +129,8 @@ def _reading(config: Config, dataset: Dataset) -> list[tuple[str, str]]:
     kind = config.editor.kind
     if needs_of(config.objective).chosen == "reference":
         return [("editor", "not needed: the objective imitates the references")]
+    if not answers_needed(config):
+        return [("editor", f"not needed: {_weighted(dataset)}")]
     if "findings" not in kind:
         model = config.editor.model or Path(config.editor.path or "").name
         return [("editor", f"{kind}: what it can read depends on its model, {model}")]
@@ -132,9 +139,25 @@ def _reading(config: Config, dataset: Dataset) -> list[tuple[str, str]]:
     return [("editor", f"{kind}: {reading.line()}{rest}")]
 
 
+def _weighted(dataset: Dataset) -> str:
+    """What pairs that were made elsewhere bring with them."""
+    given = [case.given for case in dataset.train if case.given is not None]
+    scores = sum(side.score is not None for side in given)
+    images = sum(bool(side.rejected_image) for side in given)
+    return f"{len(given)} pairs as given, {scores} with a score, {images} with an image for v'"
+
+
+def _generators(plan: Plan) -> str:
+    """The generators among the actors."""
+    if not plan.generates:
+        return ""
+    purpose = "" if answers_needed(plan.config) else ", to evaluate"
+    return f"{plan.config.generator.replicas} Generator (vLLM{purpose}) · "
+
+
 def _localisers(config: Config) -> str:
     """The localisers among the actors, if v' is made from what they find."""
-    if config.corruption.region not in FOUND_REGIONS:
+    if config.corruption.region not in FOUND_REGIONS or not answers_needed(config):
         return ""
     return f"{config.localiser.replicas} Localiser ({config.localiser.kind}) · "
 
@@ -151,13 +174,28 @@ def open_data(config: Config) -> tuple[Config, Dataset]:
     return config, evaluated_on(dataset, config.eval.data)
 
 
-def _lag(config: Config) -> str:
-    """How far answers may lag behind the policy that learns from them."""
+def _times(config: Config) -> str:
+    """What a step is made of."""
+    if answers_needed(config):
+        return f"cases × {config.generator.responses}"
+    return "pairs" if config.data.kind == "pairs" else "cases"
+
+
+def _answers(config: Config) -> str:
+    """Whose answers are learnt from, and how far they may lag behind the policy that learns."""
+    if not answers_needed(config):
+        return "offline"
+    if config.loop.resample_every == 0:
+        return "offline, on answers of the policy as it starts"
+    if config.loop.resample_every > 1:
+        return f"semi-online, new answers every {config.loop.resample_every} steps"
     lag = config.loop.max_lag
     return f"overlapped, answers at most {lag} version(s) old" if lag else "on-policy"
 
 
 def _editors(config: Config) -> str:
+    if not answers_needed(config):
+        return f"{config.editor.replicas} Packer"
     models = len(config.editor.served)
     editors = f"{config.editor.replicas} Editor"
     return f"{editors} · {models} LanguageModel (vLLM)" if models else editors
@@ -175,7 +213,10 @@ def _require_inputs_of_objective(config: Config, needs: Needs, dataset: Dataset)
     key = f"objective.name = {config.objective.name}"
     region = config.corruption.region
     labels = config.corruption.labels
-    has_region = region != "lesion" or any(labelled(case.regions, labels) for case in dataset.train)
+    has_region = region != "lesion" or any(
+        labelled(case.regions, labels) or (case.given and case.given.rejected_image)
+        for case in dataset.train
+    )
     if needs.corrupt and not needs.clean_fallback and (region == "none" or not has_region):
         why = "corruption.region is none" if region == "none" else "no training case has a region"
         raise ConfigError(
@@ -186,6 +227,19 @@ def _require_inputs_of_objective(config: Config, needs: Needs, dataset: Dataset)
         )
     if needs.kto_baseline and config.loop.batch * config.generator.responses < 2:
         raise ConfigError(key, "needs more than one pair per step", "raise loop.batch")
+
+
+def _require_answers(config: Config) -> None:
+    """Refuse what works on answers of the policy where there are none."""
+    if answers_needed(config):
+        return
+    why = "works on answers of the policy, and none are needed to train"
+    if config.targeting.strength:
+        value = config.targeting.strength
+        raise ConfigError(f"targeting.strength = {value:g}", why, "set it to 0")
+    region = config.corruption.region
+    if needs_of(config.objective).corrupt and region in (*FOUND_REGIONS, "lesion-or-saliency"):
+        raise ConfigError(f"corruption.region = {region}", why, "set lesion, whole or none")
 
 
 def _require_writable(path: Path, config: Config) -> None:

@@ -38,6 +38,24 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenSide:
+    """The rejected side of a preference pair that was made elsewhere; the chosen one is the case's
+    reference.
+
+    `chosen_spans`, `rejected_spans`: the characters [start, end) in which they differ; without any,
+    a comparison of the two texts finds them. `rejected_image`: the image that serves as v', "" if
+    there is none. `score`: the pair's relevance, None if it has none.
+    """
+
+    rejected: str
+    rejected_image: str = ""
+    chosen_spans: tuple[tuple[int, int], ...] = ()
+    rejected_spans: tuple[tuple[int, int], ...] = ()
+    score: float | None = None
+    response_was_correct: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One question about one image, as the dataset has it.
 
@@ -45,6 +63,7 @@ class Case:
     bytes ("" if the file cannot be read: the case is then dropped, with the reason, when it is
     issued). `truth` holds structured attributes if they are known (phantoms), as
     (attribute, value) pairs. `patient_id` is used for splitting only and is never written out.
+    `given`: what the case's answer is preferred to, if the dataset consists of pairs.
     If `answer_type` is "choice", the question ends with its options, each on a line of its own
     ("B. Coronal"), and the reference is one of these lines.
 
@@ -64,6 +83,7 @@ class Case:
     patient_id: str = field(default="", repr=False)
     source: str = ""
     licence: str = ""
+    given: GivenSide | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +188,8 @@ class Pair:
     """A preference: `chosen` over `rejected` for one case.
 
     One of the two sides is the policy's own: the chosen one if `response_was_correct`; its tokens
-    are the sampled ones, never re-encoded. `scope` "answer": both are complete answers, the only
+    are the sampled ones, never re-encoded. Of a pair made elsewhere neither is, and
+    `response_was_correct` is None if unknown. `scope` "answer": both are complete answers, the only
     pair of the item `item_id`. "sentence": both are sentence number `sentence` of the answer, and
     stand behind `prefix`, the answer's own beginning; nothing stands behind them. An item may have
     several such pairs. Spans are ranges of `chosen` and `rejected`. `corrupted_sha256` is "" if the
@@ -183,7 +204,7 @@ class Pair:
     rejected: str
     chosen_spans: tuple[Span, ...]
     rejected_spans: tuple[Span, ...]
-    response_was_correct: bool
+    response_was_correct: bool | None
     relevance: float
     editor: str
     corrupted_sha256: str = ""

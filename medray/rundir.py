@@ -47,6 +47,7 @@ class RunDirectory:
         self.ledger = self.path / "ledger"
         self.eval = self.path / "eval"
         self.checkpoints = self.path / "checkpoints"
+        self.answers = self.path / "answers"  # for steps to come, with loop.resample_every
         self.logs = self.path / "logs"
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"

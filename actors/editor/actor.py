@@ -1,4 +1,4 @@
-"""The editor's actor: images and prompts for cases; responses in, pairs and a batch out."""
+"""The editor's actor: responses in, pairs and a batch out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from actors.editor.encoder import Encoder
 from actors.editor.pair_maker import EditCall, MadePairs, PairMaker
 from medray.config import Config
 from medray.editing import EDITORS
@@ -13,65 +14,20 @@ from medray.editing.llm import BatchEditor, EditTask, JudgedEdit
 from medray.editing.llm.completion import Completer
 from medray.editing.sentences import split
 from medray.errors import ItemError
-from medray.imaging.load import load_image
-from medray.objectives import needs_of
-from medray.policy.model.chat import ChatCodec
-from medray.policy.model.loading import model_facts
 from medray.policy.packing import PackedBatch, PackedPair
-from medray.policy.scoring.saliency import View
 from medray.records import Case, Continuation, Dropped, Pair, Response
 from medray.seeds import item_seed
 from medray.targeting import EditContext, targeted_editor
 
 
-class Editor:
-    """Turns responses into pairs. Keeps nothing between calls."""
+class Editor(Encoder):
+    """Turns responses into pairs."""
 
     def __init__(self, config: Config, replica: int, served: Completer | None = None) -> None:
         """`served`: the language models of this run, if it serves some."""
-        self.config, self.replica = config, replica
-        self.facts = model_facts(config.model)
-        self.codec = ChatCodec(self.facts.path)
+        super().__init__(config, replica)
         self.editor = EDITORS[config.editor.kind](config.editor, served)
-        self.needs = needs_of(config.objective)
         self.pair_maker = PairMaker(config, self.facts, self.codec, self.needs)
-
-    def __repr__(self) -> str:
-        return f"Editor(replica={self.replica})"
-
-    def load(self, cases: Sequence[Case]) -> tuple[list[str], *tuple[np.ndarray | None, ...]]:
-        """(per case the reason why it cannot be used, or ""; then one image or None per case)."""
-        reasons: list[str] = []
-        images: list[np.ndarray | None] = []
-        for case in cases:
-            reason, image = "", None
-            try:
-                _check_text(case)
-                read = load_image(case.image)
-                self.codec.check_length(
-                    case.question, read, self.config.generator.max_new_tokens, self.facts.context
-                )
-                image = read
-            except ItemError as error:
-                reason = error.reason
-            reasons.append(reason)
-            images.append(image)
-        return (reasons, *images)
-
-    def encode(
-        self, questions: Sequence[str], *images: np.ndarray
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(prompt ids [P], picture) of each question with its image."""
-        return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
-
-    def encode_views(self, questions: Sequence[str], *images: np.ndarray) -> tuple[int, list[View]]:
-        """The number of views, and the views: apart, because only learners read the latter."""
-        encoded = self.encode(questions, *images)
-        views = [
-            View(prompt, picture, (image.shape[0], image.shape[1]), self.codec.pads)
-            for (prompt, picture), image in zip(encoded, images, strict=True)
-        ]
-        return len(views), views
 
     def edit(
         self,
@@ -115,7 +71,7 @@ class Editor:
     ) -> dict[int, JudgedEdit | ItemError]:
         """By position, the edits of an editor that works on many answers at once, if it is one."""
         editor = self.editor
-        if self.needs.chosen == "reference" or not isinstance(editor, BatchEditor):
+        if not isinstance(editor, BatchEditor):
             return {}
         tasks: dict[int, EditTask] = {}
         outcomes: dict[int, JudgedEdit | ItemError] = {}
@@ -138,7 +94,8 @@ class Editor:
         return outcomes | dict(zip(tasks, made, strict=True))
 
     def _require_fresh(self, version: int, response: Response) -> None:
-        if version - response.policy_version > self.config.loop.max_lag:
+        loop = self.config.loop  # answers of a block are meant to be old
+        if loop.resample_every == 1 and version - response.policy_version > loop.max_lag:
             raise ItemError("stale")
 
     def _usable_text(self, version: int, response: Response) -> str:
@@ -161,9 +118,6 @@ class Editor:
         image: np.ndarray,
         judged: JudgedEdit | ItemError | None,
     ) -> MadePairs:
-        if self.needs.chosen == "reference":
-            self._require_fresh(call.context.version, response)
-            return self.pair_maker.imitate(call, case, response, image)
         text = self._usable_text(call.context.version, response)
         if judged is None:
             seed = item_seed(self.config.run.seed, case.case_id)
@@ -172,11 +126,3 @@ class Editor:
         if isinstance(judged, ItemError):
             raise judged
         return self.pair_maker.make(call, case, response, image, judged)
-
-
-def _check_text(case: Case) -> None:
-    """Refuse a case that cannot be used, before its image is read."""
-    if not case.reference.strip():
-        raise ItemError("empty-reference")
-    if not case.question.strip():
-        raise ItemError("empty-question")

@@ -23,7 +23,7 @@ from medray.localising import edited_regions, joint_relevance
 from medray.objectives import Needs
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import ModelFacts
-from medray.policy.packing import PackedPair, pack_pair, pack_reference, pack_sentence
+from medray.policy.packing import PackedPair, pack_pair, pack_sentence
 from medray.records import Case, Continuation, Edit, EditedSentence, Pair, Region, Response
 from medray.seeds import item_seed
 from medray.targeting import EditContext
@@ -90,30 +90,6 @@ class PairMaker:
         if not pairs:
             raise failed
         return MadePairs(pairs, packed, self._continuation(response, edit, packed[0]))
-
-    def imitate(
-        self, call: EditCall, case: Case, response: Response, image: np.ndarray
-    ) -> MadePairs:
-        """The reference answer as the chosen side, whatever the response is."""
-        pair = Pair(
-            pair_id=response.item_id,
-            item_id=response.item_id,
-            case_id=case.case_id,
-            policy_version=response.policy_version,
-            chosen=case.reference,
-            rejected=response.text,
-            chosen_spans=(),
-            rejected_spans=(),
-            response_was_correct=False,
-            relevance=1.0,
-            editor="reference",
-        )
-        prompt_ids, clean = self._prompt(call, case, image)
-        packed = pack_reference(
-            self.codec, pair, response, prompt_ids, case.image_sha256, context=self.facts.context
-        )
-        call.pixels.setdefault(case.image_sha256, clean)
-        return MadePairs([pair], [packed])
 
     def _selected(self, response: Response, edit: Edit) -> list[EditedSentence]:
         """The sentences that become pairs, of those that were sampled; one of a right answer."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.editor import Editor
+from actors.editor import Editor, Packer
 from actors.fleet.calls import OBJECT_DEADLINE, ActorLost, ObjectsLost, await_ref
 from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
 from actors.fleet.learner_group import LearnerGroup, LearnersLost
@@ -30,6 +30,7 @@ from actors.localiser import Localiser
 from actors.weights.manifest import Manifest
 from medray.config import Config
 from medray.errors import RunFailed
+from medray.objectives import answers_needed
 from medray.policy.scoring.saliency import Box
 from medray.records import Pair, StepReport
 
@@ -38,16 +39,22 @@ class Fleet:
     """Generators, editors, their language models, and learners of one run: a context manager."""
 
     def __init__(
-        self, config: Config, placement: Placement, budget: RestartBudget, *, learners: bool = True
+        self,
+        config: Config,
+        placement: Placement,
+        budget: RestartBudget,
+        *,
+        learners: bool = True,
+        generators: bool = True,
     ) -> None:
+        """Without `learners` nothing is trained, without `generators` nothing is answered."""
         self.config, self.placement, self.budget = config, placement, budget
         self.canaries: CanaryPrompts | None = None  # None: weight updates are not proven
-        editor = ray.remote(Editor)
         self.editors = Pool(
             "editor",
-            "Editor",
+            (Editor if answers_needed(config) else Packer).__name__,
             config.editor.replicas,
-            lambda i: editor.options(**placement.editor).remote(config, i, self.models.served),
+            self._spawn_editor,
             budget,
         )
         localiser = ray.remote(Localiser)
@@ -62,7 +69,7 @@ class Fleet:
         self.generators = Pool(
             "generator",
             "Generator",
-            config.generator.replicas,
+            config.generator.replicas if generators else 0,
             self._spawn_generator,
             budget,
             self._adopt_weights,
@@ -93,19 +100,20 @@ class Fleet:
         """Load the model everywhere; returns when responses can be generated.
 
         Starting keeps the CPUs busy, and generators take longest: they start at once, beside the
-        editors and localisers, and the learners once these are ready. `learners_ready` waits for
-        them.
+        editors and localisers, and the learners once these are ready, or at once if there are no
+        generators. `learners_ready` waits for them.
         """
         self.generators.start()
-        if self.learners.world:  # else nothing is edited
+        if self.learners.world and answers_needed(self.config):  # else nothing is edited
             await self.models.start()
         self.editors.start()
         self.localisers.start()
-        await asyncio.gather(self.editors.wait_ready(), self.localisers.wait_ready())
+        if self.generators.size:
+            await asyncio.gather(self.editors.wait_ready(), self.localisers.wait_ready())
         if self.learners.world:
             self._learners_starting = asyncio.create_task(self._start_learners())
         await self.models.wait_ready()
-        await self.generators.wait_ready()
+        await asyncio.gather(self.editors.wait_ready(), self.generators.wait_ready())
 
     async def learners_ready(self) -> None:
         """Return when all ranks have met and loaded the model."""
@@ -259,6 +267,14 @@ class Fleet:
     def _spawn_rank(self, rank: int) -> Any:
         options = self.placement.learner | self.placement_group.options(rank)
         return ray.remote(Learner).options(**options).remote(self.config, rank)
+
+    def _spawn_editor(self, replica: int) -> Any:
+        """What makes pairs: of answers, or of what the dataset gives."""
+        options = self.placement.editor
+        if not answers_needed(self.config):
+            return ray.remote(Packer).options(**options).remote(self.config, replica)
+        editor = ray.remote(Editor).options(**options)
+        return editor.remote(self.config, replica, self.models.served)
 
     def _spawn_generator(self, replica: int) -> Any:
         """On a GPU of its own, or on a rank's."""

@@ -10,13 +10,14 @@ from actors.fleet.batching import editor_calls
 from actors.fleet.items import Item
 from actors.fleet.pool import Pool
 from medray.config import FOUND_REGIONS, Config
-from medray.objectives import needs_of
+from medray.objectives import answers_needed, needs_of
 from medray.records import Response
 
 
 def needs_localiser(config: Config) -> bool:
-    """Whether v' is read, and made from what a localiser finds."""
-    return config.corruption.region in FOUND_REGIONS and needs_of(config.objective).corrupt
+    """Whether v' is read, and made from what a localiser finds for an answer."""
+    reads = needs_of(config.objective).corrupt and answers_needed(config)
+    return reads and config.corruption.region in FOUND_REGIONS
 
 
 async def find_regions(

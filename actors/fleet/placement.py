@@ -39,24 +39,28 @@ class Placement:
     localiser: dict[str, Any] = field(default_factory=dict)
 
 
-def plan_placement(config: Config, has: dict[str, float] | None = None) -> Placement:
+def plan_placement(
+    config: Config, has: dict[str, float] | None = None, *, generators: bool = True
+) -> Placement:
     """Options for this cluster, or ResourceError if it is too small.
 
     With GPUs, each learner and each language model takes one, each generator `tensor_parallel` and
     each localiser `localiser.gpus` of them. Without GPUs, each learner takes one CPU; the others
     work while the learners wait, and share those CPUs. `has`: resources of one node instead of the
-    cluster's.
+    cluster's. `generators`: False if there is nothing to answer.
     """
     node = int(has.get("CPU", 1)) if has is not None else _largest_node()
     has = has if has is not None else ray.cluster_resources()
-    placement = _on_gpus(config) if has.get("GPU", 0) > 0 else _on_cpus(config, node)
+    replicas = config.generator.replicas if generators else 0
+    on_gpus = has.get("GPU", 0) > 0
+    placement = _on_gpus(config, replicas) if on_gpus else _on_cpus(config, node, replicas)
     _require("GPU", placement.gpus, has, config)
     _require("CPU", placement.cpus, has, config)
     return placement
 
 
-def _on_gpus(config: Config) -> Placement:
-    learners, generators = config.learner.world_size, config.generator.replicas
+def _on_gpus(config: Config, generators: int) -> Placement:
+    learners = config.learner.world_size
     shared, models = config.generator.colocated, len(config.editor.served)
     localisers = config.localiser.replicas if needs_localiser(config) else 0
     each = SHARED_GPU if shared else config.generator.tensor_parallel
@@ -75,7 +79,7 @@ def _on_gpus(config: Config) -> Placement:
     )
 
 
-def _on_cpus(config: Config, node: int) -> Placement:
+def _on_cpus(config: Config, node: int, generators: int) -> Placement:
     """`node`: CPUs of one node."""
     if config.generator.colocated:
         raise ResourceError(
@@ -88,8 +92,8 @@ def _on_cpus(config: Config, node: int) -> Placement:
         )
     learners = config.learner.world_size
     # In an overlapped loop all of them work at the same time; otherwise they take turns.
-    together = config.generator.replicas if config.loop.max_lag else 0
-    taking_turns = _threads(node // max(1, together and learners + config.generator.replicas))
+    together = generators if config.loop.max_lag else 0
+    taking_turns = _threads(node // max(1, together and learners + generators))
     return Placement(
         learner=_NO_RESTARTS | {"num_cpus": 1} | _threads(node // (learners + together)),
         generator=_SPREAD | {"num_cpus": 0} | taking_turns,

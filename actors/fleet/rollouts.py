@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from actors.fleet.localisation import find_regions, needs_localiser
 from actors.fleet.pool import CallResult
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
-from medray.objectives import needs_of
+from medray.objectives import answers_needed, needs_of
 from medray.records import Case, Continuation, Region, Response
 from medray.targeting import EditContext
 
@@ -70,18 +70,75 @@ class Rollouts:
         return [response for responses, _ in generated for response in responses]
 
     async def extend(
-        self, rollout: StepRollout, items: Sequence[Item], context: EditContext
+        self,
+        rollout: StepRollout,
+        items: Sequence[Item],
+        context: EditContext,
+        answers: Mapping[str, Response] | None = None,
     ) -> None:
-        """Add `items` to `rollout`, with their responses and pairs."""
+        """Add `items` to `rollout`, with their responses and pairs.
+
+        `answers`: the responses by item id, if they were given before.
+        """
         start = time.monotonic()
         rollout.items += items
         usable, unusable = await self.load(items)
         rollout.unusable += unusable
         rollout.load_seconds += time.monotonic() - start
+        if not answers_needed(self.config):
+            await self._pack(rollout, usable, context)
+            return
+        if answers is not None:
+            await self._edit_given(rollout, usable, answers, context)
+            return
         going_on = usable
         while going_on:
             edits = await self._round(rollout, going_on, context)
             going_on = _continued(going_on, edits, self.config.editor.pairs_per_answer)
+
+    async def _pack(
+        self, rollout: StepRollout, items: Sequence[Item], context: EditContext
+    ) -> None:
+        """Add the pairs that the cases of `items` give."""
+        parts = editor_calls(items, self._editors)
+        packed = [self._with_images(part, self._pack_call(context.version)) for part in parts]
+        calls = await asyncio.gather(*packed)
+        rollout.edits += [EditedBatch(call.value, call.refs[1]) for call in calls]
+        rollout.edit_seconds += union_seconds(calls)
+
+    def _pack_call(self, version: int) -> Callable[[Sequence[Item]], Awaitable[CallResult]]:
+        async def pack(items: Sequence[Item]) -> CallResult:
+            item_ids, cases = [item.item_id for item in items], [item.case for item in items]
+            images = [item.image for item in items]
+            return await self.fleet.editors.run(
+                lambda packer, _: packer.pack.options(num_returns=2).remote(
+                    version, item_ids, cases, *images
+                )
+            )
+
+        return pack
+
+    async def _edit_given(
+        self,
+        rollout: StepRollout,
+        items: Sequence[Item],
+        answers: Mapping[str, Response],
+        context: EditContext,
+    ) -> None:
+        """Add the pairs of answers that were given before."""
+        answered = [item for item in items if item.item_id in answers]
+        rollout.unusable += [
+            Unusable(item.item_id, item.case.case_id, "not-answered")
+            for item in items
+            if item.item_id not in answers
+        ]
+        responses = [answers[item.item_id] for item in answered]
+        if self.needs_saliency:
+            answered = await self._locate(answered, responses)
+        calls = await self._edit(answered, responses, context) if answered else []
+        rollout.responses += responses
+        rollout.edits += [EditedBatch(call.value, call.refs[1]) for call in calls]
+        rollout.edit_seconds += union_seconds(calls)
 
     async def _round(
         self, rollout: StepRollout, items: Sequence[Item], context: EditContext

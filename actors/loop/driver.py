@@ -27,7 +27,7 @@ from actors.fleet import Fleet, LearnersLost, Rollouts, pick_canaries
 from actors.loop.evaluation import Evaluator
 from actors.loop.metrics import MetricsWriter
 from actors.loop.recovery import Recovery
-from actors.loop.step import learn
+from actors.loop.step import MAX_SKIPPED_STEPS, learn, skipped_too_often
 from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
 from actors.loop.weight_sync import WeightSync
@@ -40,7 +40,6 @@ from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
 
 CANARY_PROMPTS = 8
-MAX_SKIPPED_STEPS = 5  # in a row
 
 
 class Driver:
@@ -82,8 +81,8 @@ class Driver:
             await self.recovery.abandon()
 
     async def _begin(self, *, resume: bool) -> None:
-        cases = evenly_spaced(self.plan.dataset.heldout, CANARY_PROMPTS)
-        self.fleet.canaries = await pick_canaries(self.rollouts, cases)
+        if cases := evenly_spaced(self.plan.dataset.heldout, CANARY_PROMPTS):
+            self.fleet.canaries = await pick_canaries(self.rollouts, cases)
         try:
             await self._restore_or_start(resume=resume)
         except LearnersLost as lost:
@@ -102,7 +101,7 @@ class Driver:
         self.recovery.start_over(resume=resume, again=again)
         if again:
             self.console.say("starting over: there is no checkpoint yet")
-        if again or self.config.model.adapter is not None:
+        if self.plan.generates and (again or self.config.model.adapter is not None):
             await self.fleet.learners_ready()
             await self.sync.send_and_wait()  # generators have other weights, or no adapter yet
         await self.evaluator.evaluate(self.state)
@@ -119,7 +118,8 @@ class Driver:
             learning = learn(self.fleet, self.recovery.ledger, rollout, self.state)
             report, row, self.recovery.state = await self.stop.until_deadline(learning)
         await self.stop.until_deadline(self.metrics.flush())  # the row before
-        sync = await self.stop.until_deadline(self.sync.send(changed=not report.skipped))
+        read = self.recovery.next_rollout_reads_weights
+        sync = await self.stop.until_deadline(self.sync.send(changed=read and not report.skipped))
         prefetcher.start_allowed(self.state)
         if on_policy:
             await self.stop.until_deadline(asyncio.shield(sync))
@@ -135,8 +135,9 @@ class Driver:
         if self._due(self.config.loop.checkpoint_every) and not saved:
             await self.stop.until_deadline(self.metrics.flush())
             await self.stop.until_deadline(self.recovery.checkpoint())
-        if self._due(self.config.eval.every):
+        if self._due(self.config.eval.every) and self.plan.dataset.heldout:
             await self.stop.until_deadline(self.metrics.flush())
+            await self.stop.until_deadline(self.sync.catch_up(self.state.policy_version))
             await self.stop.cancel_on_stop(self.evaluator.evaluate(self.state))
 
     def _due(self, every: int) -> bool:
@@ -146,5 +147,4 @@ class Driver:
     def _require_progress(self, report: StepReport) -> None:
         self.skipped_steps = self.skipped_steps + 1 if report.skipped else 0
         if self.skipped_steps >= MAX_SKIPPED_STEPS:
-            why = f"{MAX_SKIPPED_STEPS} non-finite losses in a row"
-            raise RunFailed(f"step {self.state.step}", why, "lower learner.lr")
+            raise skipped_too_often(self.state.step, report)

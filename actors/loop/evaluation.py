@@ -48,8 +48,9 @@ class Evaluator:
         self.rollouts, self.run, self.telemetry, self.console = rollouts, run, telemetry, console
 
     async def evaluate(self, state: State) -> None:
-        """Evaluate the weights of this step and write the result, unless that is done already."""
-        if state.step in self.run.read_evals():
+        """Evaluate the weights of this step and write the result, unless that is done already or
+        nothing is held out."""
+        if not self.cases or state.step in self.run.read_evals():
             return
         self.console.status(f"evaluating step {state.step}")
         answered = await answer_cases(self.rollouts, self.cases)
@@ -75,7 +76,9 @@ def _answers(responses: Sequence[Response]) -> Answers:
 
 
 def before_and_after(run: RunDirectory) -> list[tuple[str, float | None, float | None]]:
-    """Rows of the table that a run ends with."""
+    """Rows of the table that a run ends with; none if nothing was evaluated."""
     evals = run.read_evals()
+    if not evals:
+        return []
     first, last = min(evals), max(evals)
     return compare_table(evals[first], evals[last])

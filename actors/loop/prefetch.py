@@ -3,22 +3,26 @@
 The rollout of step s starts once step s-1-max_lag is done and its weights are offered. So no answer
 is more than `loop.max_lag` versions old when its step is learnt, and no rollout is wasted. An
 answer that is too old nevertheless (its generator was slow) is dropped by the editor as stale.
+With `loop.resample_every` the answers of a step were sampled with those of its block (`blocks`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from actors.fleet import Item, Rollouts, StepRollout
+from actors.loop.blocks import Blocks
 from actors.weights.checkpoint import State
 from medray.data.stream import take
 from medray.errors import RunFailed
 from medray.ledger import Ledger
+from medray.objectives import answers_needed
 from medray.plan import Plan
 from medray.records import Case
 from medray.seeds import refill_seed
-from medray.targeting import EditContext, Tally, draw
+from medray.targeting import EditContext, ErrorTargets, Tally, draw
 
 MAX_FRUITLESS_BATCHES = 10  # in a row without a single pair: something is wrong
 
@@ -26,8 +30,12 @@ MAX_FRUITLESS_BATCHES = 10  # in a row without a single pair: something is wrong
 class RolloutPrefetcher:
     """The running rollouts, by step."""
 
-    def __init__(self, plan: Plan, rollouts: Rollouts, ledger: Ledger, state: State) -> None:
+    def __init__(
+        self, plan: Plan, rollouts: Rollouts, ledger: Ledger, blocks: Blocks, state: State
+    ) -> None:
         self.plan, self.config, self.rollouts, self.ledger = plan, plan.config, rollouts, ledger
+        self.blocks = blocks
+        self.in_blocks = answers_needed(plan.config) and plan.config.loop.resample_every != 1
         self.tasks: dict[int, asyncio.Task[StepRollout]] = {}
         self.started, self.position = state.step, state.position  # of the last step started
 
@@ -38,17 +46,13 @@ class RolloutPrefetcher:
         while self.started < last:
             self.started += 1
             targets = Tally.from_dict(done.tally).targets(config.targeting.strength)
-            cases, self.position = draw(
-                self.plan.dataset.train,
-                position=self.position,
-                count=config.loop.batch,
-                seed=config.run.seed,
-                targets=targets,
-                candidates=config.targeting.candidates,
-            )
             version = done.policy_version + self.started - 1 - done.step
-            rollout = StepRollout(self.started, self.position)
-            task = self._fill(rollout, cases, EditContext(version, targets))
+            context = EditContext(version, targets)
+            if self.in_blocks:
+                task = self._fill_from_block(self.started, done.position, context)
+            else:
+                cases, self.position = self._draw(self.position, targets)
+                task = self._fill(StepRollout(self.started, self.position), cases, context)
             self.tasks[self.started] = asyncio.create_task(task)
 
     async def wait_for(self, step: int) -> StepRollout:
@@ -70,7 +74,8 @@ class RolloutPrefetcher:
     ) -> StepRollout:
         """Answer and edit `cases`, and more of them until there is at least one pair."""
         for batch in range(MAX_FRUITLESS_BATCHES):
-            items = self._issue(rollout.step, batch, cases)
+            items = self._items(rollout.step, batch, cases)
+            self._issue(items)
             await self.rollouts.extend(rollout, items, context)
             if rollout.pairs:
                 return rollout
@@ -78,15 +83,46 @@ class RolloutPrefetcher:
         raise RunFailed(
             f"step {rollout.step}",
             f"{MAX_FRUITLESS_BATCHES} batches gave no pair",
-            "look at `medray pairs`, or run `medray edit` on a few answers: every one was dropped",
+            "look at `medray pairs` for the reasons: every item was dropped",
         )
 
-    def _issue(self, step: int, batch: int, cases: Sequence[Case]) -> list[Item]:
-        """One item per answer to be given, under ids of their own."""
-        repeated = (case for case in cases for _ in range(self.config.generator.responses))
-        items = [Item(f"s{step:06d}-b{batch}-{n:05d}", c) for n, c in enumerate(repeated, 1)]
+    async def _fill_from_block(self, step: int, position: int, context: EditContext) -> StepRollout:
+        """Edit what was answered for this step, before its block; there may be no pair in it."""
+        start = time.monotonic()
+        await self.blocks.sample(
+            step,
+            position,
+            lambda _, position: self._draw(position, context.targets),
+            lambda step, cases: self._items(step, 0, cases),
+        )
+        seconds = time.monotonic() - start
+        kept = self.blocks.read(step)
+        cases = {case.case_id: case for case in self.plan.dataset.train}
+        items = [Item(item_id, cases[case_id]) for item_id, case_id in kept.items]
+        self._issue(items)
+        rollout = StepRollout(step, kept.position, generate_seconds=seconds)
+        await self.rollouts.extend(rollout, items, context, kept.responses)
+        return rollout
+
+    def _draw(self, position: int, targets: ErrorTargets) -> tuple[list[Case], int]:
+        """The cases of the step that begins at `position`, and the position after it."""
+        return draw(
+            self.plan.dataset.train,
+            position=position,
+            count=self.config.loop.batch,
+            seed=self.config.run.seed,
+            targets=targets,
+            candidates=self.config.targeting.candidates,
+        )
+
+    def _items(self, step: int, batch: int, cases: Sequence[Case]) -> list[Item]:
+        """One item per answer to be given, or per pair that is given, under ids of their own."""
+        answers = self.config.generator.responses if answers_needed(self.config) else 1
+        repeated = (case for case in cases for _ in range(answers))
+        return [Item(f"s{step:06d}-b{batch}-{n:05d}", c) for n, c in enumerate(repeated, 1)]
+
+    def _issue(self, items: Sequence[Item]) -> None:
         self.ledger.issue([(item.item_id, item.case) for item in items])
-        return items
 
     def _refill(self, step: int, batch: int) -> list[Case]:
         """Cases instead of a batch that gave no pair, in an order of the step's own: later steps,

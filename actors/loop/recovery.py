@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 
 from actors.fleet import Fleet, LearnersLost, Rollouts
+from actors.loop.blocks import Blocks
 from actors.loop.metrics import MetricsWriter
 from actors.loop.prefetch import RolloutPrefetcher
 from actors.loop.stop import Stop
@@ -14,7 +15,9 @@ from actors.loop.weight_sync import WeightSync
 from actors.weights import checkpoint
 from actors.weights.checkpoint import State
 from medray.errors import MedrayError, RunFailed, StoppedOnRequest
+from medray.kept_answers import KeptAnswers
 from medray.ledger import Ledger
+from medray.objectives import answers_needed
 from medray.plan import Plan
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
@@ -40,12 +43,21 @@ class Recovery:
         self.state = START
         self.last_saved_step = 0
         self.learners_consistent = False  # whether the learners have exactly what `state` says
+        self.blocks = Blocks(plan.config.loop, rollouts, KeptAnswers(run.answers))
         self.ledger: Ledger
         self.prefetcher: RolloutPrefetcher | None = None
 
     @property
     def fleet(self) -> Fleet:
         return self.rollouts.fleet
+
+    @property
+    def next_rollout_reads_weights(self) -> bool:
+        """Whether what the step just learnt is read by the generators before it is learnt on."""
+        if not answers_needed(self.plan.config):
+            return False
+        online = self.plan.config.loop.resample_every == 1
+        return online or self.blocks.begins_after(self.state.step)
 
     def start_over(self, *, resume: bool, again: bool) -> None:
         """Begin at step 0, without anything that an earlier attempt wrote.
@@ -72,7 +84,8 @@ class Recovery:
         if version != self.state.policy_version:
             why = f"its learner has version {version}, its state {self.state.policy_version}"
             raise RunFailed(str(path), why, "delete this checkpoint")
-        await self.sync.send_and_wait()
+        if self.plan.generates:
+            await self.sync.send_and_wait()
         self.console.say(f"continuing from {path.name}, policy version {version}")
         return True
 
@@ -172,6 +185,14 @@ class Recovery:
 
     def _open_ledger(self, *, resume: bool) -> None:
         """The ledger up to the present step; items that were in flight are issued again."""
-        path = self.run_dir.path
-        self.ledger = Ledger.reopen(path, self.state.step) if resume else Ledger(path)
-        self.prefetcher = RolloutPrefetcher(self.plan, self.rollouts, self.ledger, self.state)
+        path, needed = self.run_dir.path, answers_needed(self.plan.config)
+        self.ledger = (
+            Ledger.reopen(path, self.state.step, needs_responses=needed)
+            if resume
+            else Ledger(path, needs_responses=needed)
+        )
+        # The present block goes on with its answers; those of later ones are of a lost policy.
+        self.blocks.kept.forget(after=self.blocks.last_step(self.state.step + 1))
+        self.prefetcher = RolloutPrefetcher(
+            self.plan, self.rollouts, self.ledger, self.blocks, self.state
+        )

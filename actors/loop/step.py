@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import nan
 from typing import Any
 
 from actors.fleet import Fleet, StepRollout
 from actors.weights.checkpoint import State
 from medray.config import TargetingConfig
+from medray.errors import RunFailed
 from medray.ledger import Ledger, StepCounts
 from medray.records import Dropped, StepReport
 from medray.targeting import Tally, classify_errors
+
+MAX_SKIPPED_STEPS = 5  # in a row
 
 
 async def learn(
@@ -18,7 +22,9 @@ async def learn(
 ) -> tuple[StepReport, dict[str, Any], State]:
     """Learn from a rollout, and account for every item of it."""
     targeting = fleet.config.targeting
-    report, seconds = await fleet.learn(rollout.edits, state.policy_version)
+    report, seconds = StepReport(state.policy_version, (("loss", nan),), (), skipped=True), 0.0
+    if rollout.pairs:
+        report, seconds = await fleet.learn(rollout.edits, state.policy_version)
     counts = account(ledger, rollout, report)
     row = measure(rollout, report, counts) | {"t_learn": seconds}
     row["restarts"] = fleet.budget.restarts
@@ -28,6 +34,14 @@ async def learn(
         row |= tally.metrics()
     version = state.policy_version + (not report.skipped)
     return report, row, State(rollout.step, version, rollout.position, tally.to_dict())
+
+
+def skipped_too_often(step: int, last: StepReport) -> RunFailed:
+    """The error for MAX_SKIPPED_STEPS steps in a row that changed no weights."""
+    why, remedy = "non-finite losses", "lower learner.lr"
+    if not last.scores:
+        why, remedy = "steps without a pair", "look at `medray pairs` for the reasons"
+    return RunFailed(f"step {step}", f"{MAX_SKIPPED_STEPS} {why} in a row", remedy)
 
 
 def account(ledger: Ledger, rollout: StepRollout, report: StepReport) -> StepCounts:

@@ -43,6 +43,15 @@ class WeightSync:
         """The present weights in every generator."""
         await (await self.send())
 
+    async def catch_up(self, version: int) -> None:
+        """Generators with the weights of `version`, the learners' present one, if they lack them.
+
+        Version 0 is what they start with, unless it was sent.
+        """
+        has = self.last_update.manifest.version if self.last_update is not None else 0
+        if has != version:
+            await self.send_and_wait()
+
     async def update_of(self, version: int) -> WeightUpdate:
         """The last update if it is of that version, otherwise a new export."""
         if self.last_update is None or self.last_update.manifest.version != version:

@@ -68,6 +68,7 @@ class DataConfig(Section):
         "dicom",
         "jsonl",
         "parquet",
+        "pairs",
     ]
     path: str | None = None  # phantom: written there first if it does not exist
     seed: int = 0  # of the split, the order and the phantoms: runs of other seeds share them
@@ -220,6 +221,9 @@ class LoopConfig(Section):
     steps: PositiveInt = 20
     batch: PositiveInt = 32  # cases per step
     max_lag: int = Field(0, ge=0, le=16)  # versions by which an answer may lag; 0: on-policy
+    # Steps that learn from answers of one policy. 1: online; 0: all of them, by the policy as it
+    # starts.
+    resample_every: int = Field(1, ge=0)
     importance_clip: float | None = Field(None, gt=1.0)  # null: lagging answers are not corrected
     sync: Literal["full", "adapter"] = "full"
     max_logp_gap: float = Field(0.5, gt=0.0)  # nats; above it generator weights are wrong: stop
@@ -279,6 +283,18 @@ class Config(Section):
     def _adapter_sync_needs_lora(self) -> Config:
         if self.loop.sync == "adapter" and self.model.lora is None:
             raise ValueError("loop.sync 'adapter' needs model.lora; set loop.sync=full")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _old_answers_are_possible(self) -> Config:
+        if self.loop.resample_every == 1:
+            return self
+        if self.loop.max_lag:
+            raise ValueError("loop.max_lag needs loop.resample_every=1: set one of them")
+        if self.editor.continue_:
+            raise ValueError(
+                "editor.continue needs loop.resample_every=1: it answers on behind each edit"
+            )
         return self
 
     @pydantic.model_validator(mode="after")

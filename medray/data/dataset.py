@@ -19,7 +19,8 @@ Split = tuple[tuple[Case, ...], tuple[Case, ...]]
 
 # Kinds whose rows' own split is always used: the user made it. The official split of the
 # others may leak images, so it must be requested.
-OWN_SPLIT = ("jsonl", "phantom", "dicom")
+OWN_SPLIT = ("jsonl", "phantom", "dicom", "pairs")
+GIVEN = "pairs"  # the kind whose cases are pairs already
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Dataset:
         digest = hashlib.sha256()
         for side, cases in (("train", self.train), ("heldout", self.heldout)):
             for case in cases:
-                parts = (side, case.case_id, case.image_sha256, case.question, case.reference)
+                parts = [side, case.case_id, case.image_sha256, case.question, case.reference]
+                if case.given is not None:
+                    parts.append(repr(replace(case.given, rejected_image="")))
                 digest.update("\0".join(parts).encode("utf-8", "replace") + b"\n")
         return digest.hexdigest()
 
@@ -57,7 +60,10 @@ def open_dataset(config: DataConfig) -> Dataset:
         train, heldout = _own_split(rows, where)
     else:
         train, heldout = split_by_group(rows, config.split, config.heldout, config.seed)
-    for side, name in ((train, "training"), (heldout, "held-out")):
+    sides = {"training": train, "held-out": heldout}
+    if config.kind == GIVEN:
+        del sides["held-out"]  # all pairs may be trained on
+    for name, side in sides.items():
         if not side:
             raise DataError(
                 where, f"the split leaves no {name} case", "change data.split or data.heldout"

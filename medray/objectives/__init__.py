@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medray.config import ObjectiveConfig
+from medray.config import Config, ObjectiveConfig
 from medray.errors import ConfigError
 from medray.objectives.base import Hyperparameter, Metrics, Needs, Objective, Scores
 from medray.objectives.dpo import CDPO, DPO, IPO, IRPO
@@ -40,6 +40,12 @@ def needs_of(config: ObjectiveConfig) -> Needs:
     return objective.needs_for(objective.resolve(config.hyperparameters))
 
 
+def answers_needed(config: Config) -> bool:
+    """Whether training needs answers of the policy: not if the dataset consists of pairs, or if the
+    objective imitates the references. ConfigError as by `needs_of`."""
+    return config.data.kind != "pairs" and needs_of(config.objective).chosen == "edit"
+
+
 __all__ = [
     "OBJECTIVES",
     "Hyperparameter",
@@ -47,6 +53,7 @@ __all__ = [
     "Needs",
     "Objective",
     "Scores",
+    "answers_needed",
     "find_objective",
     "needs_of",
 ]

@@ -86,24 +86,35 @@ def merge_batches(batches: Sequence[PackedBatch]) -> list[PackedPair]:
 
 
 def pack_reference(
+    codec: ChatCodec, pair: Pair, prompt_ids: np.ndarray, image_key: str, *, context: int
+) -> PackedPair:
+    """The reference answer as y+ (`pair.chosen`), for objectives that imitate it; without y−."""
+    ids = np.asarray(token_ids(codec, pair.chosen, finished=True), dtype=np.int64)
+    if len(prompt_ids) + len(ids) > context:
+        raise ItemError("pair-too-long")
+    chosen, rejected = (Side(side, np.zeros(len(side), dtype=bool)) for side in (ids, ids[:0]))
+    return PackedPair(pair.pair_id, prompt_ids, chosen, rejected, image_key, "", pair.relevance)
+
+
+def pack_given(
     codec: ChatCodec,
     pair: Pair,
-    response: Response,
     prompt_ids: np.ndarray,
     image_key: str,
+    corrupted_key: str,
     *,
     context: int,
 ) -> PackedPair:
-    """The reference answer as y+ (`pair.chosen`), for objectives that imitate it; no edits."""
-    reference_ids = token_ids(codec, pair.chosen, finished=True)
-    sampled_ids = np.asarray(response.token_ids, dtype=np.int64)
-    if len(prompt_ids) + max(len(reference_ids), len(sampled_ids)) > context:
-        raise ItemError("pair-too-long")
+    """A pair made elsewhere: both sides are complete texts, encoded; neither was sampled."""
     chosen, rejected = (
-        Side(ids, np.zeros(len(ids), dtype=bool))
-        for ids in (np.asarray(reference_ids), sampled_ids)
+        written_side(codec, text, spans, finished=True)
+        for text, spans in ((pair.chosen, pair.chosen_spans), (pair.rejected, pair.rejected_spans))
     )
-    return PackedPair(pair.pair_id, prompt_ids, chosen, rejected, image_key, "", pair.relevance)
+    if len(prompt_ids) + max(len(chosen.ids), len(rejected.ids)) > context:
+        raise ItemError("pair-too-long")
+    return PackedPair(
+        pair.pair_id, prompt_ids, chosen, rejected, image_key, corrupted_key, pair.relevance
+    )
 
 
 def sampled_side(codec: ChatCodec, response: Response, spans: Sequence[Span]) -> Side:

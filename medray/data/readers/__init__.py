@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from medray.data.readers.dicom_folder import read_dicom_folder
 from medray.data.readers.jsonl import read_phantom, stream_jsonl
 from medray.data.readers.mimic_cxr_jpg import read_mimic_cxr_jpg
+from medray.data.readers.pairs import read_given_pairs
 from medray.data.readers.parquet import read_parquet
 from medray.data.readers.pathvqa import read_pathvqa
 from medray.data.readers.r2gen import read_iu_xray, read_mimic_cxr
@@ -33,6 +34,7 @@ READERS: dict[str, Callable[[str | None], Iterable[Row]]] = {
     "jsonl": stream_jsonl,
     "phantom": read_phantom,
     "parquet": read_parquet,
+    "pairs": read_given_pairs,
 }
 
 __all__ = ["READERS"]

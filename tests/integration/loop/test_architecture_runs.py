@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.support.processes.running import launch
 
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+# Both sides of each architecture are compared in generator/: here in the whole loop.
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 SIZES = [(16, 16), (24, 16), (16, 32), (40, 24)]  # of the images, width × height
 
 
@@ -38,14 +39,13 @@ def dataset(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("model", "sync"),
-    [
-        ("tiny_qwen2_5_vl", "full"),
-        pytest.param("tiny_llava_qwen2", "adapter", marks=pytest.mark.chaos),
-    ],
+    ("model", "sync"), [("tiny_qwen2_5_vl", "full"), ("tiny_llava_qwen2", "adapter")]
 )
 def test_the_loop_runs_and_both_sides_hold_the_same_policy(model, sync, dataset, tmp_path, request):
-    """sft: a random model says nothing that an editor could correct, but it can imitate."""
+    """sft: a random model says nothing that an editor could correct, but it can imitate.
+
+    The weights are sent to be evaluated: a row of metrics has the gap of the update before it.
+    """
     done = launch(
         tmp_path,
         "configs/quickstart.yaml",
@@ -59,16 +59,16 @@ def test_the_loop_runs_and_both_sides_hold_the_same_policy(model, sync, dataset,
         "learner.micro_batch=4",
         "learner.lr=3e-3",
         "generator.max_new_tokens=8",
-        "eval={every: 0, n: 4}",
+        "eval={every: 1, n: 4}",
     )
     assert done.code == 0, done.err
     rows = done.metrics()
     assert [row["pairs_trained"] for row in rows] == [8, 8, 8]
+    assert {row["tokens_generated"] for row in rows} == {0}
     losses = [row["loss"] for row in rows]
     assert losses == sorted(losses, reverse=True), "three steps on one sentence must learn"
     assert losses[-1] < 0.9 * losses[0]
-    assert all(row["logp_gap"] < 0.15 for row in rows), [row["logp_gap"] for row in rows]
-    assert all(row["sync_bytes"] > 0 for row in rows)
+    assert all(0 < row["logp_gap"] < 0.15 for row in rows[1:]), [row["logp_gap"] for row in rows]
     assert {row["chosen"] for row in done.ledger()} == {
         "There is a small nodule in the left upper zone."
     }

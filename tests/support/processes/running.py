@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,29 @@ def launch(output: Path, config: str, *overrides: str, **options) -> Finished:
         "launch", config, f"run.output={output}", f"run.name={name}", *overrides, **options
     )
     return Finished(done.returncode, done.stdout, done.stderr, output / name)
+
+
+def launch_and_kill(output: Path, config: str, *overrides: str, rows: int) -> list[str]:
+    """SIGKILL to `medray launch` and all it started, once `rows` steps are done.
+
+    Returns the arguments to `medray` that continue the run.
+    """
+    arguments = ["launch", config, f"run.output={output}", "run.name=killed", *overrides]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "medray.cli", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    metrics, deadline = output / "killed/metrics.jsonl", time.monotonic() + 300
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= rows):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return [*arguments, "--resume"]
 
 
 def free_port() -> int:

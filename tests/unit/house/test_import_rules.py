@@ -23,8 +23,9 @@ ENGINES = {"ray", "vllm", "deepspeed"}
 
 # Lowest layer first: a unit imports from lower layers only, never from its own layer.
 LAYERS = (
-    *("medray.errors medray.records medray.seeds", "medray.config medray.files", "medray.rundir"),
-    "medray.ledger medray.objectives medray.editing medray.imaging",
+    "medray.errors medray.records medray.seeds",
+    *("medray.config medray.files medray.ledger_columns", "medray.rundir"),
+    "medray.ledger medray.kept_answers medray.objectives medray.editing medray.imaging",
     *("medray.data", "medray.policy medray.targeting medray.localising"),
     *("medray.phantom", "medray.evaluation"),
     *("medray.report medray.bench medray.plan", "medray.cli"),

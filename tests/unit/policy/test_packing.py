@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from medray.data.pairs.differences import differences
 from medray.editing import FindingsEditor
 from medray.editing.alignment import decode, token_offsets
 from medray.errors import ItemError
 from medray.policy.model.chat import ChatCodec
-from medray.policy.packing import pack_pair, pack_reference, sampled_side, written_side
+from medray.policy.packing import pack_given, pack_pair, pack_reference, sampled_side, written_side
 from medray.records import Pair, Response, Span
 
 REPORT = "Describe the chest radiograph."
@@ -94,16 +95,33 @@ def test_real_edits_are_packed_exactly(codec, question, reference, answer, verdi
 
 
 def test_the_reference_answer_is_the_chosen_side(codec):
-    """For objectives that imitate: no edit needed, its turn ended, the response as y−."""
-    pair = Pair("i", "i", "c", 0, LESION, "Clear.", (), (), False, 1.0, "reference")
-    packed = pack_reference(codec, pair, sampled(codec, "Clear."), PROMPT, "image", context=500)
+    """For objectives that imitate: no edit needed, its turn ended, no y−."""
+    pair = Pair("i", "i", "c", 0, LESION, "", (), (), None, 1.0, "reference")
+    packed = pack_reference(codec, pair, PROMPT, "image", context=500)
     assert decode(codec.tokenizer, packed.chosen.ids) == LESION
     assert packed.chosen.ids[-1] == codec.eos_id
-    assert decode(codec.tokenizer, packed.rejected.ids) == "Clear."
+    assert len(packed.rejected.ids) == 0
     assert not packed.chosen.edited.any()
     assert packed.corrupted_key == ""
     with pytest.raises(ItemError, match="pair-too-long"):
-        pack_reference(codec, pair, sampled(codec, "Clear."), PROMPT, "image", context=30)
+        pack_reference(codec, pair, PROMPT, "image", context=30)
+
+
+def test_both_sides_of_a_pair_made_elsewhere_are_encoded(codec):
+    """Neither was sampled; the tokens in which they differ are the edited ones."""
+    chosen, rejected = "A nodule in the left lung.", "A nodule in the right upper lung."
+    pair = Pair("i", "i", "c", 0, chosen, rejected, *differences(chosen, rejected), None, 1.1, "g")
+    packed = pack_given(codec, pair, PROMPT, "image", "other", context=500)
+    for name, text, edited in (("chosen", chosen, "left"), ("rejected", rejected, "right upper")):
+        side = packed.side(name)
+        assert side.behaviour is None
+        assert decode(codec.tokenizer, side.ids) == text
+        assert side.ids[-1] == codec.eos_id
+        assert edited in decode(codec.tokenizer, side.ids[side.edited])
+        assert not side.edited[0]
+    assert (packed.image_key, packed.corrupted_key, packed.relevance) == ("image", "other", 1.1)
+    with pytest.raises(ItemError, match="pair-too-long"):
+        pack_given(codec, pair, PROMPT, "image", "", context=30)
 
 
 def naive_mask(codec, ids, text, spans):

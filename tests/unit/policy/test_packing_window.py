@@ -68,6 +68,6 @@ def test_log_probabilities_of_other_tokens_are_refused(codec):
 
 def test_an_imitated_reference_has_no_sampled_log_probabilities(codec):
     pair = Pair("i", "i", "c", 0, "No.", ANSWER, (), (), False, 1.0, "reference")
-    imitated = pack_reference(codec, pair, answer(codec), np.arange(5), "x", context=500)
+    imitated = pack_reference(codec, pair, np.arange(5), "x", context=500)
     assert imitated.chosen.behaviour is None
     assert imitated.rejected.behaviour is None

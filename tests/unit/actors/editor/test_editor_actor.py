@@ -8,7 +8,6 @@ import pytest
 
 from actors.editor import pair_maker
 from actors.editor.actor import Editor
-from medray.config import ObjectiveConfig
 from medray.imaging.corruption import corrupt
 from medray.imaging.load import load_image
 from medray.records import Case, Dropped, Pair, Region, Response
@@ -117,20 +116,6 @@ def test_tokens_that_do_not_spell_the_text_are_dropped(editor, case):
     dropped, *_ = outcome(editor, case, response)
     assert isinstance(dropped, Dropped)
     assert dropped.reason == "alignment-failed"
-
-
-@pytest.mark.parametrize("text", [WRONG, "Xyzzy plugh frobnicate."])
-def test_an_objective_that_imitates_gets_the_reference_answer(config, case, text):
-    """sft: y+ is the reference, whether the response could be edited or not."""
-    imitating = config.model_copy(update={"objective": ObjectiveConfig(name="sft")})
-    editor = Editor(imitating, 0)
-    pair, batch, _ = outcome(editor, case, respond(editor, case, text))
-    assert isinstance(pair, Pair)
-    assert (pair.chosen, pair.rejected, pair.editor) == (case.reference, text, "reference")
-    ids = batch.pairs[0].chosen.ids
-    assert editor.codec.tokenizer.decode(ids[:-1]) == case.reference
-    assert ids[-1] == editor.codec.eos_id
-    assert set(batch.pixels) == {case.image_sha256}
 
 
 def test_an_image_shared_by_several_pairs_travels_once(editor, case):

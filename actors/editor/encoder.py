@@ -1,0 +1,71 @@
+"""What the actors that make pairs have in common: images of cases, and their prompts as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medray.config import Config
+from medray.errors import ItemError
+from medray.imaging.load import load_image
+from medray.objectives import needs_of
+from medray.policy.model.chat import ChatCodec
+from medray.policy.model.loading import model_facts
+from medray.policy.scoring.saliency import View
+from medray.records import Case
+
+
+class Encoder:
+    """Loads the images of cases, and encodes questions about them. Keeps nothing between calls."""
+
+    def __init__(self, config: Config, replica: int) -> None:
+        self.config, self.replica = config, replica
+        self.facts = model_facts(config.model)
+        self.codec = ChatCodec(self.facts.path)
+        self.needs = needs_of(config.objective)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(replica={self.replica})"
+
+    def load(self, cases: Sequence[Case]) -> tuple[list[str], *tuple[np.ndarray | None, ...]]:
+        """(per case the reason why it cannot be used, or ""; then one image or None per case)."""
+        reasons: list[str] = []
+        images: list[np.ndarray | None] = []
+        for case in cases:
+            reason, image = "", None
+            try:
+                _check_text(case)
+                read = load_image(case.image)
+                self.codec.check_length(
+                    case.question, read, self.config.generator.max_new_tokens, self.facts.context
+                )
+                image = read
+            except ItemError as error:
+                reason = error.reason
+            reasons.append(reason)
+            images.append(image)
+        return (reasons, *images)
+
+    def encode(
+        self, questions: Sequence[str], *images: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(prompt ids [P], picture) of each question with its image."""
+        return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
+
+    def encode_views(self, questions: Sequence[str], *images: np.ndarray) -> tuple[int, list[View]]:
+        """The number of views, and the views: apart, because only learners read the latter."""
+        encoded = self.encode(questions, *images)
+        views = [
+            View(prompt, picture, (image.shape[0], image.shape[1]), self.codec.pads)
+            for (prompt, picture), image in zip(encoded, images, strict=True)
+        ]
+        return len(views), views
+
+
+def _check_text(case: Case) -> None:
+    """Refuse a case that cannot be used, before its image is read."""
+    if not case.reference.strip():
+        raise ItemError("empty-reference")
+    if not case.question.strip():
+        raise ItemError("empty-question")

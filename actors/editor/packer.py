@@ -1,0 +1,134 @@
+"""The actor in the editor's place if nothing is edited: pairs as given, or references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from PIL import Image
+
+from actors.editor.encoder import Encoder
+from medray.data.pairs.differences import GIVEN, differences
+from medray.errors import ItemError
+from medray.imaging.corruption import Corrupted, corrupt
+from medray.imaging.load import load_image, pixels_sha256
+from medray.policy.packing import PackedBatch, PackedPair, pack_given, pack_reference
+from medray.records import Case, Dropped, GivenSide, Pair, Span
+from medray.seeds import item_seed
+
+
+@dataclass(slots=True)
+class PackCall:
+    """One call of the packer, with the pixels of its pairs by their digests."""
+
+    version: int
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Packer(Encoder):
+    """Turns cases into pairs without an answer of the policy."""
+
+    def pack(
+        self, version: int, item_ids: Sequence[str], cases: Sequence[Case], *images: np.ndarray
+    ) -> tuple[list[Pair | Dropped], PackedBatch]:
+        """A pair or a drop per case, and the pairs' batch. `version`: the policy to be trained."""
+        call, results, packed = PackCall(version), list[Pair | Dropped](), []
+        for item_id, case, image in zip(item_ids, cases, images, strict=True):
+            try:
+                if self.needs.chosen == "reference":
+                    pair, arrays = self._reference(call, item_id, case, image)
+                else:
+                    pair, arrays = self._given(call, item_id, case, image)
+            except ItemError as error:
+                results.append(Dropped(item_id, case.case_id, version, error.reason))
+            else:
+                results.append(pair)
+                packed.append(arrays)
+        return results, PackedBatch(tuple(packed), call.pixels)
+
+    def _reference(
+        self, call: PackCall, item_id: str, case: Case, image: np.ndarray
+    ) -> tuple[Pair, PackedPair]:
+        """The reference as the chosen side of a pair that has no other."""
+        pair = replace(_pair(call, item_id, case, GivenSide("")), relevance=1.0, editor="reference")
+        prompt_ids, clean = self.codec.encode(case.question, image)
+        packed = pack_reference(
+            self.codec, pair, prompt_ids, case.image_sha256, context=self.facts.context
+        )
+        call.pixels.setdefault(case.image_sha256, clean)
+        return pair, packed
+
+    def _given(
+        self, call: PackCall, item_id: str, case: Case, image: np.ndarray
+    ) -> tuple[Pair, PackedPair]:
+        """The pair that the case consists of, with its own v' if it has one."""
+        given = case.given
+        if given is None:
+            raise ItemError("no-pair", f"case {case.case_id} is not a preference pair")
+        if not given.rejected.strip():
+            raise ItemError("empty-rejected")
+        if given.rejected == case.reference:
+            raise ItemError("sides-are-equal")
+        pair = _pair(call, item_id, case, given)
+        corrupted = self._corrupted(case, given, image) if self.needs.corrupt else None
+        if corrupted is not None:
+            pair = replace(
+                pair,
+                corrupted_sha256=corrupted.sha256,
+                region_source=corrupted.region_source,
+                corruption=corrupted.kind,
+            )
+        prompt_ids, clean = self.codec.encode(case.question, image)
+        packed = pack_given(
+            self.codec,
+            pair,
+            prompt_ids,
+            case.image_sha256,
+            pair.corrupted_sha256,
+            context=self.facts.context,
+        )
+        call.pixels.setdefault(case.image_sha256, clean)
+        if corrupted is not None and corrupted.sha256 not in call.pixels:
+            call.pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
+        return pair, packed
+
+    def _corrupted(self, case: Case, given: GivenSide, image: np.ndarray) -> Corrupted | None:
+        """v': the pair's own rejected image, else as the configuration says."""
+        if given.rejected_image:
+            other = resized(load_image(given.rejected_image), image)
+            return Corrupted(other, GIVEN, GIVEN, pixels_sha256(other))
+        seed = item_seed(self.config.run.seed, case.case_id)
+        return corrupt(image, case.regions, self.config.corruption, seed=seed)
+
+
+def _pair(call: PackCall, item_id: str, case: Case, given: GivenSide) -> Pair:
+    """Of the version that is trained: no policy answered. Equal weights if the file has none."""
+    chosen_spans, rejected_spans = _spans(given.chosen_spans), _spans(given.rejected_spans)
+    if not (chosen_spans and rejected_spans):
+        chosen_spans, rejected_spans = differences(case.reference, given.rejected)
+    return Pair(
+        pair_id=item_id,
+        item_id=item_id,
+        case_id=case.case_id,
+        policy_version=call.version,
+        chosen=case.reference,
+        rejected=given.rejected,
+        chosen_spans=chosen_spans,
+        rejected_spans=rejected_spans,
+        response_was_correct=given.response_was_correct,
+        relevance=1.0 if given.score is None else given.score,
+        editor=f"{GIVEN} {case.source}".rstrip(),
+    )
+
+
+def _spans(ranges: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
+    return tuple(Span(start, end, GIVEN, 0.0, "") for start, end in ranges)
+
+
+def resized(image: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """`image`, uint8 [h, w, 3], in the size of `like`, which the model sees beside it."""
+    if image.shape == like.shape:
+        return image
+    height, width = like.shape[:2]
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
