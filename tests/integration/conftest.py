@@ -20,16 +20,6 @@ def quickstart(tmp_path_factory) -> Finished:
     return done
 
 
-@pytest.fixture(scope="session")
-def vqa_rad(tmp_path_factory, shared_data) -> Finished:
-    """The shipped configuration for real images and questions."""
-    done = launch(
-        tmp_path_factory.mktemp("vqa"), "configs/vqa_rad.yaml", f"data.path={shared_data}/vqa_rad"
-    )
-    assert done.code == 0, done.err
-    return done
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _one_cluster_for_engines(request) -> None:
     """Tests of generators and learners share a cluster; the others start their own."""

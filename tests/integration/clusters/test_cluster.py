@@ -1,15 +1,18 @@
-"""A cluster started by hand, a submitted job, the dashboard's view of it, and its metrics."""
+"""A cluster started by hand and a job submitted to it: the loop on real radiology images, questions
+and answers; the dashboard's view of it, and its metrics."""
 
 import json
+import re
 import time
 
 import pytest
 
 from tests.support.processes.clusters import BIN, Cluster
+from tests.support.processes.running import Finished
 
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+pytestmark = [pytest.mark.data, pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
-STEPS = 12
+STEPS = 3
 NAMES = {"Generator", "Editor", "Learner"}
 SHOWN = {"Generator(replica=0)", "Editor(replica=0)", "Learner(rank=0)"}
 
@@ -43,7 +46,7 @@ def actors(cluster, state: str) -> list[dict]:
 
 
 def job_status(cluster) -> str:
-    return json.loads(cluster.read(f"{cluster.dashboard}/api/jobs/quickstart"))["status"]
+    return json.loads(cluster.read(f"{cluster.dashboard}/api/jobs/vqa-rad"))["status"]
 
 
 def exported(cluster) -> str:
@@ -55,7 +58,7 @@ def exported(cluster) -> str:
 
 
 @pytest.fixture(scope="module")
-def job(cluster, tmp_path_factory):
+def job(cluster, tmp_path_factory, shared_data):
     """The submitted job while and after it runs: (log, actors seen alive, metrics read back)."""
     output = tmp_path_factory.mktemp("job")
     submitted = submit(
@@ -63,19 +66,15 @@ def job(cluster, tmp_path_factory):
         "job",
         "submit",
         "--no-wait",
-        "--submission-id=quickstart",
+        "--submission-id=vqa-rad",
         "--working-dir",
         ".",
         "--",
         str(BIN / "medray"),
         "launch",
-        "configs/quickstart.yaml",
+        "configs/vqa_rad.yaml",
+        f"data.path={shared_data}/vqa_rad",
         f"run.output={output}",
-        f"loop.steps={STEPS}",
-        "eval.n=64",
-        "eval.every=0",
-        "model.lora={rank: 16, alpha: 32}",
-        "learner.lr=1e-3",
     )
     assert submitted.returncode == 0, submitted.stderr
     alive: list[dict] = []
@@ -87,8 +86,8 @@ def job(cluster, tmp_path_factory):
         if not {actor["repr_name"] for actor in alive} >= SHOWN:
             alive = actors(cluster, "ALIVE")
         time.sleep(0.5)
-    logs = cluster.ray("job", "logs", "quickstart")
-    return job_status(cluster), logs.stdout + logs.stderr, alive, samples, output / "quickstart"
+    logs = cluster.ray("job", "logs", "vqa-rad")
+    return job_status(cluster), logs.stdout + logs.stderr, alive, samples, output / "vqa-rad"
 
 
 def test_the_job_succeeds(job):
@@ -112,7 +111,7 @@ def test_metrics_are_read_back_from_rays_endpoint(job):
     samples, path = job[3], job[4]
     values: dict[str, list[float]] = {}
     for line in samples.splitlines():
-        if line.startswith("ray_medray_") and 'run="quickstart"' in line:
+        if line.startswith("ray_medray_") and 'run="vqa-rad"' in line:
             values.setdefault(line.split("{")[0], []).append(float(line.rsplit(" ", 1)[1]))
     rows = [json.loads(line) for line in (path / "metrics.jsonl").open()]
     for key in ("loss", "reward_margin", "logp_gap"):
@@ -121,3 +120,53 @@ def test_metrics_are_read_back_from_rays_endpoint(job):
     for key in ("pairs_per_second", "tokens_per_second"):
         assert values[f"ray_medray_{key}"][0] > 0
     assert values["ray_medray_pairs_trained_total"][0] > 0
+
+
+@pytest.fixture(scope="module")
+def finished(job) -> Finished:
+    """The run of the job."""
+    return Finished(0, job[1], "", job[4])
+
+
+def test_three_steps_of_at_least_32_pairs(finished):
+    assert [row["pairs_trained"] >= 32 for row in finished.metrics()] == [True] * 3
+    assert all(row["logp_gap"] < 0.05 for row in finished.metrics())
+
+
+def test_every_row_traces_to_a_real_question(finished, shared_data):
+    items = json.loads((shared_data / "vqa_rad" / "VQA_RAD Dataset Public.json").read_text())
+    real = {f"vqa-rad-{item['qid']}": item for item in items}
+    rows = finished.ledger()
+    assert len(rows) == sum(row["pairs_issued"] for row in finished.metrics())
+    for row in rows:
+        item = real[row["case_id"]]
+        assert row["question"].split() == str(item["question"]).split()
+        assert row["reference"].split() == str(item["answer"]).split()
+
+
+def test_no_image_is_on_both_sides_of_the_split(finished):
+    from medray.data.dataset import open_dataset
+    from medray.rundir import RunDirectory
+
+    config = RunDirectory(finished.path).read_config()
+    dataset = open_dataset(config.data)
+    heldout = {case.image_sha256 for case in dataset.heldout}
+    assert heldout.isdisjoint(row["image_sha256"] for row in finished.ledger())
+    assert finished.evals()[3]["n"] == len(heldout) == 63
+
+
+def test_only_adapter_bytes_moved(finished):
+    """LoRA of rank 16 on the language model, in bf16, and nothing else."""
+    from safetensors.torch import load_file
+
+    weights = load_file(finished.path / "checkpoints" / "step-000003" / "weights.safetensors")
+    assert all(".lora_" in name for name in weights)
+    size = sum(t.numel() * t.element_size() for t in weights.values())
+    assert {row["sync_bytes"] for row in finished.metrics()} == {size}
+
+
+def test_the_report_shows_real_images(finished):
+    page = (finished.path / "report.html").read_text()
+    assert page.count("data:image/") >= 24
+    shown = set(re.findall(r"vqa-rad-\d+", page))
+    assert len(shown) >= 6

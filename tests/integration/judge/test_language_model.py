@@ -13,7 +13,8 @@ from medray.phantom.studies import study
 from tests.support.models.tiny_chat_model import build_tiny_chat_model
 from tests.support.processes.running import Finished, launch
 
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+# Engines, their deaths and the guard have unit tests: the whole run is for the long tests.
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 
 def write_data(folder: Path, studies: int = 5) -> Path:

@@ -73,8 +73,9 @@ def assert_masters_are_the_weights(learners: list, folder) -> None:
         assert_equal(weights, {name: v.to(dtype).float() for name, v in masters.items()})
 
 
-SAME = [(1, 2, (BF16, DROPOUT)), (2, 2, ("model.dtype=float32", DROPOUT)), (2, 3, (BF16, *FULL))]
+SAME = [(2, 3, (BF16, *FULL))]
 MORE = [
+    *((1, 2, (BF16, DROPOUT)), (2, 2, ("model.dtype=float32", DROPOUT))),
     *((1, stage, ("model.dtype=float32", DROPOUT)) for stage in (0, 2, 3)),
     *((1, stage, (BF16, DROPOUT)) for stage in (0, 3)),
     *((2, stage, (BF16, DROPOUT)) for stage in (0, 2, 3)),
@@ -121,8 +122,10 @@ def test_killed_learners_go_on_bit_by_bit(tmp_path, world):
     assert_equal(exported(learners), straight)
 
 
-MOVES = [((2, 2), (1, 2), LORA), ((1, 3), (2, 3), *FULL)]
+MOVES = [((2, 2), (1, 3), LORA)]
 MORE_MOVES = [
+    ((2, 2), (1, 2), LORA),
+    ((1, 3), (2, 3), *FULL),
     ((1, 2), (2, 2), *FULL),
     ((2, 3), (1, 3), LORA),
     ((1, 2), (1, 3), LORA),
@@ -213,7 +216,9 @@ def test_the_state_of_another_model_is_refused(tmp_path, other, reason):
     run(learners, 0, 1)
 
 
-@pytest.mark.parametrize(("world", "tuning"), [(1, (LORA,)), (2, FULL)])
+@pytest.mark.parametrize(
+    ("world", "tuning"), [(2, FULL), pytest.param(1, (LORA,), marks=pytest.mark.chaos)]
+)
 def test_a_learner_that_leaves_the_gpu_in_between_learns_the_same(world, tuning, tmp_path):
     """As under generator.colocated; here memory is the host's anyway, but the way is the same."""
     cfg = given(world, 2, BF16, *tuning)

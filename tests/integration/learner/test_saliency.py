@@ -52,7 +52,7 @@ def expected(path, answers: list, views: list) -> list:
     return [hottest_box(heat, SHARE) for heat in heats]
 
 
-@pytest.mark.parametrize(("world", "stage"), [(1, 2), (2, 3)])
+@pytest.mark.parametrize(("world", "stage"), [(2, 3), pytest.param(1, 2, marks=pytest.mark.chaos)])
 def test_every_item_has_its_box_however_many_ranks(world, stage):
     answers, views = phantom_views()
     wanted = expected("phantom/base", answers, views)
@@ -74,8 +74,9 @@ def test_pictures_of_several_sizes(tiny_qwen2_5_vl):
     assert look(start(cfg), answers, views) == expected(tiny_qwen2_5_vl, answers, views)
 
 
-WAYS = [(1, 2, (BF16, *FULL)), (2, 2, (DROPOUT,))]
+WAYS = [(2, 2, (DROPOUT,))]
 MORE = [
+    (1, 2, (BF16, *FULL)),
     *((world, stage, (DROPOUT,)) for world, stage in ((1, 0), (1, 2), (1, 3), (2, 0), (2, 3))),
     *((world, stage, (BF16, *FULL)) for world, stage in ((1, 3), (2, 2), (2, 3))),
     (2, 3, (BF16, DROPOUT, "learner.gradient_checkpointing=true")),

@@ -21,9 +21,9 @@ SMALL = (
 )
 
 
-def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
-    """Generator, editor, learner and driver, one after the other, in an overlapped loop: the same
-    items get their end as in the quickstart that nobody disturbs, each once."""
+def test_each_kind_is_killed_and_the_command_is_stopped(tmp_path, quickstart):
+    """Generator, editor and learner, one after the other, in an overlapped loop, then SIGTERM: the
+    same items get their end as in the quickstart that nobody disturbs, each once."""
     steps = 12
     arguments = (
         "configs/quickstart.yaml",
@@ -42,8 +42,11 @@ def test_each_kind_and_the_command_are_killed(tmp_path, quickstart):
         assert disturbed.kill_one(kind)
         disturbed.wait_for_cause(kind)
     assert disturbed.wait_for_progress()
-    disturbed.kill_command()
+    disturbed.stop_command()
     before = disturbed.text()
+    last = disturbed.lines()
+    latest = (disturbed.run / "checkpoints/latest").read_text().strip()
+    assert latest == f"step-{last:06d}", "stopped without a checkpoint of its last step"
     for kind in KINDS:
         assert before.count(f"{kind}(") == 1, before  # the cause, once
     assert before.count("died: its process ended unexpectedly") == 3

@@ -8,7 +8,8 @@ import pytest
 from tests.support.processes.killing import Disturbed, fates, require_whole
 from tests.support.processes.running import medray
 
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+# The tools and the shipped model have unit tests: in the loop for a minute and a half.
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 STEPS = 4
 ARGUMENTS = (

@@ -182,6 +182,7 @@ def require_same_model_from_adapter(quickstart, exported, folder):
         torch.testing.assert_close(merged[name], tensor.float(), rtol=0.02, atol=2e-3)
 
 
+@pytest.mark.chaos  # a second run
 def test_the_trained_model_comes_out_and_can_be_trained_on(quickstart, tmp_path):
     """`medray export`: the weights of the last checkpoint, in a directory that medray takes."""
     from safetensors.torch import load_file

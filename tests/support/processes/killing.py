@@ -113,6 +113,12 @@ class Disturbed:
         psutil.wait_procs(family, timeout=30)
         self.kills.append("Driver")
 
+    def stop_command(self, seconds: float = 120.0) -> None:
+        """SIGTERM to the driver, which ends as someone who was asked to."""
+        os.kill(self.process.pid, signal.SIGTERM)
+        assert self.process.wait(timeout=seconds) == 75, self.text()
+        self.kills.append("SIGTERM")
+
     def finish(self, seconds: float = 400.0) -> Finished:
         self.process.wait(timeout=seconds)
         return Finished(self.process.returncode, self.text(), self.text(), self.run)
