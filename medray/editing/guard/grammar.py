@@ -59,7 +59,6 @@ _BARE_ADJECTIVE = re.compile(
     r"\b(?:the|an?)\s+(?:[\w-]+\s+)??(\w+(?:al|ic|ar|ary|ory|ous|ive))\s*(?=[.,;:)]|$)",
     re.IGNORECASE,
 )
-_NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot)\b|n['’]t\b", re.IGNORECASE)
 _LOWER_START = re.compile(r"(?<=[a-z]{3})\.\s+[a-z]")
 _MID_CAPITAL = re.compile(r"(?<=[a-z,]\s)[A-Z][a-z]{2,}\b")
 
@@ -76,11 +75,6 @@ def flaw(text: str, sampled: str) -> bool:
         or _new(_LOWER_START, text, sampled)
         or _unbalanced(text) > _unbalanced(sampled)
     )
-
-
-def n_negations(text: str) -> int:
-    """How often a text says no, not, without and the like."""
-    return len(_NEGATION.findall(text))
 
 
 def _new(pattern: re.Pattern[str], text: str, sampled: str) -> bool:

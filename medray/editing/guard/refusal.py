@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
-from medray.editing.guard import coherence, grammar, truth
+from medray.editing.guard import coherence, grammar, leftovers, truth
 from medray.editing.language.grammar import content
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
@@ -21,6 +21,9 @@ REASONS = {
     "general-statement": "the sentence speaks of no image: a definition, a rule, a condition",
     "grammar": "an article, a number, a case or a negation is wrong",
     "repeats": "a phrase or a sentence is said twice",
+    "speaks-of-task": "the answer speaks about its task, not about the image",
+    "contrast-left": "a 'but' contrasts with what the edit turned into its opposite",
+    "unconfirmed-change": "the chosen sentence tells of a change that the reference does not",
     "residual-explanation": "a clause still explains or argues for what was removed",
     "residual-claim": "what was removed is still asserted",
     "contradicts-itself": "the sentence asserts and denies one thing",
@@ -46,11 +49,14 @@ _SEVERAL = re.compile(
 )
 _LEANS = re.compile(
     r"\W*(?:this|these|those|such|it|they|its|their|therefore|thus|hence|so|as\s+a\s+result|"
-    r"consequently|in\s+this\s+case|in\s+that\s+case|however|instead)\b",
+    r"consequently|in\s+this\s+case|in\s+that\s+case|however|instead|(?:consistent|compatible)\s+"
+    r"with|(?:the\s+)?(?:above\s+|described\s+)?(?:findings|changes|appearances?)\s+(?:are|is|suggest|"
+    r"indicate|represent|may|could|likely|consistent|compatible|most))\b",
     re.IGNORECASE,
 )
 _WEAK = re.compile(r"\bnot\s+(?:clearly|definitely|necessarily|entirely|fully|only)\b", re.I)
 _SMALL = frozenset(("a", "an", "the", "is", "are", "in", "of", "on"))
+_SMALL_WORDS = _SMALL | frozenset(("there", "no", "and", "with", "seen", "was", "were"))
 _FINITE = re.compile(
     r"\b(?:is|are|was|were|has|have|shows?|appears?|demonstrates?|can|will|should|remains?|reveals?|"
     r"seems?|looks?|contains?|lies|measures?)\b",
@@ -87,14 +93,21 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
     text, sentence, prefix = proposal.edited.text, proposal.sentence, proposal.prefix
     if not re.search(r"\w", text) or text == sentence:
         return "nothing-left"
+    if leftovers.speaks_of_task(prefix + sentence):
+        return "speaks-of-task"
     if is_general(sentence, first=proposal.edited.sentence == 0):
         return "general-statement"
     if proposal.verdict == "wrong" and prefix.strip() and _LEANS.match(sentence):
         return "leans-on-prefix"
     if _echo_edited(proposal):
         return "echo-edited"
-    if grammar.flaw(text, sentence):
+    if grammar.flaw(text, sentence) or leftovers.describes_denied(text, sentence):
         return "grammar"
+    if leftovers.contrasts(sentence, proposal.edited):
+        return "contrast-left"
+    chosen = text if proposal.verdict == "wrong" else sentence
+    if leftovers.changed_since(chosen, proposal.known.reference.text):
+        return "unconfirmed-change"
     if coherence.repeats(prefix, text, sentence):
         return "repeats"
     if _style_lost(sentence, proposal.edited, proposal.verdict):
@@ -219,6 +232,9 @@ def _echo_edited(proposal: Proposal) -> bool:
 def _style_lost(sentence: str, edited: EditedSentence, verdict: str) -> bool:
     """Whether a sentence became a bare phrase, or gave way to a text of no sentence at all."""
     if verdict == "right" and _FINITE.search(sentence) and not _VERB.search(edited.text):
+        return True
+    words = set(phrase_words(sentence)) & set(phrase_words(edited.text)) - _SMALL_WORDS
+    if verdict == "right" and leftovers.gives_up_more(sentence, words):
         return True
     if len(sentence.split()) < _SENTENCE_WORDS or not _VERB.search(sentence):
         return False

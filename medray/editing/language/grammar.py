@@ -128,6 +128,9 @@ def trimmed(answer: str, start: int, end: int, new: str) -> Change:
     return Change(start, end, text)
 
 
+_SIZE_IS = re.compile(r"\bsize\s+(?:is|was|appears|remains|seems)\s+(?:\w+ly\s+)?$", re.IGNORECASE)
+
+
 def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None:
     """The change that gives a heart clause the state `value`; None if it has no known phrase."""
     heart = ontology().language["heart"]
@@ -148,6 +151,8 @@ def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None
         if match := re.search(pattern, clause, re.IGNORECASE):
             if value == "normal" and new == "normal in size" and _plain(clause):
                 new = heart["plain_normal"]
+            if new == "enlarged" and _SIZE_IS.search(clause[: match.start()]):
+                new = "increased"  # a heart is enlarged, its size is increased
             return Change(
                 start + match.start(), start + match.end(), match_case(match.group(), new)
             )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from medray.editing.language.segments import Segment, cut
 from medray.editing.language.text import Mention, Word
 from medray.editing.ontology.lexicon import Ontology
+
+_NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot)\b|n['’]t\b", re.IGNORECASE)
+
+
+def n_negations(text: str) -> int:
+    """How often a text says no, not, without and the like."""
+    return len(_NEGATION.findall(text))
 
 
 def negate(words: Sequence[Word], mentions: Sequence[Mention], onto: Ontology) -> list[Mention]:

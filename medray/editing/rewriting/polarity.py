@@ -31,9 +31,10 @@ _READ_AS = re.compile(
 _ABSENCE = re.compile(r"\b((?:an?|the)\s+absence)(?=\s+of\b)", re.IGNORECASE)
 _SIZED = re.compile(
     r"(?:,?\s+(?:very\s+)?(?:small|large|tiny|minimal|moderate|mild|severe|massive|big|huge|subtle|"
-    r"slight|significant|extensive|clear|definite|obvious|noticeable|apparent)(?:\s+to\s+(?:moderate|large|severe))?(?=\s|-))+",
+    r"slight|significant|extensive|clear|definite|obvious|noticeable|apparent|bilateral|unilateral|multiple|"
+    r"numerous|several|scattered|multifocal)(?:\s+to\s+(?:moderate|large|severe))?(?=\s|-))+",
     re.IGNORECASE,
-)  # what is not there has no size
+)  # what is not there has no size, and is on no side
 _SOME = re.compile(r"some(?=\s+of\b)", re.IGNORECASE)
 _SURE = re.compile(r"(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
@@ -46,6 +47,7 @@ _NOT = re.compile(
 _DO_NOT = re.compile(
     r"\b(does|do|did)(?:\s+not|n['’]t)\s+(?:(\w+ly)\s+)?(\w+)(?P<any>\s+any\b)?", re.IGNORECASE
 )
+_FINITE = re.compile(r"\b(?:is|are|was|were|has|have|can|could|shows?|appears?|remains?)\b", re.I)
 _DOUBLE_NEGATION = re.compile(
     r"\bnot\s+(?=(?:clear|absent|resolved|free|without)\b)", re.IGNORECASE
 )
@@ -167,6 +169,8 @@ def _affirm_no(answer: str, position: int, following: int, end: int, singular: b
     if rest.lower().startswith(("evidence of", "sign")) or not singular:
         first = rest[:1].upper() if capital else rest[:1]
         return Change(position, following + 1, first)
+    if capital and not _FINITE.search(rest):  # "No pneumothorax.", in the style of reports
+        return Change(position, position + 2, f"There is {article(rest)}")
     new = match_case(answer[position : position + 2], article(rest))
     return Change(position, position + 2, new)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from medray.editing.base import Replacement, arrange
 from medray.editing.clauses import dependent
 from medray.editing.language.grammar import fix_articles
+from medray.editing.language.negation import n_negations
 from medray.editing.lists import one_of_list
 from medray.editing.sentences import Sentence
+
+_BUT = re.compile(r"\bbut\b(?!\s+(?:not|rather|also)\b)", re.IGNORECASE)
 
 
 def tidied(
@@ -26,7 +30,24 @@ def tidied(
     """
     changes = one_of_list(text, part.start, part.end, arrange(text, replacements), kept)
     changes = _without_explanations(text, part.end, changes, question)
+    changes = _without_contrast(text, part, changes)
     return arrange(text, fix_articles(text, changes))
+
+
+def _without_contrast(
+    text: str, part: Sentence, changes: Sequence[Replacement]
+) -> tuple[Replacement, ...]:
+    """The changes of a sentence; if one turns the clause next to a "but" into its opposite, nothing
+    is contrasted any more, and an "and" stands in its place."""
+    turned = [c for c in changes if n_negations(text[c.start : c.end]) != n_negations(c.text)]
+    buts = list(_BUT.finditer(text, part.start, part.end))
+    if len(turned) != 1 or len(buts) != 1 or len(changes) != 1:
+        return tuple(changes)
+    (but,), (change,) = buts, turned
+    if change.start < but.end() and but.start() < change.end:
+        return tuple(changes)  # it is replaced already
+    joined = replace(change, start=but.start(), end=but.end(), text="and")
+    return arrange(text, [*changes, joined])
 
 
 def _without_explanations(

@@ -39,6 +39,7 @@ _SEEN = re.compile(
     r"\W*$",
     re.IGNORECASE,
 )
+_FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?|remains?)\b", re.IGNORECASE)
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
 _ONE_VALUE = 2  # words of an answer that is a number and hardly more
 _FUNCTION_OF = re.compile(
@@ -194,10 +195,20 @@ def _is_better_inverted(parsed: ParsedText, statement: Statement, comparison: Co
         return True
     if len(in_sentence) > 1 or (fact.start, fact.end) != fact.sentence:
         return True
+    clause = parsed.text[statement.start : statement.end]
+    if not statement.polarity and _names_specific(statement) and _FINITE.search(clause):
+        return True  # "no hiatal hernia is identified"
     head = fact.head
     spelled = head is not None and head.form in ("singular", "plural")
     generic = spelled and head is not None and ontology().findings[head.value].generic
     return statement.polarity and spelled and not generic
+
+
+def _names_specific(statement: Statement) -> bool:
+    """Whether a statement names its finding, and not only "an abnormality"."""
+    head = statement.head
+    named = head is not None and head.form in ("singular", "plural")
+    return named and head is not None and not ontology().findings[head.value].generic
 
 
 def _inverted(

@@ -127,6 +127,8 @@ def _other_value(
         value = "normal" if wanted.value == "enlarged" else "enlarged"
         return replace(fact, head=replace(wanted, value=value), core=""), None
     if comparison.attribute == "kind" and fact is not None:
+        if comparison.mention.surface.lower().endswith("ed"):
+            return None  # "the clavicle is fractured" cannot name another finding
         kinds = onto.findings[wanted.value].plausible
         return (_renamed(fact, wanted, rng.choice(kinds)), None) if kinds else None
     stated = comparison.statement.head if comparison.statement else None

@@ -151,7 +151,7 @@ def _bones(have: set[str]) -> list[Claim] | None:
 
 
 def _heart(have: set[str]) -> list[Claim] | None:
-    enlarged = bool({"enlarged", "cardiomegaly"} & have)
+    enlarged = bool({"enlarged", "increased", "cardiomegaly"} & have)
     if enlarged == ("normal" in have):
         return None
     return [Claim((("heart", "enlarged" if enlarged else "normal"),), bool(_DENIALS & have))]
@@ -218,7 +218,7 @@ def vocabulary(topic: str) -> frozenset[str]:
         "cavity": (*lesion, *focal, *e["cavity"]),
         "effusion": (*lesion, *wording.EFFUSION, *i["effusion"], *e["effusion"]),
         "lesion": (*lesion, *focal),
-        "heart": (*chain(*wording.HEART.values()), *i["enlarged"], *e["enlarged"]),
+        "heart": (*chain(*wording.HEART.values()), *i["enlarged"], *e["enlarged"], "increased"),
         "device": (
             *lesion,
             *wording.DEVICE,

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from medray.cli import main
 from tests.support.paths import ROOT
 
 # The command line, in a process where Ray and the engines cannot be imported.
@@ -89,11 +90,28 @@ def test_a_file_of_answers_needs_no_model_and_no_cluster(here, tmp_path):
     assert {**result, **kept} == result
 
 
-def test_another_dataset_can_be_evaluated_on(here):
+@pytest.fixture
+def evaluate(here, monkeypatch, capsys):
+    """The same command in this process: (exit code, stdout, stderr)."""
+
+    def evaluate(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(here)
+        monkeypatch.setattr("sys.argv", ["medray", "eval", "c.yaml", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        return (code, *capsys.readouterr())
+
+    return evaluate
+
+
+def test_another_dataset_can_be_evaluated_on(evaluate):
     options = ("eval.data.kind=jsonl", "eval.data.path=other")
-    done = medray(here, *options, "--predictions", "other.jsonl")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["answers"] == 6
+    code, out, err = evaluate(*options, "--predictions", "other.jsonl")
+    assert code == 0, err
+    assert json.loads(out)["answers"] == 6
 
 
 @pytest.mark.parametrize(
@@ -111,9 +129,9 @@ def test_another_dataset_can_be_evaluated_on(here):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_evaluated_is_one_line(here, arguments, message):
-    done = medray(here, *arguments)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+def test_what_cannot_be_evaluated_is_one_line(evaluate, arguments, message):
+    code, out, err = evaluate(*arguments)
+    assert code == 2, err
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""

@@ -9,7 +9,6 @@ import signal
 import time
 
 import pytest
-import ray
 
 from actors.fleet.restart_budget import RestartBudget
 from actors.fleet.served import LanguageModels, language_models
@@ -17,14 +16,7 @@ from medray.config import Config, EditorConfig
 from medray.errors import ItemError
 from tests.support.processes.sleepers import Parrot
 
-pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 
 @pytest.fixture(autouse=True)

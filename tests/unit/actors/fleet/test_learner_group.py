@@ -21,14 +21,7 @@ from medray.config import Config
 from medray.errors import RunFailed
 from tests.support.processes.sleepers import Holder, Rank
 
-pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 
 def run(scenario, world=2):

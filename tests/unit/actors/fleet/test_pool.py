@@ -16,14 +16,7 @@ from medray.config import FaultsConfig
 from medray.errors import DataError, RunFailed
 from tests.support.processes.sleepers import Worker
 
-pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(num_cpus=2, resources={"seat": 1}, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 
 def run(scenario, size=2, broken=False, adopt=None, seats=0, **limits):

@@ -23,13 +23,6 @@ CASES = [Case(f"c{i}", f"c{i}.png", "00", "Is there a nodule?", "No", "closed") 
 ITEMS = [Item(f"i{i}", case) for i, case in enumerate(CASES)]
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 def run(scenario, path: Path, speakers=1, pause=0.0):
     """What `scenario(rollouts)` returns on new actors, and what they logged."""
     log = path / "log"

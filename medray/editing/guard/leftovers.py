@@ -1,0 +1,105 @@
+"""What an edit leaves standing around what it changed, and what no edit can mend."""
+
+from __future__ import annotations
+
+import re
+
+from medray.editing.language.negation import n_negations
+from medray.records import EditedSentence
+
+_EARLIER = (
+    r"(?:compared|comparison|relative)\s+(?:to|with)\s+(?:the\s+)?"
+    r"(?:prior|previous|last|earlier|old)|since\s+the\s+(?:prior|previous|last)|"
+    r"\b(?:interval|in\s+the\s+interim|prior\s+(?:study|exam\w*|film|radiograph|imaging)|"
+    r"previous\s+(?:study|exam\w*|film|radiograph|imaging))\b"
+)
+# Per direction: what a sentence says of a change, and the words by which a reference confirms it.
+# "Increased opacity" is no change, "has increased" is one.
+_CHANGES = tuple(
+    (re.compile(said, re.IGNORECASE), re.compile(stated, re.IGNORECASE))
+    for said, stated in (
+        (
+            r"\b(?:has|have|had|is|are|was)\s+(?:now\s+|slightly\s+|mildly\s+|markedly\s+|"
+            r"significantly\s+)*(?:increased|worsened|progressed|grown|enlarged\s+since|worse)\b|"
+            r"\b(?:worsening|enlarging|progressing|progressive|increasing|growing)\b|"
+            r"\b(?:interval|slight|mild)\s+(?:increase|worsening|progression|enlargement|growth)\b|"
+            r"\b(?:larger|worse|more\s+\w+)\s+than\s+(?:before|on\s+the\s+(?:prior|previous))",
+            r"increas|wors|progress|grow|enlarg|larger",
+        ),
+        (
+            r"\b(?:has|have|had|is|are|was)\s+(?:now\s+|slightly\s+|mildly\s+|markedly\s+|"
+            r"significantly\s+|nearly\s+|completely\s+)*(?:decreased|improved|diminished|"
+            r"shrunk|cleared|better)\b|\b(?:improving|resolving|decreasing|clearing)\b|"
+            r"\b(?:interval|slight|mild)\s+(?:decrease|improvement|resolution|clearing)\b|"
+            r"\b(?:smaller|better|less\s+\w+)\s+than\s+(?:before|on\s+the\s+(?:prior|previous))",
+            r"decreas|improv|diminish|shrunk|shrink|clear|resol|smaller|better",
+        ),
+        (
+            r"\b(?:unchanged|stable|persistent|persists|again\s+(?:seen|noted)|"
+            r"redemonstrated|no\s+(?:significant\s+)?(?:interval\s+)?change)\b",
+            r"unchanged|stable|persist|again|redemonstrat|no\s+(?:significant\s+|interval\s+)*change",
+        ),
+        (
+            r"\b(?:has|have)\s+(?:\w+ly\s+)?(?:developed|appeared)\b|\b(?:is|are|an?)\s+new\b|"
+            r"\bnew\s+(?:since|compared|finding|onset)\b|\bnewly\b|\brecurrent\b",
+            r"develop|appear|new|recurr",
+        ),
+        (_EARLIER, r"compar|since|interval|prior|previous|interim|earlier"),
+    )
+)
+_DENIED_MANY = re.compile(
+    r"\bno\s+(?:[\w-]+\s+){0,2}?(?:bilateral|unilateral|multiple|several|numerous|many|scattered|both)\b|"
+    r"\b(?:no|not|without)\b[^.;]*\bboth\b",
+    re.IGNORECASE,
+)
+_DENIED_MORE = re.compile(
+    r"\b(?:no|not|without)\b[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
+    r"(?:larger|greater|more)|right\s+(?:greater|more)|left\s+(?:greater|more)|predominantly|"
+    r"especially|particularly|mainly|mostly|primarily|measuring)\b",
+    re.IGNORECASE,
+)
+_CONTRAST = re.compile(
+    r"\b(?:but|although|though|however|yet|whereas|while|despite|except|nevertheless)\b", re.I
+)
+_TASK = re.compile(
+    r"\b(?:original|given|provided|reference|correct)\s+(?:answer|question|caption|response)s?\b|"
+    r"\bdispreferred\b|\bcontradict(?:ory|s|ing)\b|\bgiven\s+the\s+task\b|"
+    r"\bprovided\s+(?:information|context|text)\b|\b(?:AI|language)\s+(?:language\s+)?model\b|"
+    r"\bas\s+an\s+(?:AI|assistant)\b",
+    re.IGNORECASE,
+)
+_YES_NO = re.compile(r"^\W*(?:yes|no)\b\s*,\s*", re.IGNORECASE)
+_MORE_SAID = re.compile(r"[,;]|\b(?:and|with|or|but)\b", re.IGNORECASE)
+
+
+def changed_since(text: str, reference: str) -> bool:
+    """Whether a text tells of a change since an earlier study that the reference does not state."""
+    return any(
+        said.search(text) is not None and stated.search(reference) is None
+        for said, stated in _CHANGES
+    )
+
+
+def describes_denied(text: str, sampled: str) -> bool:
+    """Whether a new denial keeps what described the finding: "no nodules, mainly apical"."""
+    if n_negations(text) <= n_negations(sampled):
+        return False
+    return any(pattern.search(text) is not None for pattern in (_DENIED_MANY, _DENIED_MORE))
+
+
+def contrasts(sentence: str, edited: EditedSentence) -> bool:
+    """Whether a "but" contrasts with a statement that the edit has turned into its opposite."""
+    if n_negations(edited.text) == n_negations(sentence) or not edited.text_spans:
+        return False
+    return _CONTRAST.search(edited.text) is not None
+
+
+def speaks_of_task(text: str) -> bool:
+    """Whether an answer speaks about its task instead of the image: a prompt that leaked."""
+    return _TASK.search(text) is not None
+
+
+def gives_up_more(sentence: str, shared: set[str]) -> bool:
+    """Whether a sentence that says several things gave way to another one altogether."""
+    said = _YES_NO.sub("", sentence).rstrip(" .")
+    return not shared and _MORE_SAID.search(said) is not None
