@@ -16,8 +16,8 @@ _EARLIER = (
 # Per direction: what a sentence says of a change, and the words by which a reference confirms it.
 # "Increased opacity" is no change, "has increased" is one.
 _CHANGES = tuple(
-    (re.compile(said, re.IGNORECASE), re.compile(stated, re.IGNORECASE))
-    for said, stated in (
+    (re.compile(phrase, re.IGNORECASE), re.compile(stated, re.IGNORECASE))
+    for phrase, stated in (
         (
             r"\b(?:has|have|had|is|are|was)\s+(?:now\s+|slightly\s+|mildly\s+|markedly\s+|"
             r"significantly\s+)*(?:increased|worsened|progressed|grown|enlarged\s+since|worse)\b|"
@@ -75,8 +75,8 @@ _MORE_SAID = re.compile(r"[,;]|\b(?:and|with|or|but)\b", re.IGNORECASE)
 def changed_since(text: str, reference: str) -> bool:
     """Whether a text tells of a change since an earlier study that the reference does not state."""
     return any(
-        said.search(text) is not None and stated.search(reference) is None
-        for said, stated in _CHANGES
+        phrase.search(text) is not None and stated.search(reference) is None
+        for phrase, stated in _CHANGES
     )
 
 
@@ -101,5 +101,5 @@ def speaks_of_task(text: str) -> bool:
 
 def gives_up_more(sentence: str, shared: set[str]) -> bool:
     """Whether a sentence that says several things gave way to another one altogether."""
-    said = _YES_NO.sub("", sentence).rstrip(" .")
-    return not shared and _MORE_SAID.search(said) is not None
+    phrase = _YES_NO.sub("", sentence).rstrip(" .")
+    return not shared and _MORE_SAID.search(phrase) is not None

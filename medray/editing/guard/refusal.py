@@ -122,6 +122,8 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
         return "contradicts-itself"
     if truth.named_again(after.answer, before.answer, len(prefix)):
         return "repeats"
+    if proposal.verdict == "wrong" and truth.located_otherwise(after.answer, len(prefix)):
+        return "contradicts-prefix"
     check = _of_chosen if proposal.verdict == "wrong" else _of_rejected
     if reason := check(proposal.known, len(prefix), before, after, proposal.edited):
         return reason

@@ -246,6 +246,27 @@ def states_otherwise(known: Facts, parsed: ParsedText, start: int) -> bool:
     return False
 
 
+def located_otherwise(parsed: ParsedText, start: int) -> bool:
+    """Whether text[start:] places a finding where the text before it, hedged or not, does not place
+    the same one: "This right opacity may be infectious. …, there is an opacity on the left." """
+    onto = ontology()
+    stated = [*parsed.statements, *parsed.uncertain]
+    stated = [s for s in stated if s.polarity and s.head and s.subject == "lesion"]
+    for later in stated:
+        for earlier in stated:
+            if later.head is None or earlier.head is None:
+                continue
+            if not earlier.head.start < start <= later.head.start:
+                continue
+            if not onto.compatible(later.head.value, earlier.head.value):
+                continue
+            for attribute in ("side", "zone"):
+                ours, theirs = later.values(attribute), earlier.values(attribute)
+                if ours and theirs and not set(ours) & set(theirs):
+                    return True
+    return False
+
+
 def other_modifier(known: Facts, parsed: ParsedText, start: int) -> bool:
     """Whether text[start:] describes a finding by a word that the rules do not know, and the
     reference the same finding by another one: "a smooth nodule", "a lobulated nodule"."""
