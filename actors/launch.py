@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from actors.cluster import connect, keep_token
+from actors.cluster import Cluster, connect, keep_token
 from actors.fleet import Fleet, Placement, RestartBudget, plan_placement, this_machine
 from actors.loop.driver import Driver
 from actors.loop.evaluation import before_and_after
@@ -28,17 +28,23 @@ def launch(
             config, this_machine(), generators=plan.generates
         )  # refuse before a local cluster is started
     with connect(address, dashboard=dashboard) as cluster:
-        placement = plan_placement(config, generators=plan.generates)
-        run = RunDirectory(config.run_dir)
-        run.create(config, resume=resume, digests=plan.digests)
-        opened = keep_token(run, cluster)
-        console.plan([*plan.lines(), ("cluster", cluster.describe()), *opened])
-        telemetry = Telemetry(config.run.name, run.logs)
-        try:
-            asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
-        finally:
-            console.done()
-            telemetry.close()
+        return run_on(cluster, plan, console, resume=resume)
+
+
+def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -> Path:
+    """Run the plan on a cluster that is connected; returns the path of its report."""
+    config = plan.config
+    placement = plan_placement(config, generators=plan.generates)
+    run = RunDirectory(config.run_dir)
+    run.create(config, resume=resume, digests=plan.digests)
+    opened = keep_token(run, cluster)
+    console.plan([*plan.lines(), ("cluster", cluster.describe()), *opened])
+    telemetry = Telemetry(config.run.name, run.logs)
+    try:
+        asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
+    finally:
+        console.done()
+        telemetry.close()
     if evaluated := before_and_after(run):
         console.table(evaluated)
     report = write_report(run.path)

@@ -28,16 +28,16 @@ LAYERS = (
     "medray.ledger medray.kept_answers medray.objectives medray.editing medray.imaging",
     *("medray.data", "medray.policy medray.targeting medray.localising"),
     *("medray.phantom", "medray.evaluation"),
-    *("medray.report medray.bench medray.plan", "medray.cli"),
+    *("medray.report medray.bench medray.plan", "medray.study", "medray.cli"),
     "actors.weights",
     "actors.generator actors.editor actors.judge actors.learner actors.localiser",
     "actors.vllm_plugin",
     *("actors.fleet actors.cluster", "actors.loop"),
-    *("actors.launch actors.evaluate actors.export", "actors.bench"),
+    *("actors.launch actors.evaluate actors.export", "actors.bench actors.study"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer.split()}
 # Only the command line may import actors from medray, and only these.
-ENTRY_POINTS = {"actors.launch", "actors.evaluate", "actors.export", "actors.bench"}
+ENTRY_POINTS = {f"actors.{name}" for name in ("launch", "evaluate", "export", "bench", "study")}
 
 
 @functools.cache

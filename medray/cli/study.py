@@ -1,0 +1,42 @@
+"""The command that runs a study: many runs, one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medray.cli.common import Address, Overrides, require_actors
+from medray.errors import RunFailed, UserError
+
+app = typer.Typer()
+
+
+@app.command()
+def study(
+    path: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="See docs/study.md.")],
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option(help="Run only the cells without a result.")] = False,
+    address: Address = None,
+) -> None:
+    """Run every cell of a study, and write one table of what they reached."""
+    require_actors()
+    from medray.study.design import read_study
+
+    found = read_study(path, tuple(overrides or ()))
+    if found.path.exists() and any(found.path.iterdir()) and not resume:
+        why = f"{found.path} already holds a study"
+        raise UserError(str(path), why, "--resume it, or give another study.name")
+    from actors.study import read_failures, run_study
+    from medray.study import compare_groups, read_results, write_tables
+
+    run_study(found, address=address, report=typer.echo)
+    results = read_results(found, read_failures(found.path))
+    groups = compare_groups(found, results)
+    table = write_tables(found, results, groups)
+    typer.echo(table.read_text(encoding="utf-8"))
+    typer.echo(f"table: {table}")
+    if failed := sum(bool(result.failure) for result in results):
+        why = f"{failed} of {len(results)} cells have no result"
+        raise RunFailed(found.name, why, "see the table, then start again with --resume")

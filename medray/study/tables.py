@@ -1,0 +1,144 @@
+"""A study's tables: results.parquet (long), table.md, table.csv, table.tex."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medray.files import replacing, write_text
+from medray.study.comparison import FIGURES, Group
+from medray.study.design import Study
+from medray.study.results import CellResult
+
+
+def write_tables(study: Study, results: Sequence[CellResult], groups: Sequence[Group]) -> Path:
+    """Write all of them into the study's folder; returns the path of table.md."""
+    folder = study.path
+    _write_long(folder / "results.parquet", results)
+    figures = [name for name in FIGURES if any(name in group.means for group in groups)]
+    header, rows = _table(groups, figures)
+    write_text(folder / "table.md", _markdown(study, header, rows, groups))
+    write_text(folder / "table.csv", _csv(groups, figures))
+    write_text(folder / "table.tex", _latex(header, rows))
+    return folder / "table.md"
+
+
+def _write_long(path: Path, results: Sequence[CellResult]) -> None:
+    """One row per cell and figure; a failed cell has one row, with its reason."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = []
+    for result in results:
+        cell = {"cell": result.cell.name, **dict(result.cell.levels)}
+        status = "failed" if result.failure else "done"
+        common = cell | {"status": status, "failure": result.failure, "step": result.step}
+        if result.failure:
+            rows.append(common | {"figure": None, "value": None, "low": None, "high": None})
+            continue
+        for figure, value in result.figures.items():
+            low, high = result.intervals.get(figure, (None, None))
+            rows.append(common | {"figure": figure, "value": value, "low": low, "high": high})
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    real, text = pa.float64(), pa.string()
+    types = {"step": pa.int64(), "value": real, "low": real, "high": real}
+    schema = pa.schema([(name, types.get(name, text)) for name in names])
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+
+
+def _table(groups: Sequence[Group], figures: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    keys = [key for key, _ in groups[0].levels] if groups else []
+    header = [*keys, "runs", *figures]
+    rows = []
+    for group in groups:
+        labels = [label for _, label in group.levels]
+        runs = f"{len(group.done)} of {len(group.results)}"
+        rows.append([*labels, runs, *(_value(group, figure) for figure in figures)])
+    return header, rows
+
+
+def _value(group: Group, figure: str) -> str:
+    """ "0.952 [0.94, 0.96] (+0.020, p .003)": mean, interval, difference, corrected p."""
+    if figure not in group.means:
+        return "–"
+    text = f"{group.means[figure]:.3f}"
+    if figure in group.intervals:
+        low, high = group.intervals[figure]
+        text += f" [{low:.3f}, {high:.3f}]"
+    if (difference := group.differences.get(figure)) is not None:
+        text += f" ({difference['value']:+.3f}, p {difference['p_holm']:.3f})"
+    return text
+
+
+def _markdown(
+    study: Study, header: Sequence[str], rows: Sequence[Sequence[str]], groups: Sequence[Group]
+) -> str:
+    lines = [f"# {study.name}", "", _caption(study), ""]
+    lines += [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
+    failures = [result for group in groups for result in group.failures]
+    if failures:
+        lines += ["", "Cells without a result:", ""]
+        lines += [f"- {_plain(r.cell.name)}: {_plain(r.failure)}" for r in failures]
+    return "\n".join(lines) + "\n"
+
+
+def _caption(study: Study) -> str:
+    text = "Mean over seeds [95 % interval over images, seeds pooled]"
+    if not study.baseline:
+        return text + "."
+    named = ", ".join(f"{key} = {label}" for key, label in study.baseline)
+    return (
+        f"{text} (difference to {named} on the same cases, p of a paired permutation test, "
+        "corrected by Holm's method over all rows of a column)."
+    )
+
+
+def _line(values: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_plain, values)) + " |"
+
+
+def _plain(text: str) -> str:
+    """One line, without what Markdown would read as a cell or as markup."""
+    text = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "|<>`*" else c for c in text)
+
+
+def _csv(groups: Sequence[Group], figures: Sequence[str]) -> str:
+    """One row per group and figure, with every number apart."""
+    keys = [key for key, _ in groups[0].levels] if groups else []
+    numbers = ("mean", "low", "high", "difference", "difference_low", "difference_high")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*keys, "runs", "failed", "figure", *numbers, "p", "p_holm", "rank"])
+    for group in groups:
+        labels = [label for _, label in group.levels]
+        counts = [len(group.done), len(group.failures)]
+        for figure in figures:
+            if figure not in group.means:
+                continue
+            d = group.differences.get(figure, {})
+            low, high = group.intervals.get(figure, ("", ""))
+            values = [group.means[figure], low, high]
+            values += [d.get(name, "") for name in ("value", "low", "high", "p", "p_holm")]
+            writer.writerow([*labels, *counts, figure, *values, group.ranks[figure]])
+    return buffer.getvalue()
+
+
+def _latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    columns = "l" * len(header)
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _row(header), r"\midrule"]
+    return "\n".join([*lines, *map(_row, rows), r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _row(values: Sequence[str]) -> str:
+    return " & ".join(map(_tex, values)) + r" \\"
+
+
+def _tex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"–": "--"}
+    return "".join(special.get(c, c) for c in text)
