@@ -45,6 +45,11 @@ _PATTERNS = tuple(
         r"\b(?:two|three|four|five|six|several|multiple|many|both)\s+(?:lung|kidney|heart|nodule|"
         r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|type|kind|sign|area|eye)\b(?!\s+\w+s\b)(?!-)",
         r"\bnormal\s+in\s+size\s+in\s+size\b|\bborderline\s+normal\b",
+        r"\b(?:mildly|moderately|markedly|severely|slightly|grossly|massively|minimally)\s+normal\b|"
+        r"\btop\s+enlarged\b",
+        r"\ban?\s+(?:\w+\s+){0,2}bilateral\s+(?:\w+\s+){0,2}(?:effusion|opacity|nodule|infiltrate|"
+        r"fracture|consolidation)\b",
+        r"\bin\s+the\s+(?:[\w-]+\s+){0,2}zone\s+(?:consolidation|effusion|opacity|nodule|edema)\b",
         r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
         r"\b(?:is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)\w+\s+){0,6}?"
@@ -53,6 +58,16 @@ _PATTERNS = tuple(
         r"\b(?:does|do|did|is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)[\w-]+\s+)*?"
         r"(?:without|only)\b",
     )
+)
+_THERE_ARE = re.compile(
+    r"\bthere\s+(?:are|were)\s+([^.,;:]+?)(?=\s+(?:in|on|of|at|with|within|involving|overlying|seen|"
+    r"noted|present|throughout|along)\b|[.,;:]|\s*$)",
+    re.IGNORECASE,
+)
+_PLURAL = re.compile(
+    r"\w+(?<!s)s\b|\w+(?:ae|ia|ea|ula|ra|ta|ci|li|chi|men|usen)\b|\band\b|\b(?:two|three|four|many|several|few|"
+    r"multiple|both|no\s+\w+s|lines|findings)\b",
+    re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"\b(an?)\s+([\w][\w-]*)", re.IGNORECASE)
 _BARE_ADJECTIVE = re.compile(
@@ -71,6 +86,7 @@ def flaw(text: str, sampled: str) -> bool:
         _wrong_article(text, sampled)
         or _mass_noun_counted(text, sampled)
         or _adjective_for_noun(text, sampled)
+        or _are_one(text, sampled)
         or _capital_inside(text, sampled)
         or _new(_LOWER_START, text, sampled)
         or _unbalanced(text) > _unbalanced(sampled)
@@ -100,6 +116,14 @@ def _adjective_for_noun(text: str, sampled: str) -> bool:
         if match[1].lower() not in _ADJECTIVE_NOUNS and match.group() not in sampled:
             return True
     return False
+
+
+def _are_one(text: str, sampled: str) -> bool:
+    """ "There are mastectomy"."""
+    return any(
+        match.group() not in sampled and not _PLURAL.search(match[1])
+        for match in _THERE_ARE.finditer(text)
+    )
 
 
 def _capital_inside(text: str, sampled: str) -> bool:

@@ -49,7 +49,9 @@ _CHANGES = tuple(
 )
 _DENIED_MANY = re.compile(
     r"\bno\s+(?:[\w-]+\s+){0,2}?(?:bilateral|unilateral|multiple|several|numerous|many|scattered|both)\b|"
-    r"\b(?:no|not|without)\b[^.;]*\bboth\b",
+    r"\b(?:no|not|without)\b[^.;]*\bboth\b|"
+    r"\b(?:small|large|tiny|moderate|bilateral|multiple|several|scattered)\s+(?:[\w-]+\s+)*?"
+    r"(?:is|are|was|were)\s+not\b",
     re.IGNORECASE,
 )
 _DENIED_MORE = re.compile(

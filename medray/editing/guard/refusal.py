@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
-from medray.editing.guard import coherence, grammar, leftovers, truth
+from medray.editing.guard import coherence, grammar, leftovers, qualifiers, truth
 from medray.editing.language.grammar import content
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
@@ -24,6 +24,7 @@ REASONS = {
     "speaks-of-task": "the answer speaks about its task, not about the image",
     "contrast-left": "a 'but' contrasts with what the edit turned into its opposite",
     "unconfirmed-change": "the chosen sentence tells of a change that the reference does not",
+    "right-part-lost": "a clause that the reference confirms was cut",
     "residual-explanation": "a clause still explains or argues for what was removed",
     "residual-claim": "what was removed is still asserted",
     "contradicts-itself": "the sentence asserts and denies one thing",
@@ -106,11 +107,19 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
     if leftovers.contrasts(sentence, proposal.edited):
         return "contrast-left"
     chosen = text if proposal.verdict == "wrong" else sentence
-    if leftovers.changed_since(chosen, proposal.known.reference.text):
+    reference = proposal.known.reference.text
+    if leftovers.changed_since(chosen, reference):
         return "unconfirmed-change"
+    if qualifiers.other_qualifier(chosen, reference):
+        return "chosen-unconfirmed"
+    if proposal.verdict == "wrong":
+        if qualifiers.names_nothing(text, sentence, f"{proposal.known.question} {reference}"):
+            return "chosen-unconfirmed"
+        if truth.cuts_what_is_right(proposal.known, sentence, text):
+            return "right-part-lost"
     if coherence.repeats(prefix, text, sentence):
         return "repeats"
-    if _style_lost(sentence, proposal.edited, proposal.verdict):
+    if _style_lost(sentence, proposal.edited, proposal.verdict, behind=bool(prefix.strip())):
         return "style-lost"
     if _residual_explanation(proposal):
         return "residual-explanation"
@@ -231,13 +240,15 @@ def _echo_edited(proposal: Proposal) -> bool:
     return False
 
 
-def _style_lost(sentence: str, edited: EditedSentence, verdict: str) -> bool:
+def _style_lost(sentence: str, edited: EditedSentence, verdict: str, *, behind: bool) -> bool:
     """Whether a sentence became a bare phrase, or gave way to a text of no sentence at all."""
     if verdict == "right" and _FINITE.search(sentence) and not _VERB.search(edited.text):
         return True
     words = set(phrase_words(sentence)) & set(phrase_words(edited.text)) - _SMALL_WORDS
     if verdict == "right" and leftovers.gives_up_more(sentence, words):
         return True
+    if behind and _FINITE.search(sentence) and not _VERB.search(edited.text):
+        return True  # a bare phrase among sentences
     if len(sentence.split()) < _SENTENCE_WORDS or not _VERB.search(sentence):
         return False
     text = edited.text

@@ -246,6 +246,20 @@ def states_otherwise(known: Facts, parsed: ParsedText, start: int) -> bool:
     return False
 
 
+def cuts_what_is_right(known: Facts, sampled: str, text: str) -> bool:
+    """Whether a finding that the reference asserts is named in the sampled sentence alone."""
+    onto = ontology()
+
+    def named(parsed: ParsedText) -> set[str]:
+        stated = (*parsed.statements, *parsed.uncertain)
+        heads = {s.head.value for s in stated if s.polarity and s.head and s.subject == "lesion"}
+        return {value for value in heads if not onto.findings[value].generic}
+
+    asserted = named(known.reference)
+    lost = named(read(sampled)) - named(read(text))
+    return any(onto.compatible(value, other) for value in lost for other in asserted)
+
+
 def located_otherwise(parsed: ParsedText, start: int) -> bool:
     """Whether text[start:] places a finding where the text before it, hedged or not, does not place
     the same one: "This right opacity may be infectious. …, there is an opacity on the left." """

@@ -128,6 +128,10 @@ def trimmed(answer: str, start: int, end: int, new: str) -> Change:
     return Change(start, end, text)
 
 
+_DEGREE = re.compile(  # of an enlargement: goes with it
+    r"(?:mildly|moderately|markedly|severely|slightly|grossly|massively|minimally|significantly|top)\s+$",
+    re.IGNORECASE,
+)
 _SIZE_IS = re.compile(r"\bsize\s+(?:is|was|appears|remains|seems)\s+(?:\w+ly\s+)?$", re.IGNORECASE)
 
 
@@ -153,9 +157,9 @@ def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None
                 new = heart["plain_normal"]
             if new == "enlarged" and _SIZE_IS.search(clause[: match.start()]):
                 new = "increased"  # a heart is enlarged, its size is increased
-            return Change(
-                start + match.start(), start + match.end(), match_case(match.group(), new)
-            )
+            degree = _DEGREE.search(clause[: match.start()])
+            first = degree.start() if degree else match.start()
+            return Change(start + first, start + match.end(), match_case(match.group(), new))
     return None
 
 

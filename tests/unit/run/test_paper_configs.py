@@ -1,4 +1,4 @@
-"""The papers' configurations, checked on look-alikes of their models and miniatures of their data."""
+"""The papers' configurations, on look-alikes of their models and miniatures of their data."""
 
 from __future__ import annotations
 
