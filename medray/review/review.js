@@ -106,6 +106,7 @@
   function move(index) {
     if (index < 0 || index >= pairs.length) return;
     element("comment").blur();
+    element("help").open = false;
     current = index;
     show();
     window.scrollTo(0, document.querySelector("main").offsetTop);

@@ -66,7 +66,8 @@ class Browser:
         os.close(self.read)
 
     def open(self, page: Path) -> None:
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        answer = self.call("Page.navigate", url=page.resolve().as_uri())
+        assert "errorText" not in answer, answer
         self.wait_for("document.readyState === 'complete'")
 
     def press(self, *keys: str) -> None:
