@@ -53,7 +53,9 @@ def test_every_pair_is_shown_with_the_side_of_the_key(run, reviewed):
         assert sides.pop(entry.chosen) == row["chosen"]
         assert list(sides.values()) == [row["rejected"]]
     assert page.count('src="data:image/png;base64,') == 20
-    assert '<span class="prefix">The heart is normal.</span> <span class="note">… and goes on' in page  # the prefix of a sentence
+    assert (
+        '<span class="prefix">The heart is normal.</span> <span class="note">… and goes on' in page
+    )  # the prefix of a sentence
 
 
 def test_nothing_in_the_page_tells_the_sides_apart(run, reviewed):
