@@ -21,7 +21,7 @@ quickstart: $(INSTALLED)
 # Unit tests share the cores; integration tests start clusters and engines that need both.
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile
-FAST := cli cluster data editing evaluation house imaging report run targeting
+FAST := cli cluster data editing evaluation house imaging report review run targeting
 
 test: test-unit
 	$(PYTEST) tests/integration

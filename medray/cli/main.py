@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from medray import __version__
-from medray.cli import bench, data, evaluate, phantom, run, study, transform
+from medray.cli import bench, data, evaluate, phantom, review, run, study, transform
 from medray.errors import MedrayError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(run.app)
 app.add_typer(evaluate.app)
+app.add_typer(review.app)
 app.add_typer(study.app)
 app.add_typer(transform.app)
 app.add_typer(data.app, name="data")

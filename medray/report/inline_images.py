@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-LARGEST = 512  # pixels of the longer side; larger images are scaled down to this
+LARGEST = 512  # pixels of the longer side in a report
 SMALL = 192  # CSS pixels; smaller images are enlarged to about this, pixel by pixel
 DISPLAYED = 400  # CSS pixels of the longer side of all other images
 
@@ -26,10 +26,15 @@ class InlineImage:
     outline: str = ""
 
 
-def inline_image(image: np.ndarray, region: np.ndarray | None = None) -> InlineImage:
-    """A uint8 image [H, W, 3] and optionally its bool region [H, W], ready for the page."""
+def inline_image(
+    image: np.ndarray, region: np.ndarray | None = None, *, largest: int = LARGEST
+) -> InlineImage:
+    """A uint8 image [H, W, 3] and optionally its bool region [H, W], ready for the page.
+
+    `largest`: pixels of the longer side; larger images are scaled down to this.
+    """
     height, width = image.shape[:2]
-    scale = min(1.0, LARGEST / max(height, width))
+    scale = min(1.0, largest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     pixelated = max(height, width) < SMALL
     resized = Image.fromarray(np.ascontiguousarray(image))

@@ -22,15 +22,20 @@ from medray.rundir import RunDirectory
 
 
 def collect_images(
-    run_dir: str | os.PathLike[str], rows: Sequence[dict[str, Any]]
+    run_dir: str | os.PathLike[str], rows: Sequence[dict[str, Any]], *, clean_only: bool = False
 ) -> list[PairImages]:
-    """One PairImages per row, in order. If the dataset is gone, only the images are missing."""
+    """One PairImages per row, in order. If the dataset is gone, only the images are missing.
+
+    `clean_only`: without regions and corrupted images, which may take a localiser to recreate.
+    """
     config = RunDirectory.open(run_dir).read_config()
     try:
         cases = _cases(config, {row["case_id"] for row in rows})
-        locator = open_locator(config)
+        locator = None if clean_only else open_locator(config)
     except MedrayError as error:
         return [PairImages(row, note=f"The dataset could not be read: {error}") for row in rows]
+    if clean_only:
+        return [_clean(row, cases.get(row["case_id"])) for row in rows]
     return [_collect(row, cases.get(row["case_id"]), config, locator) for row in rows]
 
 
@@ -41,19 +46,31 @@ def _cases(config: Config, case_ids: set[str]) -> dict[str, Case]:
     return {case.case_id: case for case in dataset.train if case.case_id in case_ids}
 
 
-def _collect(
-    row: dict[str, Any], case: Case | None, config: Config, locator: Locator | None
-) -> PairImages:
-    from medray.imaging.corruption import usable_regions
+def _clean(row: dict[str, Any], case: Case | None) -> PairImages:
+    """The image alone, or a note why it is missing."""
     from medray.imaging.load import file_sha256, load_image
-    from medray.imaging.regions import region_mask
 
     if case is None:
         return PairImages(row, note="The dataset no longer has this case.")
     try:
         if file_sha256(case.image) != row["image_sha256"]:
             return PairImages(row, note="The image file has changed since the run.")
-        image = load_image(case.image)
+        return PairImages(row, load_image(case.image))
+    except (MedrayError, OSError, ValueError) as error:
+        return PairImages(row, note=f"The image could not be read: {error}")
+
+
+def _collect(
+    row: dict[str, Any], case: Case | None, config: Config, locator: Locator | None
+) -> PairImages:
+    from medray.imaging.corruption import usable_regions
+    from medray.imaging.regions import region_mask
+
+    clean = _clean(row, case)
+    if case is None or clean.image is None:
+        return clean
+    image = clean.image
+    try:
         case = with_found_regions(case, row, image, locator)
         regions = usable_regions(case.regions, config.corruption)
         region = region_mask(regions, image.shape[0], image.shape[1])

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.support.paths import ROOT
 from tests.unit.report.test_report import make_run
+from tests.unit.review.review_files import grade, make_review, save
 
 # The command line, in a process where importing one of them fails.
 GUARD = """
@@ -44,7 +45,9 @@ def here(tmp_path_factory) -> Path:
     (folder / "data/records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pair = {"prompt": "Is there a nodule?", "chosen": "No", "rejected": "Yes", "images": ["a.png"]}
     (folder / "data/pairs.json").write_text(json.dumps([pair]))
-    make_run(folder / "runs", steps=2)
+    run = make_run(folder / "runs", steps=2)
+    key = make_review(run, folder / "reviewed.html")
+    save(folder / "grades.json", key.id, [grade(pair, "A") for pair in key.pairs])
     return folder
 
 
@@ -64,6 +67,8 @@ COMMANDS = [
     "pairs runs/synthetic",
     "pairs runs/synthetic --step 1 --html pairs.html",
     "report runs/synthetic",
+    "review runs/synthetic -n 5 -o review.html",
+    "review runs/synthetic --read grades.json",
     "phantom write -o phantoms --train 1 --heldout 1",
 ]
 

@@ -28,7 +28,7 @@ LAYERS = (
     "medray.ledger medray.kept_answers medray.objectives medray.editing medray.imaging",
     *("medray.data", "medray.policy medray.targeting medray.localising"),
     *("medray.phantom", "medray.evaluation"),
-    *("medray.report medray.bench medray.plan", "medray.study", "medray.cli"),
+    *("medray.report medray.bench medray.plan", "medray.study medray.review", "medray.cli"),
     "actors.weights",
     "actors.generator actors.editor actors.judge actors.learner actors.localiser",
     "actors.vllm_plugin",
