@@ -65,6 +65,7 @@ class DataConfig(Section):
         "mimic-cxr",
         "mimic-cxr-jpg",
         "vgmed",
+        "medheval",
         "dicom",
         "jsonl",
         "parquet",

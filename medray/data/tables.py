@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from medray.data.pairs.base import PreferencePair
-from medray.data.rows import existing_folder
+from medray.data.rows import existing_folder, infer_answer_type
 from medray.data.sources import parquet_rows
 from medray.data.splits import Row
 from medray.errors import DataError
 from medray.files import output_file
-from medray.records import Case, Region
+from medray.records import Case, GivenSide, Region
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,6 +137,43 @@ def read_pairs(path: Path) -> Iterator[PreferencePair]:
             for side in ("chosen_spans", "rejected_spans")
         }
         yield PreferencePair(**(row | spans))
+
+
+def read_given_pairs(path: str | None) -> Iterator[Row]:
+    """The pairs of a Parquet file as cases, what is preferred as the reference; those of no split
+    are trained on. Raises DataError, also if an id occurs twice."""
+    file = existing_folder(path, "pairs")
+    if file.is_dir():
+        raise DataError(str(file), "is a folder", "give the file that `medray data import` wrote")
+    seen: set[str] = set()
+    for pair in read_pairs(file):
+        if pair.pair_id in seen:
+            why = f"pair {pair.pair_id!r} occurs twice"
+            raise DataError(str(file), why, "give every pair an id of its own, and import it again")
+        seen.add(pair.pair_id)
+        yield Row(_given_case(pair), split=pair.split or "train")
+
+
+def _given_case(pair: PreferencePair) -> Case:
+    given = GivenSide(
+        pair.rejected,
+        pair.rejected_image,
+        pair.chosen_spans,
+        pair.rejected_spans,
+        pair.score,
+        pair.response_was_correct,
+    )
+    return Case(
+        case_id=pair.pair_id,
+        image=pair.image,
+        image_sha256=pair.image_sha256,
+        question=pair.question,
+        reference=pair.chosen,
+        answer_type=infer_answer_type(pair.chosen),
+        source=pair.source,
+        licence=pair.licence,
+        given=given,
+    )
 
 
 def _expect(path: Path, kind: Kind) -> None:

@@ -8,12 +8,14 @@ from medray.editing.language.english import is_english
 from medray.editing.language.markup import final_text
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
+from medray.editing.reading.options import stem_of
 from medray.evaluation import chests, reading
 from medray.evaluation.answers import AnswerRow, cluster_of
 from medray.evaluation.figures import calibration, claim_overlap, errors
 from medray.evaluation.figures.texts import OVERLAP_FIGURES, word_overlap
 from medray.evaluation.resampling import differences, intervals, plain
 from medray.evaluation.sums import Figure, SumTable, number, ratio, sum_table
+from medray.evaluation.visual_classes import visual_class
 from medray.records import Case
 
 RATES = (
@@ -57,6 +59,8 @@ def evaluate(
     unread              share of the sentences about phantoms in paragraphs that are out of grammar
     by_error_type       {type: {"asserted": …, "contradicted": …, "rate": …}}
     omissions_by_error_type  {type: {"known": …, "omitted": …, "rate": …}}
+    by_visual_class     {class: {"asked": …, "wrong": …, "rate": …}}: closed and multiple-choice
+                        questions, by what must be seen (visual_classes.py)
     intervals           {name: [low, high]}: 95 %, bootstrap over images, or patients where known
     notes               figures that cannot be computed here, and why
     """
@@ -84,7 +88,6 @@ def summarise(rows: Sequence[AnswerRow], more: Sequence[Figure] = ()) -> dict[st
     statistics = [row.statistics for row in rows]
     clusters = sum_table(statistics, [cluster_of(row.case) for row in rows])
     types = [row.case.answer_type for row in rows]
-    errors_by_type, omissions = (_by_type(clusters, *names) for names in _TABLES)
     figures = [*_figures(), *more, *_type_figures(clusters)]
     return {
         "n": len({row.case.image_sha256 or row.case.image for row in rows}),
@@ -92,8 +95,7 @@ def summarise(rows: Sequence[AnswerRow], more: Sequence[Figure] = ()) -> dict[st
         "n_by": {kind: types.count(kind) for kind in dict.fromkeys(types)},
         **dict.fromkeys(OVERLAP_FIGURES),
         **{figure.name: clusters.value(figure) for figure in (*_figures(), *more)},
-        "by_error_type": errors_by_type,
-        "omissions_by_error_type": omissions,
+        **{place: _by_type(clusters, *names) for place, names in _TABLES.items()},
         "clusters": len(clusters.rows),
         "intervals": intervals(figures, clusters),
         "notes": list(word_overlap().notes),
@@ -135,8 +137,12 @@ def _figures() -> tuple[Figure, ...]:
     return (*own, *word_overlap().figures)
 
 
-# (above, below) of the tables by error type
-_TABLES = (("contradicted", "asserted"), ("omitted", "known"))
+# Tables by type: their place in the result → statistics (above, below)
+_TABLES = {
+    "by_error_type": ("contradicted", "asserted"),
+    "omissions_by_error_type": ("omitted", "known"),
+    "by_visual_class": ("wrong", "asked"),
+}
 
 
 def _by_type(table: SumTable, above: str, below: str) -> dict[str, dict[str, float]]:
@@ -152,11 +158,9 @@ def _by_type(table: SumTable, above: str, below: str) -> dict[str, dict[str, flo
 
 
 def _type_figures(table: SumTable) -> list[Figure]:
-    """The rates of both tables by error type, named by their place in the result."""
+    """The rates of the tables by type, named by their place in the result."""
     result = []
-    for (above, below), place in zip(
-        _TABLES, ("by_error_type", "omissions_by_error_type"), strict=True
-    ):
+    for place, (above, below) in _TABLES.items():
         kinds = [n.removeprefix(f"{below}/") for n in table.columns if n.startswith(f"{below}/")]
         result += [
             ratio(f"{place}.{kind}", f"{above}/{kind}", f"{below}/{kind}") for kind in sorted(kinds)
@@ -199,15 +203,23 @@ def _by_type_of_answer(case: Case, answer: str) -> dict[str, float]:
     elif case.answer_type == "closed":
         right = reading.is_right_word(case, answer)
         statistics |= {"closed/right": float(right), "closed/answers": 1.0}
+        statistics |= _by_class(case, right=right)
     elif case.answer_type == "choice":
         right = reading.is_right_choice(case, answer)
         statistics |= {"choice/right": float(right), "choice/answers": 1.0}
+        statistics |= _by_class(case, right=right)
     else:
         recall = reading.word_recall(case.reference, answer)
         statistics |= {"recall/sum": recall, "recall/answers": 1.0}
     if case.answer_type in WORDED:
         statistics |= word_overlap().statistics(case.reference, answer)
     return statistics
+
+
+def _by_class(case: Case, *, right: bool) -> dict[str, float]:
+    """What had to be seen to answer, and whether the answer is wrong."""
+    name = visual_class(stem_of(case.question))
+    return {f"asked/{name}": 1.0, f"wrong/{name}": float(not right)}
 
 
 def compare_table(
