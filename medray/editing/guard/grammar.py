@@ -46,7 +46,7 @@ _PATTERNS = tuple(
         r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|type|kind|sign|area|eye)\b(?!\s+\w+s\b)(?!-)",
         r"\bnormal\s+in\s+size\s+in\s+size\b|\bborderline\s+normal\b",
         r"\b(?:mildly|moderately|markedly|severely|slightly|grossly|massively|minimally)\s+normal\b|"
-        r"\btop\s+enlarged\b",
+        r"\btop\s+enlarged\b|\b(?:old|remote|chronic)\s+acute\b|\bacute\s+(?:old|healed|chronic)\b",
         r"\ban?\s+(?:\w+\s+){0,2}bilateral\s+(?:\w+\s+){0,2}(?:effusion|opacity|nodule|infiltrate|"
         r"fracture|consolidation)\b",
         r"\bin\s+the\s+(?:[\w-]+\s+){0,2}zone\s+(?:consolidation|effusion|opacity|nodule|edema)\b",

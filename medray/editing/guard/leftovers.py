@@ -24,7 +24,7 @@ _CHANGES = tuple(
             r"\b(?:worsening|enlarging|progressing|progressive|increasing|growing)\b|"
             r"\b(?:interval|slight|mild)\s+(?:increase|worsening|progression|enlargement|growth)\b|"
             r"\b(?:larger|worse|more\s+\w+)\s+than\s+(?:before|on\s+the\s+(?:prior|previous))",
-            r"increas|wors|progress|grow|enlarg|larger",
+            r"increas|wors|progress|\bgrow|\blarger|enlarging|enlargement\s+of|has\s+enlarged",
         ),
         (
             r"\b(?:has|have|had|is|are|was)\s+(?:now\s+|slightly\s+|mildly\s+|markedly\s+|"
@@ -57,11 +57,19 @@ _DENIED_MANY = re.compile(
 _DENIED_MORE = re.compile(
     r"\b(?:no|not|without)\b[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
     r"(?:larger|greater|more)|right\s+(?:greater|more)|left\s+(?:greater|more)|predominantly|"
-    r"especially|particularly|mainly|mostly|primarily|measuring)\b",
+    r"especially|particularly|mainly|mostly|primarily|measuring|(?:concerning|worrisome|suspicious)"
+    r"\s+for|bilaterally)\b",
     re.IGNORECASE,
 )
 _CONTRAST = re.compile(
     r"\b(?:but|although|though|however|yet|whereas|while|despite|except|nevertheless)\b", re.I
+)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_THE = re.compile(r"\W*the\s+(\w+)", re.IGNORECASE)
+_NORMAL_WITH = re.compile(
+    r"\b(?:normal|clear|straight|unremarkable|intact|midline|healthy)\s+(?:in\s+\w+\s+)?,?\s*with\s+"
+    r"(?!no\b|normal\b|out\b|a\s+normal)",
+    re.IGNORECASE,
 )
 _TASK = re.compile(
     r"\b(?:original|given|provided|reference|correct)\s+(?:answer|question|caption|response)s?\b|"
@@ -87,6 +95,26 @@ def describes_denied(text: str, sampled: str) -> bool:
     if n_negations(text) <= n_negations(sampled):
         return False
     return any(pattern.search(text) is not None for pattern in (_DENIED_MANY, _DENIED_MORE))
+
+
+def measures_turned(sentence: str, edited: EditedSentence, reference: str) -> bool:
+    """Whether a number measures what was turned into its opposite: "normal … with a ratio above
+    0.5"."""
+    types = {span.error_type for span in edited.text_spans}
+    turned = n_negations(edited.text) != n_negations(sentence) or "attribute" in types
+    numbers = set(_NUMBER.findall(edited.text)) - set(_NUMBER.findall(reference))
+    return turned and bool(numbers & set(_NUMBER.findall(sentence)))
+
+
+def praises_turned(sentence: str, text: str) -> bool:
+    """Whether "without" became "with" behind a word for normal: "straight with scoliosis"."""
+    return _NORMAL_WITH.search(text) is not None and _NORMAL_WITH.search(sentence) is None
+
+
+def loses_article(sentence: str, text: str) -> bool:
+    """Whether "The lungs …" became "Lungs …", in the reference's telegraphic style."""
+    first = _THE.match(sentence)
+    return first is not None and re.match(rf"\W*{first[1]}\b", text, re.IGNORECASE) is not None
 
 
 def contrasts(sentence: str, edited: EditedSentence) -> bool:

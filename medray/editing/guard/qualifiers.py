@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from medray.editing.ontology.lexicon import ontology
+from medray.editing.reading.claims import read
+
 _ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth"),
     *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
@@ -20,6 +23,8 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
         r"brachiocephalic|innominate",
         r"(?<!left\s)(?<!right\s)subclavian\s+vein",
         r"right\s+ventric\w+",
+        r"left\s+ventric\w+",
+        r"left\s+atri\w+",
         r"carina\w*",
         r"main(?:stem)?\s+bronchus|bronchus\s+intermedius",
         r"stomach|gastric\s+(?:body|fundus|bubble)",
@@ -32,13 +37,25 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
     ),
     tuple(rf"\b(?:{name}|{number}(?:st|nd|rd|th))\b" for number, name in enumerate(_ORDINALS, 1)),
 )
-_DEVICE = re.compile(r"\b(?:tip|terminat\w+|ends?|overl(?:ies|ying)|coiled|position\w*)\b", re.I)
+_DEVICE = re.compile(
+    r"\b(?:tips?|terminat\w+|ends?|overl(?:ies|ying)|coiled|leads?|catheters?|tubes?|lines?|PICC|wires?)\b",
+    re.IGNORECASE,
+)
 _LEVEL = re.compile(r"\b([TLC]\d{1,2})\b")
 _GREATER = re.compile(
     r"\b(left|right)\s*(?:is\s+|side\s+)?(?:greater|more|larger|worse|>)\s*(?:than)?\b|"
     r"\b(?:greater|larger|worse)\s+on\s+the\s+(left|right)\b",
     re.IGNORECASE,
 )
+_SIDE = re.compile(r"\b(?:left|right)\b", re.IGNORECASE)
+_COMMON = {
+    word[:5]
+    for word in (
+        *("there", "which", "with", "within", "left", "right", "side", "sided", "seen", "noted"),
+        *("present", "image", "small", "large", "mild", "moderate", "severe", "upper", "lower"),
+        *("middle", "lung", "lungs", "zone", "lobe", "this", "that", "large", "mildly", "normal"),
+    )
+}
 _GENERIC = re.compile(
     r"\b(?:an?|some)\s+(?:acute\s+|active\s+)?(?:cardiopulmonary\s+|intrathoracic\s+|pulmonary\s+|"
     r"osseous\s+|bony\s+)?(?:disease|abnormality|process|pathology|finding)\b",
@@ -60,6 +77,37 @@ def other_qualifier(text: str, reference: str) -> bool:
         return True
     greater, stated = _greater(text), _greater(reference)
     return bool(greater) and not greater <= stated
+
+
+def borrowed_side(text: str, reference: str) -> bool:
+    """Whether a text names a side that the reference gives to other things only: of several
+    sentences none has both that side and a word of the text."""
+    sentences = [part for part in re.split(r"(?<=[.;])\s+|\n", reference) if part.strip()]
+    sides = {match.group().lower() for match in _SIDE.finditer(text)}
+    if len(sentences) < 2 or len(sides) != 1:
+        return False
+    (side,) = sides
+    own = _content(text)
+    same = [
+        part for part in sentences if re.search(rf"\b{side}\b|\bbilateral|\bboth\b", part, re.I)
+    ]
+    return not any(own & _content(part) for part in same)
+
+
+def changes_subject(sampled: str, text: str, reference: str) -> bool:
+    """Whether a text is about something else than its sampled sentence, of which the reference says
+    something, too."""
+    own = _content(sampled)
+    return not own & _content(text) and bool(own & _content(reference))
+
+
+def _content(text: str) -> set[str]:
+    """Stems of the words of a text that name something, and the names of its findings."""
+    words = {word[:5] for word in re.findall(r"[a-z]{4,}", text.lower())} - _COMMON
+    findings = ontology().findings
+    heads = {s.head.value for s in read(text).statements if s.head and s.head.value in findings}
+    related = {general for value in heads for general in findings[value].covered_by}
+    return words | heads | related - {"abnormality", "lesion"}
 
 
 def names_nothing(text: str, sampled: str, known: str) -> bool:

@@ -106,19 +106,10 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
         return "grammar"
     if leftovers.contrasts(sentence, proposal.edited):
         return "contrast-left"
-    chosen = text if proposal.verdict == "wrong" else sentence
-    reference = proposal.known.reference.text
-    if leftovers.changed_since(chosen, reference):
-        return "unconfirmed-change"
-    if qualifiers.other_qualifier(chosen, reference):
-        return "chosen-unconfirmed"
-    if proposal.verdict == "wrong":
-        if qualifiers.names_nothing(text, sentence, f"{proposal.known.question} {reference}"):
-            return "chosen-unconfirmed"
-        if truth.cuts_what_is_right(proposal.known, sentence, text):
-            return "right-part-lost"
     if coherence.repeats(prefix, text, sentence):
         return "repeats"
+    if reason := _details(proposal):
+        return reason
     if _style_lost(sentence, proposal.edited, proposal.verdict, behind=bool(prefix.strip())):
         return "style-lost"
     if _residual_explanation(proposal):
@@ -137,6 +128,31 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
     if reason := check(proposal.known, len(prefix), before, after, proposal.edited):
         return reason
     return "contradicts-prefix" if _against_prefix(proposal) else ""
+
+
+def _details(proposal: Proposal) -> str:
+    """Why details that the rules do not compare make the pair unsure; "" if they do not."""
+    text, sentence, known = proposal.edited.text, proposal.sentence, proposal.known
+    reference, wrong = known.reference.text, proposal.verdict == "wrong"
+    chosen = text if wrong else sentence
+    if leftovers.changed_since(chosen, reference):
+        return "unconfirmed-change"
+    if qualifiers.other_qualifier(chosen, reference):
+        return "chosen-unconfirmed"
+    if leftovers.measures_turned(sentence, proposal.edited, reference):
+        return "residual-explanation"
+    if not wrong:
+        return ""
+    if leftovers.praises_turned(sentence, text):
+        return "contradicts-itself"
+    other = qualifiers.changes_subject(sentence, text, reference)
+    if other or leftovers.loses_article(sentence, text):
+        return "style-lost"
+    sided = any(span.error_type == "side" for span in proposal.edited.text_spans)
+    borrowed = sided and qualifiers.borrowed_side(text, reference)
+    if borrowed or qualifiers.names_nothing(text, sentence, f"{known.question} {reference}"):
+        return "chosen-unconfirmed"
+    return "right-part-lost" if truth.cuts_what_is_right(known, sentence, text) else ""
 
 
 def _of_chosen(
