@@ -172,6 +172,7 @@ def test_a_shard_that_is_lost_is_named(host, tiny_llava, small_shards):
         tokens(host, 0)
 
 
+@pytest.mark.chaos  # an engine of its own; test_faults.py kills generators in a run
 def test_a_generator_killed_in_an_update_harms_no_other(host, full):
     policy, cfg, agreed = full
     other = new_host()

@@ -97,7 +97,8 @@ def test_the_same_ranks_go_on_bit_by_bit(tmp_path, world, stage, overrides):
     assert_equal(resumed[1], straight[1])
 
 
-@pytest.mark.parametrize("world", [pytest.param(1, marks=pytest.mark.chaos), 2])
+@pytest.mark.chaos  # test_faults.py kills learners in a run
+@pytest.mark.parametrize("world", [1, 2])
 def test_killed_learners_go_on_bit_by_bit(tmp_path, world):
     """SIGKILL to every rank in the middle of a step; new processes go on from the checkpoint."""
     cfg = given(world, 2, BF16, DROPOUT)

@@ -14,7 +14,8 @@ from PIL import Image
 from medray.phantom.studies import study
 from tests.support.processes.running import Finished, launch
 
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+# Every reason has a unit test, and saliency its own: here in the whole loop.
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 REASONS = {
     "empty-answer": "empty-reference",
@@ -51,11 +52,7 @@ def write_data(folder: Path, studies: int = 5) -> Path:
     return folder
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(), pytest.param(("loop.max_lag=1", "learner.world_size=2"), marks=pytest.mark.chaos)],
-    ids=str,
-)
+@pytest.fixture(scope="module", params=[(), ("loop.max_lag=1", "learner.world_size=2")], ids=str)
 def done(request, tmp_path_factory) -> Finished:
     """Three steps, in which every training row is drawn at least once."""
     folder = tmp_path_factory.mktemp("odd")

@@ -11,7 +11,8 @@ import pytest
 from tests.support.processes.killing import KINDS, Disturbed, fates, require_whole
 from tests.support.processes.running import launch
 
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+# The quickstart has pairs per sentence, and rounds of an answer have unit tests.
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 SHORT = (
     "configs/paragraphs.yaml",
@@ -56,7 +57,6 @@ def test_an_answer_goes_on_behind_its_corrected_sentence(continued):
     assert followed > 0, "no answer had two wrong sentences: this test shows nothing"
 
 
-@pytest.mark.chaos
 @pytest.mark.timeout(1800)
 def test_kills_between_the_pairs_of_an_answer(tmp_path):
     """Every kind of actor and the command, with several pairs an answer: each answer ends once."""

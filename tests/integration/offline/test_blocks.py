@@ -4,7 +4,8 @@ import pytest
 
 from tests.support.processes.running import Finished, launch, launch_and_kill, medray
 
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+# Blocks and kept answers have unit tests; offline/test_given_pairs.py runs offline.
+pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
 
 STEPS = 3
 # But for the number of its steps and the size of its evaluations it is the quickstart.
@@ -48,7 +49,6 @@ def test_offline_and_online_differ_only_in_the_answers(offline, quickstart):
     assert answers_of(offline, STEPS) != answers_of(quickstart, STEPS)
 
 
-@pytest.mark.chaos
 def test_a_killed_block_goes_on_with_its_answers(tmp_path):
     """Killed in the middle of a block: the same answers, every item once."""
     options = ("loop.resample_every=2", *SHORT)
