@@ -15,6 +15,7 @@ from actors.loop.weight_sync import WeightSync
 from actors.weights import checkpoint
 from actors.weights.checkpoint import State
 from medray.errors import MedrayError, RunFailed, StoppedOnRequest
+from medray.evaluation.metrics import LOWER_IS_BETTER
 from medray.kept_answers import KeptAnswers
 from medray.ledger import Ledger
 from medray.objectives import answers_needed
@@ -22,7 +23,6 @@ from medray.plan import Plan
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
 
-LOWER_IS_BETTER = ("hallucination_rate",)
 START = State(step=0, policy_version=0, position=0)
 
 

@@ -22,6 +22,7 @@ RATES = (
     *("report_exact", "closed_accuracy", "choice_accuracy", "open_recall"),
     *("hallucination_rate", "finding_f1"),
 )
+LOWER_IS_BETTER = ("hallucination_rate", "omission_rate")  # of the figures compared
 WORDED = ("open", "report")  # answers whose words are compared with the reference's
 _RATIOS = (
     ratio("report_exact", "exact/right", "exact/reports"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from medray.evaluation.metrics import compare, summarise
+from medray.evaluation.metrics import LOWER_IS_BETTER, compare, summarise
 from medray.study.design import Study
 from medray.study.results import CellResult
 
@@ -18,7 +18,6 @@ FIGURES = (
     *("report_exact", "closed_accuracy", "choice_accuracy", "open_recall"),
     *("hallucination_rate", "omission_rate", "finding_f1"),
 )
-LOWER_IS_BETTER = ("hallucination_rate", "omission_rate")
 Levels = tuple[tuple[str, str], ...]
 
 
