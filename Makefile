@@ -21,14 +21,14 @@ quickstart: $(INSTALLED)
 # Unit tests share the cores; integration tests start clusters and engines that need both.
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile
-FAST := cli cluster data editing evaluation house imaging report review run targeting
+FAST := cli cluster data editing evaluation house imaging report review run study
 
 test: test-unit
 	$(PYTEST) tests/integration
 
-# While you work: no model is loaded.
+# While you work: no model is loaded, and no real data are read.
 test-fast: $(INSTALLED)
-	$(PYTEST) $(PARALLEL) $(addprefix tests/unit/,$(FAST))
+	$(PYTEST) $(PARALLEL) -m 'not chaos and not data' $(addprefix tests/unit/,$(FAST))
 
 test-unit: $(INSTALLED)
 	$(PYTEST) $(PARALLEL) tests/unit

@@ -37,11 +37,11 @@ def submit(cluster, *arguments: str):
 
 
 def actors(cluster, state: str) -> list[dict]:
-    listed = cluster.ray(
-        "list", "actors", "--detail", "--format=json", "--limit=1000", f"--filter=state={state}"
-    )
-    assert listed.returncode == 0, listed.stderr
-    found = [] if "No resource" in listed.stdout else json.loads(listed.stdout)
+    """As `ray list actors` asks for them, but without starting a process."""
+    query = "detail=true&limit=1000&filter_keys=state&filter_predicates=%3D&filter_values="
+    page = json.loads(cluster.read(f"{cluster.dashboard}/api/v0/actors?{query}{state}"))
+    assert page["result"], page["msg"]
+    found = page["data"]["result"]["result"]
     return [actor for actor in found if actor["class_name"] != "JobSupervisor"]  # Ray's own
 
 
@@ -75,6 +75,7 @@ def job(cluster, tmp_path_factory, shared_data):
         "configs/vqa_rad.yaml",
         f"data.path={shared_data}/vqa_rad",
         f"run.output={output}",
+        "eval.n=12",
     )
     assert submitted.returncode == 0, submitted.stderr
     alive: list[dict] = []
@@ -152,7 +153,7 @@ def test_no_image_is_on_both_sides_of_the_split(finished):
     dataset = open_dataset(config.data)
     heldout = {case.image_sha256 for case in dataset.heldout}
     assert heldout.isdisjoint(row["image_sha256"] for row in finished.ledger())
-    assert finished.evals()[3]["n"] == len(heldout) == 63
+    assert finished.evals()[3]["n"] == 12
 
 
 def test_only_adapter_bytes_moved(finished):

@@ -30,7 +30,6 @@ def test_each_kind_is_killed_and_the_command_is_stopped(tmp_path, quickstart):
         "eval.n=8",
         "eval.every=0",
         f"loop.steps={steps}",
-        "generator.replicas=2",
         "loop.checkpoint_every=2",
         "loop.max_lag=1",
         "loop.importance_clip=2.0",
