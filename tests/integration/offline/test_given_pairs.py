@@ -1,7 +1,6 @@
 """MMedPO's own pairs, as released, trained on without a generator: offline preference learning."""
 
 import asyncio
-import json
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,7 +26,7 @@ def pairs(tmp_path_factory, shared_data):
 
 def overrides(pairs, objective: str = "dpo") -> tuple[str, ...]:
     data = f"data={{kind: pairs, path: {pairs}}}"
-    return (data, f"objective.name={objective}", "corruption.region=whole", *SHORT)
+    return (data, f"objective={{name: {objective}}}", "corruption.region=whole", *SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +116,7 @@ def test_no_generator_and_no_editor_is_started(pairs, tmp_path):
         placement = plan_placement(plan.config, generators=plan.generates)
         console, telemetry = RunConsole(1), Telemetry("offline", run.logs)
         asyncio.run(_drive(plan, placement, run, telemetry, console, resume=False))
-        classes = {json.loads(json.dumps(actor))["ActorClassName"] for actor in actors().values()}
+        classes = {actor["ActorClassName"] for actor in actors().values()}
     finally:
         ray.shutdown()
     assert {name.split(".")[-1] for name in classes} == {"Packer", "Learner"}
