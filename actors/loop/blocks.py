@@ -40,10 +40,13 @@ class Blocks:
 
     async def sample(self, first: int, position: int, draw: Draw, name: Name) -> None:
         """Answers for the steps from `first` to the end of its block, where there are none yet."""
+        before: int | None = None  # the kept step that the next missing one follows
         for step in range(first, self.last_step(first) + 1):
             if self.kept.has(step):
-                position = self.kept.read(step).position
+                before = step
                 continue
+            if before is not None:
+                position, before = self.kept.read(before).position, None
             cases, position = draw(step, position)
             items = name(step, cases)
             usable, _ = await self.rollouts.load(items)

@@ -9,6 +9,7 @@ With `loop.resample_every` the answers of a step were sampled with those of its 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Sequence
 
@@ -97,12 +98,16 @@ class RolloutPrefetcher:
         )
         seconds = time.monotonic() - start
         kept = self.blocks.read(step)
-        cases = {case.case_id: case for case in self.plan.dataset.train}
-        items = [Item(item_id, cases[case_id]) for item_id, case_id in kept.items]
+        items = [Item(item_id, self._cases[case_id]) for item_id, case_id in kept.items]
         self._issue(items)
         rollout = StepRollout(step, kept.position, generate_seconds=seconds)
         await self.rollouts.extend(rollout, items, context, kept.responses)
         return rollout
+
+    @functools.cached_property
+    def _cases(self) -> dict[str, Case]:
+        """The training cases by id."""
+        return {case.case_id: case for case in self.plan.dataset.train}
 
     def _draw(self, position: int, targets: ErrorTargets) -> tuple[list[Case], int]:
         """The cases of the step that begins at `position`, and the position after it."""

@@ -11,31 +11,32 @@ _ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth"),
     *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
 )
-# Groups of words of which a thing has one: which valve, where a tip lies, which rib, which level.
+# Groups of words of which a thing has one: which valve, how old, which rib.
 # Each entry is one value, with its spellings.
 _GROUPS: tuple[tuple[str, ...], ...] = (
     (r"mitral", r"aortic(?=\s+valve|\s+(?:and\s+\w+\s+)?valv)", r"tricuspid", r"pulmonic"),
-    (
-        r"right\s+atri\w+",
-        r"cavo-?\s?atrial",
-        r"superior\s+vena\s+cava|svc",
-        r"inferior\s+vena\s+cava|ivc",
-        r"brachiocephalic|innominate",
-        r"(?<!left\s)(?<!right\s)subclavian\s+vein",
-        r"right\s+ventric\w+",
-        r"left\s+ventric\w+",
-        r"left\s+atri\w+",
-        r"carina\w*",
-        r"main(?:stem)?\s+bronchus|bronchus\s+intermedius",
-        r"stomach|gastric\s+(?:body|fundus|bubble)",
-        r"(?:o)?esophagus|gastro-?(?:o)?esophageal",
-        r"duoden\w+",
-    ),
     (
         r"healed|healing|old|chronic|remote",
         r"\bacute(?=\s+(?:\w+\s+){0,2}(?:fracture|infarct|hemorrhage))",
     ),
     tuple(rf"\b(?:{name}|{number}(?:st|nd|rd|th))\b" for number, name in enumerate(_ORDINALS, 1)),
+)
+# Where the tip or the lead of a device lies: compared only between sentences about devices.
+_TIPS: tuple[str, ...] = (
+    r"right\s+atri\w+",
+    r"cavo-?\s?atrial",
+    r"superior\s+vena\s+cava|svc",
+    r"inferior\s+vena\s+cava|ivc",
+    r"brachiocephalic|innominate",
+    r"(?<!left\s)(?<!right\s)subclavian\s+vein",
+    r"right\s+ventric\w+",
+    r"left\s+ventric\w+",
+    r"left\s+atri\w+",
+    r"carina\w*",
+    r"main(?:stem)?\s+bronchus|bronchus\s+intermedius",
+    r"stomach|gastric\s+(?:body|fundus|bubble)",
+    r"(?:o)?esophagus|gastro-?(?:o)?esophageal",
+    r"duoden\w+",
 )
 _DEVICE = re.compile(
     r"\b(?:tips?|terminat\w+|ends?|overl(?:ies|ying)|coiled|leads?|catheters?|tubes?|lines?|PICC|wires?)\b",
@@ -53,7 +54,7 @@ _COMMON = {
     for word in (
         *("there", "which", "with", "within", "left", "right", "side", "sided", "seen", "noted"),
         *("present", "image", "small", "large", "mild", "moderate", "severe", "upper", "lower"),
-        *("middle", "lung", "lungs", "zone", "lobe", "this", "that", "large", "mildly", "normal"),
+        *("middle", "lung", "lungs", "zone", "lobe", "this", "that", "mildly", "normal"),
     )
 }
 _GENERIC = re.compile(
@@ -66,9 +67,8 @@ _GENERIC = re.compile(
 def other_qualifier(text: str, reference: str) -> bool:
     """Whether a text qualifies a thing otherwise than the reference does: another valve, another
     place of a tip, another rib, more on the other side."""
-    for number, group in enumerate(_GROUPS):
-        if number == 1 and not (_DEVICE.search(text) and _DEVICE.search(reference)):
-            continue
+    of_devices = _DEVICE.search(text) and _DEVICE.search(reference)
+    for group in (*_GROUPS, _TIPS) if of_devices else _GROUPS:
         ours, theirs = _values(group, text), _values(group, reference)
         if ours and theirs and not ours <= theirs:
             return True
@@ -107,7 +107,7 @@ def _content(text: str) -> set[str]:
     findings = ontology().findings
     heads = {s.head.value for s in read(text).statements if s.head and s.head.value in findings}
     related = {general for value in heads for general in findings[value].covered_by}
-    return words | heads | related - {"abnormality", "lesion"}
+    return words | heads | (related - {"abnormality", "lesion"})
 
 
 def names_nothing(text: str, sampled: str, known: str) -> bool:

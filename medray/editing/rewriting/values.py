@@ -33,7 +33,6 @@ _DENIAL = re.compile(r"\b(?:no|not|nor|without|absent)\b|n['’]t\b", re.IGNOREC
 
 
 _THERE = re.compile(r"there\s+(?:is|are|was|were)\b", re.IGNORECASE)
-_FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?)\b", re.IGNORECASE)
 _SEEN = re.compile(
     r"\b(?:is|are|was|were)\s+(seen|identified|noted|present|visible|visualized|demonstrated|evident)"
     r"\W*$",
