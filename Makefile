@@ -18,13 +18,14 @@ quickstart: $(INSTALLED)
 	rm -rf runs/quickstart
 	$(BIN)/medray launch configs/quickstart.yaml
 
-# Unit tests share the cores; integration tests start clusters and engines that need both.
+# Two tests at a time: a run mostly waits for one of its actors. Those of one file, and those that
+# look at one run, stay together (tests/conftest.py). The longest begin.
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 FAST := cli cluster data editing evaluation house imaging report review run study
 
-test: test-unit
-	$(PYTEST) tests/integration
+test: $(INSTALLED)
+	$(PYTEST) $(PARALLEL) tests/integration tests/unit
 
 # While you work: no model is loaded, and no real data are read.
 test-fast: $(INSTALLED)

@@ -36,7 +36,7 @@ def served(tmp_path_factory):
     model = build_smollm2(find_gguf(), tmp_path_factory.mktemp("smollm2") / "SmolLM2")
     editor = EditorConfig(kind="findings+llm", path=str(model))
     config = Config.model_validate({"data": {"kind": "phantom"}, "editor": editor})
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 
     async def start():
         budget = RestartBudget(config.faults, print)

@@ -68,7 +68,7 @@ def test_an_older_response_is_dropped(tmp_path):
             await fleet.start()
             await Driver(plan, fleet, run, telemetry, console).run(resume=False)
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         asyncio.run(drive())
     finally:

@@ -111,7 +111,7 @@ def test_no_generator_and_no_editor_is_started(pairs, tmp_path):
     plan = make_plan(load_config(ROOT / "configs/quickstart.yaml", options))
     run = RunDirectory(plan.config.run_dir)
     run.create(plan.config)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         placement = plan_placement(plan.config, generators=plan.generates)
         console, telemetry = RunConsole(1), Telemetry("offline", run.logs)

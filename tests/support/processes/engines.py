@@ -12,7 +12,7 @@ from tests.support.processes import generators, learners
 
 def start() -> None:
     if not ray.is_initialized():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 
 
 def stop() -> None:

@@ -10,6 +10,8 @@ def cluster() -> Iterator[None]:
     """Two CPUs, and one of a resource that only one replica at a time can have."""
     import ray
 
-    ray.init(num_cpus=2, resources={"seat": 1}, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        "local", num_cpus=2, resources={"seat": 1}, include_dashboard=False, log_to_driver=False
+    )
     yield
     ray.shutdown()
