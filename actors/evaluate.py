@@ -34,7 +34,7 @@ def answer_with(
 
 async def _answer(policy: LoadedPolicy, cases: Sequence[Case]) -> Answered:
     budget = RestartBudget(policy.config.faults, RunConsole(0).say)
-    placement = plan_placement(policy.config)
+    placement = plan_placement(policy.config, learners=False)
     async with Fleet(policy.config, placement, budget, learners=False) as fleet:
         await fleet.start()
         if policy.manifest is not None:

@@ -38,7 +38,8 @@ def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -
     run = RunDirectory(config.run_dir)
     run.create(config, resume=resume, digests=plan.digests)
     opened = keep_token(run, cluster)
-    console.plan([*plan.lines(), ("cluster", cluster.describe()), *opened])
+    unused = [("", placement.note)] if placement.note else []
+    console.plan([*plan.lines(), ("cluster", cluster.describe()), *unused, *opened])
     telemetry = Telemetry(config.run.name, run.logs)
     try:
         asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))

@@ -54,7 +54,7 @@ async def _overhead(generators: int) -> dict[str, float]:
     config = _config(generators)
     simulated = ray.remote(SimulatedGenerator).options(num_cpus=0)
     budget = RestartBudget(config.faults, lambda text: None)
-    fleet = Fleet(config, plan_placement(config), budget, learners=False)
+    fleet = Fleet(config, plan_placement(config, learners=False), budget, learners=False)
     fleet.generators.spawn = lambda i: simulated.remote(PAUSE, PART)
     rollouts = Rollouts(fleet)
     image = ray.put(np.zeros((8, 8, 3), np.uint8))

@@ -4,15 +4,15 @@
 `learner_group` keeps ranks together, `rollouts` turns cases into pairs.
 """
 
-from actors.fleet.canaries import pick_canaries
 from actors.fleet.fleet import Fleet
-from actors.fleet.items import EditedBatch, Item, StepRollout, Unusable, WeightUpdate
+from actors.fleet.items import CanaryPrompts, EditedBatch, Item, StepRollout, Unusable, WeightUpdate
 from actors.fleet.learner_group import LearnersLost
 from actors.fleet.placement import Placement, plan_placement, this_machine
 from actors.fleet.restart_budget import RestartBudget
 from actors.fleet.rollouts import Rollouts
 
 __all__ = [
+    "CanaryPrompts",
     "EditedBatch",
     "Fleet",
     "Item",
@@ -23,7 +23,6 @@ __all__ = [
     "StepRollout",
     "Unusable",
     "WeightUpdate",
-    "pick_canaries",
     "plan_placement",
     "this_machine",
 ]

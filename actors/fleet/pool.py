@@ -86,6 +86,7 @@ class Pool:
     ) -> None:
         self.kind, self.name, self.spawn, self.budget = kind, name, spawn, budget
         self.adopt, self.size = adopt, size
+        self.may_start: Callable[[], Awaitable[Any]] | None = None  # returns once one may
         self.deadline = budget.config.deadline  # seconds of one call
         self.offered: Any = None
         self.busy_seconds = 0.0  # of all replicas together
@@ -106,22 +107,23 @@ class Pool:
             replica.task = asyncio.create_task(self._keep_alive(replica))
         self._straggler_task = asyncio.create_task(self._watch_stragglers())
 
-    async def wait_ready(self) -> None:
-        """Return when every replica answers; those that wait long for resources join later.
+    async def wait_ready(self, *, everyone: bool = False) -> None:
+        """Return when every replica answers; those that wait long for resources join later, unless
+        `everyone` is needed.
 
         Raises RunFailed if none is ready within START_DEADLINE.
         """
         deadline = time.monotonic() + START_DEADLINE
         while not all(replica.ready for replica in self._living()):
-            if self.ready:
+            if self.ready and not everyone:
                 deadline = min(deadline, time.monotonic() + JOIN_LATER)
             left = deadline - time.monotonic()
-            if left <= 0 and self.ready:
+            if left <= 0 and self.ready and not everyone:
                 return
             if left <= 0:
                 raise RunFailed(
                     f"start of {self.name}",
-                    f"none was ready within {START_DEADLINE:.0f} s",
+                    f"{self.ready} of {self.size} were ready within {START_DEADLINE:.0f} s",
                     "see the Ray logs and `ray status`",
                 )
             await self._wait_for_change(left)
@@ -154,11 +156,17 @@ class Pool:
             await self._wait_for_change()
 
     async def each(self, submit: Submit) -> list[Any]:
-        """What all ready replicas return, between their jobs; lost ones are left out."""
+        """What all ready replicas return, between their jobs; one that fails is replaced."""
         ready = [replica for replica in self._replicas if replica.ready]
         refs = [_refs(submit(replica.handle, replica.state))[0] for replica in ready]
-        calls = [await_ref(ref, self.deadline, self.name) for ref in refs]
+        calls = [
+            await_ref(ref, self.deadline, self._name_of(replica))
+            for ref, replica in zip(refs, ready, strict=True)
+        ]
         results = await asyncio.gather(*calls, return_exceptions=True)
+        for replica, result in zip(ready, results, strict=True):
+            if isinstance(result, MedrayError):
+                self._lose(replica, result)
         return [value for value in results if not isinstance(value, BaseException)]
 
     def fail(self, error: MedrayError) -> None:
@@ -177,7 +185,7 @@ class Pool:
 
     async def _keep_alive(self, replica: _Replica) -> None:
         """Start a replica and feed it jobs; again after each loss, within the budget."""
-        who = f"{self.name}(replica={replica.index})"
+        who = self._name_of(replica)
         while True:
             try:
                 await self._start(replica, who)
@@ -202,6 +210,8 @@ class Pool:
 
     async def _start(self, replica: _Replica, who: str) -> None:
         """Spawn the actor; it is ready once it answers and has adopted the offered state."""
+        if self.may_start is not None:
+            await self.may_start()
         replica.handle = self.spawn(replica.index)
         alive = replica.handle.__ray_ready__.remote()
         while True:
@@ -298,6 +308,19 @@ class Pool:
                     job.repeated = True
                     self.repeated += 1
                     self._enqueue(job)
+
+    def _lose(self, replica: _Replica, error: MedrayError) -> None:
+        """End a replica that failed between its jobs; a job that it has fails by itself."""
+        lost = error
+        if not isinstance(error, ActorLost):
+            lost = ActorLost(self._name_of(replica), "broken", str(error))
+        _kill(replica)
+        replica.ready = False
+        if replica.next_job is not None and not replica.next_job.done():
+            replica.next_job.set_exception(lost)
+
+    def _name_of(self, replica: _Replica) -> str:
+        return f"{self.name}(replica={replica.index})"
 
     def _wake_idle(self) -> None:
         for replica in list(self._idle):

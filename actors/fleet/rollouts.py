@@ -235,6 +235,7 @@ class Rollouts:
 
         async def run(items: Sequence[Item]) -> CallResult:
             pending.replace(items)
+            await self.fleet.turns.to_generators()
             return await self.fleet.generators.run(submit, pending.receive)
 
         try:

@@ -7,51 +7,79 @@ import os
 from typing import Any
 
 from actors import ENGINE_MARK
+from actors.accelerator import has_gpu
 from actors.generator.receive import keep_freed_memory
 from actors.generator.vllm_patches import BACKEND, patch_vllm
 from medray.config import Config
-from medray.errors import RunFailed
+from medray.errors import ResourceError, RunFailed
 from medray.policy.model.loading import ModelFacts
+
+# Sequences that are decoded together, if generator.max_num_seqs does not say.
+SEQUENCES_ON_CPU, SEQUENCES_ON_GPU = 64, 256
 
 
 def start_engine(config: Config, facts: ModelFacts) -> Any:
-    """vLLM's `LLM` for the run's model, in this process, whose environment changes for good."""
-    os.environ[ENGINE_MARK] = "1"
-    os.environ.update(
-        VLLM_ENABLE_V1_MULTIPROCESSING="0",
-        VLLM_LOGGING_LEVEL="ERROR",
-        HF_HUB_OFFLINE="1",
-        VLLM_NO_USAGE_STATS="1",
-        VLLM_CPU_KVCACHE_SPACE="1",
-        THP_MEM_ALLOC_ENABLE="1",  # torch's: weights on a CPU move into new memory at every update
-    )
-    torch, LLM, WeightTransferConfig = _import_vllm()
+    """vLLM's `LLM` for the run's model, in this process, whose environment changes for good.
 
+    Raises ResourceError if this build of vLLM is not for the device that Ray gave the process.
+    """
+    gpu = has_gpu()
+    os.environ.update(engine_environment(gpu=gpu))
+    LLM, WeightTransferConfig, platform = _import_vllm()
+    if gpu != platform.is_cuda():
+        given = "a GPU" if gpu else "CPUs"
+        raise ResourceError(
+            f"this vLLM, on {given}",
+            f"is not a build for {given}",
+            f"install the other stack: make install STACK={'gpu' if gpu else 'cpu'}",
+        )
     patch_vllm()
-    lora = config.model.lora if config.loop.sync == "adapter" else None
-    on_gpu = torch.cuda.is_available()
-    options: dict[str, Any] = {}
-    if not on_gpu:
+    if not gpu:
         keep_freed_memory()
-    if lora is not None:
+    transfer = WeightTransferConfig(backend=BACKEND)
+    return LLM(weight_transfer_config=transfer, **engine_options(config, facts, gpu=gpu))
+
+
+def engine_environment(*, gpu: bool) -> dict[str, str]:
+    """Variables that vLLM reads when it is imported or starts."""
+    variables = {
+        ENGINE_MARK: "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    if gpu:
+        # FlashInfer would compile its sampler, with a CUDA toolkit that most nodes do not have.
+        # Requests with seeds of their own never use it.
+        return variables | {"VLLM_USE_FLASHINFER_SAMPLER": "0"}
+    # torch's THP_…: weights on a CPU move into new memory at every update.
+    return variables | {"VLLM_CPU_KVCACHE_SPACE": "1", "THP_MEM_ALLOC_ENABLE": "1"}
+
+
+def engine_options(config: Config, facts: ModelFacts, *, gpu: bool) -> dict[str, Any]:
+    """Arguments of vLLM's `LLM`."""
+    generator, lora = config.generator, config.model.lora
+    sequences = SEQUENCES_ON_GPU if gpu else SEQUENCES_ON_CPU
+    options: dict[str, Any] = {
+        "model": str(facts.path),
+        "dtype": config.model.dtype,
+        "max_model_len": facts.context,
+        "tensor_parallel_size": generator.tensor_parallel,
+        "seed": config.run.seed,
+        # Without a limit for videos, memory is measured, and kept free, for the longest of them.
+        "limit_mm_per_prompt": {"image": 1, "video": 0},
+        "enforce_eager": not gpu,
+        "max_num_seqs": generator.max_num_seqs or sequences,
+        "disable_log_stats": True,
+    }
+    if lora is not None and config.loop.sync == "adapter":
         options |= {"enable_lora": True, "max_lora_rank": _vllm_rank(lora.rank), "max_loras": 1}
         options |= {"enable_tower_connector_lora": set(lora.targets) != {"language"}}
-    if on_gpu:
-        options |= {"gpu_memory_utilization": config.generator.memory}
-        options |= {"enable_sleep_mode": config.generator.colocated}
-    return LLM(
-        model=str(facts.path),
-        dtype=config.model.dtype,
-        max_model_len=facts.context,
-        tensor_parallel_size=config.generator.tensor_parallel,
-        seed=config.run.seed,
-        limit_mm_per_prompt={"image": 1},
-        enforce_eager=not on_gpu,
-        max_num_seqs=64,
-        disable_log_stats=True,
-        weight_transfer_config=WeightTransferConfig(backend=BACKEND),
-        **options,
-    )
+    if gpu:
+        options |= {"gpu_memory_utilization": generator.memory}
+        options |= {"enable_sleep_mode": generator.colocated}
+    return options
 
 
 def _import_vllm() -> tuple[Any, Any, Any]:
@@ -59,13 +87,13 @@ def _import_vllm() -> tuple[Any, Any, Any]:
     again: a sixth of the time. They are kept out of its way afterwards too."""
     gc.disable()
     try:
-        import torch
         from vllm import LLM
         from vllm.config import WeightTransferConfig
+        from vllm.platforms import current_platform
     finally:
         gc.freeze()
         gc.enable()
-    return torch, LLM, WeightTransferConfig
+    return LLM, WeightTransferConfig, current_platform
 
 
 def _vllm_rank(rank: int) -> int:

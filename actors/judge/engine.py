@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from actors.accelerator import has_gpu
 from medray.editing.llm.completion.model_directory import context_of
 
 
@@ -20,15 +21,16 @@ def start_engine(directory: str, seed: int) -> Any:
         HF_HUB_OFFLINE="1",
         VLLM_NO_USAGE_STATS="1",
         VLLM_CPU_KVCACHE_SPACE="1",
+        VLLM_USE_FLASHINFER_SAMPLER="0",  # it would need a CUDA toolkit: see generator/engine.py
     )
-    import torch
+    gpu = has_gpu()
     from vllm import LLM
 
     return LLM(
         model=directory,
         max_model_len=context_of(directory),
         seed=seed,
-        enforce_eager=not torch.cuda.is_available(),
+        enforce_eager=not gpu,
         max_num_seqs=64,
         disable_log_stats=True,
         limit_mm_per_prompt={"image": 0, "video": 0, "audio": 0},

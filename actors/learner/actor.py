@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from torch import Tensor
 
 from actors.learner import saved_state
 from actors.learner.deepspeed_internals import complete_shape, count_micro_batch
+from actors.learner.frozen_weights import FrozenWeights
+from actors.learner.gpu_memory import allocated, wait_for_memory
 from actors.learner.optimizer_state import OptimizerState
 from actors.learner.process_group import (
     deepspeed_config,
-    find_meeting_point,
     micro_batches,
+    open_meeting_point,
     start_process_group,
 )
 from actors.weights.manifest import Manifest, Shard, pack, plan_shards
@@ -55,17 +58,20 @@ class Learner:
 
     def __init__(self, config: Config, rank: int) -> None:
         self.config, self.rank, self.world = config, rank, config.learner.world_size
+        self.meeting_point: socket.socket | None = None  # of all ranks, on rank 0
 
     def __repr__(self) -> str:
         return f"Learner(rank={self.rank})"
 
     def rendezvous(self) -> tuple[str, int]:
         """Address and free port of this process's node, for all ranks to meet at."""
-        return find_meeting_point()
+        self.meeting_point = open_meeting_point()
+        address, port = self.meeting_point.getsockname()
+        return str(address), int(port)
 
     def join(self, address: str, port: int) -> None:
         """Meet the other ranks and load the model."""
-        self.device = start_process_group(self.rank, self.world, address, port)
+        self.device = start_process_group(self.rank, self.world, address, port, self.meeting_point)
         config = self.config
         facts = model_facts(config.model)
         torch.manual_seed(config.run.seed)
@@ -158,24 +164,19 @@ class Learner:
 
         DeepSpeed moves what it trains (ZeRO-1 and 2, which `generator.colocated` requires).
         """
+        before = allocated(self.device)
         self.engine.offload_states(pin_memory=self.device.type == "cuda")
-        self._move_frozen("cpu")
+        self.frozen.to_host()
+        self.left_gpu = before - allocated(self.device)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def resume(self) -> None:
         """Take the GPU's memory again, before the next call that computes."""
-        self._move_frozen(self.device)
+        wait_for_memory(self.device, self.left_gpu)
+        self.frozen.to_device()
         self.engine.reload_states()
         self.optimizer_state.relink_moments()
-
-    def _move_frozen(self, device: torch.device | str) -> None:
-        models = [self.scorer]
-        if isinstance(self.reference, FrozenModel):
-            models.append(self.reference.scorer)
-        for tensor in (t for m in models for t in (*m.parameters(), *m.buffers())):
-            if not tensor.requires_grad:
-                tensor.data = tensor.data.to(device)
 
     @property
     def _policy(self) -> Any:
@@ -195,7 +196,7 @@ class Learner:
 
         policy = prepare_policy(model, self.config.model)
         other = self._other_model(policy)
-        frozen = None if other is None else scorer_of(other).eval()
+        reference = None if other is None else scorer_of(other).eval()
         self.scorer = scorer_of(policy)
         if learner.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -210,8 +211,11 @@ class Learner:
         stage = learner.zero_stage
         self.optimizer_state = OptimizerState(self.engine, policy, stage, deepspeed)
         self.reference: Reference = AdaptersOff(self.scorer, self.engine)
-        if frozen is not None:
-            self.reference = FrozenModel(frozen, same_vision=self.config.model.reference is None)
+        if reference is not None:
+            own_vision = self.config.model.reference is not None
+            self.reference = FrozenModel(reference, same_vision=not own_vision)
+        models = [self.scorer] if reference is None else [self.scorer, reference]
+        self.frozen = FrozenWeights(models, self.device)
 
     def _other_model(self, policy: Any) -> Any:
         """The reference if it is a model of its own, else None."""

@@ -8,27 +8,39 @@ import socket
 from datetime import timedelta
 from typing import Any
 
+import ray
 import torch
 
+from actors.accelerator import has_gpu
 from actors.learner.deepspeed_internals import skip_shared_memory_op
 from medray.config import Config, LearnerConfig
 
-RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
+MEETING_TIMEOUT = timedelta(minutes=5)
+# Ranks wait for each other in every collective, also while one of them reads a model from slow
+# storage or writes a checkpoint.
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
 
-def find_meeting_point() -> tuple[str, int]:
-    """Address of this node, as others reach it, and a free port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
-        route.connect(("192.0.2.1", 9))  # sends nothing: finds the outgoing address
-        address = str(route.getsockname()[0])
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return address, int(probe.getsockname()[1])
+def open_meeting_point() -> socket.socket:
+    """A socket that listens on this node's address, as Ray knows it, on a free port.
+
+    It stays open until the ranks meet there: nobody else takes the port in between, and nobody
+    reaches it through another network of the node.
+    """
+    meeting_point = socket.socket()
+    meeting_point.bind((ray.util.get_node_ip_address(), 0))
+    meeting_point.listen()
+    return meeting_point
 
 
-def start_process_group(rank: int, world: int, address: str, port: int) -> torch.device:
-    """Join DeepSpeed's process group, gloo on CPUs or NCCL on GPUs; returns the rank's device."""
-    gpu = torch.cuda.is_available()
+def start_process_group(
+    rank: int, world: int, address: str, port: int, meeting_point: socket.socket | None
+) -> torch.device:
+    """Join DeepSpeed's process group, gloo on CPUs or NCCL on GPUs; returns the rank's device.
+
+    `meeting_point`: the socket at `address` and `port`, on rank 0.
+    """
+    gpu = has_gpu()
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK="0",
@@ -42,10 +54,26 @@ def start_process_group(rank: int, world: int, address: str, port: int) -> torch
 
     if not gpu:
         skip_shared_memory_op(deepspeed)
-    deepspeed.init_distributed(
-        "nccl" if gpu else "gloo", auto_mpi_discovery=False, timeout=RENDEZVOUS_TIMEOUT
-    )
-    return torch.device("cuda", 0) if gpu else torch.device("cpu")
+    device, backend = (torch.device("cuda", 0), "nccl") if gpu else (torch.device("cpu"), "gloo")
+    if not torch.distributed.is_initialized():  # else this process has been a learner before
+        store = torch.distributed.TCPStore(
+            address,
+            port,
+            world,
+            is_master=rank == 0,
+            timeout=MEETING_TIMEOUT,
+            master_listen_fd=None if meeting_point is None else meeting_point.detach(),
+        )
+        torch.distributed.init_process_group(
+            backend,
+            store=store,
+            rank=rank,
+            world_size=world,
+            timeout=COLLECTIVE_TIMEOUT,
+            device_id=device if gpu and world > 1 else None,
+        )
+    deepspeed.init_distributed(backend, auto_mpi_discovery=False, timeout=COLLECTIVE_TIMEOUT)
+    return device
 
 
 def micro_batches(config: Config) -> int:

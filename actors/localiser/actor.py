@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from actors.accelerator import has_gpu
 from medray.config import Config
 from medray.localising import Locator
 from medray.records import Case, Region
@@ -15,10 +16,8 @@ class Localiser:
     """Keeps nothing between calls but a cache by picture and concept."""
 
     def __init__(self, config: Config, replica: int) -> None:
-        import torch
-
         self.replica = replica
-        device = "cuda" if config.localiser.gpus > 0 and torch.cuda.is_available() else "cpu"
+        device = "cuda" if has_gpu() else "cpu"
         self.locator = Locator(config.localiser, device)
 
     def __repr__(self) -> str:

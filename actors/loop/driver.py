@@ -23,7 +23,8 @@ import asyncio
 import signal
 import time
 
-from actors.fleet import Fleet, LearnersLost, Rollouts, pick_canaries
+from actors.fleet import Fleet, LearnersLost, Rollouts
+from actors.loop.canaries import pick_canaries
 from actors.loop.evaluation import Evaluator
 from actors.loop.metrics import MetricsWriter
 from actors.loop.recovery import Recovery
@@ -32,14 +33,11 @@ from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
 from actors.loop.weight_sync import WeightSync
 from actors.weights.checkpoint import State
-from medray.data.stream import evenly_spaced
 from medray.errors import RunFailed, StoppedOnRequest
 from medray.plan import Plan
 from medray.records import StepReport
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
-
-CANARY_PROMPTS = 8
 
 
 class Driver:
@@ -81,8 +79,8 @@ class Driver:
             await self.recovery.abandon()
 
     async def _begin(self, *, resume: bool) -> None:
-        if cases := evenly_spaced(self.plan.dataset.heldout, CANARY_PROMPTS):
-            self.fleet.canaries = await pick_canaries(self.rollouts, cases)
+        if heldout := self.plan.dataset.heldout:
+            self.fleet.canaries = await pick_canaries(self.rollouts, heldout)
         try:
             await self._restore_or_start(resume=resume)
         except LearnersLost as lost:

@@ -29,7 +29,7 @@ LAYERS = (
     *("medray.data", "medray.policy medray.targeting medray.localising"),
     *("medray.phantom", "medray.evaluation"),
     *("medray.report medray.bench medray.plan", "medray.study medray.review", "medray.cli"),
-    "actors.weights",
+    "actors.weights actors.accelerator",
     "actors.generator actors.editor actors.judge actors.learner actors.localiser",
     "actors.vllm_plugin",
     *("actors.fleet actors.cluster", "actors.loop"),

@@ -79,7 +79,10 @@ def test_every_case_gets_what_was_found_for_its_own_answer():
         ("dpo", {}, False),
     ],
 )
-def test_localisers_work_only_for_v_made_from_what_they_find(objective, corruption, needed):
+def test_localisers_work_only_for_v_made_from_what_they_find(
+    monkeypatch, objective, corruption, needed
+):
+    monkeypatch.setattr("actors.fleet.placement.is_cpu_build", lambda: False)
     settings = config(objective, **corruption)
     assert needs_localiser(settings) is needed
     placed = plan_placement(settings, {"CPU": 16.0, "GPU": 8.0})

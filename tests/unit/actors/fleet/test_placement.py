@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from actors.fleet import placement
 from actors.fleet.placement import plan_placement
 from medray.config import Config, DataConfig
 from medray.errors import ResourceError
@@ -20,6 +21,11 @@ def config(learners=1, replicas=1, editors=1, tensor_parallel=1):
             "editor": {"replicas": editors},
         }
     )
+
+
+@pytest.fixture(autouse=True)
+def _build_for_gpus(monkeypatch):
+    monkeypatch.setattr(placement, "is_cpu_build", lambda: False)
 
 
 def shares(options):
@@ -59,6 +65,30 @@ def test_with_gpus_each_kind_takes_its_own():
         (0, 1),
     ]
     assert (found.gpus, found.cpus) == (2 + 3 * 2, 2 + 3 + 4)
+
+
+def test_actors_on_a_node_with_gpus_share_its_cpus():
+    """Ray would give each of them one thread."""
+    found = plan_placement(config(learners=2, replicas=2), {"CPU": 40.0, "GPU": 4.0})
+    for options in (found.learner, found.generator, found.editor):
+        assert options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "8"
+
+
+def test_the_build_for_cpus_leaves_gpus_alone_and_says_so(monkeypatch):
+    monkeypatch.setattr(placement, "is_cpu_build", lambda: True)
+    found = plan_placement(config(), {"CPU": 8.0, "GPU": 2.0})
+    assert (found.gpus, shares(found.learner)) == (0, (0, 1))
+    assert "2 GPUs are not used" in found.note
+
+
+def test_one_gpu_can_be_shared_and_the_message_says_how():
+    with pytest.raises(ResourceError, match=r"generator\.colocated=true generator\.replicas=1"):
+        plan_placement(config(), {"CPU": 16.0, "GPU": 1.0})
+
+
+def test_an_evaluation_needs_no_gpu_for_learners():
+    found = plan_placement(config(learners=4), {"CPU": 16.0, "GPU": 1.0}, learners=False)
+    assert (found.gpus, shares(found.generator)) == (1, (1, 1))
 
 
 @pytest.mark.parametrize("has", [{"CPU": 8.0}, {"CPU": 8.0, "GPU": 8.0}])

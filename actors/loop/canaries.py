@@ -1,0 +1,50 @@
+"""Picks the canary prompts: held-out cases with the present policy's greedy answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import ray
+
+from actors.fleet import CanaryPrompts, Item, Rollouts
+from actors.fleet.batching import build_requests
+from actors.fleet.calls import OBJECT_DEADLINE, await_ref
+from medray.data.stream import evenly_spaced
+from medray.errors import RunFailed
+from medray.records import Case
+
+CANARY_PROMPTS = 8
+
+
+async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPrompts:
+    """Prompts, images and answers on which generators and learners are compared.
+
+    Raises RunFailed if none of the images can be read.
+    """
+    items = [
+        Item(f"canary-{i}", case) for i, case in enumerate(evenly_spaced(heldout, CANARY_PROMPTS))
+    ]
+    items, _ = await rollouts.load(items)
+    if not items:
+        raise RunFailed("canary prompts", "none of the held-out images can be read")
+    responses = await rollouts.generate(items, greedy=True)
+    questions, images = [item.case.question for item in items], [item.image for item in items]
+    encoded = await rollouts.fleet.editors.run(
+        lambda editor, _: editor.encode.remote(questions, *images)
+    )
+    rows = zip(items, responses, encoded.value, strict=True)
+    kept = [(item, list(r.token_ids), prompt) for item, r, prompt in rows if r.token_ids]
+    # Owned by the driver, so that they outlive every node that holds actors.
+    owned = [
+        replace(item, image=ray.put(await await_ref(item.image, OBJECT_DEADLINE, "images")))
+        for item, _, _ in kept
+    ]
+    requests, images = build_requests(owned, rollouts.config.run.seed)
+    return CanaryPrompts(
+        requests,
+        [answer for _, answer, _ in kept],
+        images,
+        [(prompt, np.asarray(answer), pixels) for _, answer, (prompt, pixels) in kept],
+    )
