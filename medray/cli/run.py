@@ -28,6 +28,7 @@ def init(
 
     shipped = resources.files("medray") / "configs"
     known = sorted(f.name.removesuffix(".yaml") for f in shipped.iterdir() if f.is_file())
+    name = name.replace("-", "_")
     if name not in known:
         raise UserError(
             f"medray init {name}", "no such configuration", f"one of {', '.join(known)}"

@@ -87,6 +87,7 @@ class GeneratorConfig(Section):
     responses: PositiveInt = 1  # per case and step
     memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.85  # share of the GPU's memory
     colocated: bool = False  # on the learners' GPUs, asleep while those work
+    max_num_seqs: PositiveInt | None = None  # decoded together; null: 256 on a GPU, 64 on CPUs
 
 
 class EditorConfig(Section):
