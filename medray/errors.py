@@ -7,6 +7,8 @@ item becomes a dropped row of the ledger, with the error's `reason` as `drop_rea
 
 from __future__ import annotations
 
+from medray.visible import visible
+
 
 class MedrayError(Exception):
     """Base class. `what`: the faulty value; `why`: why it is wrong; `todo`: the remedy."""
@@ -19,7 +21,7 @@ class MedrayError(Exception):
 
     def __str__(self) -> str:
         text = self.what + (f": {self.why}" if self.why else "")
-        return " ".join((text + (f" — {self.todo}" if self.todo else "")).split())
+        return visible(" ".join((text + (f" — {self.todo}" if self.todo else "")).split()))
 
 
 class UserError(MedrayError):

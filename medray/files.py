@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, and digests.
+"""Atomic writes of files and folders, reads that cannot wait for ever, and digests.
 
 A file or folder gets its name only once its bytes are on the disk, so that a kill or a full disk
 leaves the previous version intact.
@@ -6,16 +6,47 @@ leaves the previous version intact.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from medray.errors import DataError
+
+
+class NotAFileError(OSError):
+    """What is to be read is a pipe, a device, a socket or a folder."""
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open an ordinary file for reading its bytes. Anything else is refused before it is opened:
+    opening a pipe waits for somebody to write, and a device may never end.
+
+    Raises OSError, or ValueError for a name that no file can have.
+    """
+    require_file(os.stat(path))
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        require_file(os.fstat(handle))  # it may have been replaced since
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def require_file(status: os.stat_result) -> None:
+    """Raise NotAFileError unless it is the status of an ordinary file."""
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "a device")
+        raise NotAFileError(errno.EINVAL, f"is {kind}, not a file")
 
 
 @contextmanager
@@ -90,7 +121,7 @@ def sync(path: Path) -> None:
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Hexadecimal digest of a file's bytes. Raises OSError."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

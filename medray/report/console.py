@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from medray.visible import visible
+
 Rows = Sequence[tuple[str, float | None, float | None]]
 
 
@@ -27,7 +29,7 @@ class RunConsole:
 
     def plan(self, rows: Sequence[tuple[str, str]]) -> None:
         for topic, sentence in rows:
-            self.console.print(f"[bold]{topic:>10}[/]  {escape(sentence)}")
+            self.console.print(f"[bold]{topic:>10}[/]  {escape(visible(sentence))}")
 
     def status(self, text: str) -> None:
         """Show what the run is waiting for."""
@@ -54,7 +56,7 @@ class RunConsole:
 
     def say(self, text: str) -> None:
         self.done()
-        self.console.print(escape(text))
+        self.console.print(escape(visible(text)))
 
     def _seconds_left(self, step: int, row: Mapping[str, Any]) -> float:
         if self.first_step is None:
@@ -63,6 +65,7 @@ class RunConsole:
         return (time.monotonic() - self.start_time) / done * (self.steps - step)
 
     def _show(self, text: str) -> None:
+        text = visible(text)
         if not self.console.is_terminal:
             self.console.print(escape(text))
             return

@@ -13,9 +13,7 @@ from rich.text import Text
 
 from medray.report.charts import number
 from medray.report.pairs import error_types, rows_of_step, text_parts
-
-_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
-_CONTROLS |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)  # C1: some terminals obey them
+from medray.visible import visible
 
 
 def pairs_text(table: pa.Table, step: int | None = None) -> Text:
@@ -30,17 +28,12 @@ def pairs_text(table: pa.Table, step: int | None = None) -> Text:
     return Text("\n\n").join([head, *(_pair(row) for row in rows)])
 
 
-def safe(text: str | None) -> str:
-    """`text` with its control characters, except newline and tab, as visible symbols."""
-    return (text or "").translate(_CONTROLS)
-
-
 def _pair(row: dict[str, Any]) -> Text:
     lines = [
-        Text.assemble((safe(row["pair_id"]), "bold"), f"  {safe(row['case_id'])}"),
-        Text(safe(" · ".join(_facts(row))), "dim"),
-        Text(f"  question   {safe(row['question'])}"),
-        Text(f"  reference  {safe(row['reference'])}"),
+        Text.assemble((visible(row["pair_id"]), "bold"), f"  {visible(row['case_id'])}"),
+        Text(visible(" · ".join(_facts(row))), "dim"),
+        Text(f"  question   {visible(row['question'])}"),
+        Text(f"  reference  {visible(row['reference'])}"),
         *_before(row),
         Text.assemble(("✓", "green"), " chosen     ", _marked(row, "chosen", "green")),
         Text.assemble(("✗", "red"), " rejected   ", _marked(row, "rejected", "red")),
@@ -52,7 +45,7 @@ def _before(row: dict[str, Any]) -> list[Text]:
     """The beginning of the answer that both sides of a sentence's pair stand behind."""
     if row["scope"] != "sentence":
         return []
-    return [Text.assemble("  behind     ", (safe(row["prefix"]), "dim"))]
+    return [Text.assemble("  behind     ", (visible(row["prefix"]), "dim"))]
 
 
 def _facts(row: dict[str, Any]) -> list[str]:
@@ -73,9 +66,9 @@ def _marked(row: dict[str, Any], side: str, colour: str) -> Text:
     marked = Text()
     for part in text_parts(row[side], row[f"{side}_spans"]):
         if part.edited:
-            marked.append(safe(part.text) or "‸", f"bold underline {colour}")
+            marked.append(visible(part.text) or "‸", f"bold underline {colour}")
         else:
-            marked.append(safe(part.text))
+            marked.append(visible(part.text))
     return marked
 
 

@@ -23,6 +23,7 @@ from medray.report.inline_images import inline_image
 from medray.report.pair_images import collect_images
 from medray.report.pairs import PairImages, TextPart, text_parts
 from medray.review.key import Key, write_key
+from medray.visible import visible
 
 LARGEST = 1024  # pixels of an image's longer side: a reader looks for small things
 _FOLDER = Path(__file__).parent
@@ -55,25 +56,6 @@ def write_page(
         temporary.write_bytes(html.encode("utf-8", "replace"))
         write_key(run, key)
     return list(dict.fromkeys(card["note"] for card in cards if card["note"]))
-
-
-def visible(text: str | None) -> str:
-    """`text` with characters that are invisible or change the direction of others spelt out.
-
-    >>> visible("no \\u202enodule")
-    'no [U+202E]nodule'
-    """
-    return (text or "").translate(_SPELT_OUT)
-
-
-def _spelt_out() -> dict[int, str]:
-    """Controls, but not the joiners that some scripts are written with."""
-    hidden = [*range(32), *range(0x7F, 0xA0), 0x61C, 0x200B, 0x200E, 0x200F]
-    hidden += [*range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF]
-    return {code: f"[U+{code:04X}]" for code in hidden if chr(code) not in "\t\n\r"}
-
-
-_SPELT_OUT = _spelt_out()
 
 
 def _card(name: str, chosen_first: bool, pair: PairImages) -> dict[str, Any]:

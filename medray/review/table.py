@@ -9,9 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medray.report.pairs_text import safe
-from medray.review.page import visible
 from medray.review.summary import SPLIT
+from medray.visible import visible
 
 _COLUMNS = ("pairs", "accept rate", "95 % interval", "rejected", "both", "neither", "cannot tell")
 
@@ -84,7 +83,7 @@ def _to_inspect(pairs: Sequence[Mapping[str, Any]]) -> list[Text]:
 
 def _clean(text: str) -> str:
     """One line without characters that control a terminal."""
-    return safe(visible(" ".join(text.split())))
+    return visible(" ".join(text.split()))
 
 
 def _percent(share: float | None) -> str:

@@ -342,7 +342,7 @@ def test_terminal_text_marks_spans_and_interprets_no_markup(run: RunDirectory) -
     evil = pairs_text(pa.Table.from_pylist(rows, schema=table.schema), 2)
     console = Console(file=io.StringIO(), width=300)
     console.print(evil)
-    assert "[bold]no tag[/] :smile: \\[x] ␛[31m" in console.file.getvalue()
+    assert "[bold]no tag[/] :smile: \\[x] [U+001B][31m" in console.file.getvalue()
 
 
 def test_outline_follows_pixel_edges() -> None:
