@@ -15,8 +15,8 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from medray.errors import DataError
 
@@ -25,7 +25,7 @@ class NotAFileError(OSError):
     """What is to be read is a pipe, a device, a socket or a folder."""
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> BufferedReader:
     """Open an ordinary file for reading its bytes. Anything else is refused before it is opened:
     opening a pipe waits for somebody to write, and a device may never end.
 

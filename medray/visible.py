@@ -1,4 +1,4 @@
-"""Text of a dataset or a model on a terminal, in a log, in an error: it shows, and controls nothing.
+"""Text of a dataset or a model on a terminal, in a log, in an error: it controls nothing.
 
 Characters that move the cursor, ring, colour, or turn the direction of writing become visible.
 """

@@ -3,9 +3,9 @@
 An image is named by the path of its file, or by a part of a file: a frame, or a row of a
 Parquet file (`medray.imaging.reference`).
 
-Every failure is an ItemError with one of four reasons: image-missing, image-empty,
-image-truncated, image-unreadable. Its message contains the file's name and nothing of its
-contents, so that no patient data reach a log.
+Every failure is an ItemError with one of five reasons: image-missing, image-empty,
+image-truncated, image-no-decoder, image-unreadable. Its message contains the file's name and
+nothing of its contents, so that no patient data reach a log.
 """
 
 from __future__ import annotations
@@ -14,26 +14,29 @@ import hashlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from medray.errors import ItemError
-from medray.files import sha256_of
-from medray.imaging.dicom import looks_like_dicom, read_dicom
+from medray.files import NotAFileError, open_file, sha256_of
+from medray.imaging.dicom import check_dicom, looks_like_dicom, read_dicom
+from medray.imaging.foreign import foreign_kind
 from medray.imaging.reference import Reference, parse_reference
 from medray.imaging.scale import MAX_PIXELS, by_range
 from medray.imaging.stored import row_bytes
 
 # Detected by content, not by name. The other formats that Pillow reads are excluded on purpose.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
-HEAD_BYTES = 132  # enough for the DICOM preamble and magic
+ORIENTATION = 0x0112  # the EXIF tag
+HEAD_BYTES = 512  # enough for the DICOM magic, and to know what else a file is
 TAIL_BYTES = 64
-
-
-Source = Path | io.BytesIO
+MAX_BYTES = 2 * 2**30  # of a file that holds an image: larger than any study that fits in memory
 
 
 def load_image(path: str | os.PathLike[str]) -> np.ndarray:
@@ -45,11 +48,30 @@ def load_image(path: str | os.PathLike[str]) -> np.ndarray:
     Returns uint8 [H, W, 3] in RGB. Raises ItemError (see the module).
     """
     reference = parse_reference(path)
-    source, head, tail = open_bytes(reference)
     frame = 1 if reference.part is None else reference.part
-    if looks_like_dicom(Path(reference.file), head):
-        return read_dicom(source, reference.name, frame)
-    return _read_with_pillow(source, reference.name, frame, head, tail)
+    with open_bytes(reference) as (file, head, tail):
+        if looks_like_dicom(Path(reference.file), head):
+            return read_dicom(file, reference.name, frame)
+        with _opened(file, reference, frame, head, tail) as image:
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of an image as `load_image` gives it, from its header alone.
+
+    Raises ItemError if the file is missing, is no image, or none that can be decoded here; damage
+    to its pixels is not found.
+    """
+    reference = parse_reference(path)
+    frame = 1 if reference.part is None else reference.part
+    with open_bytes(reference) as (file, head, tail):
+        if looks_like_dicom(Path(reference.file), head):
+            dataset = check_dicom(file, reference.name, frame).dataset
+            return int(dataset.Rows), int(dataset.Columns)
+        with _opened(file, reference, frame, head, tail) as image:
+            sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if sideways else (image.height, image.width)
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -61,6 +83,8 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     try:
         if reference.column:
             digest = hashlib.sha256(row_bytes(reference)).hexdigest()
+        elif os.stat(reference.file).st_size > MAX_BYTES:
+            return ""
         elif reference.part is None:
             return sha256_of(reference.file)
         else:
@@ -94,48 +118,66 @@ def encode_png(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def open_bytes(reference: Reference) -> tuple[Source, bytes, bytes]:
-    """(path or buffer, first bytes, last bytes) of an image. Raises ItemError."""
+@contextmanager
+def open_bytes(reference: Reference) -> Iterator[tuple[BinaryIO, bytes, bytes]]:
+    """The opened image, its first bytes and its last ones. Raises ItemError."""
+    name = reference.name
     if reference.column:
         content = row_bytes(reference)
-        return io.BytesIO(content), content[:HEAD_BYTES], content[-TAIL_BYTES:]
-    path, name = Path(reference.file), reference.name
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        yield io.BytesIO(content), content[:HEAD_BYTES], content[-TAIL_BYTES:]
+        return
+    with _open(reference) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(HEAD_BYTES) if size else b""
             file.seek(max(0, size - TAIL_BYTES))
             tail = file.read(TAIL_BYTES)
+            file.seek(0)
+        except OSError:
+            raise ItemError("image-unreadable", f"{name}: cannot be read") from None
+        if not head:
+            raise ItemError("image-empty", f"{name}: has no bytes")
+        if size > MAX_BYTES:
+            raise ItemError("image-unreadable", f"{name}: more than {MAX_BYTES >> 30} GiB")
+        yield file, head, tail
+
+
+def _open(reference: Reference) -> BinaryIO:
+    name = reference.name
+    try:
+        return open_file(reference.file)
     except (FileNotFoundError, NotADirectoryError):
         raise ItemError("image-missing", f"{name}: no such file") from None
-    except (OSError, ValueError):  # a folder, no permission, a NUL in the name
+    except NotAFileError as error:
+        raise ItemError("image-unreadable", f"{name}: {error.strerror}") from None
+    except (OSError, ValueError):  # no permission, a NUL in the name, a link to itself
         raise ItemError("image-unreadable", f"{name}: cannot be opened") from None
-    if not head:
-        raise ItemError("image-empty", f"{name}: has no bytes")
-    return path, head, tail
 
 
-def _read_with_pillow(
-    source: Source, name: str, frame: int, head: bytes, tail: bytes
-) -> np.ndarray:
+@contextmanager
+def _opened(
+    file: BinaryIO, reference: Reference, frame: int, head: bytes, tail: bytes
+) -> Iterator[Image.Image]:
+    """The image of a file that is not DICOM, at its frame. Raises ItemError, also for what is
+    raised while it is used."""
+    name = reference.name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings about metadata are of no use here
-            with Image.open(source, formats=FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ItemError("image-unreadable", f"{name}: more than {MAX_PIXELS} px")
                 if frame != 1:
                     _seek(image, name, frame)
-                image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
-    except ItemError:
-        raise
-    except MemoryError:
+                yield image
+    except (ItemError, MemoryError):
         raise
     except Exception:  # decoders of damaged files raise almost anything
         if _is_truncated(head, tail):
             raise ItemError("image-truncated", f"{name}: the file is cut short") from None
-        raise ItemError("image-unreadable", f"{name}: not a readable image") from None
+        kind = foreign_kind(head, reference.file)
+        what = f"is {kind}" if kind else "not a readable image"
+        raise ItemError("image-unreadable", f"{name}: {what}") from None
 
 
 def _seek(image: Image.Image, name: str, frame: int) -> None:

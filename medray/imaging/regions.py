@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from medray.errors import ItemError
 from medray.imaging.kinds.patch import box_of, grown
-from medray.imaging.load import open_bytes
+from medray.imaging.load import FORMATS, open_bytes
+from medray.imaging.masks import marked_pixels
 from medray.imaging.reference import Reference, parse_reference
 from medray.imaging.scale import MAX_PIXELS
 from medray.records import Region
@@ -66,27 +69,26 @@ def soft_mask(mask: np.ndarray, feather: int) -> np.ndarray:
 
 
 def read_mask(path: str | Path, height: int, width: int) -> np.ndarray:
-    """The marked pixels of a PNG: bool [height, width]. Palette masks are read as indices.
+    """The marked pixels of a mask (`marked_pixels`): bool [height, width].
 
-    Marked pixels are not zero, or have the value given after the path ("mask.png#5").
-    A data URI (`embed_mask`) is read like a file. Raises ItemError mask-size | mask-missing |
-    mask-unreadable.
+    If a value is given after the path ("mask.png#5"), those that have it; palette masks are read
+    as indices. A data URI (`embed_mask`) is read like a file. Raises ItemError mask-size |
+    mask-missing | mask-unreadable.
     """
     embedded = isinstance(path, str) and path.startswith(EMBEDDED)
     reference = Reference("an embedded mask") if embedded else parse_reference(path)
-    values, bands = mask_values(reference, str(path) if embedded else "")
-    if values.shape[:2] != (height, width):
-        size = f"{values.shape[1]}x{values.shape[0]}"
-        what = f"{reference.name}: {size} px, the image has {width}x{height}"
-        raise ItemError("mask-size", what)
-    if reference.part is not None:
+    with _opened_mask(reference, str(path) if embedded else "") as image:
+        if (image.height, image.width) != (height, width):
+            size = f"{image.width}x{image.height}"
+            what = f"{reference.name}: {size} px, the image has {width}x{height}"
+            raise ItemError("mask-size", what)
+        if reference.part is None:
+            return marked_pixels(image)
+        values = np.asarray(image)
         if values.ndim != 2:
             what = f"{reference.name}: its pixels are colours, not values"
             raise ItemError("mask-unreadable", what)
         return values == reference.part
-    if values.ndim == 3:  # transparency marks nothing
-        values = values[:, :, : 1 if bands == 2 else 3].max(axis=2)
-    return values != 0
 
 
 def embed_mask(mask: np.ndarray) -> str:
@@ -100,21 +102,38 @@ def embed_mask(mask: np.ndarray) -> str:
     return EMBEDDED + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def mask_values(reference: Reference, uri: str = "") -> tuple[np.ndarray, int]:
-    """The pixels of a mask as stored, [H, W] or [H, W, bands], and the number of bands.
+def mask_values(reference: Reference) -> np.ndarray:
+    """The pixels of a mask as stored, [H, W] or [H, W, bands].
 
-    `uri`: the mask itself, instead of the file. Raises ItemError mask-missing | mask-unreadable.
+    Raises ItemError mask-missing | mask-unreadable.
+    """
+    with _opened_mask(reference) as image:
+        return np.asarray(image)
+
+
+@contextmanager
+def _opened_mask(reference: Reference, uri: str = "") -> Iterator[Image.Image]:
+    """A mask with its pixels loaded. `uri`: the mask itself, instead of the file.
+
+    Raises ItemError mask-missing | mask-unreadable.
     """
     name = reference.name
     try:
-        source = _embedded_bytes(uri) if uri else open_bytes(reference)[0]
-        with Image.open(source) as image:
+        with ExitStack() as stack:
+            source = _embedded_bytes(uri) if uri else stack.enter_context(open_bytes(reference))[0]
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # Pillow's warnings about metadata are of no use here
+            image: Image.Image = stack.enter_context(Image.open(source, formats=FORMATS))
             if image.width * image.height > MAX_PIXELS:
                 raise ItemError("mask-unreadable", f"{name}: more than {MAX_PIXELS} px")
-            return np.asarray(image), len(image.getbands())
+            image.load()
+            kept_format = image.format
+            image = ImageOps.exif_transpose(image)
+            image.format = kept_format
+            yield image
     except ItemError as error:
         reason = error.reason.replace("image-", "mask-")
-        if reason not in ("mask-missing", "mask-unreadable"):
+        if reason not in ("mask-missing", "mask-size", "mask-unreadable"):
             reason = "mask-unreadable"
         raise ItemError(reason, error.what) from None
     except MemoryError:

@@ -12,8 +12,6 @@ named after patients.
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +20,8 @@ from medray.data.readers.jsonl import FILE_NAME, stream_jsonl
 from medray.data.rows import existing_folder
 from medray.data.splits import Row
 from medray.errors import DataError
-from medray.imaging.dicom import frame_count, looks_like_dicom
+from medray.files import open_file
+from medray.imaging.dicom import frame_count, looks_like_dicom, quiet, read_header
 from medray.imaging.load import HEAD_BYTES, file_sha256
 from medray.imaging.reference import frame_reference, parse_reference
 from medray.records import Case
@@ -68,11 +67,10 @@ def _frames(file: Path, case_id: str) -> Iterator[Row]:
 
 def _is_dicom(file: Path) -> bool:
     try:
-        with file.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-    except OSError:
+        with open_file(file) as stream:
+            return looks_like_dicom(file, stream.read(HEAD_BYTES))
+    except (OSError, ValueError):
         return False
-    return looks_like_dicom(file, head)
 
 
 def _with_header(row: Row) -> Row:
@@ -88,17 +86,12 @@ def _header(file: Path) -> tuple[str, str, int]:
 
     A file that states more frames than it has bytes is damaged, and counts as one frame.
     """
-    import pydicom
-    from pydicom.config import disable_value_validation
-
-    logging.getLogger("pydicom").propagate = False  # its log messages quote header values
     tags = ["PatientID", "StudyInstanceUID", "NumberOfFrames"]
+    if not _is_dicom(file):
+        return "", "", 1
     try:
-        with warnings.catch_warnings(), disable_value_validation():
-            warnings.simplefilter("ignore")
-            header = pydicom.dcmread(
-                file, stop_before_pixels=True, force=True, specific_tags=[*tags]
-            )
+        with quiet(), open_file(file) as stream:
+            header = read_header(stream, tags=tags).dataset
             frames = frame_count(header)
             if frames > file.stat().st_size:
                 frames = 1

@@ -167,7 +167,7 @@ def _masks(mask: Path, names: Path) -> tuple[Region, ...]:
 
     labels = mask_labels(names)
     try:
-        values, _ = mask_values(Reference(str(mask)))
+        values = mask_values(Reference(str(mask)))
     except ItemError as error:
         raise DataError(str(mask), error.what, "download it again") from None
     if values.ndim != 2:
