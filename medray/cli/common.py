@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,9 +34,15 @@ def load_plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan
     from medray.config import load_config
 
     parsed = load_config(config, overrides or [], _foreign_keys)
+    from medray.data.quality import with_usability
+    from medray.objectives import answers_needed, needs_of
     from medray.plan import make_plan
 
-    return make_plan(parsed, resume=resume)
+    plan = make_plan(parsed, resume=resume)
+    imitates = needs_of(parsed.objective).chosen == "reference"
+    where = plan.config.data.path or "data.path"
+    dataset = with_usability(plan.dataset, where, references=imitates or answers_needed(parsed))
+    return replace(plan, dataset=dataset)
 
 
 def _foreign_keys(name: str, keys: list[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated, Any, NoReturn
@@ -46,6 +48,50 @@ def _options(
     pass
 
 
+class _LastingFile(io.FileIO):
+    """An output that ends no run: once nobody reads it any more, what is written to it is lost.
+
+    `full`: whether something was lost because the disk is full; this is no good end.
+    """
+
+    full = False
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENOSPC):
+                raise
+            self.full = error.errno == errno.ENOSPC
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(data)
+
+
+def lasting_output() -> _LastingFile:
+    """Give the process a stdout and a stderr that take any character and can be closed, for
+    example by `head`; returns the file of stdout."""
+    files = []
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file that is opened would get its place
+            os.open(os.devnull, os.O_RDWR)
+        if number:
+            encoding = getattr(getattr(sys, name), "encoding", None) or "utf-8"
+            file = _LastingFile(number, "wb", closefd=False)
+            files.append(file)
+            stream = io.TextIOWrapper(
+                io.BufferedWriter(file),
+                encoding=encoding,
+                errors="backslashreplace",
+                line_buffering=file.isatty() or name == "stderr",
+            )
+            setattr(sys, name, stream)
+    return files[0]
+
+
 def main() -> Any:
     """Run the command line: errors become one line on stderr and an exit code (SystemExit)."""
     # Telemetry and hub look-ups have no place beside sensitive data.
@@ -59,17 +105,23 @@ def main() -> Any:
 
 
 def run_and_exit() -> NoReturn:
-    """Entry point of the process `medray`: `main`, and its exit code, which nothing changes.
+    """Entry point of the process `medray`: `main`, and its exit code, which nothing changes but
+    a result that could not be written.
 
     When `main` returns, a run is closed and its cluster stopped. Threads of Ray's native code may
     still run, and one that wakes while the interpreter is being taken down kills the process with
     a signal.
     """
     code: Any = 0
+    output = lasting_output()
     try:
         main()
     except SystemExit as end:
         code = end.code
+    sys.stdout.flush()
+    if output.full and code in (0, None):
+        print("medray: standard output: no space left — make room", file=sys.stderr)
+        code = 3
     if "ray" in sys.modules and (code is None or isinstance(code, int)):
         sys.stdout.flush()
         sys.stderr.flush()

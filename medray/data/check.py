@@ -1,8 +1,8 @@
 """Checks of a Parquet file of cases or pairs, counted and named in one pass.
 
 Only digests are kept, never texts, so memory grows with the number of rows alone. Patients and
-studies are named by their numbers in the file, images by the first row that shows them and
-their file name.
+studies are named by their numbers in the file, images by the first row that shows them: names of
+files may be those of patients.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from medray.data.pairs.base import PreferencePair
+from medray.data.rows import placeholder
 from medray.data.splits import Row
 from medray.data.tables import kind_of, read_cases, read_pairs
 from medray.editing.language.english import is_english
 from medray.errors import ItemError
 from medray.imaging.load import load_image
 from medray.imaging.reference import parse_reference
+from medray.visible import visible
 
+DETAILED = ("image-unreadable", "image-no-decoder")  # reasons whose message says more
 SHOWN = 5  # names per line; the JSON has all of them
 
 
@@ -74,7 +77,7 @@ class Check:
             names = f"  ({shown}{more})" if shown else ""
             table.append((name, f"{finding.count}{names}"))
         width = max(len(name) for name, _ in table)
-        return [f"{name:<{width}}  {text}" for name, text in table]
+        return [visible(f"{name:<{width}}  {text}") for name, text in table]
 
 
 def check_file(path: Path, *, images: bool = True) -> Check:
@@ -120,7 +123,7 @@ class _SharedChecks:
         if (known := _digest(key)) not in self.images:
             self.images.add(known)
             if fault := _fault(path, self.read):
-                self.missing.add(f"{name} {os.path.basename(path)}: {fault}")
+                self.missing.add(f"{name}: {fault}")
         return key
 
     def side(self, by: str, key: str, name: str, split: str) -> None:
@@ -142,7 +145,7 @@ class _SharedChecks:
 
 def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
     checks, empty, regionless = _SharedChecks(check, read), Finding(), Finding()
-    foreign = Finding()
+    foreign, marked = Finding(), Finding()
     counts = {name: Counter[str]() for name in ("split", "answer type", "source", "licence")}
     for row in rows:
         case = row.case
@@ -150,12 +153,14 @@ def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
         checks.row(case.case_id, key, case.question, case.reference)
         checks.side("patient", case.patient_id, f"patient {case.patient_id}", row.split)
         checks.side("study", row.study_id, f"study {row.study_id}", row.split)
-        checks.side("image", key, f"{case.case_id} {os.path.basename(case.image)}", row.split)
+        checks.side("image", key, case.case_id, row.split)
         values = (row.split, case.answer_type, case.source, case.licence)
         for counter, value in zip(counts.values(), values, strict=True):
             counter[value] += 1
         if not case.reference:
             empty.add(case.case_id)
+        if placeholder(f"{case.question} {case.reference}"):
+            marked.add(case.case_id)
         if not (is_english(case.question) and is_english(case.reference)):
             foreign.add(case.case_id)
         regionless.count += not case.regions
@@ -163,6 +168,7 @@ def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
     check.findings = {
         **dict(checks.findings()),
         "empty answers": empty,
+        "marks of chat templates in texts": marked,
         "not in English": foreign,
         "without region": regionless,
     }
@@ -170,12 +176,12 @@ def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
 
 def _pairs(check: Check, pairs: Iterable[PreferencePair], read: bool) -> None:
     checks = _SharedChecks(check, read)
-    same, empty, zero, unmarked = Finding(), Finding(), Finding(), Finding()
+    same, empty, zero, unmarked, marked = (Finding() for _ in range(5))
     counts = {name: Counter[str]() for name in ("split", "source", "licence")}
     for pair in pairs:
         key = checks.image(pair.pair_id, pair.image, pair.image_sha256)
         checks.row(pair.pair_id, key, pair.question, f"{pair.chosen}\0{pair.rejected}")
-        checks.side("image", key, f"{pair.pair_id} {os.path.basename(pair.image)}", pair.split)
+        checks.side("image", key, pair.pair_id, pair.split)
         for counter, value in zip(
             counts.values(), (pair.split, pair.source, pair.licence), strict=True
         ):
@@ -184,6 +190,8 @@ def _pairs(check: Check, pairs: Iterable[PreferencePair], read: bool) -> None:
             same.add(pair.pair_id)
         if not (pair.chosen and pair.rejected):
             empty.add(pair.pair_id)
+        if placeholder(f"{pair.question} {pair.chosen} {pair.rejected}"):
+            marked.add(pair.pair_id)
         if pair.score is not None and pair.score <= 0:
             zero.add(pair.pair_id)
         unmarked.count += not (pair.chosen_spans or pair.rejected_spans)
@@ -191,6 +199,7 @@ def _pairs(check: Check, pairs: Iterable[PreferencePair], read: bool) -> None:
     check.findings = dict(checks.findings()) | {
         "chosen and rejected are the same": same,
         "empty answers": empty,
+        "marks of chat templates in texts": marked,
         "score of zero or less": zero,
         "without edited spans": unmarked,
     }
@@ -207,7 +216,8 @@ def _fault(path: str, read: bool) -> str:
     try:
         load_image(path)
     except ItemError as error:
-        return error.reason
+        detail = error.what.removeprefix(f"{parse_reference(path).name}: ")
+        return f"{error.reason} ({detail})" if error.reason in DETAILED else error.reason
     return ""
 
 

@@ -100,5 +100,5 @@ def _check_files(pair: PreferencePair) -> None:
     """Refuse images that are part of a file: other tools read whole files. Raises DataError."""
     for image in (pair.image, pair.rejected_image):
         if parse_reference(image) != Reference(image):
-            name = parse_reference(image).name
-            raise DataError(name, "is a part of a file", "write it to a file of its own")
+            why = "its image is a part of a file"
+            raise DataError(f"pair {pair.pair_id}", why, "write it to a file of its own")

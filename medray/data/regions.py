@@ -57,6 +57,8 @@ def _box(value: Any, field: str) -> tuple[int, int, int, int]:
     if not _four_numbers(value):
         raise FieldError(field, "is not [x0, y0, x1, y1] in pixels")
     x0, y0, x1, y1 = value
+    if all(0 <= edge <= 1 for edge in value) and any(edge != int(edge) for edge in value):
+        raise FieldError(field, "is in fractions of the image; multiply by its width and height")
     if not (x0 < x1 and y0 < y1):
         raise FieldError(field, "is empty: x0 < x1 and y0 < y1 are needed")
     if x1 <= 0 or y1 <= 0:

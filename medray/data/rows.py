@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,10 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from medray.errors import DataError
+from medray.files import open_file
 from medray.records import AnswerType
+from medray.visible import without_controls
 
 Digest = Callable[[str], str]  # path of an image → sha256 of its bytes, "" if unreadable
 
+MAX_TEXT = 512 * 2**20  # bytes of a file that is read at once
+# What pandas, R and databases write for a missing or an infinite number.
+MISSING = (
+    *("nan", "NaN", "NAN", "NaT", "<NA>", "NULL", "null", "Null"),
+    *("inf", "-inf", "Infinity", "-Infinity"),
+)
+PLACEHOLDER = re.compile(
+    r"</?(?:image|video|audio|img|s|bos|eos|pad|unk)(?:_?(?:pad|start|end|placeholder|soft_token))?>"
+    r"|<\|[A-Za-z0-9_ ]{1,40}\|>|\[/?INST\]|<<?/?SYS>>?|<(?:start|end)_of_(?:turn|image)>",
+    re.IGNORECASE,
+)
 YES_NO = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
 
 
@@ -72,15 +86,38 @@ def existing_folder(path: str | None, kind: str) -> Path:
     """The dataset's path. Raises DataError if it is not given or does not exist."""
     if not path:
         raise DataError("data.path", f"not given for kind {kind}", "give the dataset's folder")
-    if not Path(path).exists():
-        raise DataError(path, "no such file or folder", "correct data.path")
-    return Path(path)
+    found = Path(path)
+    if not found.exists():
+        raise DataError(path, "no such file or folder", path_hint(path) or "correct data.path")
+    if not found.is_dir() and not found.is_file():
+        raise DataError(path, "is neither a file nor a folder", "correct data.path")
+    return found
+
+
+def path_hint(path: str) -> str:
+    r"""What is likely wrong with a path at which there is no file; "" if nothing looks odd.
+
+    >>> path_hint("imgs\\a.png"), path_hint("~/a.png"), path_hint("a.png")
+    ('write / for \\: it is a path of Windows', 'write your home out: ~ is not expanded', '')
+    """
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", path):
+        return "download it first: only files are read, no URLs"
+    if path.startswith("~"):
+        return "write your home out: ~ is not expanded"
+    if "\\" in path or re.match(r"[A-Za-z]:", path):
+        return "write / for \\: it is a path of Windows"
+    return ""
 
 
 def read_text(path: Path) -> str:
     """A UTF-8 file, byte-order mark removed. Raises DataError."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with open_file(path) as file:
+            content = file.read(MAX_TEXT + 1)
+        if len(content) > MAX_TEXT:
+            why = f"has more than {MAX_TEXT >> 20} MiB"
+            raise DataError(str(path), why, "give the file as distributed")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(str(path), "is not UTF-8 text", "convert it to UTF-8") from None
     except OSError as error:
@@ -101,7 +138,7 @@ def parse_json(text: str, where: str) -> Any:
     """The value of a JSON text. Raises DataError naming `where` and the fault."""
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: an integer of thousands of digits
         raise DataError(where, f"is not valid JSON ({error})", "fix or replace it") from None
     if half_characters(text, value):
         raise DataError(where, "is not valid JSON (holds half of a character)", "fix it")
@@ -124,21 +161,43 @@ def half_characters(text: str, value: Any) -> bool:
 
 
 def words(value: Any) -> str:
-    """A text or number of a dataset as clean text; None and "NULL" become "".
+    """A text or number of a dataset as clean text, without control characters; what tables have
+    in the place of a missing value becomes "".
 
     >>> words("  Is there\\n a  nodule? "), words(3), words(None), words("NULL"), words(True)
     ('Is there a nodule?', '3', '', '', 'yes')
+    >>> words(math.nan), words("nan"), words(math.inf), words("None")
+    ('', '', '', 'None')
     """
-    if value is None or value == "NULL":
+    if is_missing(value):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return " ".join(str(value).split())
+    return " ".join(without_controls(str(value)).split())
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is what a table has where there is none: null, NaN, an infinite number, or
+    the text of one of these. "None" may be an answer."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return value is None or (isinstance(value, str) and value.strip() in MISSING)
 
 
 def is_scalar(value: Any) -> bool:
     """Whether `words` accepts a JSON value: text, number, true, false or null."""
     return value is None or isinstance(value, str | int | float)
+
+
+def placeholder(text: str) -> str:
+    """The first mark of an image, a turn or an end in a text, "" without one: chat templates and
+    trainers would take it for what it stands for.
+
+    >>> placeholder("see <image>"), placeholder("[INST] a"), placeholder("a < b")
+    ('<image>', '[INST]', '')
+    """
+    found = PLACEHOLDER.search(text)
+    return found.group() if found else ""
 
 
 def infer_answer_type(answer: str) -> AnswerType:

@@ -7,23 +7,29 @@ into memory at once.
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
+import io
 import math
+import os
 import re
 import zlib
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import ijson
 
 from medray.data.rows import parse_json
 from medray.errors import DataError, ItemError
+from medray.files import open_file
 from medray.imaging.reference import parse_reference, row_reference
 from medray.imaging.stored import row_place
 
 CHUNK = 1 << 18  # characters
+MAX_LINE = 128 << 20  # characters: a row may hold masks as text
+INFLATION, MIN_INFLATED = 200, 1 << 28  # of compressed files: greatest factor, or bytes
 MAX_DEPTH = 900  # of lists and mappings in an item; the json module fails near 1000
 NAN = Decimal("-9e999999999999999")
 NUMBERS = {"NaN": str(NAN), "Infinity": "1e999"}  # what ijson reads in their place
@@ -43,11 +49,26 @@ FAULTS = (OSError, EOFError, UnicodeDecodeError, zlib.error)  # of reading and d
 def open_text(path: Path) -> IO[str]:
     """A UTF-8 file, decompressed if its name ends in .gz, byte-order mark removed."""
     try:
+        file: Any = open_file(path)
         if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-        return path.open(encoding="utf-8-sig", newline="")
+            file = io.BufferedReader(_Inflating(file))
+        return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+class _Inflating(gzip.GzipFile):
+    """Reads a compressed file, and no more of it than a table can be expected to hold."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self.limit = max(MIN_INFLATED, INFLATION * os.fstat(file.fileno()).st_size)
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        if self.tell() > self.limit:
+            raise OSError(errno.EFBIG, f"inflates to more than {INFLATION} times its size")
+        return count
 
 
 def unreadable(path: Path, error: Exception) -> DataError:
@@ -64,11 +85,20 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number from 1, line) of each line that is not blank."""
     with open_text(path) as file:
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_bounded(file, path), start=1):
                 if line.strip():
                     yield number, line
         except FAULTS as error:
             raise unreadable(path, error) from None
+
+
+def _bounded(file: IO[str], path: Path) -> Iterator[str]:
+    """The lines of a file. Raises DataError for one that is too long to be a row."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            why = f"has a line of more than {MAX_LINE >> 20} million characters"
+            raise DataError(str(path), why, "write one row a line")
+        yield line
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -80,7 +110,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
 def csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
     """(where, row) of a CSV file whose header has at least `columns`."""
     with open_text(path) as file:
-        table = csv.DictReader(file)
+        table = csv.DictReader(_bounded(file, path))
         try:
             missing = [name for name in columns if name not in (table.fieldnames or ())]
             if missing:
@@ -109,7 +139,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     try:
         number = 0
-        with pq.ParquetFile(path) as file:
+        with open_file(path) as source, pq.ParquetFile(source) as file:
             images = [column.name for column in file.schema_arrow if _holds_images(column)]
             columns = [name for name in file.schema_arrow.names if name not in images]
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=columns):

@@ -17,7 +17,7 @@ from medray.data.rows import existing_folder, infer_answer_type
 from medray.data.sources import parquet_rows
 from medray.data.splits import Row
 from medray.errors import DataError
-from medray.files import output_file
+from medray.files import open_file, output_file
 from medray.records import Case, GivenSide, Region
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def _metadata(path: Path) -> dict[bytes, bytes]:
     if not path.is_file():
         raise DataError(str(path), "no such file", "give the path of a Parquet file")
     try:
-        return pq.read_schema(path).metadata or {}
+        with open_file(path) as file:
+            return pq.read_schema(file).metadata or {}
     except (OSError, pa.ArrowException):
         raise DataError(str(path), "is not a readable Parquet file", "check the file") from None
 

@@ -18,6 +18,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from medray.errors import ItemError
+from medray.files import require_file
 from medray.imaging.reference import Reference
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _value(reference: Reference) -> Any:
 
     try:
         status = os.stat(reference.file)
+        require_file(status)
     except (OSError, ValueError):
         raise ItemError("image-missing", f"{reference.name}: no such file") from None
     with _LOCK:

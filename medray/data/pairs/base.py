@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medray.data.rows import Digest, FieldError, path_text, words
+from medray.data.rows import Digest, FieldError, is_missing, path_text, placeholder, words
+from medray.visible import without_controls
 
 IMAGE_MARK = "<image>"
 Spans = tuple[tuple[int, int], ...]
@@ -81,10 +82,18 @@ def question_words(text: Any, field: str) -> str:
 
 
 def answer_text(value: Any, field: str) -> str:
-    """An answer, unchanged except for white space around it. Raises FieldError."""
+    """An answer, unchanged except for control characters, and white space around it.
+
+    Raises FieldError, also for the mark of an image inside it, which trainers count.
+    """
+    if is_missing(value):
+        raise FieldError(field, "is missing" if value is None else f"is {value}: a missing value")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise FieldError(field, "is missing" if value is None else "is not a text")
-    return str(value).strip()
+        raise FieldError(field, "is not a text")
+    text = without_controls(str(value)).strip()
+    if mark := placeholder(text):
+        raise FieldError(field, f"has {mark} inside the text")
+    return text
 
 
 def score_of(value: Any, field: str) -> float | None:

@@ -6,10 +6,11 @@
      "truth": {"side": "left"}, "source": "…", "licence": "CC-BY-4.0"}
 
 `image`, `question` and `answer` are required; paths are relative to the file; a missing `id`
-becomes the name of the file's folder and the line number. "scan.dcm#3" is the third frame of a
-multi-frame file, "mask.png#5" the pixels of value 5. Instead of `regions`, rows may have `mask`
-(paths) or else `boxes` ({"label", "xyxy"}), as lesion datasets do. `options` (or `choices`), a list
-of texts or a mapping from letters, make a multiple-choice question; `answer` is a letter or a text.
+becomes the line number ("row-12"), as files and folders may be named after patients. "scan.dcm#3"
+is the third frame of a multi-frame file, "mask.png#5" the pixels of value 5. Instead of `regions`,
+rows may have `mask` (paths) or else `boxes` ({"label", "xyxy"}), as lesion datasets do. `options`
+(or `choices`), a list of texts or a mapping from letters, make a multiple-choice question; `answer`
+is a letter or a text.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from medray.imaging.load import file_sha256
 from medray.records import AnswerType, Case
 
 FILE_NAME = "records.jsonl"
+DEFAULT_ID = "row"  # and the number of the row
 SPLITS = {"train": "train", "heldout": "heldout", "test": "heldout", "validation": "validation"}
 TEXTS = ("id", "answer_type", "split", "patient_id", "study_id", "source", "licence")
 
@@ -82,7 +84,7 @@ def _read(item: Any, file: Path, number: int, digest: Callable[[str], str]) -> R
     if not isinstance(item, dict):
         raise DataError(where, "is not a JSON object", "write one object per line")
     try:
-        return read_row(item, file.parent, f"{file.absolute().parent.name}-{number}", digest)
+        return read_row(item, file.parent, f"{DEFAULT_ID}-{number}", digest)
     except FieldError as error:
         raise DataError(f"{where}: {error.field}", error.why, "correct the line") from None
 

@@ -44,12 +44,12 @@ def read_medheval(path: str | None) -> Iterator[Row]:
         why = "not MedHEval: no '…_pairs.json' in it"
         raise DataError(str(given), why, "give the folder that holds the lists")
     digest = functools.cache(file_sha256)
-    for file in files:
+    for place, file in enumerate(files, start=1):  # its name says nothing that may be written
         beside = file.parent / "images"
         images = beside if beside.is_dir() else file.parent
         for number, (_, where, value) in enumerate(json_items(file)):
             with locate_errors(where):
-                case_id = f"medheval-{file.stem}-{number}"
+                case_id = f"medheval-{place}-{number}"
                 yield Row(_case(mapping(value, where), case_id, images, digest))
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medray.data.readers.jsonl import read_row
+from medray.data.readers.jsonl import DEFAULT_ID, read_row
 from medray.data.rows import FieldError, existing_folder, locate_errors
 from medray.data.sources import parquet_rows
 from medray.data.splits import Row
@@ -50,7 +50,6 @@ def read_parquet(path: str | None) -> Iterator[Row]:
     if not files:
         raise DataError(str(given), "holds no .parquet file", "give a file or a folder of them")
     digest = functools.cache(file_sha256)
-    name = given.absolute().stem if given.is_file() else given.absolute().name
     seen: set[str] = set()
     number = 0
     for file in files:
@@ -58,7 +57,9 @@ def read_parquet(path: str | None) -> Iterator[Row]:
         for where, item in parquet_rows(file):
             number += 1
             with locate_errors(where):
-                row = read_row(_exchange(item, split), file.parent, f"{name}-{number}", digest)
+                row = read_row(
+                    _exchange(item, split), file.parent, f"{DEFAULT_ID}-{number}", digest
+                )
                 if row.case.case_id in seen:
                     raise FieldError("id", f"{row.case.case_id!r} occurs twice")
             seen.add(row.case.case_id)

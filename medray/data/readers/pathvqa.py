@@ -27,6 +27,7 @@ from medray.data.rows import (
 from medray.data.sources import rows_of
 from medray.data.splits import Row
 from medray.errors import DataError
+from medray.files import open_file
 from medray.imaging.load import file_sha256
 from medray.records import Case
 
@@ -96,7 +97,7 @@ def _items(file: Path) -> Iterator[tuple[str, Any]]:
         yield from rows_of(file)
         return
     try:
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             questions = _Plain(stream).load()
     except Exception:  # damaged pickles raise almost anything
         raise DataError(

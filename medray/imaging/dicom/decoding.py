@@ -123,10 +123,7 @@ def _check_frame(content: bytes, dataset: Any, syntax: str) -> None:
         return
     if END_OF_IMAGE not in content[-END_BYTES:]:  # the same marker in JPEG and JPEG 2000
         raise EOFError
-    if content.startswith(b"\xff\xd8"):
-        size = _jpeg_size(content)
-    else:
-        size = _jpeg2000_size(content)
+    size = _jpeg_size(content) if content.startswith(b"\xff\xd8") else _jpeg2000_size(content)
     if size != (int(dataset.Rows), int(dataset.Columns)):
         raise ValueError("the compressed frame has another size than the header")
 

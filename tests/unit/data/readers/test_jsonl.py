@@ -82,7 +82,7 @@ def test_missing_ids_blank_lines_and_a_bom_are_accepted(tmp_path):
     path.parent.mkdir()
     text = f"{json.dumps(row)}\n\n{json.dumps(row)}\n"
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert [row.case.case_id for row in read_jsonl(str(path))] == ["set-1", "set-3"]
+    assert [row.case.case_id for row in read_jsonl(str(path))] == ["row-1", "row-3"]
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):

@@ -47,7 +47,7 @@ def test_rows_of_shards_have_the_split_of_the_file_name(tmp_path):
     hugging_face(tmp_path / "d/test-00000-of-00001.parquet", [4])
     hugging_face(tmp_path / "d/validation/0.parquet", [5])
     rows = list(read_parquet(str(tmp_path / "d")))
-    assert [row.case.case_id for row in rows] == [f"d-{i}" for i in range(1, 6)]
+    assert [row.case.case_id for row in rows] == [f"row-{i}" for i in range(1, 6)]
     assert [row.split for row in rows] == ["heldout", "train", "train", "train", "validation"]
     assert [load_image(row.case.image)[0, 0, 0] for row in rows] == [4, 1, 2, 3, 5]
     assert rows[2].case.image == f"{tmp_path}/d/train-00000-of-00002.parquet#image:2"
