@@ -24,6 +24,13 @@ class MedrayError(Exception):
         return visible(" ".join((text + (f" — {self.todo}" if self.todo else "")).split()))
 
 
+def brief(error: BaseException, limit: int = 200) -> str:
+    """Another library's error as a part of one line: its kind and the beginning of its words."""
+    words = " ".join(str(error).split())
+    shown = words if len(words) <= limit else words[: limit - 1] + "…"
+    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+
+
 class UserError(MedrayError):
     """The user's input is wrong; nothing was started and nothing is lost."""
 

@@ -15,8 +15,8 @@ from medray.files import folder_digest
 from medray.imaging.regions import labelled
 from medray.localising import check_localiser
 from medray.objectives import Needs, answers_needed, find_objective, needs_of
+from medray.policy.model.inspection import inspect_model, inspect_weights
 from medray.policy.model.loading import ModelFacts, model_facts, reference_facts, resolve_model_path
-from medray.policy.model.tuning import check_adapter
 from medray.rundir import RunDirectory
 
 SHORTEST_PROMPT = 16  # tokens of the chat template and a few words
@@ -98,9 +98,10 @@ class Plan:
 def make_plan(config: Config, *, resume: bool = False) -> Plan:
     """Check the configuration; raises a UserError. Writes a phantom dataset if it is missing."""
     model = model_facts(config.model)
-    reference_facts(config.model)
-    if config.model.adapter is not None and config.model.lora is not None:
-        check_adapter(Path(config.model.adapter), config.model.lora)
+    inspect_model(model, config.model)
+    reference = reference_facts(config.model)
+    if reference is not None:
+        inspect_weights(reference)
     needs = needs_of(config.objective)
     EDITORS[config.editor.kind](config.editor)  # raises for settings it cannot work with
     check_localiser(config.localiser)

@@ -61,3 +61,35 @@ def tiny_qwen2_5_vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.models.tiny_qwen2_5_vl import build_tiny_qwen2_5_vl
 
     return build_tiny_qwen2_5_vl(tmp_path_factory.mktemp("model") / "tiny-qwen2-5-vl")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen2_vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random Qwen2-VL look-alike."""
+    from tests.support.models.tiny_qwen_vl import build_tiny_qwen2_vl
+
+    return build_tiny_qwen2_vl(tmp_path_factory.mktemp("model") / "tiny-qwen2-vl")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3_vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random Qwen3-VL look-alike."""
+    from tests.support.models.tiny_qwen_vl import build_tiny_qwen3_vl
+
+    return build_tiny_qwen3_vl(tmp_path_factory.mktemp("model") / "tiny-qwen3-vl")
+
+
+@pytest.fixture(scope="session")
+def tiny_internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random InternVL look-alike."""
+    from tests.support.models.tiny_internvl import build_tiny_internvl
+
+    return build_tiny_internvl(tmp_path_factory.mktemp("model") / "tiny-internvl")
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a random Gemma 3 look-alike."""
+    from tests.support.models.tiny_gemma3 import build_tiny_gemma3
+
+    return build_tiny_gemma3(tmp_path_factory.mktemp("model") / "tiny-gemma3")

@@ -12,7 +12,7 @@ from medray.imaging.load import load_image
 from medray.objectives import needs_of
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import model_facts
-from medray.policy.scoring.saliency import View
+from medray.policy.saliency import View
 from medray.records import Case
 
 
@@ -57,7 +57,7 @@ class Encoder:
         """The number of views, and the views: apart, because only learners read the latter."""
         encoded = self.encode(questions, *images)
         views = [
-            View(prompt, picture, (image.shape[0], image.shape[1]), self.codec.pads)
+            View(prompt, picture, (image.shape[0], image.shape[1]), self.codec.fit)
             for (prompt, picture), image in zip(encoded, images, strict=True)
         ]
         return len(views), views

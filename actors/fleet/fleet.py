@@ -32,7 +32,7 @@ from actors.weights.manifest import Manifest
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.objectives import answers_needed
-from medray.policy.scoring.saliency import Box
+from medray.policy.saliency import Box
 from medray.records import Pair, StepReport
 
 

@@ -66,6 +66,7 @@ class Generator:
                 temperature=0.0 if greedy else generator.temperature,
                 max_tokens=max(1, generator.max_new_tokens - len(request.prefix_ids)),
                 seed=request.seed,
+                stop_token_ids=[self.codec.eos_id],
                 logprobs=0,
             )
             for request in requests

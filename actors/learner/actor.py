@@ -36,7 +36,7 @@ from medray.policy.packing import PackedBatch, PackedPair, merge_batches
 from medray.policy.scoring.importance import importance_weights
 from medray.policy.scoring.kto_baseline import log_ratios, mismatched_pairs
 from medray.policy.scoring.ledger_scores import pair_scores
-from medray.policy.scoring.saliency import Box, View, hottest_box, saliency
+from medray.policy.saliency import Box, View, hottest_box, saliency
 from medray.policy.scoring.score_pairs import (
     AdaptersOff,
     FrozenModel,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ from medray.errors import ConfigError, ModelError, UserError
 from medray.policy.export.model_folder import merged_items
 from medray.policy.export.provenance import read_metadata, require_base
 from medray.policy.export.weight_update import ExportItem, export_items
+from medray.policy.model.adapter import check_adapter, read_adapter_config
 from medray.policy.model.loading import DTYPES, load_model, model_facts, resolve_model_path
-from medray.policy.model.tuning import check_adapter, prepare_policy
+from medray.policy.model.tuning import prepare_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +149,7 @@ def _run_model(path: Path) -> ModelConfig | None:
 def _lora_of(path: Path) -> tuple[LoraConfig, str | None]:
     """How an adapter in PEFT's format is to be read, and the base that it names."""
     check_adapter(path)
-    saved = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
-    kind = saved.get("peft_type")
-    if kind != "LORA" or saved.get("use_dora") or saved.get("bias", "none") != "none":
-        raise ModelError(str(path), f"is not plain LoRA (peft_type {kind})", "merge it yourself")
+    saved = read_adapter_config(path)
     lora = LoraConfig(
         rank=int(saved["r"]),
         alpha=float(saved["lora_alpha"]),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medray.policy.architectures.base import ATTENTION_AND_MLP, Group
+from medray.policy.architectures.base import ATTENTION_AND_MLP, Architecture, Group
 
 
-class Llava:
+class Llava(Architecture):
     """`LlavaForConditionalGeneration` with a text model of any kind."""
 
     name = "LlavaForConditionalGeneration"
@@ -36,15 +35,11 @@ class Llava:
         patches = (int(vision["image_size"]) // int(vision["patch_size"])) ** 2
         return patches + (config.get("vision_feature_select_strategy") == "full")  # the class token
 
-    def picture(self, processed: Mapping[str, Any]) -> np.ndarray:
-        pixels = np.asarray(processed["pixel_values"][0], dtype=np.float32)
-        return np.ascontiguousarray(pixels)
-
-    def prompt_position_ids(
-        self, prompt_ids: np.ndarray, picture_shape: tuple[int, ...], image_token: int
-    ) -> tuple[np.ndarray, int]:
-        length = len(prompt_ids)
-        return np.arange(length, dtype=np.int64)[None], length
+    def picture_tokens(self, config: Any, shape: tuple[int, ...]) -> int:
+        size = config.vision_config.image_size
+        if shape != (3, size, size):
+            raise ValueError(f"an image becomes {shape[1]} × {shape[2]} px, not {size} × {size}")
+        return self.image_tokens(config.to_dict())
 
     def features(self, model: nn.Module, pictures: Sequence[Tensor]) -> list[Tensor]:
         out = model.model.get_image_features(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from medray.errors import ItemError, ModelError
-from medray.policy.model.loading import read_architecture
+from medray.errors import ItemError, ModelError, brief
+from medray.policy.model.loading import image_token_of, read_architecture
+from medray.policy.model.time_limit import TookTooLong, time_limit
 
+TEMPLATE_SECONDS = 5.0  # for one prompt; an ordinary chat template takes a millisecond
+PROBE = "Which side is it on?"
+ANSWER = "It is on the left."
+PROBE_IMAGE = np.tile(np.arange(96, dtype=np.uint8)[:, None, None] * 2, (1, 96, 3))
+Fit = Literal["crop", "pad", "stretch"]  # how an image of any shape becomes a square, or stays
 MARKER = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what chat templates separate turns with
 
 
@@ -24,23 +30,36 @@ class ChatCodec:
     """
 
     def __init__(self, path: Path) -> None:
-        from transformers import AutoProcessor
-
-        try:
-            self.processor: Any = AutoProcessor.from_pretrained(path, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelError(str(path), f"no usable processor ({error})", "add the files") from None
+        """Raises ModelError unless a question with one image becomes a prompt that holds both."""
+        self.path = path
+        self.processor: Any = _load_processor(path)
         self.tokenizer: Any = self.processor.tokenizer
         if not (self.processor.chat_template or self.tokenizer.chat_template):
             raise ModelError(str(path), "has no chat template", "add chat_template.jinja")
         if self.tokenizer.eos_token_id is None:
             raise ModelError(str(path), "its tokenizer has no eos_token", "declare one")
-        self.eos_id: int = self.tokenizer.eos_token_id
-        # To a square before resizing, as in LLaVA's own processor; others centre-crop.
-        self.pads = bool(getattr(self.processor.image_processor, "do_pad", False))
+        if getattr(self.processor.image_processor, "do_pan_and_scan", False):
+            why = "its processor cuts an image into crops (do_pan_and_scan)"
+            raise ModelError(str(path), why, "set do_pan_and_scan to false")
+        self.fit = _fit(self.processor.image_processor)
         self.architecture = read_architecture(path)
+        self.image_token_id = image_token_of(path)
         self.markers: set[str] = set()
+        self._check_template()
         self.markers = self._markers()
+        self.eos_id: int = self._end_of_turn()
+        # Tokens around those of an image: all, and those that the processor counts as the image's.
+        self.image_frame, self.counted_frame = 0, 0
+        self.image_frame, self.counted_frame = self._frames()
+
+    @property
+    def placeholder(self) -> str:
+        """What the template writes where an image is to be: the image's token, or its first."""
+        return getattr(self.processor, "boi_token", None) or self.processor.image_token
+
+    @property
+    def placeholder_id(self) -> int:
+        return self.tokenizer.convert_tokens_to_ids(self.placeholder)
 
     def render(self, question: str) -> str:
         """The prompt up to the start of the answer, with one image placeholder."""
@@ -64,8 +83,7 @@ class ChatCodec:
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
         """uint8 image [H, W, 3] → the vision tower's input: a picture, see `Architecture`."""
-        out = self.processor.image_processor(images=[Image.fromarray(image)], return_tensors="np")
-        return self.architecture.picture(out)
+        return self.encode("", image)[1]  # a processor may set options that its parts do not
 
     def image_tokens(self, image: np.ndarray) -> int:
         """Tokens that an image [H, W, 3] becomes; ItemError if the processor refuses it."""
@@ -73,16 +91,79 @@ class ChatCodec:
             sizes = self.processor._get_num_multimodal_tokens(image_sizes=[image.shape[:2]])
         except ValueError as error:  # a strip, hundreds of times as long as it is wide
             raise ItemError("image-unreadable", f"the processor refuses it ({error})") from None
-        return int(sizes["num_image_tokens"][0])
+        return int(sizes["num_image_tokens"][0]) - self.counted_frame
 
     def prompt_length(self, question: str, image: np.ndarray) -> int:
         """Tokens of the prompt with the image placeholder expanded."""
-        return len(self.prompt_ids(question)) - 1 + self.image_tokens(image)
+        text_tokens = len(self.prompt_ids(question)) - 1
+        return text_tokens + self.image_frame + self.image_tokens(image)
 
     def check_length(self, question: str, image: np.ndarray, new_tokens: int, context: int) -> None:
         """ItemError("prompt-too-long") if prompt and answer would not fit the context."""
         if self.prompt_length(question, image) + new_tokens > context:
             raise ItemError("prompt-too-long")
+
+    def _check_template(self) -> None:
+        """ModelError unless the template writes the question, and the image exactly once."""
+        where = f"the chat template of {self.path}"
+        give = "give the template of a vision-language model"
+        try:
+            with time_limit(TEMPLATE_SECONDS, "<template>"):
+                text = self.render(PROBE)
+        except TookTooLong:
+            raise ModelError(where, f"runs for over {TEMPLATE_SECONDS:g} s", "repair it") from None
+        except Exception as error:  # of jinja, or whatever the template does
+            why = f"fails on a question with an image ({brief(error)})"
+            raise ModelError(where, why, give) from None
+        if PROBE not in text:
+            raise ModelError(where, "leaves the question out", give)
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        token, count = self.placeholder, ids.count(self.placeholder_id)
+        if token in text and not count:
+            why = f"its tokenizer has no token {token}, which the template writes for an image"
+            raise ModelError(str(self.path), why, "give the tokenizer that belongs to the model")
+        if count == 0:
+            raise ModelError(where, f"leaves the image out: it writes no {token}", give)
+        if count > 1:
+            raise ModelError(where, f"writes {count} images for one", give)
+
+    def _frames(self) -> tuple[int, int]:
+        """Tokens around those of an image, and how many of them the processor counts with it."""
+        where = f"the processor of {self.path}"
+        todo = "give the files that belong to the model"
+        try:
+            ids, _ = self.encode(PROBE, PROBE_IMAGE)
+            counted = self.image_tokens(PROBE_IMAGE)
+        except Exception as error:  # of transformers, torchvision or numpy
+            why = f"cannot encode an image ({brief(error)})"
+            if getattr(self.processor, "patch_size", 0) is None:
+                why = "has no patch_size in processor_config.json"
+            raise ModelError(where, why, todo) from None
+        found = int((ids == self.image_token_id).sum())
+        if not found:
+            why = f"writes no token {self.image_token_id}, which config.json names as the image's"
+            raise ModelError(where, why, todo)
+        frame = len(ids) - (len(self.prompt_ids(PROBE)) - 1) - found
+        if not 0 <= counted - found <= frame:
+            why = f"writes {found} tokens for an image that it counts as {counted}"
+            raise ModelError(where, why, todo)
+        return frame, counted - found
+
+    def _end_of_turn(self) -> int:
+        """The special token that the template writes behind an answer, or the tokenizer's."""
+        turns = [
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROBE}]},
+            {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]},
+        ]
+        end = self.tokenizer.eos_token_id
+        try:
+            text = self.processor.apply_chat_template(turns)
+        except Exception:  # a template for prompts only
+            return end
+        behind = text.rpartition(ANSWER)[2].lstrip()
+        ids = self.tokenizer.encode(behind, add_special_tokens=False)
+        added = self.tokenizer.added_tokens_decoder
+        return int(ids[0]) if ids and ids[0] in added and added[ids[0]].special else end
 
     def _markers(self) -> set[str]:
         """Placeholders and turn markers: the tokenizer's, and the template's plain-text ones."""
@@ -95,3 +176,26 @@ class ChatCodec:
         for marker in sorted(self.markers, key=len, reverse=True):
             question = question.replace(marker, " ")
         return question
+
+
+def _fit(image_processor: Any) -> Fit:
+    """To a square before resizing, as in LLaVA's own processor; by cropping; or not at all."""
+    if getattr(image_processor, "do_pad", False):
+        return "pad"
+    return "crop" if getattr(image_processor, "do_center_crop", False) else "stretch"
+
+
+def _load_processor(path: Path) -> Any:
+    """transformers' processor of a model directory; ModelError if it cannot be built."""
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(path, local_files_only=True)
+    except Exception as error:  # also of the tokenizers library, which raises nothing narrower
+        raise ModelError(
+            str(path), f"no usable processor ({brief(error)})", "add the files"
+        ) from None
+    for part in ("tokenizer", "image_processor"):
+        if getattr(processor, part, None) is None:
+            raise ModelError(str(path), f"its processor has no {part}", "add the files")
+    return processor

@@ -14,6 +14,7 @@ from torch import nn
 from medray.config import ModelConfig
 from medray.errors import ModelError
 from medray.policy.architectures import ARCHITECTURES, Architecture, forest_obstacle, text_config
+from medray.policy.model.skeleton import unfit
 
 SHIPPED = Path(__file__).parents[2]  # "phantom/base" is a directory of the package
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -61,7 +62,7 @@ def model_facts(config: ModelConfig) -> ModelFacts:
     if not _has_chat_template(path):
         raise ModelError(str(path), "has no chat template", "add chat_template.jinja")
     architecture = find_architecture(path, config_json)
-    context, vocabulary, image_tokens, image_token = _sizes(path, config_json, architecture)
+    context, vocabulary, image_tokens, token, obstacle = _sizes(path, config_json, architecture)
     if config.max_length is not None:
         if config.max_length > context:
             raise ModelError(
@@ -70,8 +71,7 @@ def model_facts(config: ModelConfig) -> ModelFacts:
                 "lower it",
             )
         context = config.max_length
-    obstacle = forest_obstacle(config_json, context)
-    return ModelFacts(path, architecture, context, image_tokens, image_token, vocabulary, obstacle)
+    return ModelFacts(path, architecture, context, image_tokens, token, vocabulary, obstacle)
 
 
 def reference_facts(config: ModelConfig) -> ModelFacts | None:
@@ -109,7 +109,14 @@ def read_architecture(path: Path) -> Architecture:
     return find_architecture(path, _read_config(path))
 
 
+def image_token_of(path: Path) -> int:
+    """The id that stands for a part of an image in an expanded prompt."""
+    config_json = _read_config(path)
+    return _sizes(path, config_json, find_architecture(path, config_json))[3]
+
+
 def _read_config(path: Path) -> dict[str, Any]:
+    """config.json of a model directory; ModelError if it is none."""
     try:
         config = json.loads((path / "config.json").read_text())
     except (OSError, ValueError) as error:
@@ -129,13 +136,14 @@ def _has_chat_template(path: Path) -> bool:
 
 def _sizes(
     path: Path, config_json: dict[str, Any], architecture: Architecture
-) -> tuple[int, int, int, int]:
-    """Context length, vocabulary size, tokens of one image, id of the image placeholder."""
+) -> tuple[int, int, int, int, str]:
+    """Context length, vocabulary size, tokens of one image, their id, obstacle to trees."""
     try:
         token: Any = config_json.get("image_token_id", config_json.get("image_token_index"))
         text = text_config(config_json)
         context = int(text.get("max_position_embeddings", 2048))
-        return context, int(text["vocab_size"]), architecture.image_tokens(config_json), int(token)
+        tokens, obstacle = architecture.image_tokens(config_json), forest_obstacle(config_json)
+        return context, int(text["vocab_size"]), tokens, int(token), obstacle
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         why = f"its text_config or vision_config is wrong ({error})"
         raise ModelError(str(path / "config.json"), why, "fix it") from None
@@ -148,7 +156,6 @@ def load_model(path: Path, dtype: str) -> nn.Module:
     model, info = AutoModelForImageTextToText.from_pretrained(
         path, dtype=DTYPES[dtype], local_files_only=True, output_loading_info=True
     )
-    unmatched = sorted(info["missing_keys"]) + sorted(info["unexpected_keys"])
-    if unmatched or info["mismatched_keys"]:
-        raise ModelError(str(path), f"weights do not fit: {unmatched[:3]}", "check the checkpoint")
+    if problem := unfit(info):
+        raise ModelError(str(path), f"weights do not fit config.json: {problem}", "check both")
     return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 from medray.config import LoraConfig, ModelConfig
 from medray.errors import ModelError
 from medray.policy.architectures import ARCHITECTURES, Architecture
+from medray.policy.model.adapter import check_adapter, require_fit
 
 ADAPTER = "default"  # the adapter that trains
 STARTED = "started"  # a frozen copy of the adapter that training started from
@@ -33,6 +34,7 @@ def prepare_policy(model: nn.Module, config: ModelConfig) -> nn.Module:
     from peft import LoraConfig as PeftLora
     from peft import get_peft_model
 
+    require_targets(model, config.lora, architecture)
     targets = "|".join(f"(.*{architecture.lora_targets[group]})" for group in config.lora.targets)
     lora = PeftLora(
         r=config.lora.rank,
@@ -41,14 +43,20 @@ def prepare_policy(model: nn.Module, config: ModelConfig) -> nn.Module:
         use_rslora=config.lora.rank_stabilised,
         target_modules=targets,
     )
-    try:
-        return get_peft_model(model, lora, autocast_adapter_dtype=False)
-    except ValueError as error:
-        raise ModelError(
-            f"model.lora.targets = {config.lora.targets}",
-            f"matches no layer ({error})",
-            "change it",
-        ) from None
+    return get_peft_model(model, lora, autocast_adapter_dtype=False)
+
+
+def require_targets(model: nn.Module, lora: LoraConfig, architecture: Architecture) -> None:
+    """ModelError unless every group of `lora.targets` has a linear layer that LoRA can adapt.
+
+    PEFT refuses only if there is none in all of them together.
+    """
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    for group in lora.targets:
+        pattern = architecture.lora_targets.get(group)
+        if pattern is None or not any(re.fullmatch(f".*{pattern}", name) for name in linear):
+            why = f"matches no layer: the {group} of {architecture.name} has no linear layer for it"
+            raise ModelError(f"model.lora.targets = {lora.targets}", why, f"leave {group} out")
 
 
 def base_model(policy: nn.Module) -> nn.Module:
@@ -92,39 +100,17 @@ def _continue_adapter(model: nn.Module, lora: LoraConfig, path: Path) -> nn.Modu
     """The adapter at `path`, trainable, and a frozen copy of it."""
     from peft import PeftModel
 
-    check_adapter(path, lora)
+    require_fit(path, check_adapter(path, lora), model)
     policy = PeftModel.from_pretrained(
         model, str(path), adapter_name=ADAPTER, is_trainable=True, autocast_adapter_dtype=False
     )
     policy.load_adapter(str(path), STARTED, is_trainable=False, autocast_adapter_dtype=False)
     policy.set_adapter(ADAPTER)
-    _require_same_names(policy, path)
+    require_same_names(policy, path)
     return policy
 
 
-def check_adapter(path: Path, lora: LoraConfig | None = None) -> None:
-    """ModelError if `path` is no LoRA adapter, or not of the kind that `model.lora` describes."""
-    where = f"model.adapter = {path}"
-    config_file, weights = path / "adapter_config.json", path / "adapter_model.safetensors"
-    if not config_file.is_file() or not weights.is_file():
-        raise ModelError(
-            where, f"holds no {config_file.name} and {weights.name}", "give a PEFT LoRA directory"
-        )
-    try:
-        saved = json.loads(config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(str(config_file), f"unreadable ({error})", "fix it") from None
-    if lora is None:
-        return
-    own = {"r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": lora.rank_stabilised}
-    for key, value in own.items():
-        if saved.get(key, False) != value:
-            raise ModelError(
-                where, f"has {key} {saved.get(key)}, model.lora says {value}", "make them equal"
-            )
-
-
-def _require_same_names(policy: nn.Module, path: Path) -> None:
+def require_same_names(policy: nn.Module, path: Path) -> None:
     """PEFT only warns about unmatched tensors; an adapter of another model must be refused."""
     from safetensors import safe_open
 

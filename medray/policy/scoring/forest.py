@@ -44,8 +44,10 @@ class Branch:
 class Layout:
     """What a model requires of the rows it is given.
 
-    `trees` is false if its attention takes no mask of its own: each branch is then a row.
+    `trees` is false if its layers take no mask of their own: each branch is then a row.
     `break_even`: the row length at which attention costs as much as all other layers.
+    `window`: tokens that a sliding layer sees, None if none slides; `masks_by_kind`: whether
+    layers that slide and layers that do not take masks of their own.
     """
 
     architecture: Architecture
@@ -53,6 +55,8 @@ class Layout:
     break_even: float
     trees: bool = True
     row_tokens: int | None = None
+    window: int | None = None
+    masks_by_kind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,15 @@ class ReadIndex:
 class Forest:
     """R rows of L tokens, and what is read at which positions.
 
-    ids, subtree_end [R, L] (padding sees only itself); position_ids [axes, R, L]; used bool
-    [R, L]; image_keys: the distinct ones, by first use; tree_images: each tree's index into
-    `image_keys`; image_positions [M]: flat positions of all image tokens, tree by tree.
+    ids, subtree_end [R, L] (padding sees only itself); depth [R, L]: a token's index in its own
+    sequence, whatever the row holds before it; position_ids [axes, R, L]; used bool [R, L];
+    image_keys: the distinct ones, by first use; tree_images: each tree's index into
+    `image_keys`; image_positions [M]: flat positions of all image tokens, ascending.
     """
 
     ids: np.ndarray
     subtree_end: np.ndarray
+    depth: np.ndarray
     position_ids: np.ndarray
     used: np.ndarray
     image_keys: tuple[str, ...]
@@ -116,7 +122,7 @@ def build_forest(
     shape = (len(rows), row_length(lengths, rows))
     starts = _tree_starts(rows, lengths, shape[1])
     ids, used = np.zeros(shape, np.int64), np.zeros(shape, bool)
-    subtree_end = np.zeros(shape, np.int64)
+    subtree_end, depth = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     subtree_end[:] = np.arange(shape[1]) + 1
     position_ids: np.ndarray | None = None
     image_positions = []
@@ -125,6 +131,7 @@ def build_forest(
         row, column = divmod(start, shape[1])
         cells = (row, slice(column, column + len(tree)))
         ids[cells], subtree_end[cells], used[cells] = tree.ids, tree.subtree_end + column, True
+        depth[cells] = tree.depth
         tree_position_ids = _tree_position_ids(tree, shapes[keys[number]], layout)
         if position_ids is None:
             position_ids = np.zeros((len(tree_position_ids), *shape), np.int64)
@@ -135,6 +142,7 @@ def build_forest(
     return Forest(
         ids=ids,
         subtree_end=subtree_end,
+        depth=depth,
         position_ids=position_ids,
         used=used,
         image_keys=image_keys,

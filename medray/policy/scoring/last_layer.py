@@ -20,10 +20,12 @@ ROW_BY_ROW = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 def last_layer_only_at(positions: Tensor, language_model: Any) -> Iterator[None]:
     """Inside, the last layer's output is valid at the flat `positions` [U] only.
 
-    Does nothing under gradient checkpointing: the backward pass recomputes the layer, and would
-    do so without the hooks.
+    Does nothing under gradient checkpointing, where the backward pass recomputes the layer and
+    would do so without the hooks; nor where the last layer has no attention (it is recurrent).
     """
-    if language_model.is_gradient_checkpointing:
+    if language_model.is_gradient_checkpointing or not hasattr(
+        language_model.layers[-1], "self_attn"
+    ):
         yield
         return
     handles = []

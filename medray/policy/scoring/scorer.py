@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medray.policy.architectures import Architecture, forest_obstacle, text_config
+from medray.policy.architectures import Architecture, attention_window, forest_obstacle, text_config
 from medray.policy.model.tuning import base_model
 from medray.policy.scoring.forest import Forest, Layout
 from medray.policy.scoring.head import DeviceReadIndex, LogProbHead
 from medray.policy.scoring.last_layer import last_layer_only_at
+from medray.policy.scoring.masks import Masks, attention_masks
 
 
 class Scorer(nn.Module):
@@ -48,8 +49,10 @@ class Scorer(nn.Module):
             architecture,
             image_token,
             break_even_length(text),
-            trees=not forest_obstacle(config, context),
+            trees=not forest_obstacle(config),
             row_tokens=row_tokens,
+            window=attention_window(text, context),
+            masks_by_kind="sliding_attention" in (text.get("layer_types") or ()),
         )
 
     def forward(
@@ -62,7 +65,7 @@ class Scorer(nn.Module):
     ) -> Any:
         """The output of one `stage` of the forward pass.
 
-        features: the projected features [n, D] of each of `pictures`;
+        features: those of each of `pictures` [n, F], see `Architecture`;
         hidden: last hidden states [U, D] at the positions that are read;
         values: policy_logp [N] and, with a `reference` (its output layer or None for this
         model's, and its hidden states), ref_logp [N], kl_fwd [K], kl_rev [K].
@@ -82,13 +85,12 @@ class Scorer(nn.Module):
 
     def _hidden(self, model: Any, forest: DeviceForest, features: Sequence[Tensor]) -> Tensor:
         embedded = model.get_input_embeddings()(forest.ids)
-        images = torch.cat([features[number] for number in forest.tree_images]).to(embedded.dtype)
-        flat = embedded.reshape(-1, embedded.shape[-1])
-        flat = flat.index_copy(0, forest.image_positions, images)
+        images = torch.cat([features[number] for number in forest.tree_images])
+        inputs = self.layout.architecture.language_inputs(embedded, images, forest.image_positions)
         language_model = model.model.language_model
         with last_layer_only_at(forest.read_positions, language_model):
             hidden = language_model(
-                inputs_embeds=flat.view_as(embedded),
+                **inputs,
                 attention_mask=forest.mask,
                 position_ids=forest.position_ids,
                 use_cache=False,
@@ -100,12 +102,12 @@ class Scorer(nn.Module):
 class DeviceForest:
     """A forest as tensors on a device.
 
-    ids int64 [R, L]; mask bool [R, 1, L, L] (trees) or int64 [R, L] (separate sequences);
+    ids int64 [R, L]; mask: see `attention_masks` (trees), or int64 [R, L] (separate sequences);
     position_ids int64 [R, L] or [3, R, L]; image_positions [M] and read_positions [U] are flat.
     """
 
     ids: Tensor
-    mask: Tensor
+    mask: Masks
     position_ids: Tensor
     image_positions: Tensor
     read_positions: Tensor
@@ -120,10 +122,10 @@ def to_device(forest: Forest, layout: Layout, device: torch.device) -> DeviceFor
         return torch.from_numpy(array).to(device)
 
     position_ids, index = tensor(forest.position_ids), forest.read_index
-    mask = tree_mask(tensor(forest.subtree_end)) if layout.trees else tensor(forest.used).long()
+    masks = attention_masks(forest, layout, device) if layout.trees else tensor(forest.used).long()
     return DeviceForest(
         ids=tensor(forest.ids),
-        mask=mask,
+        mask=masks,
         position_ids=position_ids[0] if len(position_ids) == 1 else position_ids,
         image_positions=tensor(forest.image_positions),
         read_positions=tensor(index.positions),
@@ -135,13 +137,6 @@ def to_device(forest: Forest, layout: Layout, device: torch.device) -> DeviceFor
             index.directions,
         ),
     )
-
-
-def tree_mask(subtree_end: Tensor) -> Tensor:
-    """Attention mask [R, 1, L, L]: j ≤ i < subtree_end[j] (see medray.policy.scoring.tree)."""
-    index = torch.arange(subtree_end.shape[1], device=subtree_end.device)
-    i, j = index[:, None], index[None, :]
-    return ((j <= i) & (i < subtree_end[:, None, :]))[:, None]
 
 
 def break_even_length(text: dict[str, Any]) -> float:

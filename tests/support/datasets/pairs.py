@@ -114,12 +114,15 @@ def distribution(model: Any, prompt: np.ndarray, answer: np.ndarray, picture: np
     ids = torch.from_numpy(np.concatenate([prompt, answer]))[None]
     inputs: dict[str, Any] = {"input_ids": ids}
     pixels = torch.from_numpy(picture)
-    if model.config.model_type == "qwen2_5_vl":
+    kind, is_image = model.config.model_type, (ids == model.config.image_token_id).int()
+    if kind in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
         inputs["pixel_values"] = pixels.reshape(-1, pixels.shape[-1])
         inputs["image_grid_thw"] = torch.tensor([picture.shape[:3]])
-        inputs["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
+        inputs["mm_token_type_ids"] = is_image
+    elif kind == "gemma3":
+        inputs |= {"pixel_values": pixels[None], "token_type_ids": is_image}
     else:
-        inputs["pixel_values"] = pixels[None]
+        inputs["pixel_values"] = pixels if pixels.ndim == 4 else pixels[None]
     logits = model(**inputs).logits[0].float()
     return logits[len(prompt) - 1 : -1].log_softmax(-1)
 

@@ -21,9 +21,9 @@ def inputs(processor: Any, text: str, image: np.ndarray, answer: Sequence[int] =
     tokens = torch.tensor([list(answer)], dtype=torch.long)
     out["input_ids"] = torch.cat([out["input_ids"], tokens], dim=1)
     out["attention_mask"] = torch.ones_like(out["input_ids"])
-    if "mm_token_type_ids" in out:
-        kinds = torch.cat([out["mm_token_type_ids"], torch.zeros_like(tokens)], dim=1)
-        out["mm_token_type_ids"] = kinds
+    for name in ("mm_token_type_ids", "token_type_ids"):
+        if name in out:
+            out[name] = torch.cat([out[name], torch.zeros_like(tokens)], dim=1)
     return out
 
 

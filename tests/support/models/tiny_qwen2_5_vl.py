@@ -19,6 +19,15 @@ from tests.support.models.tiny_parts import CONTEXT, byte_level, perturb, save
 PATCH, MERGE, TEMPORAL = 4, 2, 2
 CELL = PATCH * MERGE  # an image token is CELL × CELL pixels
 MIN_CELLS, MAX_CELLS = 4, 12
+SIZES = {
+    "patch_size": PATCH,
+    "merge_size": MERGE,
+    "temporal_patch_size": TEMPORAL,
+    "min_pixels": MIN_CELLS * CELL**2,
+    "max_pixels": MAX_CELLS * CELL**2,
+    "image_mean": [0.5] * 3,
+    "image_std": [0.25] * 3,
+}
 PATCH_DIM = 3 * TEMPORAL * PATCH**2
 SPECIAL = (
     "<|endoftext|>",
@@ -45,14 +54,14 @@ def build_tiny_qwen2_5_vl(path: Path, seed: int = 0, *, tied: bool = False) -> P
 
     `tied`: the head shares the embeddings' weights, as in the published 3 B model.
     """
-    tokenizer = _tokenizer()
+    tokenizer = qwen_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = perturb(Qwen2_5_VLForConditionalGeneration(_config(tokenizer, tied)))
     return save(model, _processor(tokenizer), Path(path))
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def qwen_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=byte_level(SPECIAL, qwen=True),
         eos_token="<|im_end|>",
@@ -65,19 +74,10 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLProcessor:
-    sizes = {
-        "patch_size": PATCH,
-        "merge_size": MERGE,
-        "temporal_patch_size": TEMPORAL,
-        "min_pixels": MIN_CELLS * CELL**2,
-        "max_pixels": MAX_CELLS * CELL**2,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.25] * 3,
-    }
     return Qwen2_5_VLProcessor(
-        Qwen2VLImageProcessor(**sizes),
+        Qwen2VLImageProcessor(**SIZES),
         tokenizer,
-        Qwen2VLVideoProcessor(**sizes),
+        Qwen2VLVideoProcessor(**SIZES),
         chat_template=CHAT_TEMPLATE,
     )
 

@@ -12,14 +12,24 @@ import torch
 
 from medray.config import LoraConfig, ModelConfig
 from medray.errors import ModelError
-from medray.policy.architectures import ARCHITECTURES, forest_obstacle, text_config
+from medray.policy.architectures import ARCHITECTURES, attention_window, layer_kinds, text_config
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import load_model, model_facts
 from medray.policy.model.tuning import prepare_policy
+from medray.policy.scoring.score_pairs import score_answers
+from medray.policy.scoring.scorer import Scorer
 from tests.support.models import plain
 from tests.support.models.tiny_parts import CONTEXT
 
-TINY = ("tiny_llava", "tiny_llava_qwen2", "tiny_qwen2_5_vl")
+TINY = (
+    "tiny_llava",
+    "tiny_llava_qwen2",
+    "tiny_qwen2_vl",
+    "tiny_qwen2_5_vl",
+    "tiny_qwen3_vl",
+    "tiny_internvl",
+    "tiny_gemma3",
+)
 GROUPS = ("language", "projector", "vision")
 QUESTION = "Is there a small nodule?"
 RNG = np.random.default_rng(3)
@@ -103,44 +113,19 @@ def test_a_qwen_picture_is_the_processors_rows_and_grid(tiny_qwen2_5_vl, image):
     assert np.array_equal(ours.reshape(-1, ours.shape[-1]), theirs["pixel_values"])
 
 
-def own_states(model, codec, image, answer):
-    """Hidden states [L, D] of the model's own path from pixels to the last layer."""
-    given = plain.inputs(codec.processor, codec.render(QUESTION), image, answer)
-    with torch.no_grad():
-        return model.model(**given).last_hidden_state[0]
-
-
-def our_states(model, codec, features, shape, image, answer):
-    """The same from medray's parts: encoded prompt, features, position ids."""
-    prompt, _ = codec.encode(QUESTION, image)
-    token = codec.processor.image_token_id
-    prompt_part, start = codec.architecture.prompt_position_ids(prompt, shape, token)
-    answer_part = np.arange(start, start + len(answer))
-    answer_part = np.broadcast_to(answer_part, (len(prompt_part), len(answer)))
-    position_ids = torch.from_numpy(np.concatenate([prompt_part, answer_part], axis=1))[:, None]
-    ids = torch.from_numpy(np.concatenate([prompt, answer]))[None]
-    with torch.no_grad():
-        embedded = model.get_input_embeddings()(ids)
-        embedded[ids == token] = features
-        out = model.model.language_model(
-            inputs_embeds=embedded,
-            position_ids=position_ids if len(position_ids) > 1 else position_ids[0],
-        )
-    return out.last_hidden_state[0]
-
-
-def test_features_and_position_ids_match_the_models_own_path(codec, model):
-    """Pictures of several sizes in one call, then each in its own sequence."""
-    answer = [270, 280, 290, 300]
+def test_features_and_positions_match_the_models_own_path(codec, model):
+    """Pictures of several sizes in one call; each as transformers documents its model's use."""
+    answer = np.asarray([270, 280, 290, 300])
     pictures = [codec.pixels(image) for image in IMAGES]
     with torch.no_grad():
         features = codec.architecture.features(model, [torch.from_numpy(p) for p in pictures])
     assert [len(f) for f in features] == [codec.image_tokens(image) for image in IMAGES]
-    for image, picture, feature in zip(IMAGES, pictures, features, strict=True):
-        ours = our_states(model, codec, feature, picture.shape, image, answer)
-        theirs = own_states(model, codec, image, answer)
-        assert ours.shape == theirs.shape
-        assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
+    scorer = Scorer(model, codec.architecture, codec.image_token_id)
+    prompts = [codec.encode(QUESTION, image)[0] for image in IMAGES]
+    given = [(ids, answer, picture) for ids, picture in zip(prompts, pictures, strict=True)]
+    for image, ours in zip(IMAGES, score_answers(given, policy=scorer), strict=True):
+        theirs = plain.token_logps(model, codec.processor, codec.render(QUESTION), image, answer)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_the_tiny_models_depend_on_the_image(codec, model):
@@ -172,7 +157,12 @@ def test_lora_reaches_every_linear_layer_of_its_group(codec, model, group):
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and any(mark in name + "." for mark in marks)
     }
-    policy = prepare_policy(model, ModelConfig(lora=LoraConfig(rank=2, targets=(group,))))
+    config = ModelConfig(lora=LoraConfig(rank=2, targets=(group,)))
+    if not linear:
+        with pytest.raises(ModelError, match=f"the {group} of .* has no linear layer"):
+            prepare_policy(model, config)
+        return
+    policy = prepare_policy(model, config)
     trained = [name for name, p in policy.named_parameters() if p.requires_grad]
     assert all(any(mark in name for mark in marks) for name in trained)
     adapted = {re.sub(r"base_model\.model\.(.*)\.lora_[AB]\..*", r"\1", name) for name in trained}
@@ -191,14 +181,22 @@ def facts(path, **changes):
     [
         ("tiny_llava", 4, "<image>"),
         ("tiny_llava_qwen2", 4, "<image>"),
+        ("tiny_qwen2_vl", 0, "<|image_pad|>"),
         ("tiny_qwen2_5_vl", 0, "<|image_pad|>"),
+        ("tiny_qwen3_vl", 0, "<|image_pad|>"),
+        ("tiny_internvl", 0, "<IMG_CONTEXT>"),
+        ("tiny_gemma3", 16, "<image_soft_token>"),
     ],
 )
 def test_facts_of_the_tiny_models(request, name, tokens, placeholder):
     path = request.getfixturevalue(name)
     model, codec = facts(path), ChatCodec(path)
     assert (model.context, model.image_tokens, model.forest_obstacle) == (CONTEXT, tokens, "")
-    assert model.image_token == codec.tokenizer.convert_tokens_to_ids(placeholder)
+    assert (
+        model.image_token
+        == codec.image_token_id
+        == codec.tokenizer.convert_tokens_to_ids(placeholder)
+    )
     assert model.architecture is codec.architecture
     assert facts(path, max_length=CONTEXT - 1).context == CONTEXT - 1
 
@@ -221,7 +219,7 @@ def copied(path, tmp_path):
         lambda tree: tree.update(text_config=None),
         lambda tree: tree["text_config"].update(max_position_embeddings="long"),
         lambda tree: [tree.pop(key, None) for key in ("image_token_id", "image_token_index")],
-        lambda tree: tree.update(architectures=["Qwen2VLForConditionalGeneration"]),
+        lambda tree: tree.update(architectures=["LlavaNextForConditionalGeneration"]),
         lambda tree: (
             tree["text_config"].pop("vocab_size")
             and tree["text_config"].update(model_type="unheard-of")
@@ -235,22 +233,37 @@ def test_a_wrong_configuration_is_a_model_error(copied, change):
     assert "\n" not in str(caught.value)
 
 
-def test_a_sliding_window_rules_out_trees(copied):
-    window = {"sliding_window": 64, "use_sliding_window": True}
-    rewrite(copied / "config.json", lambda tree: tree["text_config"].update(window))
-    assert facts(copied).forest_obstacle == f"its attention slides over 64 of {CONTEXT} tokens"
-    assert facts(copied, max_length=64).forest_obstacle == ""
+def test_windows_of_attention():
+    """By the list of layers, or by the older keys; none if it is as long as the context."""
+    mistral = {"sliding_window": 64}
+    assert attention_window(mistral, 160) == 64
+    assert attention_window(mistral, 64) is None
+    assert attention_window(mistral | {"use_sliding_window": False}, 160) is None
+    assert attention_window({"sliding_window": None}, 160) is None
+    mixed = {"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"]}
+    assert layer_kinds(mixed) == {"sliding_attention", "full_attention"}
+    assert attention_window(mixed, 160) == 64
+    assert attention_window(mixed | {"layer_types": ["full_attention"] * 2}, 160) is None
+
+
+def test_recurrent_layers_rule_out_trees(copied):
+    def change(tree):
+        layers = ["linear_attention", "full_attention", "full_attention", "full_attention"]
+        tree["text_config"]["layer_types"] = layers[: tree["text_config"]["num_hidden_layers"]]
+
+    rewrite(copied / "config.json", change)
+    assert "layers of linear_attention" in facts(copied).forest_obstacle
 
 
 def test_values_missing_in_a_configuration_are_the_defaults_of_its_model_type():
     """transformers 4 wrote only differences: a Mistral without a window has one of 4096."""
     mistral = {"text_config": {"model_type": "mistral", "vocab_size": 99}}
     assert text_config(mistral)["max_position_embeddings"] == 131072
-    assert forest_obstacle(mistral, 131072) == "its attention slides over 4096 of 131072 tokens"
+    assert attention_window(text_config(mistral), 131072) == 4096
     qwen = {"text_config": {"model_type": "qwen2"}}
     assert text_config(qwen)["max_position_embeddings"] == 32768
     assert text_config(qwen)["vocab_size"] == 151936
-    assert forest_obstacle(qwen, 32768) == ""
+    assert attention_window(text_config(qwen), 32768) is None
 
 
 def to_older_layout(path):
@@ -290,5 +303,6 @@ def test_the_older_layout_of_qwen_is_the_same_model(tiny_qwen2_5_vl, tmp_path):
     assert np.array_equal(encoded[0][0], encoded[1][0])
     assert np.array_equal(encoded[0][1], encoded[1][1])
     models = [load_model(path, "float32").eval() for path in (tiny_qwen2_5_vl, older)]
-    states = [own_states(m, codecs[0], IMAGES[0], [270, 280]) for m in models]
-    assert torch.equal(*states)
+    text = codecs[0].render(QUESTION)
+    logps = [plain.token_logps(m, codecs[0].processor, text, IMAGES[0], [270, 280]) for m in models]
+    assert np.array_equal(*logps)

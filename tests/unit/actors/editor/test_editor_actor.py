@@ -61,7 +61,7 @@ def test_a_view_is_the_prompt_the_picture_and_the_size(editor, case):
         assert np.array_equal(view.prompt_ids, prompt)
         assert np.array_equal(view.picture, picture)
         assert view.size == shown.shape[:2]
-        assert not view.padded
+        assert view.fit == "crop"
 
 
 WRONG = "There is a small nodule in the right upper zone. The heart is enlarged."

@@ -180,7 +180,7 @@ def test_what_is_no_candidate_is_refused(forms, tmp_path):
         (tmp_path / "nowhere", "no such directory"),
         (tmp_path / "empty", "holds no config.json, adapter_config.json, checkpoint or run"),
         (run, "contains no checkpoint"),
-        (dora, "is not plain LoRA"),
+        (dora, "has use_dora true"),
     ):
         with pytest.raises(MedrayError, match=why) as caught:
             load_candidate(config, find_candidate(path))

@@ -11,7 +11,14 @@ import pytest
 from medray.errors import ItemError, ModelError
 from medray.policy.model.chat import ChatCodec
 
-TINY = ("tiny_llava", "tiny_llava_qwen2", "tiny_qwen2_5_vl")
+TINY = (
+    "tiny_llava",
+    "tiny_llava_qwen2",
+    "tiny_qwen2_5_vl",
+    "tiny_qwen3_vl",
+    "tiny_internvl",
+    "tiny_gemma3",
+)
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (30, 20, 3), dtype=np.uint8)
 SHAPES = ((30, 20), (64, 64), (200, 20), (1, 1), (3, 20), (20, 3))
@@ -21,6 +28,12 @@ RENDERED = {
     "tiny_llava_qwen2": "<|user|>\n<image>\nWhich side?\n<|assistant|>\n",
     "tiny_qwen2_5_vl": "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Which side?"
     "<|im_end|>\n<|im_start|>assistant\n",
+    "tiny_qwen3_vl": "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Which side?"
+    "<|im_end|>\n<|im_start|>assistant\n",
+    "tiny_internvl": "<|im_start|>user\n<IMG_CONTEXT>\nWhich side?"
+    "<|im_end|>\n<|im_start|>assistant\n",
+    "tiny_gemma3": "<bos><start_of_turn>user\n<start_of_image>Which side?"
+    "<end_of_turn>\n<start_of_turn>model\n",
 }
 
 
@@ -47,11 +60,14 @@ def test_render_by_hand(request, name):
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_prompt_ids_and_encode_differ_only_in_the_expanded_placeholder(codec, question):
-    image_id = codec.processor.image_token_id
     short, (long, picture) = codec.prompt_ids(question), codec.encode(question, IMAGE)
-    assert short.count(image_id) == 1
-    start, count = short.index(image_id), codec.image_tokens(IMAGE)
-    assert long.tolist() == [*short[:start], *[image_id] * count, *short[start + 1 :]]
+    assert short.count(codec.placeholder_id) == 1
+    start, count = short.index(codec.placeholder_id), codec.image_tokens(IMAGE)
+    rest = short[start + 1 :]
+    assert long[:start].tolist() == short[:start]
+    assert long[len(long) - len(rest) :].tolist() == rest
+    middle = long[start : len(long) - len(rest)].tolist()
+    assert middle.count(codec.image_token_id) == count == len(middle) - codec.image_frame
     assert codec.prompt_length(question, IMAGE) == len(long)
     assert short.count(codec.tokenizer.bos_token_id) == (codec.tokenizer.bos_token_id is not None)
     assert (long.dtype, picture.dtype) == (np.int64, np.float32)
@@ -71,7 +87,7 @@ def test_encode_matches_the_processor_and_image_tokens_predicts_it(codec, shape)
     ids, picture = codec.encode("Where?", image)
     assert ids.tolist() == theirs["input_ids"][0].tolist()
     assert np.array_equal(picture.ravel(), theirs["pixel_values"].ravel())
-    assert codec.image_tokens(image) == ids.tolist().count(codec.processor.image_token_id)
+    assert codec.image_tokens(image) == ids.tolist().count(codec.image_token_id)
 
 
 def test_an_answer_follows_the_prompt_as_the_template_writes_it(codec):
@@ -81,6 +97,43 @@ def test_an_answer_follows_the_prompt_as_the_template_writes_it(codec):
         {"role": "assistant", "content": [{"type": "text", "text": "Left."}]},
     ]
     assert codec.processor.apply_chat_template(turns).startswith(codec.render("Where?") + "Left.")
+
+
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("tiny_llava", "</s>"),
+        ("tiny_llava_qwen2", "<|endoftext|>"),
+        ("tiny_qwen3_vl", "<|im_end|>"),
+        ("tiny_internvl", "<|im_end|>"),
+        ("tiny_gemma3", "<end_of_turn>"),
+    ],
+)
+def test_a_turn_ends_as_the_template_ends_it(name, token, request):
+    """Gemma's tokenizer declares another token as the end of a sequence; HuatuoGPT-Vision's
+    template writes none behind an answer."""
+    codec = ChatCodec(request.getfixturevalue(name))
+    assert codec.eos_id == codec.tokenizer.convert_tokens_to_ids(token)
+
+
+def test_tiles_follow_the_shape_of_the_image(tiny_internvl):
+    """Tiles of 16 px, at most 3, and the entire image once more if there are several."""
+    codec = ChatCodec(tiny_internvl)
+    shapes = {(16, 16): 1, (16, 32): 3, (48, 16): 4, (2, 2): 1}
+    for shape, tiles in shapes.items():
+        image = np.zeros((*shape, 3), np.uint8)
+        assert codec.pixels(image).shape == (tiles, 3, 16, 16)
+        assert codec.image_tokens(image) == 4 * tiles
+
+
+def test_an_image_that_would_become_several_crops_is_refused(tiny_gemma3, tmp_path):
+    copied = shutil.copytree(tiny_gemma3, tmp_path / "model")
+    file = copied / "processor_config.json"
+    tree = json.loads(file.read_text())
+    tree["image_processor"]["do_pan_and_scan"] = True
+    file.write_text(json.dumps(tree))
+    with pytest.raises(ModelError, match="do_pan_and_scan"):
+        ChatCodec(copied)
 
 
 def test_pixels_are_those_of_encode(codec):
@@ -150,7 +203,7 @@ def test_special_tokens_in_a_question_are_neutralised(codec, evil):
     ids = codec.prompt_ids(f"Is {evil} there?")
     assert special(ids) == special(codec.prompt_ids("Is there?"))
     expanded, _ = codec.encode(f"Is {evil} there?", IMAGE)
-    assert len(expanded) == len(ids) - 1 + codec.image_tokens(IMAGE)
+    assert len(expanded) == len(ids) - 1 + codec.image_frame + codec.image_tokens(IMAGE)
 
 
 def test_turn_markers_that_are_plain_text_are_neutralised_too(tiny_llava_qwen2):

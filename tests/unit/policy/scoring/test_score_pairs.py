@@ -9,24 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from medray.config import LoraConfig, ModelConfig
 from medray.objectives import OBJECTIVES, Needs
-from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import load_model
-from medray.policy.model.tuning import base_model, prepare_policy
+from medray.policy.model.tuning import base_model
 from medray.policy.scoring import head
-from medray.policy.scoring.score_pairs import (
-    AdaptersOff,
-    FrozenModel,
-    read_branches,
-    score_answers,
-    score_pairs,
-)
-from medray.policy.scoring.scorer import Scorer
-from tests.support.datasets.pairs import distribution, naive_scores, sample
+from medray.policy.scoring.score_pairs import FrozenModel, read_branches, score_answers, score_pairs
+from tests.support.datasets.pairs import distribution, naive_scores
+from tests.support.worlds import TUNING, World, close, require_naive_gradients, score, scorer_of
 
 ARCHITECTURES = ("tiny_llava", "tiny_llava_qwen2", "tiny_qwen2_5_vl")
-GROUPS = ("language", "projector", "vision")
 ALL_BRANCHES = ("clean/chosen", "clean/rejected", "corrupt/chosen", "corrupt/rejected")
 EVERYTHING = Needs(
     ALL_BRANCHES,
@@ -40,40 +31,6 @@ NEEDS = {name: objective.needs for name, objective in OBJECTIVES.items()} | {
         OBJECTIVES["fire"].resolve({"visual": "chosen_clean_vs_rejected_corrupt", "lambda": 1})
     ),
 }
-TUNING = {
-    "lora": ModelConfig(lora=LoraConfig(rank=4, alpha=8.0)),
-    "lora on everything": ModelConfig(lora=LoraConfig(rank=4, alpha=8.0, targets=GROUPS)),
-    "full language": ModelConfig(lora=None, trainable=("language",)),
-    "full": ModelConfig(lora=None, trainable=GROUPS),
-}
-SIZES = ((24, 20), (16, 40), (32, 32))  # rows × columns of the images
-
-
-class World:
-    """One tiny look-alike model, and a sample of pairs for it."""
-
-    def __init__(self, path):
-        codec = ChatCodec(path)
-        self.model = load_model(path, "float32").eval()
-        rng = np.random.default_rng(0)
-        images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
-        questions = ("Describe.", "Is there a nodule on the left side?", "Where?")
-        self.sample = sample([codec.encode(q, i) for q, i in zip(questions, images, strict=True)])
-        self.pairs, self.pixels = self.sample.pairs, self.sample.pixels
-
-    def policy(self, tuning: str):
-        """A tuned copy that differs from the reference; the same one every time."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(2)
-            policy = prepare_policy(copy.deepcopy(self.model), TUNING[tuning])
-        rng = torch.Generator().manual_seed(1)
-        with torch.no_grad():
-            for name, p in policy.named_parameters():
-                if p.requires_grad and ".lora_A." not in name:
-                    p += 0.05 * torch.randn(p.shape, generator=rng)
-        return policy
-
-
 WORLDS: dict[str, World] = {}
 
 
@@ -88,29 +45,6 @@ def world(request) -> World:
 @pytest.fixture
 def llava(tiny_llava) -> World:
     return WORLDS.setdefault("tiny_llava", World(tiny_llava))
-
-
-def scorer_of(policy, **options) -> Scorer:
-    from medray.policy.architectures import ARCHITECTURES as KNOWN
-
-    model = base_model(policy)
-    return Scorer(policy, KNOWN[type(model).__name__], model.config.image_token_id, **options)
-
-
-def score(world, policy, needs, pairs=None, **options):
-    scorer = scorer_of(policy, **options)
-    reference = AdaptersOff(scorer)
-    if not hasattr(policy, "peft_config"):
-        reference = FrozenModel(scorer_of(world.model))
-    return score_pairs(
-        pairs or world.pairs, world.pixels, needs, policy=scorer, reference=reference
-    )
-
-
-def close(got, expected, what):
-    """Equal to within 1e-5 of the largest value (zeros to within rounding)."""
-    size = expected.abs().max()
-    assert (got - expected).abs().max() <= 1e-5 * size + 1e-6, what
 
 
 @pytest.mark.parametrize("which", NEEDS)
@@ -161,25 +95,9 @@ GRADIENTS = [
 
 @pytest.mark.parametrize(("name", "tuning"), GRADIENTS)
 def test_loss_and_every_gradient_agree_with_the_naive_oracle(name, tuning, world):
-    """fp32, 1e-5: frozen and trainable towers, one or several edits at the start, in the middle,
-    at the very first and the very last token, unequal lengths, no v', several image sizes."""
-    objective = OBJECTIVES[name]
-    ours, plain = world.policy(tuning), world.policy(tuning)
-    loss, _ = objective(score(world, ours, objective.needs))
-    loss.mean().backward()
-    expected, _ = objective(
-        naive_scores(plain, world.model, world.pairs, world.pixels, objective.needs)
-    )
-    expected.mean().backward()
-    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
-    gradients = {key: p.grad for key, p in ours.named_parameters() if p.grad is not None}
-    wanted = {key: p.grad for key, p in plain.named_parameters() if p.grad is not None}
-    assert gradients.keys() == wanted.keys() != set()
-    size = max(float(gradient.norm()) for gradient in wanted.values())
-    assert size > 1e-4
-    for key, gradient in wanted.items():
-        gap = (gradients[key] - gradient).norm()
-        assert gap <= 1e-5 * gradient.norm() + 1e-5 * size, (key, float(gap / gradient.norm()))
+    """Frozen and trainable towers, one or several edits at the start, in the middle, at the very
+    first and the very last token, unequal lengths, no v', several image sizes."""
+    require_naive_gradients(OBJECTIVES[name], tuning, world)
 
 
 @pytest.mark.parametrize("row_tokens", [None, 1, 90, 10_000])
@@ -206,8 +124,8 @@ def test_batch_composition_and_order_change_nothing(which, world):
                     close(got.float(), wanted.float(), (branch, name))
 
 
-def test_sliding_window_attention_is_scored_row_by_row(llava):
-    """If a tree would be wrong, every branch is a sequence of its own, and correct."""
+def test_sliding_windows_are_counted_in_the_branch(llava):
+    """Not in the row, where a token's own prompt may lie far before other branches."""
     model = copy.deepcopy(llava.model)
     model.config.text_config.sliding_window = 9
     model.model.language_model.config.sliding_window = 9
@@ -218,11 +136,12 @@ def test_sliding_window_attention_is_scored_row_by_row(llava):
         scores = score(world, policy, EVERYTHING)
         expected = naive_scores(policy, model, llava.pairs, llava.pixels, EVERYTHING)
         unbounded = score(llava, llava.policy("lora"), EVERYTHING)
-    assert not scorer_of(policy).layout.trees
+    assert scorer_of(policy).layout.trees
     for branch in ALL_BRANCHES:
         for name in ("policy_logp", "ref_logp", "kl_fwd"):
             close(scores[branch][name], expected[branch][name], (branch, name))
             assert (scores[branch][name] - unbounded[branch][name]).abs().max() > 1e-2
+    require_naive_gradients(OBJECTIVES["fire"], "lora", world)
 
 
 @pytest.mark.parametrize(("tuning", "passes"), [("lora", 1), ("lora on everything", 2)])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isqrt
 
 import numpy as np
 import torch
 
+from medray.policy.model.chat import Fit
 from medray.policy.scoring.forest import Branch, build_forest
 from medray.policy.scoring.scorer import Scorer, to_device
 
@@ -21,13 +21,13 @@ class View:
     """A question with its image, as the policy receives them.
 
     prompt_ids int64 [P] (expanded) and picture as `ChatCodec.encode` returns them; `size` of the
-    image itself, (height, width); `padded`: whether it was padded to a square, not cropped to one.
+    image itself, (height, width); `fit` as `ChatCodec.fit` says.
     """
 
     prompt_ids: np.ndarray
     picture: np.ndarray
     size: tuple[int, int]
-    padded: bool = False
+    fit: Fit
 
 
 def saliency(
@@ -50,10 +50,8 @@ def saliency(
     (gradient,) = torch.autograd.grad(total_logp, x)
     product = (gradient.float() * x.detach().float()).cpu().numpy()
     tokens = int((view.prompt_ids == policy.layout.image_token).sum())
-    if product.ndim == 4:  # patches of the entire image
-        return _normalised(_resized(np.abs(_patch_grid(product, tokens)), view.size))
-    onto_image = _from_padded_square if view.padded else _from_centre_crop
-    return _normalised(onto_image(np.abs(product.sum(0)), view.size))
+    heat = policy.layout.architecture.heat(product, tokens)
+    return _normalised(ONTO_IMAGE[view.fit](heat, view.size))
 
 
 def hottest_box(heat: np.ndarray, share: float) -> Box | None:
@@ -70,14 +68,6 @@ def hottest_box(heat: np.ndarray, share: float) -> Box | None:
         return None
     y0, x0, y1, x1 = max(components, key=lambda component: component.num_pixels).bbox
     return int(x0), int(y0), int(x1), int(y1)
-
-
-def _patch_grid(patches: np.ndarray, tokens: int) -> np.ndarray:
-    """[1, gh, gw, patch] in the processor's order, merge block by merge block → [gh, gw]."""
-    _, height, width, _ = patches.shape
-    merge = isqrt(height * width // tokens)
-    blocks = patches.sum(-1).reshape(height // merge, width // merge, merge, merge)
-    return blocks.transpose(0, 2, 1, 3).reshape(height, width)
 
 
 def _from_centre_crop(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -109,3 +99,6 @@ def _resized(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _normalised(heat: np.ndarray) -> np.ndarray:
     maximum = float(heat.max())
     return (heat / maximum if maximum > 0.0 else heat).astype(np.float32)
+
+
+ONTO_IMAGE = {"crop": _from_centre_crop, "pad": _from_padded_square, "stretch": _resized}

@@ -13,7 +13,7 @@ from medray.phantom import BASE_PATH
 from medray.phantom.studies.study import Study, study
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import load_model, model_facts
-from medray.policy.scoring.saliency import View, hottest_box, saliency
+from medray.policy.saliency import View, hottest_box, saliency
 from medray.policy.scoring.scorer import Scorer
 
 
@@ -39,7 +39,7 @@ def heat_of(base, shown: Study, word: str, image: np.ndarray | None = None) -> n
     )
     mask = np.array([a < match.end() and b > match.start() for a, b in encoded.offset_mapping])
     prompt, picture = codec.encode(exchange.question, image)
-    view = View(prompt, picture, image.shape[:2], codec.pads)
+    view = View(prompt, picture, image.shape[:2], codec.fit)
     return saliency(policy, view, np.array(encoded.input_ids), mask)
 
 
@@ -94,7 +94,7 @@ def test_patches_map_back_to_their_position_in_the_image(tiny_qwen2_5_vl) -> Non
     prompt, picture = codec.encode("Where?", image)
     assert picture.shape[:3] == (1, 6, 8)
     mask = np.ones(1, bool)
-    heat = saliency(OnlyPixels(), View(prompt, picture, (24, 32)), np.array([5]), mask)
+    heat = saliency(OnlyPixels(), View(prompt, picture, (24, 32), codec.fit), np.array([5]), mask)
     assert np.unravel_index(heat.argmax(), heat.shape) in {
         (row, column) for row in range(4, 8) for column in range(20, 24)
     }
@@ -107,7 +107,7 @@ def test_qwen_works_like_any_other_model(tiny_qwen2_5_vl) -> None:
     image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
     prompt, picture = codec.encode("Where?", image)
     answer, mask = np.arange(10, 14), np.array([False, True, True, False])
-    heat = saliency(policy, View(prompt, picture, (24, 40)), answer, mask)
+    heat = saliency(policy, View(prompt, picture, (24, 40), codec.fit), answer, mask)
     assert heat.shape == (24, 40)
     assert heat.max() == 1.0
     assert all(parameter.grad is None for parameter in policy.parameters())
@@ -120,9 +120,9 @@ def test_a_padded_image_is_the_middle_of_its_square(tiny_llava) -> None:
     square = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     prompt, picture = codec.encode("Where?", square)
     answer, mask = np.arange(10, 14), np.ones(4, bool)
-    full = saliency(policy, View(prompt, picture, (60, 60)), answer, mask)
+    full = saliency(policy, View(prompt, picture, (60, 60), codec.fit), answer, mask)
     for size, part in (((60, 40), np.s_[:, 10:50]), ((41, 60), np.s_[9:50, :])):
-        heat = saliency(policy, View(prompt, picture, size, padded=True), answer, mask)
+        heat = saliency(policy, View(prompt, picture, size, "pad"), answer, mask)
         assert heat.shape == size
         np.testing.assert_allclose(heat, full[part] / full[part].max(), atol=1e-6)
 
