@@ -19,6 +19,8 @@ from actors.fleet.calls import START_DEADLINE
 from actors.fleet.localisation import needs_localiser
 from medray.config import Config
 from medray.errors import ResourceError
+from medray.policy.architectures import Architecture
+from medray.policy.model.loading import read_architecture, resolve_model_path
 
 MAX_THREADS = 16  # of one actor on a node with GPUs
 SHARED_GPU = 0.5  # of a GPU that a rank and a generator use in turns
@@ -112,6 +114,8 @@ def _on_gpus(config: Config, generators: int, learners: int, has: Mapping[str, f
 
 def _on_cpus(config: Config, node: int, generators: int, learners: int) -> Placement:
     """`node`: CPUs of one node."""
+    if generators:
+        require_causal_images(read_architecture(resolve_model_path(config.model.path)))
     if config.generator.colocated and learners:
         raise ResourceError(
             "generator.colocated = true", "the cluster has no GPU to share", "set it to false"
@@ -134,6 +138,16 @@ def _on_cpus(config: Config, node: int, generators: int, learners: int) -> Place
         cpus=learners,
         localiser=_SPREAD | {"num_cpus": 0} | taking_turns,
     )
+
+
+def require_causal_images(architecture: Architecture) -> None:
+    """ResourceError for a model that an engine on a CPU would not run as the learner does."""
+    if architecture.image_sees_itself:
+        raise ResourceError(
+            f"a generator of {architecture.name} on CPUs",
+            "vLLM lets image tokens see only those before them there: it would be another policy",
+            "use GPUs, or train on given pairs, none of them held out (data.kind: pairs)",
+        )
 
 
 def this_machine() -> dict[str, float]:

@@ -34,6 +34,9 @@ def start_engine(config: Config, facts: ModelFacts) -> Any:
             f"install the other stack: make install STACK={'gpu' if gpu else 'cpu'}",
         )
     patch_vllm()
+    if facts.architecture.image_sees_itself and not gpu:
+        why = "vLLM on a CPU lets image tokens see only those before them"
+        raise RunFailed(f"a generator of {facts.architecture.name}", why, "use GPUs")
     if not gpu:
         keep_freed_memory()
     transfer = WeightTransferConfig(backend=BACKEND)

@@ -33,10 +33,10 @@ from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_fa
 from medray.policy.model.schedule import learning_rate
 from medray.policy.model.tuning import frozen_copy, prepare_policy
 from medray.policy.packing import PackedBatch, PackedPair, merge_batches
+from medray.policy.saliency import Box, View, hottest_box, saliency
 from medray.policy.scoring.importance import importance_weights
 from medray.policy.scoring.kto_baseline import log_ratios, mismatched_pairs
 from medray.policy.scoring.ledger_scores import pair_scores
-from medray.policy.saliency import Box, View, hottest_box, saliency
 from medray.policy.scoring.score_pairs import (
     AdaptersOff,
     FrozenModel,

@@ -8,7 +8,7 @@ import pytest
 
 from actors.fleet import placement
 from actors.fleet.placement import plan_placement
-from medray.config import Config, DataConfig
+from medray.config import Config, DataConfig, ModelConfig
 from medray.errors import ResourceError
 
 
@@ -128,3 +128,12 @@ def test_too_small_a_cluster_is_refused_in_one_line(settings, has, message):
 def test_just_enough_is_enough(settings, has):
     found = plan_placement(config(**settings), has)
     assert (found.cpus, found.gpus) == (has["CPU"], has.get("GPU", 0))
+
+
+def test_a_model_whose_image_tokens_see_each_other_generates_on_gpus_only(tiny_gemma3):
+    """vLLM's backend for CPUs attends causally: answers would be of another policy."""
+    settings = config().model_copy(update={"model": ModelConfig(path=str(tiny_gemma3))})
+    with pytest.raises(ResourceError, match="image tokens see only those before them"):
+        plan_placement(settings, {"CPU": 8.0})
+    plan_placement(settings, {"CPU": 8.0}, generators=False)
+    plan_placement(settings, {"CPU": 8.0, "GPU": 2.0})
