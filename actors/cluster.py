@@ -9,17 +9,22 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 
-from medray.errors import ResourceError
+from actors.head import Address, HeadWatch, OwnProcesses, find_address
+from medray.errors import ResourceError, RunFailed
+from medray.files import disk_fault
+from medray.process import Scratch, current_signals
 from medray.rundir import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Address of its dashboard ("" without one), and the token if it was made for this run."""
+    """Its address; that of its dashboard ("" without one), and the token if made for this run."""
 
+    address: Address
     dashboard: str
     token: str | None
 
@@ -27,7 +32,8 @@ class Cluster:
         total = ray.cluster_resources()
         nodes = sum(1 for node in ray.nodes() if node["Alive"])
         size = f"{nodes} node(s), {total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs"
-        return f"{size}, dashboard http://{self.dashboard}" if self.dashboard else size
+        where = f"{self.address.describe()}: {size}"
+        return f"{where}, dashboard http://{self.dashboard}" if self.dashboard else where
 
 
 @contextlib.contextmanager
@@ -35,27 +41,58 @@ def connect(address: str | None, *, dashboard: bool = False) -> Iterator[Cluster
     """Connect to the given cluster or the job's own; otherwise start a local one.
 
     A local cluster has a `dashboard` only on request: it takes two seconds, and CPUs of a laptop.
+    Raises ResourceError if the given one cannot be joined, RunFailed if none can be started.
     """
     # Children (vLLM workers, compilers) must die with their actor.
     os.environ.setdefault("RAY_process_group_cleanup_enabled", "true")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    local = address is None and "RAY_ADDRESS" not in os.environ
-    token = _own_token() if local else None
+    found = find_address(address)
+    with contextlib.ExitStack() as closing:
+        if not found.own:
+            watch = HeadWatch(lambda: None)
+            context = _init(found, include_dashboard=None)
+            watch.elsewhere(found.value)
+        else:
+            token = _own_token()
+            scratch = closing.enter_context(_scratch())
+            own, watch = OwnProcesses(scratch), HeadWatch(scratch.remove)
+            if signals := current_signals():
+                signals.on_end.append(scratch.remove)
+            with own.starting():
+                context = _init(found, include_dashboard=dashboard, _temp_dir=own.folder)
+            watch.own()
+        if signals := current_signals():
+            signals.install()  # Ray has taken SIGTERM for itself
+        closing.callback(ray.shutdown)
+        closing.callback(watch.stop)
+        yield Cluster(found, context.dashboard_url or "", token if found.own else None)
+
+
+def _init(address: Address, **options: Any) -> Any:
+    """`ray.init`, its failures as one of medray's errors."""
     try:
-        context = ray.init(
-            address=address,
-            include_dashboard=dashboard if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
+        return ray.init(
+            address=address.value, log_to_driver=False, logging_level=logging.ERROR, **options
         )
-    except ConnectionError as error:
-        raise ResourceError(
-            f"--address {address}", f"no Ray cluster there ({error})", "check `ray status`"
+    except Exception as error:  # of many kinds, in no hierarchy
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        if not address.own:
+            todo = "check `ray status` there"
+            raise ResourceError(address.source, f"cannot be joined ({why})", todo) from None
+        raise disk_fault(error) or RunFailed(
+            "Ray",
+            f"no cluster could be started on this machine ({why})",
+            "see `ulimit -a`, the memory and the temporary folder",
         ) from None
+
+
+def _scratch() -> Scratch:
     try:
-        yield Cluster(context.dashboard_url or "", token)
-    finally:
-        ray.shutdown()
+        return Scratch()
+    except OSError as error:
+        raise ResourceError(
+            "TMPDIR", error.strerror or str(error), "name a short folder you may write to"
+        ) from None
 
 
 def _own_token() -> str | None:

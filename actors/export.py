@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -17,14 +18,22 @@ from medray.policy.model.tuning import ADAPTER
 from medray.rundir import RunDirectory
 
 
-def export_model(run: Path, out: Path, *, step: int | None = None, adapter: bool = False) -> Path:
+def export_model(
+    run: Path,
+    out: Path,
+    *,
+    step: int | None = None,
+    adapter: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Write the policy of `run` to the new folder `out`; returns the checkpoint it came from.
 
-    Raises UserError if there is no such checkpoint, or if it is damaged.
+    `report` gets why newer checkpoints were skipped. Raises UserError if there is no such
+    checkpoint, or if it is damaged.
     """
     directory = RunDirectory.open(run)
     config = directory.read_config()
-    path = _find(directory.checkpoints, step)
+    path = _find(directory.checkpoints, step, report)
     manifest, shards = checkpoint.read_weights(path)
     state = checkpoint.read_state(path)
     metadata = {
@@ -59,13 +68,15 @@ def _adapter(learner: Path, config: Config) -> dict[str, Tensor]:
     }
 
 
-def _find(folder: Path, step: int | None) -> Path:
+def _find(folder: Path, step: int | None, report: Callable[[str], None]) -> Path:
     if step is None:
         found = checkpoint.newest(folder)
         if found is None:
             raise UserError(
                 str(folder), "contains no checkpoint", "let the run reach its first one"
             )
+        for reason in found[2]:
+            report(f"skipped checkpoint {reason}")
         return found[0]
     path = folder / f"step-{step:06d}"
     problem = checkpoint.find_damage(path) if path.is_dir() else "no such checkpoint"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from actors.cluster import Cluster, connect, keep_token
 from actors.fleet import Fleet, Placement, RestartBudget, plan_placement, this_machine
 from actors.loop.driver import Driver
 from actors.loop.evaluation import before_and_after
+from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
+from medray.errors import MedrayError, RunFailed
+from medray.files import disk_fault
 from medray.plan import Plan
+from medray.process import RunLock
 from medray.report import write_report
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
@@ -23,34 +29,58 @@ def launch(
     """Run the plan; returns the path of its report. Nothing that it starts outlives the call."""
     config = plan.config
     console = RunConsole(config.loop.steps, quiet=quiet)
-    if address is None and "RAY_ADDRESS" not in os.environ:
-        plan_placement(
-            config, this_machine(), generators=plan.generates
-        )  # refuse before a local cluster is started
-    with connect(address, dashboard=dashboard) as cluster:
-        return run_on(cluster, plan, console, resume=resume)
+    with RunLock(config.run_dir):
+        if not (address or os.environ.get("RAY_ADDRESS", "").strip()):
+            plan_placement(
+                config, this_machine(), generators=plan.generates
+            )  # refuse before a local cluster is started
+        with connect(address, dashboard=dashboard) as cluster:
+            return run_on(cluster, plan, console, resume=resume)
 
 
 def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -> Path:
-    """Run the plan on a cluster that is connected; returns the path of its report."""
+    """Run the plan on a cluster that is connected; returns the path of its report.
+
+    Raises RunFailed with the cause if the disk does not let the run go on.
+    """
     config = plan.config
     placement = plan_placement(config, generators=plan.generates)
     run = RunDirectory(config.run_dir)
-    run.create(config, resume=resume, digests=plan.digests)
-    opened = keep_token(run, cluster)
-    unused = [("", placement.note)] if placement.note else []
-    console.plan([*plan.lines(), ("cluster", cluster.describe()), *unused, *opened])
-    telemetry = Telemetry(config.run.name, run.logs)
-    try:
-        asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
-    finally:
-        console.done()
-        telemetry.close()
-    if evaluated := before_and_after(run):
-        console.table(evaluated)
-    report = write_report(run.path)
+    with RunLock(run.path), _naming_the_cause(run):
+        notes = run.create(config, resume=resume, digests=plan.digests)
+        opened = keep_token(run, cluster)
+        if placement.note:
+            notes = [placement.note, *notes]
+        cluster_line = ("cluster", cluster.describe())
+        console.plan([*plan.lines(), cluster_line, *opened, *(("", note) for note in notes)])
+        telemetry = Telemetry(config.run.name, run.logs)
+        try:
+            asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
+        finally:
+            console.done()
+            with contextlib.suppress(OSError):  # its last figures: the error to report is another
+                telemetry.close()
+        if evaluated := before_and_after(run):
+            console.table(evaluated)
+        report = write_report(run.path)
     console.say(f"report: {report}")
     return report
+
+
+@contextlib.contextmanager
+def _naming_the_cause(run: RunDirectory) -> Iterator[None]:
+    """Turn what a disk did to the run into an error that says so."""
+    try:
+        yield
+    except MedrayError:
+        raise
+    except Exception as error:
+        if not run.path.is_dir():
+            why = "the run directory has vanished while the run was going on"
+            raise RunFailed(str(run.path), why, "restore it, or start the run anew") from error
+        if fault := disk_fault(error):
+            raise fault from error
+        raise
 
 
 async def _drive(
@@ -63,7 +93,9 @@ async def _drive(
     resume: bool,
 ) -> None:
     budget = RestartBudget(plan.config.faults, console.say)
-    async with Fleet(plan.config, placement, budget, generators=plan.generates) as fleet:
-        console.status("loading the model in every actor")
-        await fleet.start()
-        await Driver(plan, fleet, run, telemetry, console).run(resume=resume)
+    stop = Stop(plan.config.faults.stop_within)
+    with stop.on_signals():
+        async with Fleet(plan.config, placement, budget, generators=plan.generates) as fleet:
+            console.status("loading the model in every actor")
+            await stop.cancel_on_stop(fleet.start())
+            await Driver(plan, fleet, run, telemetry, console, stop).run(resume=resume)

@@ -59,6 +59,10 @@ class RunFailed(MedrayError):
     exit_code = 3
 
 
+class DiskFault(RunFailed):
+    """The disk is full, read-only or gone: no other process would fare better."""
+
+
 class StoppedOnRequest(MedrayError):
     """The run was requested to stop and has written its checkpoint."""
 

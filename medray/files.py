@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-from medray.errors import DataError
+from medray.errors import DataError, DiskFault
 
 
 class NotAFileError(OSError):
@@ -143,3 +143,34 @@ def folder_digest(folder: Path) -> str:
             file.seek(max(_SAMPLE, size - _SAMPLE))
             digest.update(file.read(_SAMPLE))
     return digest.hexdigest()
+
+
+_DISK_FAULTS = {
+    errno.ENOSPC: ("the disk is full", "free some space, then go on with --resume"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, then go on with --resume"),
+    errno.EROFS: ("the file system is read-only", "have it mounted for writing, then --resume"),
+    errno.EIO: ("the disk failed (input/output error)", "check the disk, then --resume"),
+    errno.ESTALE: ("the network mount is gone", "mount it again, then --resume"),
+}
+
+
+def disk_fault(error: BaseException) -> DiskFault | None:
+    """The cause, if an exception, or the one it was raised from, tells of a disk; else None.
+
+    Libraries in Rust and C++ keep the number of the error in their message only.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, DiskFault):
+            return seen
+        number = getattr(seen, "errno", None) or _number_in(str(seen))
+        if number in _DISK_FAULTS:
+            path = getattr(seen, "filename", None)
+            return DiskFault(str(path or "writing"), *_DISK_FAULTS[number])
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return None
+
+
+def _number_in(message: str) -> int | None:
+    """The number of a disk fault that a message quotes, as the system words it."""
+    return next((n for n in _DISK_FAULTS if os.strerror(n) in message), None)

@@ -74,8 +74,11 @@ class RunDirectory:
 
     def create(
         self, config: Config, *, resume: bool = False, digests: Mapping[str, str] | None = None
-    ) -> None:
+    ) -> list[str]:
         """Create the folders, and write config.yaml, logs/versions.json and logs/inputs.json.
+
+        Returns what the user should know: packages whose version is another one than at the last
+        start. Checkpoints are medray's own format, so no version of another package is refused.
 
         `digests` are those of what the run starts from, by name: cases, model, …
 
@@ -92,10 +95,12 @@ class RunDirectory:
             )
         if self.holds_run:
             self._check_same_inputs(config, digests or {})
+        now = installed_versions()
+        notes = changed_versions(self.read_versions(), now) if self.holds_run else []
         try:
             for folder in FOLDERS:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
-            versions = json.dumps(installed_versions(), indent=1)
+            versions = json.dumps(now, indent=1)
             write_text(self.logs / "versions.json", versions + "\n")
             inputs = json.dumps(dict(digests or {}), indent=1)
             write_text(self.logs / "inputs.json", inputs + "\n")
@@ -106,6 +111,7 @@ class RunDirectory:
                 f"{self.path} cannot be written ({error.strerror or error})",
                 "give a directory you may write to",
             ) from None
+        return notes
 
     def read_config(self) -> Config:
         """The resolved configuration of the run. Raises ConfigError if it cannot be read."""
@@ -243,6 +249,24 @@ def installed_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """One line that names the packages whose version changed between two starts; else none.
+
+    >>> changed_versions({"torch": "2.12", "ray": "2.60"}, {"torch": "2.13", "ray": "2.60"})
+    ['other versions than at the last start: torch 2.12 → 2.13']
+    """
+    changes = [
+        f"{package} {before.get(package, 'none')} → {now.get(package, 'none')}"
+        for package in dict.fromkeys([*before, *now])
+        if before.get(package) != now.get(package)
+    ]
+    return (
+        [f"other versions than at the last start: {', '.join(changes)}"]
+        if changes and before
+        else []
+    )
 
 
 def step_files(folder: Path, suffix: str) -> list[Path]:

@@ -20,7 +20,6 @@ the ledger before the next step begins.
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 
 from actors.fleet import Fleet, LearnersLost, Rollouts
@@ -28,14 +27,13 @@ from actors.loop.canaries import pick_canaries
 from actors.loop.evaluation import Evaluator
 from actors.loop.metrics import MetricsWriter
 from actors.loop.recovery import Recovery
-from actors.loop.step import MAX_SKIPPED_STEPS, learn, skipped_too_often
+from actors.loop.step import Progress, learn
 from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
 from actors.loop.weight_sync import WeightSync
 from actors.weights.checkpoint import State
 from medray.errors import RunFailed, StoppedOnRequest
 from medray.plan import Plan
-from medray.records import StepReport
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
 
@@ -44,15 +42,21 @@ class Driver:
     """Runs a plan on a fleet."""
 
     def __init__(
-        self, plan: Plan, fleet: Fleet, run: RunDirectory, telemetry: Telemetry, console: RunConsole
+        self,
+        plan: Plan,
+        fleet: Fleet,
+        run: RunDirectory,
+        telemetry: Telemetry,
+        console: RunConsole,
+        stop: Stop | None = None,
     ) -> None:
         self.plan, self.config, self.fleet, self.console = plan, plan.config, fleet, console
         self.rollouts, self.sync = Rollouts(fleet), WeightSync(fleet)
         self.metrics = MetricsWriter(run, telemetry, console)
-        self.stop = Stop(self.config.faults.stop_within)
+        self.stop = stop or Stop(self.config.faults.stop_within)
         self.evaluator = Evaluator(plan, self.rollouts, run, telemetry, console)
         self.recovery = Recovery(plan, self.rollouts, run, self.sync, self.metrics, console)
-        self.skipped_steps = 0  # in a row
+        self.progress = Progress()
 
     @property
     def state(self) -> State:
@@ -60,7 +64,6 @@ class Driver:
 
     async def run(self, *, resume: bool) -> None:
         """From step 1, or from the newest checkpoint, to the last step."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.stop.request)
         try:
             await self.stop.cancel_on_stop(self._begin(resume=resume))
             while self.state.step < self.config.loop.steps:
@@ -122,7 +125,7 @@ class Driver:
         if on_policy:
             await self.stop.until_deadline(asyncio.shield(sync))
         self.metrics.hold(row | {"t_step": time.monotonic() - start}, sync)
-        self._require_progress(report)
+        self.progress.require(self.state.step, report)
         await self._do_what_is_due()
         if on_policy:
             await self.metrics.flush()
@@ -141,8 +144,3 @@ class Driver:
     def _due(self, every: int) -> bool:
         step = self.state.step
         return step == self.config.loop.steps or bool(every and step % every == 0)
-
-    def _require_progress(self, report: StepReport) -> None:
-        self.skipped_steps = self.skipped_steps + 1 if report.skipped else 0
-        if self.skipped_steps >= MAX_SKIPPED_STEPS:
-            raise skipped_too_often(self.state.step, report)

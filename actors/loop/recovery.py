@@ -16,6 +16,7 @@ from actors.weights import checkpoint
 from actors.weights.checkpoint import State
 from medray.errors import MedrayError, RunFailed, StoppedOnRequest
 from medray.evaluation.metrics import LOWER_IS_BETTER
+from medray.files import disk_fault
 from medray.kept_answers import KeptAnswers
 from medray.ledger import Ledger
 from medray.objectives import answers_needed
@@ -145,8 +146,8 @@ class Recovery:
                 await self._save_last_step()
         except TimeoutError:
             why = f"no checkpoint within faults.stop_within = {stop.within:g} s"
-        except RunFailed as failed:
-            why = f"no checkpoint ({failed})"
+        except (RunFailed, OSError) as failed:
+            why = f"no checkpoint ({disk_fault(failed) or failed})"
         if self.last_saved_step != step and self.last_saved_step:
             why += f"; the newest checkpoint is of step {self.last_saved_step}"
         return StoppedOnRequest(f"stopped after step {step}", why, "continue with --resume")
@@ -154,7 +155,7 @@ class Recovery:
     async def checkpoint_before_exit(self) -> None:
         """A last checkpoint if the learners are still alive; the error to report is another one."""
         before = self.last_saved_step
-        with contextlib.suppress(MedrayError):
+        with contextlib.suppress(MedrayError, OSError):
             await self._save_last_step()
         if self.last_saved_step != before:
             step = self.last_saved_step

@@ -36,12 +36,21 @@ async def learn(
     return report, row, State(rollout.step, version, rollout.position, tally.to_dict())
 
 
-def skipped_too_often(step: int, last: StepReport) -> RunFailed:
-    """The error for MAX_SKIPPED_STEPS steps in a row that changed no weights."""
-    why, remedy = "non-finite losses", "lower learner.lr"
-    if not last.scores:
-        why, remedy = "steps without a pair", "look at `medray pairs` for the reasons"
-    return RunFailed(f"step {step}", f"{MAX_SKIPPED_STEPS} {why} in a row", remedy)
+class Progress:
+    """Counts the steps in a row that changed no weights."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+
+    def require(self, step: int, last: StepReport) -> None:
+        """Raise RunFailed after MAX_SKIPPED_STEPS of them."""
+        self.skipped = self.skipped + 1 if last.skipped else 0
+        if self.skipped < MAX_SKIPPED_STEPS:
+            return
+        why, remedy = "non-finite losses", "lower learner.lr"
+        if not last.scores:
+            why, remedy = "steps without a pair", "look at `medray pairs` for the reasons"
+        raise RunFailed(f"step {step}", f"{MAX_SKIPPED_STEPS} {why} in a row", remedy)
 
 
 def account(ledger: Ledger, rollout: StepRollout, report: StepReport) -> StepCounts:

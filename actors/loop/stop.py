@@ -1,13 +1,15 @@
-"""A request to stop (SIGTERM), and how long running work may still take."""
+"""A request to stop (a signal), and how long running work may still take."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import TypeVar
 
 from medray.errors import StoppedOnRequest
+from medray.process import current_signals
 
 T = TypeVar("T")
 
@@ -25,6 +27,16 @@ class Stop:
         if not self._requested.is_set():
             self._deadline = time.monotonic() + self.within
             self._requested.set()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Within it the signals that stop a command are requests to this loop."""
+        loop, signals = asyncio.get_running_loop(), current_signals()
+        if signals is None:
+            yield
+            return
+        with signals.hand_to(lambda: loop.call_soon_threadsafe(self.request), self.within):
+            yield
 
     @property
     def seconds_left(self) -> float | None:

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from safetensors.torch import save_file
 from actors.weights.manifest import Manifest, Shard, describe, tensors, to_array
 from medray.errors import UserError
 from medray.files import sha256_of, sync, write_text
+
+_MANIFEST, _REPLACED = "manifest.json", "-replaced"
+_NEEDED = ("state.json", "weights.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,11 @@ def publish(
     metadata = {"mode": manifest.mode, "version": str(manifest.version)}
     save_file(dict(tensors(manifest, shards)), draft / "weights.safetensors", metadata=metadata)
     write_text(draft / "state.json", json.dumps(asdict(state), indent=1))
-    write_text(draft / "manifest.json", json.dumps(_inventory(draft), indent=1))
+    write_text(draft / _MANIFEST, json.dumps(_inventory(draft), indent=1))
     for path in [draft, *draft.rglob("*")]:
         sync(path)
     if final.exists():  # from an earlier attempt: keep it under a name that is listed as well
-        replaced = folder / f"{final.name}-replaced"
+        replaced = folder / f"{final.name}{_REPLACED}"
         if replaced.exists():
             _delete(replaced)
         os.rename(final, replaced)
@@ -77,7 +80,7 @@ def publish(
 
 def _prune(folder: Path, keep: int, best: int | None) -> None:
     listed = list_checkpoints(folder)
-    replaced = [path for path in listed if path.name.endswith("-replaced")]
+    replaced = [path for path in listed if path.name.endswith(_REPLACED)]
     plain = [path for path in listed if path not in replaced]
     for old in [*replaced, *plain[:-keep]]:
         if best is None or old.name != f"step-{best:06d}":
@@ -85,12 +88,16 @@ def _prune(folder: Path, keep: int, best: int | None) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Published checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    """Published checkpoints, oldest first; one that was replaced before its successor."""
+    found = [path for path in folder.glob("step-*") if path.is_dir() and _step(path) >= 0]
+    return sorted(found, key=lambda path: (_step(path), not path.name.endswith(_REPLACED)))
 
 
 def newest(folder: Path) -> tuple[Path, State, list[str]] | None:
-    """The newest valid checkpoint, its state, and why newer ones were skipped."""
+    """The newest valid checkpoint, its state, and why newer ones were skipped.
+
+    Raises UserError if there are some and none is valid, or if one is of another medray.
+    """
     skipped: list[str] = []
     for path in reversed(list_checkpoints(folder)):
         problem = find_damage(path)
@@ -103,23 +110,57 @@ def newest(folder: Path) -> tuple[Path, State, list[str]] | None:
 
 
 def find_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, compared with its manifest; None if it is intact."""
+    """What is wrong with a checkpoint's own files; None if they are intact.
+
+    Others may lie beside them: a file manager's, an editor's, those of a copy.
+    """
     try:
-        expected = json.loads((path / "manifest.json").read_text())
+        expected = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        return f"manifest.json: {error}"
+        return f"{_MANIFEST}: {error}"
     if not isinstance(expected, dict):
-        return "manifest.json: not an inventory"
-    found = _inventory(path)
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            return f"{name} differs from the manifest"
+        return f"{_MANIFEST}: not an inventory"
+    for name in _NEEDED:
+        if name not in expected:
+            return f"{_MANIFEST}: does not list {name}"
+    for name in sorted(expected):
+        try:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                return f"{_MANIFEST}: lists {name}"
+            if expected[name] != _entry(path / name):
+                return f"{name} differs from the manifest"
+        except OSError as error:
+            return f"{name}: {error.strerror or error}"
     return None
 
 
 def read_state(path: Path) -> State:
-    """State of a checkpoint that `find_damage` found intact."""
-    return State(**json.loads((path / "state.json").read_text()))
+    """State of a checkpoint that `find_damage` found intact.
+
+    Raises UserError if another version of medray wrote it, or if it makes no sense.
+    """
+    file = path / "state.json"
+    try:
+        content = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(str(file), f"cannot be read ({error})", "restore it") from None
+    known = {field.name: field for field in fields(State)}
+    if foreign := sorted(content.keys() - known.keys()):
+        why = f"was written by a newer medray (it has {', '.join(foreign)})"
+        raise UserError(str(file), why, "continue with that version")
+    required = {name for name, field in known.items() if field.default_factory is MISSING}
+    if missing := sorted(required - content.keys()):
+        why = f"was written by an older medray (it lacks {', '.join(missing)})"
+        raise UserError(str(file), why, "continue with that version")
+    state = State(**content)
+    numbers = state.step, state.policy_version, state.position
+    sound = all(type(number) is int and number >= 0 for number in numbers)
+    if not sound or not isinstance(state.tally, dict) or state.policy_version > state.step:
+        raise UserError(str(file), "is not the state of a run", "delete this checkpoint")
+    if state.step != _step(path):
+        why = f"is of step {state.step}, not of the checkpoint's"
+        raise UserError(str(file), why, "delete this checkpoint")
+    return state
 
 
 def read_weights(path: Path) -> tuple[Manifest, list[Shard]]:
@@ -144,9 +185,16 @@ def _name(state: State) -> str:
     return f"step-{state.step:06d}"
 
 
+def _step(path: Path) -> int:
+    """The step in a checkpoint's name; -1 if it is not one."""
+    digits = path.name.removeprefix("step-").removesuffix(_REPLACED)
+    return int(digits) if digits.isdecimal() else -1
+
+
 def _inventory(folder: Path) -> dict[str, dict[str, object]]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
-    return {
-        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256_of(path)}
-        for path in files
-    }
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _MANIFEST)
+    return {str(path.relative_to(folder)): _entry(path) for path in files}
+
+
+def _entry(path: Path) -> dict[str, object]:
+    return {"size": path.stat().st_size, "sha256": sha256_of(path)}

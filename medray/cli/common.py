@@ -15,6 +15,7 @@ import typer
 from medray.errors import UserError
 
 if TYPE_CHECKING:
+    from medray.config import Config
     from medray.plan import Plan
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")]
@@ -29,20 +30,29 @@ Address = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def load_plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
-    """The checked plan; the YAML is refused before anything heavy is imported."""
+def load_settings(config: str, overrides: list[str] | None) -> Config:
+    """The configuration, checked as far as nothing heavy has to be imported."""
     from medray.config import load_config
 
-    parsed = load_config(config, overrides or [], _foreign_keys)
+    return load_config(config, overrides or [], _foreign_keys)
+
+
+def load_plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
+    """The checked plan; the YAML is refused before anything heavy is imported."""
+    return plan_of(load_settings(config, overrides), resume=resume)
+
+
+def plan_of(settings: Config, *, resume: bool) -> Plan:
+    """The checked plan of a configuration, and what of its dataset cannot be used."""
     from medray.data.quality import with_usability
     from medray.objectives import answers_needed, needs_of
     from medray.plan import make_plan
 
-    plan = make_plan(parsed, resume=resume)
-    imitates = needs_of(parsed.objective).chosen == "reference"
+    plan = make_plan(settings, resume=resume)
+    imitates = needs_of(settings.objective).chosen == "reference"
     where = plan.config.data.path or "data.path"
-    dataset = with_usability(plan.dataset, where, references=imitates or answers_needed(parsed))
-    return replace(plan, dataset=dataset)
+    references = imitates or answers_needed(settings)
+    return replace(plan, dataset=with_usability(plan.dataset, where, references=references))
 
 
 def _foreign_keys(name: str, keys: list[str]) -> list[str]:

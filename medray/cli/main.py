@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -12,7 +13,9 @@ import typer
 
 from medray import __version__
 from medray.cli import bench, data, evaluate, phantom, review, run, study, transform
-from medray.errors import MedrayError
+from medray.errors import MedrayError, RunFailed
+from medray.files import disk_fault
+from medray.process import stop_on_signals
 
 app = typer.Typer(
     name="medray",
@@ -97,11 +100,21 @@ def main() -> Any:
     # Telemetry and hub look-ups have no place beside sensitive data.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # no encoding of a terminal ends a command
     try:
-        return app(standalone_mode=True)
+        with stop_on_signals():
+            return app(standalone_mode=True)
     except MedrayError as error:
-        print(f"medray: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        end = error
+    except OSError as error:
+        end = disk_fault(error) or RunFailed(
+            error.filename or "medray", error.strerror or f"{error}"
+        )
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        print(f"medray: {end}", file=sys.stderr)
+    raise SystemExit(end.exit_code)
 
 
 def run_and_exit() -> NoReturn:
@@ -110,20 +123,21 @@ def run_and_exit() -> NoReturn:
 
     When `main` returns, a run is closed and its cluster stopped. Threads of Ray's native code may
     still run, and one that wakes while the interpreter is being taken down kills the process with
-    a signal.
+    a signal; so would a second request to stop.
     """
     code: Any = 0
     output = lasting_output()
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code
-    sys.stdout.flush()
-    if output.full and code in (0, None):
-        print("medray: standard output: no space left — make room", file=sys.stderr)
-        code = 3
-    if "ray" in sys.modules and (code is None or isinstance(code, int)):
+    with stop_on_signals():
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
         sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code or 0)
+        if output.full and code in (0, None):
+            print("medray: standard output: no space left — make room", file=sys.stderr)
+            code = 3
+        if "ray" in sys.modules and (code is None or isinstance(code, int)):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code or 0)
     raise SystemExit(code)

@@ -8,8 +8,18 @@ from typing import Annotated
 
 import typer
 
-from medray.cli.common import Address, ConfigPath, Overrides, Run, load_plan, require_actors
+from medray.cli.common import (
+    Address,
+    ConfigPath,
+    Overrides,
+    Run,
+    load_plan,
+    load_settings,
+    plan_of,
+    require_actors,
+)
 from medray.errors import UserError
+from medray.process import RunLock
 
 app = typer.Typer()
 
@@ -53,10 +63,12 @@ def launch(
 ) -> None:
     """Run the loop: plan, progress, before/after table, report."""
     require_actors()
-    plan = load_plan(config, overrides, resume=resume)
-    from actors.launch import launch as run
+    settings = load_settings(config, overrides)
+    with RunLock(settings.run_dir):  # a second driver is refused before anything slow
+        plan = plan_of(settings, resume=resume)
+        from actors.launch import launch as run
 
-    run(plan, resume=resume, address=address, dashboard=dashboard)
+        run(plan, resume=resume, address=address, dashboard=dashboard)
 
 
 @app.command()
@@ -81,7 +93,9 @@ def export(
     require_actors()
     from actors.export import export_model
 
-    path = export_model(Path(run), out, step=step, adapter=adapter)
+    path = export_model(
+        Path(run), out, step=step, adapter=adapter, report=lambda text: typer.echo(text, err=True)
+    )
     typer.echo(f"{out}: {'adapter' if adapter else 'merged model'} of {path.name}")
 
 

@@ -230,7 +230,7 @@ class LoopConfig(Section):
     sync: Literal["full", "adapter"] = "full"
     max_logp_gap: float = Field(0.5, gt=0.0)  # nats; above it generator weights are wrong: stop
     checkpoint_every: int = Field(10, ge=0)  # in steps; 0: only after the last
-    keep_checkpoints: PositiveInt = 1  # the newest ones
+    keep_checkpoints: PositiveInt = 2  # the newest ones: one to fall back on
     # Also the one with the best value of this figure of its evaluation; null: none.
     keep_best: (
         Literal[

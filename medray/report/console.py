@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +19,10 @@ Rows = Sequence[tuple[str, float | None, float | None]]
 
 
 class RunConsole:
-    """A live line on a terminal, plain lines in a log."""
+    """A live line on a terminal, plain lines in a log.
+
+    Output never ends a run: a terminal that was closed, or a pipe that nobody reads, is left alone.
+    """
 
     def __init__(self, steps: int, *, quiet: bool = False) -> None:
         self.steps = steps
@@ -40,9 +44,10 @@ class RunConsole:
         self._show(progress_line(step, self.steps, row, self._seconds_left(step, row)))
 
     def done(self) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+        live, self.live = self.live, None
+        if live is not None:
+            with contextlib.suppress(OSError):
+                live.stop()
 
     def table(self, rows: Rows) -> None:
         """Print the evaluation before and after training."""
@@ -52,7 +57,8 @@ class RunConsole:
             table.add_column(column, justify="right")
         for name, before, after in rows:
             table.add_row(name, _number(before), _number(after), _change(before, after))
-        self.console.print(table)
+        with contextlib.suppress(OSError):
+            self.console.print(table)
 
     def say(self, text: str) -> None:
         self.done()

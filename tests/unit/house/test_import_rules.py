@@ -25,7 +25,7 @@ ENGINES = {"ray", "vllm", "deepspeed"}
 LAYERS = (
     "medray.visible",
     "medray.errors medray.records medray.seeds",
-    *("medray.config medray.files medray.ledger_columns", "medray.rundir"),
+    *("medray.config medray.files medray.process medray.ledger_columns", "medray.rundir"),
     "medray.ledger medray.kept_answers medray.objectives medray.editing medray.imaging",
     *("medray.data", "medray.policy medray.targeting medray.localising"),
     *("medray.phantom", "medray.evaluation"),
@@ -33,7 +33,7 @@ LAYERS = (
     "actors.weights actors.accelerator",
     "actors.generator actors.editor actors.judge actors.learner actors.localiser",
     "actors.vllm_plugin",
-    *("actors.fleet actors.cluster", "actors.loop"),
+    *("actors.head", "actors.fleet actors.cluster", "actors.loop"),
     *("actors.launch actors.evaluate actors.export", "actors.bench actors.study"),
 )
 LEVEL = {unit: level for level, layer in enumerate(LAYERS) for unit in layer.split()}

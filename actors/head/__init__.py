@@ -1,0 +1,8 @@
+"""The head of a cluster: where it is (`address`), how one of the command's own is kept apart
+(`own`), and what is said when it is lost (`watch`)."""
+
+from actors.head.address import Address, find_address
+from actors.head.own import OwnProcesses
+from actors.head.watch import HeadWatch
+
+__all__ = ["Address", "HeadWatch", "OwnProcesses", "find_address"]

@@ -1,0 +1,97 @@
+"""Says in one line that the cluster's own processes are gone, and ends the command.
+
+Without them Ray's native code ends the process in the middle of whatever it does, after up to a
+minute and with pages of its internal state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from medray.errors import RunFailed
+
+HEADS = ("gcs_server", "raylet")  # names of the processes without which a cluster is none
+EVERY, GONE = (
+    2.0,
+    45.0,
+)  # seconds between two looks at a head elsewhere, and until it counts as gone
+
+
+class HeadWatch:
+    """Watches until `stop`. `on_end`: what to do before the process ends."""
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self.on_end = on_end
+        self._stopped = threading.Event()
+
+    def own(self) -> None:
+        """Watch the children of this process that its cluster depends on."""
+        opened = {os.pidfd_open(pid): name for pid, name in children() if name in HEADS}
+        threading.Thread(target=self._watch_own, args=(opened,), name="head", daemon=True).start()
+
+    def elsewhere(self, address: str) -> None:
+        """Watch whether somebody listens at HOST:PORT."""
+        host, _, port = address.rpartition(":")
+        where = (host.strip("[]"), int(port))
+        threading.Thread(target=self._watch_port, args=(where,), name="head", daemon=True).start()
+
+    def stop(self) -> None:
+        """The cluster is taken down on purpose from now on."""
+        self._stopped.set()
+
+    def _watch_own(self, opened: dict[int, str]) -> None:
+        poll = select.poll()
+        for handle in opened:
+            poll.register(handle, select.POLLIN)
+        try:
+            while not self._stopped.is_set():
+                if ended := poll.poll(200):
+                    time.sleep(0.05)  # a stop sets its flag before it ends a process
+                    if not self._stopped.is_set():
+                        self._end(f"Ray's {opened[ended[0][0]]} has ended")
+                    return
+        finally:
+            for handle in opened:
+                os.close(handle)
+
+    def _watch_port(self, where: tuple[str, int]) -> None:
+        answered = time.monotonic()
+        while not self._stopped.wait(EVERY):
+            with contextlib.suppress(OSError), socket.create_connection(where, timeout=EVERY):
+                answered = time.monotonic()
+            if time.monotonic() - answered > GONE and not self._stopped.is_set():
+                self._end(f"the Ray cluster at {where[0]}:{where[1]} is gone")
+
+    def _end(self, what: str) -> None:
+        failed = RunFailed(
+            what,
+            "it was killed, or its machine is in trouble",
+            "start it again with --resume: it goes on from the newest checkpoint",
+        )
+        # In one write, before Ray's own lines.
+        os.write(sys.stderr.fileno(), f"medray: {failed}\n".encode("utf-8", "replace"))
+        for pid, _ in children():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(Exception):
+            self.on_end()
+        os._exit(failed.exit_code)
+
+
+def children() -> Iterator[tuple[int, str]]:
+    """(pid, name) of the processes that this one has started."""
+    own = os.getpid()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            head, _, rest = path.read_text().rpartition(")")
+            if int(rest.split()[1]) == own:
+                yield int(path.parent.name), head.partition("(")[2]
