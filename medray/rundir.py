@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from medray.config import Config, load_config
 from medray.errors import ConfigError, RunFailed, UserError
 from medray.files import replacing, write_text
+from medray.process import held_lock
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +49,7 @@ class RunDirectory:
         self.eval = self.path / "eval"
         self.checkpoints = self.path / "checkpoints"
         self.answers = self.path / "answers"  # for steps to come, with loop.resample_every
+        self.broken_cases = self.path / "broken-cases.json"  # those that took actors along
         self.logs = self.path / "logs"
         self.config_file = self.path / "config.yaml"
         self.metrics_file = self.path / "metrics.jsonl"
@@ -121,10 +123,16 @@ class RunDirectory:
         """Package → version, as recorded when the run was last started; {} if not recorded."""
         return self._read_json("versions.json")
 
+    def require_lock(self) -> None:
+        """Raise RunFailed if another driver has taken over the run that this process locked."""
+        if lock := held_lock(self.path):
+            lock.require()
+
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Append the line of one step; it is on the disk on return. NaN and ±inf become null."""
         if "step" not in metrics:
             raise RunFailed("metrics", "a line without a step", "this is a bug in medray")
+        self.require_lock()
         documented = {key: metrics[key] for key in METRIC_KEYS if key in metrics}
         line = json.dumps(_finite({**documented, **metrics}), ensure_ascii=False, allow_nan=False)
         with open(self.metrics_file, "a", encoding="utf-8") as file:

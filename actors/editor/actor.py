@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actors.editor.encoder import Encoder
+from actors.editor.encoder import OUT_OF_MEMORY, Encoder
 from actors.editor.pair_maker import EditCall, MadePairs, PairMaker
 from medray.config import Config
 from medray.editing import EDITORS
@@ -50,10 +50,11 @@ class Editor(Encoder):
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
                 made = self._make(call, case, response, images[i], judged.get(i))
-            except ItemError as error:
+            except (ItemError, MemoryError) as error:
+                reason = error.reason if isinstance(error, ItemError) else OUT_OF_MEMORY
                 version = response.policy_version
                 if not response.given:
-                    dropped = Dropped(response.item_id, case.case_id, version, error.reason)
+                    dropped = Dropped(response.item_id, case.case_id, version, reason)
                     results.append(dropped)
                 continue
             results += made.pairs

@@ -15,6 +15,8 @@ from medray.policy.model.loading import model_facts
 from medray.policy.saliency import View
 from medray.records import Case
 
+OUT_OF_MEMORY = "out-of-memory"  # the reason of a case that needs more than there is
+
 
 class Encoder:
     """Loads the images of cases, and encodes questions about them. Keeps nothing between calls."""
@@ -43,6 +45,8 @@ class Encoder:
                 image = read
             except ItemError as error:
                 reason = error.reason
+            except MemoryError:
+                reason = OUT_OF_MEMORY
             reasons.append(reason)
             images.append(image)
         return (reasons, *images)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from actors.editor.encoder import Encoder
+from actors.editor.encoder import OUT_OF_MEMORY, Encoder
 from medray.data.pairs.differences import GIVEN, differences
 from medray.errors import ItemError
 from medray.imaging.corruption import Corrupted, corrupt
@@ -40,8 +40,9 @@ class Packer(Encoder):
                     pair, arrays = self._reference(call, item_id, case, image)
                 else:
                     pair, arrays = self._given(call, item_id, case, image)
-            except ItemError as error:
-                results.append(Dropped(item_id, case.case_id, version, error.reason))
+            except (ItemError, MemoryError) as error:
+                reason = error.reason if isinstance(error, ItemError) else OUT_OF_MEMORY
+                results.append(Dropped(item_id, case.case_id, version, reason))
             else:
                 results.append(pair)
                 packed.append(arrays)

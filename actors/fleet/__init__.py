@@ -4,6 +4,7 @@
 `learner_group` keeps ranks together, `rollouts` turns cases into pairs.
 """
 
+from actors.fleet.cases import BrokenCases
 from actors.fleet.fleet import Fleet
 from actors.fleet.items import CanaryPrompts, EditedBatch, Item, StepRollout, Unusable, WeightUpdate
 from actors.fleet.learner_group import LearnersLost
@@ -12,6 +13,7 @@ from actors.fleet.restart_budget import RestartBudget
 from actors.fleet.rollouts import Rollouts
 
 __all__ = [
+    "BrokenCases",
     "CanaryPrompts",
     "EditedBatch",
     "Fleet",

@@ -71,7 +71,12 @@ class PendingResponses:
     @property
     def missing(self) -> list[Item]:
         """Items without a response."""
-        return [item for i, item in self.items.items() if i not in self.responses]
+        return self.missing_of(list(self.items.values()))
+
+    def missing_of(self, items: Sequence[Item]) -> list[Item]:
+        """Those of `items` that have no response, as they are now."""
+        ids = (item.item_id for item in items)
+        return [self.items[i] for i in ids if i not in self.responses]
 
     def replace(self, items: Sequence[Item]) -> None:
         """The same items, with images that were loaded again."""

@@ -2,6 +2,7 @@
 
 ActorLost     the actor is gone, stuck or broken: another one can do the same work
 ObjectsLost   an argument was lost with its node: make it again, the actor is fine
+DiskFault     a disk is full, read-only or gone: another actor would fare no better
 otherwise     what the method itself raised: `MedrayError` as it is, anything else as ActorLost
 """
 
@@ -14,13 +15,15 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import (
     ObjectLostError,
+    OutOfDiskError,
     RayActorError,
     RayError,
     RayTaskError,
     TaskUnschedulableError,
 )
 
-from medray.errors import MedrayError, RunFailed
+from medray.errors import DiskFault, MedrayError, RunFailed
+from medray.files import disk_fault
 
 START_DEADLINE = 900.0  # seconds of an actor's start: a large model from slow storage
 OBJECT_DEADLINE = 600.0  # seconds to move weights or images, from another node at worst
@@ -34,9 +37,14 @@ class ActorLost(RunFailed):
     def __init__(self, what: str, cause: Cause, why: str) -> None:
         super().__init__(what, why, "see the Ray logs")
         self.cause = cause
+        self.blamed = False  # whether its work is suspected, not the actor
 
     def __reduce__(self) -> tuple[type[ActorLost], tuple[str, Cause, str]]:
         return (type(self), (self.what, self.cause, self.why))
+
+
+class JobLost(ActorLost):
+    """One piece of work took along every actor that tried it; other work goes on."""
 
 
 class ObjectsLost(RunFailed):
@@ -54,6 +62,8 @@ async def await_ref(ref: ray.ObjectRef, deadline: float, what: str) -> Any:
             raise cause from None
         if isinstance(cause, ObjectLostError):
             raise ObjectsLost(what, _first_line(cause)) from error
+        if cause is not None and (fault := disk_fault(cause)):
+            raise fault from error
         raise ActorLost(what, "broken", _first_line(cause or error)) from error
     except TimeoutError:
         raise ActorLost(what, "stuck", f"no answer within {deadline:.0f} s") from None
@@ -63,6 +73,9 @@ async def await_ref(ref: ray.ObjectRef, deadline: float, what: str) -> Any:
         if "creation task" in str(error):
             raise ActorLost(what, "broken", _last_line(error)) from error
         raise ActorLost(what, "died", _in_plain_words(error)) from error
+    except OutOfDiskError as error:
+        todo = "free some space, then go on with --resume"
+        raise DiskFault(what, "the disk of Ray's temporary folder is full", todo) from error
     except RayError as error:
         raise ActorLost(what, "broken", _first_line(error)) from error
 

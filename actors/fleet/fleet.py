@@ -22,7 +22,7 @@ from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
 from actors.fleet.learner_group import LearnerGroup, LearnersLost
 from actors.fleet.localisation import needs_localiser
 from actors.fleet.placement import LearnerPlacementGroup, Placement
-from actors.fleet.pool import Pool
+from actors.fleet.pool import LEAST_PATIENCE, Pool
 from actors.fleet.restart_budget import RestartBudget
 from actors.fleet.served import LanguageModels
 from actors.generator import Generator
@@ -30,7 +30,7 @@ from actors.learner import Learner
 from actors.localiser import Localiser
 from actors.weights.manifest import Manifest
 from medray.config import Config
-from medray.errors import RunFailed
+from medray.errors import DiskFault, RunFailed
 from medray.objectives import answers_needed
 from medray.policy.saliency import Box
 from medray.records import Pair, StepReport
@@ -57,6 +57,7 @@ class Fleet:
             config.editor.replicas,
             self._spawn_editor,
             budget,
+            patience=_patience(config),
         )
         localiser = ray.remote(Localiser)
         self.localisers = Pool(
@@ -222,7 +223,7 @@ class Fleet:
         except ObjectsLost as lost:
             raise ActorLost(what, "died", lost.why) from lost
         except RunFailed as failed:
-            if isinstance(failed, ActorLost):
+            if isinstance(failed, ActorLost | DiskFault):
                 raise
             raise ActorLost(what, "broken", str(failed)) from failed  # weights may be mixed
         await self._prove(update, update.canary_logps, scored)
@@ -280,3 +281,9 @@ class Fleet:
         shared = self.placement_group.options(replica) if self.placement_group.shared else {}
         options = self.placement.generator | shared
         return ray.remote(Generator).options(**options).remote(self.config, replica)
+
+
+def _patience(config: Config) -> float:
+    """Seconds that an editor may take for one answer: a language model is asked several times."""
+    asked = 2 + len(config.editor.judges) if config.editor.kind != "findings" else 0
+    return LEAST_PATIENCE + asked * config.editor.timeout

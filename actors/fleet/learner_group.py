@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from actors.fleet.calls import START_DEADLINE, ActorLost, ObjectsLost, await_ref
+from actors.fleet.cases.losses import MAX_FAILED_STARTS
 from medray.errors import RunFailed
 
 
@@ -30,10 +31,25 @@ class LearnerGroup:
     def __init__(self, spawn: Callable[[int], Any], world: int, deadline: float) -> None:
         self.spawn, self.world, self.deadline = spawn, world, deadline
         self.handles: list[Any] = []
+        self.failed_starts = 0  # in a row
         self.turn = asyncio.Lock()  # a deadline counts from when the ranks begin the call
 
     async def start(self) -> None:
-        """Spawn the ranks, have them meet, and load the model."""
+        """Spawn the ranks, have them meet, and load the model.
+
+        Raises RunFailed if they died of it twice in a row: they would again.
+        """
+        try:
+            await self._start()
+        except LearnersLost as lost:
+            self.failed_starts += 1
+            if lost.lost.cause != "died" or self.failed_starts < MAX_FAILED_STARTS:
+                raise
+            why = f"died {self.failed_starts} times in a row as it started: {lost.why}"
+            raise RunFailed(lost.what, why, "check the memory") from lost
+        self.failed_starts = 0
+
+    async def _start(self) -> None:
         self.handles = [self.spawn(rank) for rank in range(self.world)]
         meeting = self.handles[0].rendezvous.remote()
         (address, port), *_ = await self._results([meeting], START_DEADLINE, "start")

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from actors.fleet.batching import editor_calls
+from actors.fleet.cases import Found, Trial, bisect
 from actors.fleet.items import Item
 from actors.fleet.pool import Pool
 from medray.config import FOUND_REGIONS, Config
 from medray.objectives import answers_needed, needs_of
 from medray.records import Response
+
+Row = tuple[Item, Response]
 
 
 def needs_localiser(config: Config) -> bool:
@@ -20,22 +23,24 @@ def needs_localiser(config: Config) -> bool:
     return reads and config.corruption.region in FOUND_REGIONS
 
 
-async def find_regions(
-    localisers: Pool, items: Sequence[Item], responses: Sequence[Response]
-) -> list[Item]:
-    """The same items; their cases have the regions found for what the texts claim."""
+async def find_regions(localisers: Pool, rows: Sequence[Row]) -> Found[Row, None]:
+    """The same items and answers; their cases have the regions found for what the texts claim."""
 
-    async def locate(rows: Sequence[tuple[Item, Response]]) -> list[Item]:
+    async def locate(rows: Sequence[Row], trial: Trial) -> list[Row]:
         cases, answers = [item.case for item, _ in rows], [answer.text for _, answer in rows]
         images = [item.image for item, _ in rows]
         call = await localisers.run(
-            lambda localiser, _: localiser.locate.remote(cases, answers, *images)
+            lambda localiser, _: localiser.locate.remote(cases, answers, *images), **trial
         )
         return [
-            replace(item, case=replace(item.case, regions=(*item.case.regions, *regions)))
-            for (item, _), regions in zip(rows, call.value, strict=True)
+            (replace(item, case=replace(item.case, regions=(*item.case.regions, *regions))), answer)
+            for (item, answer), regions in zip(rows, call.value, strict=True)
         ]
 
-    rows = list(zip(items, responses, strict=True))
-    parts = [locate(part) for part in editor_calls(rows, max(1, localisers.size))]
-    return [item for part in await asyncio.gather(*parts) for item in part]
+    parts = editor_calls(rows, max(1, localisers.size))
+    found = await asyncio.gather(*[bisect(part, locate) for part in parts])
+    merged: Found[Row, None] = Found()
+    for part in found:
+        merged.results += [(located, None) for _, located in part.results]
+        merged.broken += part.broken
+    return merged

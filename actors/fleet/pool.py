@@ -18,12 +18,13 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 
-from actors.fleet.calls import START_DEADLINE, ActorLost, await_ref, stream_refs
+from actors.fleet.calls import START_DEADLINE, ActorLost, JobLost, await_ref, stream_refs
+from actors.fleet.cases.losses import MAX_LOSSES, JobLosses, Losses
 from actors.fleet.restart_budget import RestartBudget
 from medray.errors import MedrayError, RunFailed
 
@@ -31,7 +32,7 @@ JOIN_LATER = 120.0  # seconds after the first is ready: the others may still wai
 STRAGGLER = 3.0  # times the median of recent jobs
 MIN_STRAGGLER = 5.0  # seconds: shorter jobs are not worth repeating
 RECENT = 64  # jobs whose seconds are remembered
-MAX_BREAKS = 2  # replicas that one job may break before it is considered bad itself
+PATIENCE, LEAST_PATIENCE = 10.0, 120.0  # times the longest recent job, seconds: for suspects
 
 # (handle, state of the replica) → the call's reference(s), or its stream
 Submit = Callable[[Any, Any], ray.ObjectRef | Sequence[ray.ObjectRef] | ray.ObjectRefGenerator]
@@ -59,7 +60,7 @@ class _Job:
     future: asyncio.Future[CallResult]
     start: float = 0.0  # 0: not running
     repeated: bool = False
-    breaks: int = 0  # replicas that broke over it
+    losses: JobLosses = field(default_factory=JobLosses)
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +69,7 @@ class _Replica:
     handle: Any = None
     state: Any = None  # the newest one adopted
     ready: bool = False
+    failed_starts: int = 0  # in a row
     next_job: asyncio.Future[_Job | None] | None = None  # while idle
     task: asyncio.Task[None] | None = None
 
@@ -83,7 +85,11 @@ class Pool:
         spawn: Callable[[int], Any],
         budget: RestartBudget,
         adopt: Adopt | None = None,
+        *,
+        patience: float = LEAST_PATIENCE,
     ) -> None:
+        """`patience`: seconds that a suspected job may always take."""
+        self.patience = patience
         self.kind, self.name, self.spawn, self.budget = kind, name, spawn, budget
         self.adopt, self.size = adopt, size
         self.may_start: Callable[[], Awaitable[Any]] | None = None  # returns once one may
@@ -100,6 +106,7 @@ class Pool:
         self._straggler_task: asyncio.Task[None] | None = None
         self._failure: MedrayError | None = None
         self._started_once = False
+        self._losses = Losses(kind, name, budget)
 
     def start(self) -> None:
         """Spawn all replicas; `wait_ready` returns when they answer."""
@@ -133,14 +140,24 @@ class Pool:
         """Replicas that answer."""
         return sum(replica.ready for replica in self._replicas)
 
-    async def run(self, submit: Submit, on_part: OnPart | None = None) -> CallResult:
+    async def run(
+        self,
+        submit: Submit,
+        on_part: OnPart | None = None,
+        *,
+        limit: int = MAX_LOSSES,
+        suspect: bool = False,
+    ) -> CallResult:
         """The result of `submit` on the first replica that is free.
 
         `on_part` gets each part of a call that streams, as it arrives. If the job is repeated,
         `submit` should request only what is missing; otherwise `on_part` gets some parts twice.
+        Raises JobLost once the job has lost `limit` replicas. `suspect`: part of a job that was
+        given up, so that it gets less time, and is charged nothing.
         """
         self._raise_if_failed()
-        job = _Job(submit, on_part, asyncio.get_running_loop().create_future())
+        future: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
+        job = _Job(submit, on_part, future, losses=JobLosses(limit, suspect))
         self._enqueue(job)
         return await job.future
 
@@ -195,13 +212,15 @@ class Pool:
                     if job is not None:
                         await self._serve(replica, job, who)
             except ActorLost as lost:
+                starting = not replica.ready
                 replica.ready, replica.state = False, None
                 _kill(replica)
                 if lost.cause == "broken" and not self._started_once:
                     self._fail(lost)  # it cannot start: another attempt would end the same way
                     return
-                if not self.budget.spend(self.kind, who, lost):
-                    self._give_up(replica, lost)
+                replica.failed_starts += starting
+                if obstacle := self._losses.obstacle(who, replica.failed_starts, lost):
+                    self._give_up(replica, obstacle)
                     return
                 self._notify()
             except MedrayError as error:
@@ -223,6 +242,7 @@ class Pool:
                     raise  # else: it waits for resources, and the others can do the work
         await self._adopt_offered(replica)
         replica.ready = self._started_once = True
+        replica.failed_starts = 0
         self._notify()
 
     async def _adopt_offered(self, replica: _Replica) -> None:
@@ -257,9 +277,10 @@ class Pool:
             job.start = job.start or start
             value, refs = await self._result(job, replica, who)
         except ActorLost as lost:
-            job.breaks += lost.cause == "broken"
-            if job.breaks >= MAX_BREAKS:
-                _settle(job, error=lost)
+            job.losses.add(lost)
+            if job.losses.too_many:
+                self._losses.job_given_up(job.losses)
+                _settle(job, error=JobLost(lost.what, lost.cause, lost.why))
             elif not job.future.done():
                 job.start, job.repeated = 0.0, False
                 self._enqueue(job, first=True)
@@ -268,6 +289,7 @@ class Pool:
             _settle(job, error=error)
         else:
             end = time.monotonic()
+            self._losses.job_done()
             self._recent.append(end - start)
             self.busy_seconds += end - start
             _settle(job, CallResult(value, refs, start, end))
@@ -278,11 +300,13 @@ class Pool:
         self, job: _Job, replica: _Replica, who: str
     ) -> tuple[Any, list[ray.ObjectRef]]:
         """What the call returns; nothing if it streams."""
-        returned = job.submit(replica.handle, replica.state)
+        returned, deadline = job.submit(replica.handle, replica.state), self.deadline
+        if job.losses.suspect and self._recent:
+            deadline = min(deadline, max(self.patience, PATIENCE * max(self._recent)))
         if not isinstance(returned, ray.ObjectRefGenerator):
             refs = _refs(returned)
-            return await await_ref(refs[0], self.deadline, who), refs
-        async for part in stream_refs(returned, self.deadline, who):
+            return await await_ref(refs[0], deadline, who), refs
+        async for part in stream_refs(returned, deadline, who):
             if job.on_part is not None:
                 job.on_part(part)
         return None, []
@@ -339,13 +363,13 @@ class Pool:
         self._raise_if_failed()
         return [r for r in self._replicas if r.task is not None and not r.task.done()]
 
-    def _give_up(self, replica: _Replica, lost: ActorLost) -> None:
+    def _give_up(self, replica: _Replica, error: RunFailed) -> None:
         """Continue with the other replicas; without any, the pool fails."""
         others = [r for r in self._living() if r is not replica]
         if others:
             self._notify()
         else:
-            self._fail(RunFailed(f"no {self.name} is left", str(lost), f"raise faults.{self.kind}"))
+            self._fail(error)
 
     def _fail(self, error: MedrayError) -> None:
         self._failure = self._failure or error

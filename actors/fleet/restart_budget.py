@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from actors.fleet.calls import ActorLost
+from actors.fleet.calls import ActorLost, Cause
 from medray.config import FaultsConfig
 
 
@@ -20,6 +20,10 @@ class RestartBudget:
     def restarts(self) -> int:
         """Restarts of the run so far."""
         return self.spent.total()
+
+    def refund(self, kind: str, cause: Cause, count: int) -> None:
+        """Take back what was charged for a loss that turned out to be the fault of its work."""
+        self.spent[kind, cause] = max(0, self.spent[kind, cause] - count)
 
     def spend(self, kind: str, who: str, lost: ActorLost) -> bool:
         """Charge one restart of `who` and announce why; False if the budget is exhausted.

@@ -6,6 +6,7 @@ Whatever is lost with a node or an actor is done again; every item counts exactl
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ from actors.fleet.batching import (
     editor_calls,
     generator_calls,
 )
-from actors.fleet.calls import ObjectsLost
+from actors.fleet.calls import ActorLost, ObjectsLost
+from actors.fleet.cases import REASON, BrokenCases, Found, Trial, bisect
 from actors.fleet.fleet import Fleet
 from actors.fleet.items import EditedBatch, Item, StepRollout, Unusable, WeightUpdate
 from actors.fleet.localisation import find_regions, needs_localiser
@@ -28,10 +30,13 @@ from actors.fleet.pool import CallResult
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
 from medray.objectives import answers_needed, needs_of
-from medray.records import Case, Continuation, Region, Response
+from medray.records import Case, Continuation, Dropped, Region, Response
 from medray.targeting import EditContext
 
 MAX_RELOADS = 3  # of images that were lost with their node
+
+_NO_CALL = CallResult(None, [], 0.0, 0.0)
+_NOTHING = ray.ObjectRef.nil()  # in the place of a batch that no pair is in
 
 T = TypeVar("T")
 Generated = tuple[list[Response], CallResult]  # the responses to one call's items, and the call
@@ -40,8 +45,10 @@ Generated = tuple[list[Response], CallResult]  # the responses to one call's ite
 class Rollouts:
     """What the generators and editors of a fleet do for the loop."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, broken: BrokenCases | None = None) -> None:
+        """`broken`: the cases that are known to take actors along."""
         self.fleet, self.config = fleet, fleet.config
+        self.broken = broken or BrokenCases()
         reads_corrupt = needs_of(self.config.objective).corrupt
         region = self.config.corruption.region
         self.needs_saliency = reads_corrupt and region == "lesion-or-saliency"
@@ -49,9 +56,10 @@ class Rollouts:
 
     async def load(self, items: Sequence[Item]) -> tuple[list[Item], list[Unusable]]:
         """Images into the object store, once per case → (items with images, unusable ones)."""
-        cases = list({item.case.case_id: item.case for item in items}.values())
+        every = list({item.case.case_id: item.case for item in items}.values())
+        cases = [case for case in every if case not in self.broken]
         calls = [self._load_images(part) for part in editor_calls(cases, self._editors)]
-        loaded: dict[str, tuple[str, ray.ObjectRef]] = {}
+        loaded: dict[str, tuple[str, Any]] = {case.case_id: (REASON, None) for case in every}
         for part in await asyncio.gather(*calls):
             loaded |= part
         usable, unusable = [], []
@@ -64,7 +72,7 @@ class Rollouts:
         return usable, unusable
 
     async def generate(self, items: Sequence[Item], *, greedy: bool) -> list[Response]:
-        """One response per item, in order, by the newest weights offered."""
+        """One response per item, in order, by the newest weights offered; none to a broken case."""
         calls = generator_calls(items, self._generators)
         generated = await asyncio.gather(*[self._generate(call, greedy=greedy) for call in calls])
         return [response for responses, _ in generated for response in responses]
@@ -102,21 +110,35 @@ class Rollouts:
         """Add the pairs that the cases of `items` give."""
         parts = editor_calls(items, self._editors)
         packed = [self._with_images(part, self._pack_call(context.version)) for part in parts]
-        calls = await asyncio.gather(*packed)
+        found = await asyncio.gather(*packed)
+        calls = [call for part in found for _, call in part.results]
+        rollout.unusable += [
+            Unusable(item.item_id, item.case.case_id, self._blame(item.case, lost))
+            for part in found
+            for item, lost in part.broken
+        ]
         rollout.edits += [EditedBatch(call.value, call.refs[1]) for call in calls]
         rollout.edit_seconds += union_seconds(calls)
 
-    def _pack_call(self, version: int) -> Callable[[Sequence[Item]], Awaitable[CallResult]]:
-        async def pack(items: Sequence[Item]) -> CallResult:
+    def _pack_call(
+        self, version: int
+    ) -> Callable[[Sequence[Item]], Awaitable[Found[Item, CallResult]]]:
+        async def pack(items: Sequence[Item], trial: Trial) -> CallResult:
             item_ids, cases = [item.item_id for item in items], [item.case for item in items]
             images = [item.image for item in items]
             return await self.fleet.editors.run(
                 lambda packer, _: packer.pack.options(num_returns=2).remote(
                     version, item_ids, cases, *images
-                )
+                ),
+                **trial,
             )
 
-        return pack
+        return lambda items: bisect(items, pack)
+
+    def _blame(self, case: Case, lost: ActorLost) -> str:
+        """Remember a case that took actors along; the reason for which its items are dropped."""
+        self.broken.add(case, lost, self.fleet.budget.announce)
+        return REASON
 
     async def _edit_given(
         self,
@@ -150,10 +172,16 @@ class Rollouts:
             generated, calls = await self._generate_and_edit(items, context)
         responses = [response for responses, _ in generated for response in responses]
         edits = [EditedBatch(call.value, call.refs[1]) for call in calls]
-        if items[0].round:
+        if items[0].round:  # an answer that does not go on has its pairs already
             rollout.continued += responses
         else:
             rollout.responses += responses
+            answered = {response.item_id for response in responses}
+            rollout.unusable += [
+                Unusable(item.item_id, item.case.case_id, REASON)
+                for item in items
+                if item.item_id not in answered
+            ]
         rollout.edits += edits
         rollout.generate_seconds += union_seconds([call for _, call in generated])
         rollout.edit_seconds += union_seconds(calls)
@@ -167,13 +195,21 @@ class Rollouts:
     def _generators(self) -> int:
         return self.config.generator.replicas
 
-    async def _load_images(self, cases: Sequence[Case]) -> dict[str, tuple[str, ray.ObjectRef]]:
+    async def _load_images(self, cases: Sequence[Case]) -> dict[str, tuple[str, Any]]:
         """By case id: the reason why it cannot be used ("" if it can), and its image."""
-        loaded = await self.fleet.editors.run(
-            lambda editor, _: editor.load.options(num_returns=1 + len(cases)).remote(cases)
-        )
-        rows = zip(cases, loaded.value, loaded.refs[1:], strict=True)
-        return {case.case_id: (reason, image) for case, reason, image in rows}
+
+        async def load(cases: Sequence[Case], trial: Trial) -> CallResult:
+            return await self.fleet.editors.run(
+                lambda editor, _: editor.load.options(num_returns=1 + len(cases)).remote(cases),
+                **trial,
+            )
+
+        found = await bisect(cases, load)
+        loaded = {case.case_id: (self._blame(case, lost), None) for case, lost in found.broken}
+        for part, call in found.results:
+            rows = zip(part, call.value, call.refs[1:], strict=True)
+            loaded |= {case.case_id: (reason, image) for case, reason, image in rows}
+        return loaded
 
     async def _generate_and_edit(
         self, items: Sequence[Item], context: EditContext
@@ -211,38 +247,51 @@ class Rollouts:
         generated = await asyncio.gather(*[self._generate(call, greedy=False) for call in calls])
         start = time.monotonic()
         responses = [response for part, _ in generated for response in part]
-        located = generator_calls(await self._locate(items, responses), self._generators)
+        by_id = {item.item_id: item for item in items}
+        answered = [by_id[response.item_id] for response in responses]
+        located = iter(await self._locate(answered, responses))
+        parts = [(list(itertools.islice(located, len(part))), part) for part, _ in generated]
         rollout.edit_seconds += time.monotonic() - start
-        edits = await asyncio.gather(
-            *[
-                self._edit(part, responses, context)
-                for part, (responses, _) in zip(located, generated, strict=True)
-            ]
-        )
+        edits = await asyncio.gather(*[self._edit(*part, context) for part in parts])
         return list(generated), [edit for part in edits for edit in part]
 
     async def _generate(
         self, items: Sequence[Item], on_responses: OnResponses | None = None, *, greedy: bool
     ) -> Generated:
-        """The responses to one call's items; when it is repeated, only to missing ones."""
+        """The responses to one call's items; when it is repeated, only to missing ones.
+
+        None to the items of cases that take generators along. Without any, the call took no time.
+        """
         pending = PendingResponses(items, on_responses)
+        calls: list[CallResult] = []
 
-        def submit(generator: Any, update: WeightUpdate | None) -> ray.ObjectRefGenerator:
-            version = update.manifest.version if update is not None else 0
-            requests, images = build_requests(pending.missing, self.config.run.seed)
-            call = generator.generate.options(num_returns="streaming")
-            return call.remote(version, requests, greedy, *images)
+        async def request(items: Sequence[Item], trial: Trial) -> None:
+            def submit(generator: Any, update: WeightUpdate | None) -> ray.ObjectRefGenerator:
+                version = update.manifest.version if update is not None else 0
+                missing = pending.missing_of(items)
+                requests, images = build_requests(missing, self.config.run.seed)
+                call = generator.generate.options(num_returns="streaming")
+                return call.remote(version, requests, greedy, *images)
 
-        async def run(items: Sequence[Item]) -> CallResult:
+            if pending.missing_of(items):
+                calls.append(await self.fleet.generators.run(submit, pending.receive, **trial))
+
+        async def run(items: Sequence[Item]) -> None:
             pending.replace(items)
             await self.fleet.turns.to_generators()
-            return await self.fleet.generators.run(submit, pending.receive)
+            found = await bisect(items, request)
+            for item, lost in found.broken:
+                self._blame(item.case, lost)
 
         try:
-            call = await self._with_images(items, run)
+            await self._with_images(items, run)
         finally:
             responses = pending.close()
-        return responses, call
+        start, end = (
+            min(c.start for c in calls or [_NO_CALL]),
+            max(c.end for c in calls or [_NO_CALL]),
+        )
+        return responses, CallResult(None, [], start, end)
 
     async def _edit(
         self, items: Sequence[Item], responses: Sequence[Response], context: EditContext
@@ -250,24 +299,38 @@ class Rollouts:
         """One result per editor call; a localiser looks for the regions before, if there is one."""
 
         async def run(items: Sequence[Item]) -> list[CallResult]:
-            if self.needs_localiser:
-                items = await find_regions(self.fleet.localisers, items, responses)
             rows = list(zip(items, responses, strict=True))
-            calls = [self._edit_call(part, context) for part in editor_calls(rows, self._editors)]
-            return list(await asyncio.gather(*calls))
+            dropped: list[CallResult] = []
+            if self.needs_localiser:
+                found = await find_regions(self.fleet.localisers, rows)
+                rows = [row for part, _ in found.results for row in part]
+                dropped += self._drop(found)
+            parts = editor_calls(rows, self._editors)
+            edited = await asyncio.gather(*[bisect(part, edit) for part in parts])
+            for part in edited:
+                dropped += self._drop(part)
+            return [call for part in edited for _, call in part.results] + dropped
+
+        async def edit(rows: Sequence[tuple[Item, Response]], trial: Trial) -> CallResult:
+            cases, responses = [item.case for item, _ in rows], [answer for _, answer in rows]
+            images = [item.image for item, _ in rows]
+            return await self.fleet.editors.run(
+                lambda editor, _: editor.edit.options(num_returns=2).remote(
+                    context, cases, responses, *images
+                ),
+                **trial,
+            )
 
         return await self._with_images(items, run)
 
-    async def _edit_call(
-        self, rows: Sequence[tuple[Item, Response]], context: EditContext
-    ) -> CallResult:
-        cases, responses = [item.case for item, _ in rows], [response for _, response in rows]
-        images = [item.image for item, _ in rows]
-        return await self.fleet.editors.run(
-            lambda editor, _: editor.edit.options(num_returns=2).remote(
-                context, cases, responses, *images
-            )
-        )
+    def _drop(self, found: Found[tuple[Item, Response], Any]) -> list[CallResult]:
+        """What an editor would have returned for answers whose cases take actors along."""
+        results = [
+            Dropped(item.item_id, item.case.case_id, answer.policy_version, reason)
+            for (item, answer), lost in found.broken
+            if (reason := self._blame(item.case, lost)) and not answer.given
+        ]
+        return [CallResult(results, [_NOTHING, _NOTHING], 0.0, 0.0)] if results else []
 
     async def _locate(self, items: Sequence[Item], responses: Sequence[Response]) -> list[Item]:
         """The same items; a case without a region gets the one that the policy looked at."""

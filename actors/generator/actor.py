@@ -18,9 +18,11 @@ from actors.generator.receive import ShardSource, arriving
 from actors.weights.manifest import Manifest, named
 from medray.config import Config
 from medray.errors import MedrayError, RunFailed
+from medray.files import disk_fault
 from medray.policy.export.weight_update import adapter_config
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import model_facts
+from medray.process import Scratch
 from medray.records import Request, Response
 
 PART = 16  # responses that are sent together, while the engine works on the others
@@ -39,7 +41,10 @@ class Generator:
         facts = model_facts(config.model)
         self.codec = ChatCodec(facts.path)
         self.adapter: Any = None
-        self.adapter_dir = Path(tempfile.mkdtemp(prefix="medray-adapter-"))
+        # Gone with this process: at once on a cluster of the command's own, else when the next
+        # process of medray looks for leftovers.
+        self.scratch = Scratch(Path(tempfile.gettempdir())).__enter__()
+        self.adapter_dir = self.scratch.folder("adapters")
         self.updates = 0
         self.broken: RunFailed | None = None  # raised by every call after a failed update
         self.asleep = False
@@ -129,6 +134,8 @@ class Generator:
             )
             if isinstance(error, MedrayError):
                 raise
+            if fault := disk_fault(error):
+                raise fault from error
             raise RunFailed(f"weight update of {self!r}", cause, "see the Ray logs") from error
         self.version = manifest.version
         return time.perf_counter() - start

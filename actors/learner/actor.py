@@ -81,7 +81,13 @@ class Learner:
         self.needs = self.objective.needs_for(self.hyperparameters)
         self.version = 0
         self.accumulation = micro_batches(config)
-        self._build(load_model(facts.path, config.model.dtype), facts)
+        try:
+            model = load_model(facts.path, config.model.dtype)
+            self._build(model, facts)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            first = (str(error).splitlines() or ["not enough memory"])[0]
+            todo = "give the learner more of it, or shard with learner.zero_stage=3"
+            raise RunFailed(f"{self!r}: loading the model", first, todo) from error
 
     def step(self, policy_version: int, *batches: PackedBatch) -> StepReport:
         """One optimiser step on all pairs of `batches`, from `policy_version`, the current one."""

@@ -30,6 +30,8 @@ async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPr
     if not items:
         raise RunFailed("canary prompts", "none of the held-out images can be read")
     responses = await rollouts.generate(items, greedy=True)
+    answered = {response.item_id for response in responses}
+    items = [item for item in items if item.item_id in answered]
     questions, images = [item.case.question for item in items], [item.image for item in items]
     encoded = await rollouts.fleet.editors.run(
         lambda editor, _: editor.encode.remote(questions, *images)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from actors.fleet import Fleet, LearnersLost, Rollouts
+from actors.fleet import BrokenCases, Fleet, LearnersLost, Rollouts
 from actors.loop.canaries import pick_canaries
 from actors.loop.evaluation import Evaluator
 from actors.loop.metrics import MetricsWriter
@@ -32,7 +32,7 @@ from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
 from actors.loop.weight_sync import WeightSync
 from actors.weights.checkpoint import State
-from medray.errors import RunFailed, StoppedOnRequest
+from medray.errors import DiskFault, RunFailed, StoppedOnRequest
 from medray.plan import Plan
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
@@ -51,7 +51,8 @@ class Driver:
         stop: Stop | None = None,
     ) -> None:
         self.plan, self.config, self.fleet, self.console = plan, plan.config, fleet, console
-        self.rollouts, self.sync = Rollouts(fleet), WeightSync(fleet)
+        self.rollouts = Rollouts(fleet, BrokenCases(run.broken_cases))
+        self.sync = WeightSync(fleet)
         self.metrics = MetricsWriter(run, telemetry, console)
         self.stop = stop or Stop(self.config.faults.stop_within)
         self.evaluator = Evaluator(plan, self.rollouts, run, telemetry, console)
@@ -75,7 +76,7 @@ class Driver:
         except StoppedOnRequest:
             raise await self.recovery.stopped(self.stop) from None
         except RunFailed as failed:
-            if not isinstance(failed, LearnersLost):
+            if not isinstance(failed, LearnersLost | DiskFault):
                 await self.recovery.checkpoint_before_exit()
             raise
         finally:

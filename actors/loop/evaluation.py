@@ -64,9 +64,10 @@ class Evaluator:
 async def answer_cases(rollouts: Rollouts, cases: Sequence[Case]) -> Answered:
     """Greedy answers to `cases`, by the newest weights offered."""
     start = time.perf_counter()
-    items, unusable = await rollouts.load([Item(case.case_id, case) for case in cases])
+    items, _ = await rollouts.load([Item(case.case_id, case) for case in cases])
     responses = await rollouts.generate(items, greedy=True)
-    return Answered(_answers(responses), len(unusable), time.perf_counter() - start)
+    unusable = len(cases) - len(responses)
+    return Answered(_answers(responses), unusable, time.perf_counter() - start)
 
 
 def _answers(responses: Sequence[Response]) -> Answers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 
 from actors.fleet import Fleet, LearnersLost, Rollouts
@@ -115,21 +116,29 @@ class Recovery:
         self.learners_consistent = True
 
     async def checkpoint(self) -> None:
-        """Write a checkpoint of the last finished step: learners, weights and position."""
+        """Write a checkpoint of the last finished step: learners, weights and position.
+
+        Without success it leaves nothing behind.
+        """
         state = self.state
+        self.run_dir.require_lock()
         update = await self.sync.update_of(state.policy_version)
         draft = checkpoint.begin(self.run_dir.checkpoints, state)
-        await self.fleet.save(str(draft / "learner"))
-        manifest, shards = await self.fleet.fetch(update)
-        await asyncio.to_thread(
-            checkpoint.publish,
-            draft,
-            state,
-            manifest,
-            shards,
-            keep=self.plan.config.loop.keep_checkpoints,
-            best=self._best_step(),
-        )
+        try:
+            await self.fleet.save(str(draft / "learner"))
+            manifest, shards = await self.fleet.fetch(update)
+            await asyncio.to_thread(
+                checkpoint.publish,
+                draft,
+                state,
+                manifest,
+                shards,
+                keep=self.plan.config.loop.keep_checkpoints,
+                best=self._best_step(),
+            )
+        except Exception:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
         self.last_saved_step = state.step
 
     async def abandon(self) -> None:

@@ -94,7 +94,7 @@ def write_lookalike(folder: Path, gigabytes: float) -> dict[str, int]:
     from transformers import AutoConfig, LlavaForConditionalGeneration
 
     base = resolve_model_path(BASE)
-    config = AutoConfig.from_pretrained(base, local_files_only=True)
+    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     text = config.text_config
     width = WIDTH if gigabytes >= 0.5 else SMALL_WIDTH
     heads = width // HEAD
@@ -126,7 +126,7 @@ def adapter_bytes(folder: Path) -> int:
     """Bytes of one update of a LoRA adapter on all language layers of the model in `folder`."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config)
         policy = prepare_policy(model, ModelConfig(lora=LoraConfig(rank=LORA_RANK)))

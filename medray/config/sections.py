@@ -102,6 +102,10 @@ class EditorConfig(Section):
     # Read only if a language model edits: any OpenAI-compatible chat endpoint, or a directory.
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")] | None = None
     model: str | None = None  # its name at the endpoint
+    plain_http: bool = False  # whether texts may go to another machine without encryption
+    proxy: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+/?$")] | None = (
+        None  # to the endpoint
+    )
     path: str | None = None  # a Hugging Face directory, served inside the cluster; no endpoint
     api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
     timeout: float = Field(60.0, gt=0.0)  # seconds for one request, including its retries

@@ -56,7 +56,9 @@ def load_tool(folder: Path, kind: str, device: str) -> tuple[Any, Any]:
         model, report = _transformers_class(name).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
-        reader = _transformers_class(processor).from_pretrained(folder, local_files_only=True)
+        reader = _transformers_class(processor).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         why = " ".join(str(error).split())[:300]
         raise ModelError(f"localiser.path = {folder}", why, "check its files") from None

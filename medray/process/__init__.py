@@ -1,8 +1,8 @@
 """What a command holds as a process: the signals that stop it, the lock on its run, its scratch
 folder. All of them end with it, whatever ends it."""
 
-from medray.process.lock import RunLock
+from medray.process.lock import RunLock, held_lock
 from medray.process.scratch import Scratch
 from medray.process.signals import Signals, current_signals, stop_on_signals
 
-__all__ = ["RunLock", "Scratch", "Signals", "current_signals", "stop_on_signals"]
+__all__ = ["RunLock", "Scratch", "Signals", "current_signals", "held_lock", "stop_on_signals"]

@@ -23,7 +23,7 @@ from types import FrameType
 from medray.errors import StoppedOnRequest
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-PATIENCE = 5.0  # seconds from a request to the end of a command that has nothing to save
+PATIENCE = 3.0  # seconds from a request to the end of a command that has nothing to save
 STOPPED = StoppedOnRequest("stopped", "as requested", "start it again when you want it done")
 CLOSING = 30.0  # seconds to close a run and its cluster, once its checkpoint is written
 
@@ -47,8 +47,8 @@ class Signals:
         """Handle the signals from now on; again after `ray.init`, which takes SIGTERM away."""
         for number in STOPPING:
             ignored = signal.getsignal(number) == signal.SIG_IGN
-            if ignored and number not in self._before:
-                continue  # as nohup and shells' background jobs wish it
+            if number == signal.SIGHUP and ignored and number not in self._before:
+                continue  # as nohup wishes it
             before = signal.signal(number, self._handle)
             self._before.setdefault(number, before)
 
@@ -56,6 +56,7 @@ class Signals:
         """End the process with code 75 if a request has not ended it in time."""
         self._wake.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=_forget_wake)
         threading.Thread(target=self._end_in_time, name="signals", daemon=True).start()
 
     def remove(self) -> None:
@@ -105,6 +106,12 @@ class Signals:
                 action()
         print(f"medray: {STOPPED}", file=sys.stderr, flush=True)
         os._exit(STOPPED.exit_code)
+
+
+def _forget_wake() -> None:
+    """A forked child's signals are not this process's."""
+    with contextlib.suppress(ValueError):
+        signal.set_wakeup_fd(-1)
 
 
 _current: list[Signals] = []  # of the command that runs, innermost last

@@ -8,19 +8,22 @@ key, the texts sent or the body of a reply: an endpoint may repeat them in its e
 from __future__ import annotations
 
 import email.utils
+import ipaddress
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import httpcore2 as httpcore
 import httpx2 as httpx
 import openai
 
 from medray.config import EditorConfig
 from medray.editing.llm.completion import Body, Budget
+from medray.editing.llm.deadline import DeadlineBackend
 from medray.errors import ConfigError, ItemError
 
 _log = logging.getLogger(__name__)
@@ -39,13 +42,16 @@ class Client:
 
     def __init__(self, config: EditorConfig) -> None:
         assert config.url is not None
+        _require_private(config)
         for name in ("openai", "httpx2", "httpcore2"):  # at level DEBUG they log what is sent
             logging.getLogger(name).setLevel(logging.WARNING)
         self.threads = config.concurrency
         self._timeout = config.timeout
         key = _api_key(config.api_key_env)
         budget = Budget(config.budget, config.replicas)
-        self._transport = _Transport(budget, config.concurrency, with_key=bool(key))
+        self._transport = _Transport(
+            budget, config.concurrency, with_key=bool(key), proxy=config.proxy
+        )
         self._lock = threading.Lock()
         self._failures, self._paused_until = 0, 0.0
         self._reported: set[str] = set()
@@ -128,12 +134,19 @@ class Client:
 class _Transport(httpx.BaseTransport):
     """Sends attempts within the budget and the deadline of their request, one per thread."""
 
-    def __init__(self, budget: Budget, connections: int, *, with_key: bool) -> None:
+    def __init__(
+        self, budget: Budget, connections: int, *, with_key: bool, proxy: str | None = None
+    ) -> None:
         self._with_key = with_key
-        limits = httpx.Limits(max_connections=connections)
-        self._http = httpx.HTTPTransport(limits=limits)
         self._budget, self._lock, self.sent = budget, threading.Lock(), 0
         self._request = threading.local()
+        backend = DeadlineBackend(lambda: float(self._request.until))
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(),  # with the authorities of SSL_CERT_FILE
+            proxy=httpcore.Proxy(proxy) if proxy else None,
+            max_connections=connections,
+            network_backend=backend,
+        )
 
     def begin(self, until: float) -> None:
         """The next attempts of this thread belong to one request, with this deadline."""
@@ -149,44 +162,102 @@ class _Transport(httpx.BaseTransport):
         wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**self._request.attempts)
         self._request.attempts += 1
         self._clean(request.headers)
-        left = until - time.monotonic()
-        request.extensions["timeout"] = httpx.Timeout(left).as_dict()
         try:
-            response = self._http.handle_request(request)
+            response = self._exchange(request)
         except httpx.TransportError as error:
             if time.monotonic() + wait >= until:  # openai would wait, then find no time left
                 raise ItemError("llm-unreachable", type(error).__name__) from None
             raise
         if time.monotonic() + max(wait, _retry_after(response.headers)) >= until:
             response.headers["x-should-retry"] = "false"
-        response.stream = _Bounded(response.stream, until)
         return response
+
+    def _exchange(self, request: httpx.Request) -> httpx.Response:
+        """One request over the pool, whose errors become those that openai knows."""
+        until = self._request.until
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        left = until - time.monotonic()
+        try:
+            response = self._pool.handle_request(
+                httpcore.Request(
+                    request.method,
+                    str(request.url),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions={"timeout": httpx.Timeout(left).as_dict()},
+                )
+            )
+        except httpcore.TimeoutException as error:
+            raise httpx.ReadTimeout(type(error).__name__) from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+            raise httpx.ConnectError(type(error).__name__) from None
+        encoding = {name.lower(): value for name, value in response.headers}
+        if encoding.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+            response.close()
+            raise ItemError("llm-malformed", "the reply is compressed, which was not accepted")
+        stream = _Bounded(response.stream, until, response.close)
+        return httpx.Response(response.status, headers=response.headers, stream=stream)
+
+    def close(self) -> None:
+        self._pool.close()
 
     def _clean(self, headers: httpx.Headers) -> None:
         """Remove what describes this machine or its accounts, and the key if there is none."""
         for name in list(headers):
             if name.startswith(_NOT_SENT) or (name == "authorization" and not self._with_key):
                 del headers[name]
+        headers["accept-encoding"] = "identity"  # a small body could be an immense text
 
 
 class _Bounded(httpx.SyncByteStream):
     """The body of a reply, unless it is too large or too late."""
 
-    def __init__(self, stream: Any, until: float) -> None:
-        self._stream, self._until = stream, until
+    def __init__(self, stream: Any, until: float, close: Callable[[], None]) -> None:
+        self._stream, self._until, self._close = stream, until, close
 
     def __iter__(self) -> Iterator[bytes]:
         size = 0
-        for chunk in self._stream:
-            size += len(chunk)
-            if size > _MAX_BYTES:
-                raise ItemError("llm-malformed", "the reply is larger than 1 MiB")
-            if time.monotonic() > self._until:
-                raise ItemError("llm-unreachable", "the reply arrived too slowly")
-            yield chunk
+        try:
+            for chunk in self._stream:
+                size += len(chunk)
+                if size > _MAX_BYTES:
+                    raise ItemError("llm-malformed", "the reply is larger than 1 MiB")
+                if time.monotonic() > self._until:
+                    raise ItemError("llm-unreachable", "the reply arrived too slowly")
+                yield chunk
+        except httpcore.TimeoutException:
+            raise ItemError("llm-unreachable", "the reply arrived too slowly") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise ItemError("llm-unreachable", type(error).__name__) from None
 
     def close(self) -> None:
-        self._stream.close()
+        self._close()
+
+
+def _require_private(config: EditorConfig) -> None:
+    """Refuse to send texts of patients unencrypted to another machine, unless that is confirmed."""
+    url = httpx.URL(config.url or "")
+    if url.scheme == "https" or config.plain_http or _is_this_machine(url.host):
+        return
+    raise ConfigError(
+        f"editor.url = {config.url}",
+        "sends texts, and the key, unencrypted to another machine",
+        "use https, or confirm it with editor.plain_http=true",
+    )
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a host's name can only mean this machine.
+
+    >>> _is_this_machine("localhost"), _is_this_machine("127.0.0.1"), _is_this_machine("gpu-7")
+    (True, True, False)
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _api_key(variable: str | None) -> str:

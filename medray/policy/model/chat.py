@@ -190,7 +190,9 @@ def _load_processor(path: Path) -> Any:
     from transformers import AutoProcessor
 
     try:
-        processor = AutoProcessor.from_pretrained(path, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # also of the tokenizers library, which raises nothing narrower
         raise ModelError(
             str(path), f"no usable processor ({brief(error)})", "add the files"

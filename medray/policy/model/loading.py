@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from medray.config import ModelConfig
@@ -153,9 +154,17 @@ def load_model(path: Path, dtype: str) -> nn.Module:
     """The bare pretrained model in `dtype`; ModelError unless every weight is accounted for."""
     from transformers import AutoModelForImageTextToText
 
-    model, info = AutoModelForImageTextToText.from_pretrained(
-        path, dtype=DTYPES[dtype], local_files_only=True, output_loading_info=True
-    )
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            path,
+            dtype=DTYPES[dtype],
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise ModelError(str(path), f"cannot be loaded ({why})", "check its files") from None
     if problem := unfit(info):
         raise ModelError(str(path), f"weights do not fit config.json: {problem}", "check both")
     return model

@@ -77,7 +77,7 @@ def _read_config(folder: Path, model_class: Any) -> Any:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers checks values with errors of many kinds
         why = f"transformers cannot read it ({brief(error)})"
         raise ModelError(str(folder / "config.json"), why, "give the model's own") from None

@@ -8,14 +8,16 @@ were alone, and the requests of many answers still go out together.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Protocol, TypeVar
 
 from medray.errors import ItemError
 
 Body = dict[str, Any]  # of an OpenAI-compatible chat request
 T = TypeVar("T")
+_GRACE = 5.0  # seconds after the deadline of a batch
 Dialogue = Generator[Body, str, T]
 
 
@@ -72,9 +74,15 @@ def converse(
     """The result of every dialogue, in order."""
     if not completer.threads:
         return _step_by_step(dialogues, completer, until)
-    with ThreadPoolExecutor(completer.threads, "llm-editor") as pool:
-        alone = pool.map(lambda one: _step_by_step([one], completer, until), dialogues)
-        return [result for results in alone for result in results]
+    pool = ThreadPoolExecutor(completer.threads, "llm-editor")
+    try:
+        alone = [pool.submit(_step_by_step, [one], completer, until) for one in dialogues]
+        wait(alone, timeout=max(0.0, until - time.monotonic()) + _GRACE)
+        # A name server, of all things, has no deadline: nothing is waited for without one.
+        late = ItemError("llm-unreachable", "no reply by the end of the batch")
+        return [one.result()[0] if one.done() and not one.cancelled() else late for one in alone]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _step_by_step(

@@ -61,7 +61,8 @@ def test_every_case_gets_what_was_found_for_its_own_answer():
     ]
     responses = [Response(str(i), f"c{i}", 0, a, (1,), (0.0,), True) for i, a in enumerate(answers)]
     pool = Localisers()
-    located = asyncio.run(find_regions(pool, items, responses))
+    found = asyncio.run(find_regions(pool, list(zip(items, responses, strict=True))))
+    located = [item for part, _ in found.results for item, _ in part]
     assert pool.calls == [3, 2]
     assert [item.item_id for item in located] == [item.item_id for item in items]
     assert all(item.case.regions[0] == GIVEN for item in located)
