@@ -70,6 +70,7 @@ class _Replica:
     state: Any = None  # the newest one adopted
     ready: bool = False
     failed_starts: int = 0  # in a row
+    losses: JobLosses | None = None  # of the job that it was lost over
     next_job: asyncio.Future[_Job | None] | None = None  # while idle
     task: asyncio.Task[None] | None = None
 
@@ -219,7 +220,8 @@ class Pool:
                     self._fail(lost)  # it cannot start: another attempt would end the same way
                     return
                 replica.failed_starts += starting
-                if obstacle := self._losses.obstacle(who, replica.failed_starts, lost):
+                over = None if starting else replica.losses
+                if obstacle := self._losses.obstacle(who, replica.failed_starts, lost, over):
                     self._give_up(replica, obstacle)
                     return
                 self._notify()
@@ -278,6 +280,7 @@ class Pool:
             value, refs = await self._result(job, replica, who)
         except ActorLost as lost:
             job.losses.add(lost)
+            replica.losses = job.losses
             if job.losses.too_many:
                 self._losses.job_given_up(job.losses)
                 _settle(job, error=JobLost(lost.what, lost.cause, lost.why))

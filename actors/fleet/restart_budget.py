@@ -21,9 +21,13 @@ class RestartBudget:
         """Restarts of the run so far."""
         return self.spent.total()
 
-    def refund(self, kind: str, cause: Cause, count: int) -> None:
-        """Take back what was charged for a loss that turned out to be the fault of its work."""
-        self.spent[kind, cause] = max(0, self.spent[kind, cause] - count)
+    def left(self, kind: str, cause: Cause) -> int:
+        """Restarts that can still be charged."""
+        return int(getattr(self.config, kind)) - self.spent[kind, cause]
+
+    def refund(self, kind: str, cause: Cause) -> None:
+        """Take back one restart: the loss turned out to be the fault of its work."""
+        self.spent[kind, cause] -= 1
 
     def spend(self, kind: str, who: str, lost: ActorLost) -> bool:
         """Charge one restart of `who` and announce why; False if the budget is exhausted.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -19,7 +20,8 @@ from pathlib import Path
 
 from medray.errors import RunFailed
 
-HEADS = ("gcs_server", "raylet")  # names of the processes without which a cluster is none
+HEADS = ("gcs_server", "raylet")  # processes without which a cluster is none,
+AGENTS = re.compile(rb"agent(/main)?\.py|ray::\w*Agent")  # and those that take the raylet along
 EVERY, GONE = (
     2.0,
     45.0,
@@ -35,7 +37,12 @@ class HeadWatch:
 
     def own(self) -> None:
         """Watch the children of this process that its cluster depends on."""
-        opened = {os.pidfd_open(pid): name for pid, name in children() if name in HEADS}
+        opened: dict[int, str] = {}
+        for pid, name in children(os.getpid()):
+            if name in HEADS:
+                opened[os.pidfd_open(pid)] = name
+            if name == "raylet":
+                opened |= {os.pidfd_open(agent): "agent" for agent in _agents(pid)}
         threading.Thread(target=self._watch_own, args=(opened,), name="head", daemon=True).start()
 
     def elsewhere(self, address: str) -> None:
@@ -55,7 +62,6 @@ class HeadWatch:
         try:
             while not self._stopped.is_set():
                 if ended := poll.poll(200):
-                    time.sleep(0.05)  # a stop sets its flag before it ends a process
                     if not self._stopped.is_set():
                         self._end(f"Ray's {opened[ended[0][0]]} has ended")
                     return
@@ -79,7 +85,7 @@ class HeadWatch:
         )
         # In one write, before Ray's own lines.
         os.write(sys.stderr.fileno(), f"medray: {failed}\n".encode("utf-8", "replace"))
-        for pid, _ in children():
+        for pid, _ in children(os.getpid()):
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(Exception):
@@ -87,11 +93,17 @@ class HeadWatch:
         os._exit(failed.exit_code)
 
 
-def children() -> Iterator[tuple[int, str]]:
-    """(pid, name) of the processes that this one has started."""
-    own = os.getpid()
+def _agents(raylet: int) -> Iterator[int]:
+    for pid, _ in children(raylet):
+        with contextlib.suppress(OSError):
+            if AGENTS.search(Path(f"/proc/{pid}/cmdline").read_bytes()):
+                yield pid
+
+
+def children(parent: int) -> Iterator[tuple[int, str]]:
+    """(pid, name) of the processes that another one has started."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             head, _, rest = path.read_text().rpartition(")")
-            if int(rest.split()[1]) == own:
+            if int(rest.split()[1]) == parent:
                 yield int(path.parent.name), head.partition("(")[2]

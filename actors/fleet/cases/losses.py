@@ -1,13 +1,13 @@
-"""Who is to blame for a lost replica: itself, within the restart budget, or its work.
+"""Who is to blame for a lost replica: itself, or its work.
 
-A job that loses one replica after another is to blame itself: it is given up (JobLost), the others
-go on, and what it cost is not charged. That holds only while other work succeeds in between:
-replicas that finish nothing at all have another trouble.
+Every loss is charged to the restart budget. A job that loses one replica after another is to blame
+itself: it is given up (JobLost), the others go on, and what it cost is taken back as soon as other
+work succeeds. Until that is known, a pool that could work before may exceed its budget by some
+restarts: replicas that finish nothing at all have another trouble.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from actors.fleet.calls import ActorLost, Cause
@@ -16,7 +16,7 @@ from medray.errors import RunFailed
 
 MAX_LOSSES = 3  # replicas that a job may lose, a hanging one counted twice, before it is given up
 MAX_BREAKS = 2  # of them, such that the job raised an error
-MAX_UNCHARGED = 16  # losses in a row, blamed on jobs, without any success in between
+MAX_BEYOND = 16  # restarts in a row beyond the budget, over suspected work
 MAX_FAILED_STARTS = 2  # of one replica in a row: the next would end the same way
 
 
@@ -27,6 +27,7 @@ class JobLosses:
     limit: int = MAX_LOSSES
     suspect: bool = False
     causes: list[Cause] = field(default_factory=list)
+    charged: list[Cause] = field(default_factory=list)  # to the budget
 
     def add(self, lost: ActorLost) -> None:
         lost.blamed = self.suspect or bool(self.causes)
@@ -44,36 +45,39 @@ class Losses:
 
     def __init__(self, kind: str, name: str, budget: RestartBudget) -> None:
         self.kind, self.name, self.budget = kind, name, budget
-        self._uncharged = 0  # blamed on jobs since the last success
-        self._to_refund: Counter[Cause] = Counter()  # charged for jobs that were given up
+        self._worked = False  # whether any job has ever been done
+        self._beyond = 0  # restarts beyond the budget since the last success
+        self._given_up: list[JobLosses] = []  # since then
 
     def job_given_up(self, job: JobLosses) -> None:
-        """Its first loss was charged, unless it was suspected from the beginning."""
-        if not job.suspect:
-            self._to_refund[job.causes[0]] += 1
+        self._given_up.append(job)
 
     def job_done(self) -> None:
         """Replicas can work: what given-up jobs have cost was the fault of those jobs."""
-        self._uncharged = 0
-        for cause, count in self._to_refund.items():
-            self.budget.refund(self.kind, cause, count)
-        self._to_refund.clear()
+        self._worked, self._beyond = True, 0
+        for job in self._given_up:
+            for cause in job.charged:
+                self.budget.refund(self.kind, cause)
+        self._given_up.clear()
 
-    def obstacle(self, who: str, failed_starts: int, lost: ActorLost) -> RunFailed | None:
-        """Why `who` is not started again; None if it is, which is charged and announced here."""
+    def obstacle(
+        self, who: str, failed_starts: int, lost: ActorLost, job: JobLosses | None
+    ) -> RunFailed | None:
+        """Why `who` is not started again; None if it is, which is charged and announced here.
+
+        `job`: what it was lost over.
+        """
         if failed_starts >= MAX_FAILED_STARTS:
             why = f"its start failed {failed_starts} times in a row: {lost.why}"
             return RunFailed(who, why, "check the memory and the model's files")
-        if not lost.blamed:
-            if self.budget.spend(self.kind, who, lost):
-                return None
-            left = f"no {self.name} is left"
-            return RunFailed(left, str(lost), f"raise faults.{self.kind}")
-        self._uncharged += 1
-        if self._uncharged < MAX_UNCHARGED:
-            self.budget.announce(
-                f"{who} {lost.cause}: {lost.why}; restarted, its work is suspected"
-            )
+        suspected = lost.blamed and self._worked and self._beyond < MAX_BEYOND
+        if suspected and not self.budget.left(self.kind, lost.cause):
+            self._beyond += 1
+            text = "restarted beyond the budget, as its work is suspected"
+            self.budget.announce(f"{who} {lost.cause}: {lost.why}; {text}")
             return None
-        why = f"{self._uncharged} losses in a row, and no work done: {lost.why}"
-        return RunFailed(who, why, "see the Ray logs")
+        if self.budget.spend(self.kind, who, lost):
+            if job is not None:
+                job.charged.append(lost.cause)
+            return None
+        return RunFailed(f"no {self.name} is left", str(lost), f"raise faults.{self.kind}")

@@ -43,7 +43,7 @@ def test_an_older_response_is_dropped(tmp_path):
     def with_late_responses(run):
         """`Pool.run`, the first response of each training part a version older than it is."""
 
-        async def late_run(submit, on_part=None):
+        async def late_run(submit, on_part=None, **trial):
             def late(part):
                 first, *others = part
                 if first.item_id.startswith("s0") and first.policy_version > 0:
@@ -51,7 +51,7 @@ def test_an_older_response_is_dropped(tmp_path):
                     first = replace(first, policy_version=first.policy_version - 1)
                 on_part([first, *others])
 
-            return await run(submit, on_part and late)
+            return await run(submit, on_part and late, **trial)
 
         return late_run
 

@@ -11,6 +11,18 @@ from medray.errors import DataError
 from medray.records import Dropped, Response
 
 
+def misbehave(case_id, call):
+    """What a bad case does to its actor: its id says in which call, and what."""
+    if case_id.startswith(f"{call}-kills"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if case_id.startswith(f"{call}-hangs"):
+        time.sleep(600.0)
+    if case_id.startswith(f"{call}-starves"):
+        raise MemoryError
+    if case_id.startswith(f"{call}-breaks"):
+        raise ValueError("a bug")
+
+
 class Worker:
     """Works with the state that it adopted last."""
 
@@ -41,10 +53,10 @@ class Worker:
         raise ValueError("CUDA error")
 
     def die(self, path, times):
-        """End the process the first `times` calls, counted in a file; then answer."""
+        """End the process the first `times` calls, counted in a file, then answer; or always."""
         with open(path, "a") as file:
             file.write("x")
-        if os.path.getsize(path) <= times:
+        if os.path.getsize(path) <= times or times < 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return os.path.getsize(path)
 
@@ -108,6 +120,7 @@ class Speaker:
     def generate(self, version, requests, greedy, *images):
         self.note("requested " + " ".join(request.item_id for request in requests))
         for number, request in enumerate(requests):
+            misbehave(request.case_id, "generate")
             time.sleep(self.pause)
             if (self.path.parent / f"die-{self.index}-{number}").exists():
                 (self.path.parent / f"die-{self.index}-{number}").unlink()
@@ -125,12 +138,16 @@ class Corrector:
         self.path = Path(path)
 
     def load(self, cases):
+        for case in cases:
+            misbehave(case.case_id, "load")
         images = [np.zeros((4, 4, 3), np.uint8) for _ in cases]
         return ([""] * len(cases), *images)
 
     def edit(self, context, cases, responses, *images):
         assert len(cases) == len(responses) == len(images)
         assert all(c.case_id == r.case_id for c, r in zip(cases, responses, strict=True))
+        for case in cases:
+            misbehave(case.case_id, "edit")
         with self.path.open("a") as file:
             file.write("edited " + " ".join(r.item_id for r in responses) + "\n")
         return [

@@ -34,7 +34,7 @@ class Localisers:
     def __init__(self):
         self.calls: list[int] = []
 
-    async def run(self, submit) -> CallResult:
+    async def run(self, submit, **trial) -> CallResult:
         def locate(cases, answers, *images):
             self.calls.append(len(cases))
             assert list(images) == [case.image for case in cases]
