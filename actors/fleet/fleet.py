@@ -285,5 +285,5 @@ class Fleet:
 
 def _patience(config: Config) -> float:
     """Seconds that an editor may take for one answer: a language model is asked several times."""
-    asked = 2 + len(config.editor.judges) if config.editor.kind != "findings" else 0
-    return LEAST_PATIENCE + asked * config.editor.timeout
+    requests = 2 + len(config.editor.judges) if config.editor.kind != "findings" else 0
+    return LEAST_PATIENCE + requests * config.editor.timeout

@@ -122,6 +122,7 @@ class Recovery:
         """
         state = self.state
         self.run_dir.require_lock()
+        self.run_dir.checkpoints.stat()  # if it has vanished, it must not come back half empty
         update = await self.sync.update_of(state.policy_version)
         draft = checkpoint.begin(self.run_dir.checkpoints, state)
         try:

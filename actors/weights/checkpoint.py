@@ -44,7 +44,7 @@ def begin(folder: Path, state: State) -> Path:
     for remains in (*folder.glob(".step-*.draft"), *folder.glob(".step-*.gone")):
         shutil.rmtree(remains)
     draft = folder / f".{_name(state)}.draft"
-    draft.mkdir()
+    draft.mkdir(parents=True)
     return draft
 
 

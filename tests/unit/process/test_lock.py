@@ -126,10 +126,10 @@ def test_without_locks_of_the_kernel_the_count_decides(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("_quick")
 def test_a_driver_that_stood_still_does_not_write_beside_its_successor(tmp_path):
     run = tmp_path / "r"
-    with RunLock(run) as held:
-        held.require()
+    with RunLock(run) as own:
+        own.require()
         write(run, host="node-7/boot", pid=1, token="other", beat=1)
         time.sleep(0.7)
         with pytest.raises(RunFailed, match="another driver has taken the run over"):
-            held.require()
+            own.require()
     assert (run / lock.FILE).exists()  # the successor's

@@ -154,10 +154,57 @@ def test_a_missing_file_is_found(folder):
         file.write_bytes(good)
 
 
-def test_an_extra_file_is_found(folder):
+@pytest.mark.parametrize(
+    "name", [".DS_Store", "learner/._state", "learner/state/rank_2.pt", "a b/é"]
+)
+def test_a_file_that_is_not_its_own_does_not_matter(folder, name):
+    """A file manager's, an editor's, those of a copy."""
     path = write(folder, 1)
-    (path / "learner" / "state" / "rank_2.pt").write_bytes(b"")
-    assert find_damage(path) == "learner/state/rank_2.pt differs from the manifest"
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).write_bytes(b"x")
+    assert find_damage(path) is None
+    assert newest(folder)[0] == path
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"optimiser": 1}, "was written by a newer medray (it has optimiser)"),
+        ({"step": None}, "is not the state of a run"),
+        ({"step": -1}, "is not the state of a run"),
+        ({"position": 1.5}, "is not the state of a run"),
+        ({"policy_version": 99}, "is not the state of a run"),
+        ({"tally": []}, "is not the state of a run"),
+        ({"step": 7}, "is of step 7, not of the checkpoint's"),
+    ],
+)
+def test_a_state_of_another_version_or_without_sense_is_one_line(folder, change, why):
+    path = write(folder, 1)
+    state = json.loads((path / "state.json").read_text()) | change
+    (path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(UserError, match=re.escape(why)):
+        read_state(path)
+
+
+def test_a_state_of_an_older_version_is_one_line(folder):
+    path = write(folder, 1)
+    (path / "state.json").write_text('{"step": 1}')
+    with pytest.raises(UserError, match=r"older medray \(it lacks policy_version, position\)"):
+        read_state(path)
+
+
+def test_a_manifest_must_list_what_a_checkpoint_needs(folder):
+    path = write(folder, 1)
+    (path / "manifest.json").write_text("{}")
+    assert find_damage(path) == "manifest.json: does not list state.json"
+
+
+def test_steps_beyond_six_digits_are_in_order(folder):
+    for name in ("step-999999", "step-1000000", "step-000002-replaced", "step-000002", "step-x"):
+        (folder / name).mkdir(parents=True)
+    assert [path.name for path in list_checkpoints(folder)] == [
+        *("step-000002-replaced", "step-000002", "step-999999", "step-1000000")
+    ]
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "1", '"a"', '{"state.json": 1}'])
