@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 from tests.unit.house.test_import_rules import all_imports
 
 # Import names that differ from the names of their distributions.
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"grpc": "grpcio", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
 EXTRAS = {"vllm": "gpu", "trl": "bench", "datasets": "bench"}  # not needed by every installation
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
