@@ -9,7 +9,7 @@ from actors.fleet.fleet import Fleet
 from actors.fleet.items import CanaryPrompts, EditedBatch, Item, StepRollout, Unusable, WeightUpdate
 from actors.fleet.learner_group import LearnersLost
 from actors.fleet.placement import Placement, plan_placement, this_machine
-from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.pool import RestartBudget
 from actors.fleet.rollouts import Rollouts
 
 __all__ = [

@@ -22,8 +22,7 @@ from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
 from actors.fleet.learner_group import LearnerGroup, LearnersLost
 from actors.fleet.localisation import needs_localiser
 from actors.fleet.placement import LearnerPlacementGroup, Placement
-from actors.fleet.pool import LEAST_PATIENCE, Pool
-from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.pool import LEAST_PATIENCE, Pool, RestartBudget
 from actors.fleet.served import LanguageModels
 from actors.generator import Generator
 from actors.learner import Learner

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from actors.fleet.calls import START_DEADLINE, ActorLost, ObjectsLost, await_ref
-from actors.fleet.cases.losses import MAX_FAILED_STARTS
+from actors.fleet.pool.losses import MAX_FAILED_STARTS
 from medray.errors import RunFailed
 
 

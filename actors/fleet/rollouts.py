@@ -26,7 +26,7 @@ from actors.fleet.cases import REASON, BrokenCases, Found, Trial, bisect
 from actors.fleet.fleet import Fleet
 from actors.fleet.items import EditedBatch, Item, StepRollout, Unusable, WeightUpdate
 from actors.fleet.localisation import find_regions, needs_localiser
-from actors.fleet.pool import CallResult
+from actors.fleet.pool import CallResult, union_seconds
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
 from medray.objectives import answers_needed, needs_of
@@ -390,12 +390,3 @@ def _continued(items: Sequence[Item], edits: Sequence[EditedBatch], rounds: int)
         for result in results
         if isinstance(result, Continuation)
     ]
-
-
-def union_seconds(calls: Sequence[CallResult]) -> float:
-    """Seconds in which at least one of the calls was running."""
-    seconds, until = 0.0, 0.0
-    for call in sorted(calls, key=lambda call: call.start):
-        seconds += max(0.0, call.end - max(call.start, until))
-        until = max(until, call.end)
-    return seconds

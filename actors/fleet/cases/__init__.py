@@ -1,5 +1,5 @@
-"""Cases that take actors along: found by halving the calls they are in (`bisection`), told from
-actors that fail by themselves (`losses`), remembered for the rest of the run (`broken`)."""
+"""Cases that take actors along: found by halving the calls they are in (`bisection`), and
+remembered for the rest of the run (`broken`)."""
 
 from actors.fleet.cases.bisection import Found, Trial, bisect
 from actors.fleet.cases.broken import REASON, BrokenCases

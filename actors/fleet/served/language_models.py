@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from actors.fleet.calls import START_DEADLINE, ActorLost, await_ref
-from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.pool import RestartBudget
 from actors.judge import LanguageModel, Served
 from medray.config import Config
 from medray.editing.llm.completion.model_directory import identity_of

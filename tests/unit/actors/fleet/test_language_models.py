@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.pool import RestartBudget
 from actors.fleet.served import LanguageModels, language_models
 from medray.config import Config, EditorConfig
 from medray.errors import ItemError

@@ -10,8 +10,7 @@ import ray
 
 from actors.fleet import pool as pool_module
 from actors.fleet.calls import ActorLost
-from actors.fleet.pool import Pool
-from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.pool import Pool, RestartBudget
 from medray.config import FaultsConfig
 from medray.errors import DataError, RunFailed
 from tests.support.processes.sleepers import Worker

@@ -12,8 +12,7 @@ import ray
 from actors.fleet import Item, RestartBudget, Rollouts, StepRollout
 from actors.fleet import pool as pool_module
 from actors.fleet.batching import PendingResponses
-from actors.fleet.pool import CallResult, Pool
-from actors.fleet.rollouts import union_seconds
+from actors.fleet.pool import CallResult, Pool, union_seconds
 from medray.config import Config
 from medray.records import Case, Response
 from medray.targeting import EditContext

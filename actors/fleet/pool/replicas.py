@@ -17,15 +17,25 @@ import contextlib
 import statistics
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ray
 
 from actors.fleet.calls import START_DEADLINE, ActorLost, JobLost, await_ref, stream_refs
-from actors.fleet.cases.losses import MAX_LOSSES, JobLosses, Losses
-from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.pool.jobs import (
+    Adopt,
+    CallResult,
+    Job,
+    OnPart,
+    Replica,
+    Submit,
+    end,
+    references,
+    settle,
+)
+from actors.fleet.pool.losses import MAX_LOSSES, JobLosses, Losses
+from actors.fleet.pool.restart_budget import RestartBudget
 from medray.errors import MedrayError, RunFailed
 
 JOIN_LATER = 120.0  # seconds after the first is ready: the others may still wait for resources
@@ -33,46 +43,6 @@ STRAGGLER = 3.0  # times the median of recent jobs
 MIN_STRAGGLER = 5.0  # seconds: shorter jobs are not worth repeating
 RECENT = 64  # jobs whose seconds are remembered
 PATIENCE, LEAST_PATIENCE = 10.0, 120.0  # times the longest recent job, seconds: for suspects
-
-# (handle, state of the replica) → the call's reference(s), or its stream
-Submit = Callable[[Any, Any], ray.ObjectRef | Sequence[ray.ObjectRef] | ray.ObjectRefGenerator]
-OnPart = Callable[[Any], None]
-Adopt = Callable[[Any, Any], Awaitable[None]]  # (handle, the offered state)
-
-
-@dataclass(slots=True)
-class CallResult:
-    """What a job's call returned: its (first) value, all references, begin and end (seconds).
-
-    A call that streams has no value here: `Pool.run` has handed over each part.
-    """
-
-    value: Any
-    refs: list[ray.ObjectRef]
-    start: float
-    end: float
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    submit: Submit
-    on_part: OnPart | None
-    future: asyncio.Future[CallResult]
-    start: float = 0.0  # 0: not running
-    repeated: bool = False
-    losses: JobLosses = field(default_factory=JobLosses)
-
-
-@dataclass(slots=True, eq=False)
-class _Replica:
-    index: int
-    handle: Any = None
-    state: Any = None  # the newest one adopted
-    ready: bool = False
-    failed_starts: int = 0  # in a row
-    losses: JobLosses | None = None  # of the job that it was lost over
-    next_job: asyncio.Future[_Job | None] | None = None  # while idle
-    task: asyncio.Task[None] | None = None
 
 
 class Pool:
@@ -98,10 +68,10 @@ class Pool:
         self.offered: Any = None
         self.busy_seconds = 0.0  # of all replicas together
         self.repeated = 0  # stragglers given to a second replica
-        self._replicas = [_Replica(i) for i in range(size)]
-        self._pending: deque[_Job] = deque()
-        self._running: set[_Job] = set()
-        self._idle: deque[_Replica] = deque()
+        self._replicas = [Replica(i) for i in range(size)]
+        self._pending: deque[Job] = deque()
+        self._running: set[Job] = set()
+        self._idle: deque[Replica] = deque()
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._changed = asyncio.Event()
         self._straggler_task: asyncio.Task[None] | None = None
@@ -158,7 +128,7 @@ class Pool:
         """
         self._raise_if_failed()
         future: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
-        job = _Job(submit, on_part, future, losses=JobLosses(limit, suspect))
+        job = Job(submit, on_part, future, losses=JobLosses(limit, suspect))
         self._enqueue(job)
         return await job.future
 
@@ -176,7 +146,7 @@ class Pool:
     async def each(self, submit: Submit) -> list[Any]:
         """What all ready replicas return, between their jobs; one that fails is replaced."""
         ready = [replica for replica in self._replicas if replica.ready]
-        refs = [_refs(submit(replica.handle, replica.state))[0] for replica in ready]
+        refs = [references(submit(replica.handle, replica.state))[0] for replica in ready]
         calls = [
             await_ref(ref, self.deadline, self._name_of(replica))
             for ref, replica in zip(refs, ready, strict=True)
@@ -199,9 +169,9 @@ class Pool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for replica in self._replicas:
-            _kill(replica)
+            end(replica)
 
-    async def _keep_alive(self, replica: _Replica) -> None:
+    async def _keep_alive(self, replica: Replica) -> None:
         """Start a replica and feed it jobs; again after each loss, within the budget."""
         who = self._name_of(replica)
         while True:
@@ -215,7 +185,7 @@ class Pool:
             except ActorLost as lost:
                 starting = not replica.ready
                 replica.ready, replica.state = False, None
-                _kill(replica)
+                end(replica)
                 if lost.cause == "broken" and not self._started_once:
                     self._fail(lost)  # it cannot start: another attempt would end the same way
                     return
@@ -229,7 +199,7 @@ class Pool:
                 self._fail(error)
                 return
 
-    async def _start(self, replica: _Replica, who: str) -> None:
+    async def _start(self, replica: Replica, who: str) -> None:
         """Spawn the actor; it is ready once it answers and has adopted the offered state."""
         if self.may_start is not None:
             await self.may_start()
@@ -247,7 +217,7 @@ class Pool:
         replica.failed_starts = 0
         self._notify()
 
-    async def _adopt_offered(self, replica: _Replica) -> None:
+    async def _adopt_offered(self, replica: Replica) -> None:
         """Bring the replica to the newest state offered."""
         while replica.state is not self.offered and self.adopt is not None:
             state = self.offered
@@ -255,7 +225,7 @@ class Pool:
             replica.state = state
             self._notify()
 
-    async def _next(self, replica: _Replica) -> _Job | None:
+    async def _next(self, replica: Replica) -> Job | None:
         """The next job of an idle replica; None if there is a state to adopt first."""
         while self._pending:
             job = self._pending.popleft()
@@ -270,7 +240,7 @@ class Pool:
             with contextlib.suppress(ValueError):
                 self._idle.remove(replica)
 
-    async def _serve(self, replica: _Replica, job: _Job, who: str) -> None:
+    async def _serve(self, replica: Replica, job: Job, who: str) -> None:
         """Do one job; if the replica is lost, the job returns to the front of the queue."""
         self._running.add(job)
         try:
@@ -283,38 +253,38 @@ class Pool:
             replica.losses = job.losses
             if job.losses.too_many:
                 self._losses.job_given_up(job.losses)
-                _settle(job, error=JobLost(lost.what, lost.cause, lost.why))
+                settle(job, error=JobLost(lost.what, lost.cause, lost.why))
             elif not job.future.done():
                 job.start, job.repeated = 0.0, False
                 self._enqueue(job, first=True)
             raise
         except MedrayError as error:
-            _settle(job, error=error)
+            settle(job, error=error)
         else:
-            end = time.monotonic()
+            until = time.monotonic()
             self._losses.job_done()
-            self._recent.append(end - start)
-            self.busy_seconds += end - start
-            _settle(job, CallResult(value, refs, start, end))
+            self._recent.append(until - start)
+            self.busy_seconds += until - start
+            settle(job, CallResult(value, refs, start, until))
         finally:
             self._running.discard(job)
 
     async def _result(
-        self, job: _Job, replica: _Replica, who: str
+        self, job: Job, replica: Replica, who: str
     ) -> tuple[Any, list[ray.ObjectRef]]:
         """What the call returns; nothing if it streams."""
         returned, deadline = job.submit(replica.handle, replica.state), self.deadline
         if job.losses.suspect and self._recent:
             deadline = min(deadline, max(self.patience, PATIENCE * max(self._recent)))
         if not isinstance(returned, ray.ObjectRefGenerator):
-            refs = _refs(returned)
+            refs = references(returned)
             return await await_ref(refs[0], deadline, who), refs
         async for part in stream_refs(returned, deadline, who):
             if job.on_part is not None:
                 job.on_part(part)
         return None, []
 
-    def _enqueue(self, job: _Job, *, first: bool = False) -> None:
+    def _enqueue(self, job: Job, *, first: bool = False) -> None:
         while self._idle:
             waiting = self._idle.popleft().next_job
             if waiting is not None and not waiting.done():
@@ -336,17 +306,16 @@ class Pool:
                     self.repeated += 1
                     self._enqueue(job)
 
-    def _lose(self, replica: _Replica, error: MedrayError) -> None:
+    def _lose(self, replica: Replica, error: MedrayError) -> None:
         """End a replica that failed between its jobs; a job that it has fails by itself."""
         lost = error
         if not isinstance(error, ActorLost):
             lost = ActorLost(self._name_of(replica), "broken", str(error))
-        _kill(replica)
-        replica.ready = False
+        end(replica)
         if replica.next_job is not None and not replica.next_job.done():
             replica.next_job.set_exception(lost)
 
-    def _name_of(self, replica: _Replica) -> str:
+    def _name_of(self, replica: Replica) -> str:
         return f"{self.name}(replica={replica.index})"
 
     def _wake_idle(self) -> None:
@@ -362,11 +331,11 @@ class Pool:
         ready = [replica for replica in self._replicas if replica.ready]
         return bool(ready) and all(replica.state is state for replica in ready)
 
-    def _living(self) -> list[_Replica]:
+    def _living(self) -> list[Replica]:
         self._raise_if_failed()
         return [r for r in self._replicas if r.task is not None and not r.task.done()]
 
-    def _give_up(self, replica: _Replica, error: RunFailed) -> None:
+    def _give_up(self, replica: Replica, error: RunFailed) -> None:
         """Continue with the other replicas; without any, the pool fails."""
         others = [r for r in self._living() if r is not replica]
         if others:
@@ -377,7 +346,7 @@ class Pool:
     def _fail(self, error: MedrayError) -> None:
         self._failure = self._failure or error
         for job in [*self._pending, *self._running]:
-            _settle(job, error=error)
+            settle(job, error=error)
         self._notify()
 
     def _raise_if_failed(self) -> None:
@@ -393,24 +362,3 @@ class Pool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._changed.wait()
-
-
-def _settle(job: _Job, result: CallResult | None = None, error: MedrayError | None = None) -> None:
-    """Set the job's outcome; the first one counts."""
-    if job.future.done():
-        return
-    if error is not None:
-        job.future.set_exception(error)
-    else:
-        assert result is not None
-        job.future.set_result(result)
-
-
-def _refs(returned: ray.ObjectRef | Sequence[ray.ObjectRef]) -> list[ray.ObjectRef]:
-    return [returned] if isinstance(returned, ray.ObjectRef) else list(returned)
-
-
-def _kill(replica: _Replica) -> None:
-    if replica.handle is not None:
-        ray.kill(replica.handle)
-        replica.handle = None

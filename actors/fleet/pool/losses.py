@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from actors.fleet.calls import ActorLost, Cause
-from actors.fleet.restart_budget import RestartBudget
+from actors.fleet.pool.restart_budget import RestartBudget
 from medray.errors import RunFailed
 
 MAX_LOSSES = 3  # replicas that a job may lose, a hanging one counted twice, before it is given up
