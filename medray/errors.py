@@ -7,7 +7,7 @@ item becomes a dropped row of the ledger, with the error's `reason` as `drop_rea
 
 from __future__ import annotations
 
-from medray.visible import visible
+from medray.terminal import visible
 
 
 class MedrayError(Exception):

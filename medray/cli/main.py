@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import sys
@@ -16,6 +15,7 @@ from medray.cli import bench, data, evaluate, phantom, review, run, study, trans
 from medray.errors import MedrayError, RunFailed
 from medray.files import disk_fault
 from medray.process import stop_on_signals
+from medray.terminal import lasting_output
 
 app = typer.Typer(
     name="medray",
@@ -51,50 +51,6 @@ def _options(
     pass
 
 
-class _LastingFile(io.FileIO):
-    """An output that ends no run: once nobody reads it any more, what is written to it is lost.
-
-    `full`: whether something was lost because the disk is full; this is no good end.
-    """
-
-    full = False
-
-    def write(self, data: Any) -> int:
-        try:
-            return super().write(data)
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENOSPC):
-                raise
-            self.full = error.errno == errno.ENOSPC
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
-            return len(data)
-
-
-def lasting_output() -> _LastingFile:
-    """Give the process a stdout and a stderr that take any character and can be closed, for
-    example by `head`; returns the file of stdout."""
-    files = []
-    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:  # closed: the next file that is opened would get its place
-            os.open(os.devnull, os.O_RDWR)
-        if number:
-            encoding = getattr(getattr(sys, name), "encoding", None) or "utf-8"
-            file = _LastingFile(number, "wb", closefd=False)
-            files.append(file)
-            stream = io.TextIOWrapper(
-                io.BufferedWriter(file),
-                encoding=encoding,
-                errors="backslashreplace",
-                line_buffering=file.isatty() or name == "stderr",
-            )
-            setattr(sys, name, stream)
-    return files[0]
-
-
 def main() -> Any:
     """Run the command line: errors become one line on stderr and an exit code (SystemExit)."""
     # Telemetry and hub look-ups have no place beside sensitive data.
@@ -102,7 +58,7 @@ def main() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # no encoding of a terminal ends a command
+            stream.reconfigure(errors="backslashreplace")  # no encoding of a terminal ends a command
     try:
         with stop_on_signals():
             return app(standalone_mode=True)

@@ -23,7 +23,7 @@ from medray.editing.language.english import is_english
 from medray.errors import ItemError
 from medray.imaging.load import load_image
 from medray.imaging.reference import parse_reference
-from medray.visible import visible
+from medray.terminal import visible
 
 DETAILED = ("image-unreadable", "image-no-decoder")  # reasons whose message says more
 SHOWN = 5  # names per line; the JSON has all of them

@@ -13,7 +13,7 @@ from typing import Any
 from medray.errors import DataError
 from medray.files import open_file
 from medray.records import AnswerType
-from medray.visible import without_controls
+from medray.terminal import without_controls
 
 Digest = Callable[[str], str]  # path of an image → sha256 of its bytes, "" if unreadable
 

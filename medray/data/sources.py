@@ -28,8 +28,9 @@ from medray.imaging.reference import parse_reference, row_reference
 from medray.imaging.stored import row_place
 
 CHUNK = 1 << 18  # characters
+MAX_BLANK = 100_000  # lines
 MAX_LINE = 128 << 20  # characters: a row may hold masks as text
-INFLATION, MIN_INFLATED = 200, 1 << 28  # of compressed files: greatest factor, or bytes
+INFLATION, MIN_INFLATED = 50, 1 << 26  # of compressed files: greatest factor, or bytes
 MAX_DEPTH = 900  # of lists and mappings in an item; the json module fails near 1000
 NAN = Decimal("-9e999999999999999")
 NUMBERS = {"NaN": str(NAN), "Infinity": "1e999"}  # what ijson reads in their place
@@ -93,8 +94,13 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _bounded(file: IO[str], path: Path) -> Iterator[str]:
-    """The lines of a file. Raises DataError for one that is too long to be a row."""
+    """The lines of a file. Raises DataError for one that is too long to be a row, or blank ones
+    without an end."""
+    blank = 0
     while line := file.readline(MAX_LINE):
+        blank = 0 if line.strip() else blank + 1
+        if blank > MAX_BLANK:
+            raise DataError(str(path), f"has {MAX_BLANK} blank lines in a row", "download it again")
         if len(line) == MAX_LINE:
             why = f"has a line of more than {MAX_LINE >> 20} million characters"
             raise DataError(str(path), why, "write one row a line")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from medray.editing.base import Editor
 from medray.editing.findings import FindingsEditor
 from medray.errors import DataError
-from medray.files import output_file
+from medray.files import open_file, output_file
 from medray.records import Edit, EditedSentence, VerdictName
 
 _KEYS = ("question", "gold", "model_answer")
@@ -102,7 +103,8 @@ def _pair(answer: str, verdict: VerdictName, sentence: EditedSentence) -> dict[s
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        with open_file(path) as file:
+            return file.read().decode("utf-8-sig").split("\n")
     except FileNotFoundError:
         raise DataError(str(path), "no such file", "give the path of a JSON Lines file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -121,6 +123,9 @@ def _row(line: str, location: str) -> dict[str, Any]:
 
 def _text(row: dict[str, Any], key: str, location: str) -> str:
     value = row.get(key)
+    if isinstance(value, float) and not math.isfinite(value):
+        why = f"is {value}: a missing value"
+        raise DataError(f"{location}: {key}", why, "write a text, or leave the line out")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pydantic
 
 from medray.config import CorruptionConfig
 from medray.errors import DataError, ItemError
+from medray.files import output_file
 from medray.imaging.corruption import Corrupted, corrupt_inside, corrupt_whole
 from medray.imaging.kinds import KINDS
 from medray.imaging.load import encode_png, load_image
@@ -79,8 +81,8 @@ def settings_of(kind: str, everywhere: bool, **options: Any) -> CorruptionConfig
 
 def check_paths(out: Path, image: Path, mask: Path | None) -> None:
     """Raise DataError if `out` would overwrite an input."""
-    files = [Path(parse_reference(path).file) for path in (image, mask) if path is not None]
-    if out.resolve() in [file.resolve() for file in files]:
+    files = [parse_reference(path).file for path in (image, mask) if path is not None]
+    if os.path.realpath(out) in map(os.path.realpath, files):  # no error for a link to itself
         raise DataError(str(out), "is also an input", "write to another file")
 
 
@@ -111,7 +113,5 @@ def read_pair(
 
 def write(out: Path, content: bytes) -> None:
     """Write a file. Raises DataError if it cannot be written."""
-    try:
-        out.write_bytes(content)
-    except OSError as error:
-        raise DataError(str(out), error.strerror or "cannot be written", "choose -o") from None
+    with output_file(out) as temporary:
+        temporary.write_bytes(content)

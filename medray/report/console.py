@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from medray.visible import visible
+from medray.terminal import visible
 
 Rows = Sequence[tuple[str, float | None, float | None]]
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from medray.report.charts import number
 from medray.report.pairs import error_types, rows_of_step, text_parts
-from medray.visible import visible
+from medray.terminal import visible
 
 
 def pairs_text(table: pa.Table, step: int | None = None) -> Text:

@@ -23,7 +23,7 @@ from medray.report.inline_images import inline_image
 from medray.report.pair_images import collect_images
 from medray.report.pairs import PairImages, TextPart, text_parts
 from medray.review.key import Key, write_key
-from medray.visible import visible
+from medray.terminal import visible
 
 LARGEST = 1024  # pixels of an image's longer side: a reader looks for small things
 _FOLDER = Path(__file__).parent

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from medray.review.summary import SPLIT
-from medray.visible import visible
+from medray.terminal import visible
 
 _COLUMNS = ("pairs", "accept rate", "95 % interval", "rejected", "both", "neither", "cannot tell")
 

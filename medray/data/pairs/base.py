@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.data.rows import Digest, FieldError, is_missing, path_text, placeholder, words
-from medray.visible import without_controls
+from medray.terminal import without_controls
 
 IMAGE_MARK = "<image>"
 Spans = tuple[tuple[int, int], ...]

@@ -104,6 +104,8 @@ def read_row(
             raise FieldError(key, "is not a text or number")
     image = str(folder / item["image"])
     question, answer = words(item["question"]), words(item["answer"])
+    if not question:
+        raise FieldError("question", "is a missing value, or holds control characters only")
     answer_type = _answer_type(words(item.get("answer_type")), answer)
     if options := read_options(item):
         question, answer = with_options(question, options), option_reference(answer, options)

@@ -15,6 +15,7 @@ import functools
 import itertools
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from medray.data.rows import FieldError, existing_folder, locate_errors, require
 from medray.data.sources import csv_rows
 from medray.data.splits import Row
 from medray.errors import DataError
+from medray.files import open_file
 from medray.imaging.load import file_sha256
 from medray.records import Case
 
@@ -34,6 +36,7 @@ SOURCE = "mimic-cxr-jpg"
 HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/()&-]*[A-Z)]):", re.MULTILINE)
 REPORT_FOLDERS = ("", "mimic-cxr-reports", "reports")
 REPORT_ZIP = "mimic-cxr-reports.zip"
+LONGEST_REPORT = 2**20  # bytes; of a longer one the rest is not read
 
 Report = Callable[[str, str], str | None]  # (subject, study) → text, None if missing
 
@@ -182,14 +185,16 @@ def _report_name(subject: str, study: str) -> str:
 
 def _from_folder(root: Path, subject: str, study: str) -> str | None:
     try:
-        return (root / _report_name(subject, study)).read_text(encoding="utf-8", errors="replace")
+        with open_file(root / _report_name(subject, study)) as file:
+            return file.read(LONGEST_REPORT).decode("utf-8", errors="replace")
     except OSError:
         return None
 
 
 def _from_archive(archive: zipfile.ZipFile, subject: str, study: str) -> str | None:
     try:
-        member = archive.read(_report_name(subject, study))
-    except (KeyError, zipfile.BadZipFile):
+        with archive.open(_report_name(subject, study)) as file:
+            member = file.read(LONGEST_REPORT)
+    except (KeyError, zipfile.BadZipFile, zlib.error):
         return None
     return member.decode("utf-8", errors="replace")

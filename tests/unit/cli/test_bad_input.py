@@ -62,7 +62,7 @@ def refused(workdir, capsys, monkeypatch):
 
 
 def tree(folder):
-    return {str(p): p.stat().st_size for p in folder.rglob("*")}
+    return {str(p): p.lstat().st_size for p in folder.rglob("*")}
 
 
 def check_line(err):

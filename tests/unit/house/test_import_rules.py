@@ -23,7 +23,7 @@ ENGINES = {"ray", "vllm", "deepspeed"}
 
 # Lowest layer first: a unit imports from lower layers only, never from its own layer.
 LAYERS = (
-    "medray.visible",
+    "medray.terminal",
     "medray.errors medray.records medray.seeds",
     *("medray.config medray.files medray.process medray.ledger_columns", "medray.rundir"),
     "medray.ledger medray.kept_answers medray.objectives medray.editing medray.imaging",
