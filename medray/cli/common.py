@@ -34,7 +34,13 @@ def load_settings(config: str, overrides: list[str] | None) -> Config:
     """The configuration, checked as far as nothing heavy has to be imported."""
     from medray.config import load_config
 
-    return load_config(config, overrides or [], _foreign_keys)
+    settings = load_config(config, overrides or [], _foreign_keys)
+    places = {"run.output": settings.run.output, "data.path": settings.data.path}
+    for key, place in (places | {"model.path": settings.model.path}).items():
+        if (place or "").startswith("~"):
+            why = "~ is not expanded: it would be a folder of this name"
+            raise UserError(f"{key} = {place}", why, "write your home out")
+    return settings
 
 
 def load_plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:

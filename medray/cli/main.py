@@ -58,7 +58,9 @@ def main() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # no encoding of a terminal ends a command
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # no encoding of a terminal ends a command
     try:
         with stop_on_signals():
             return app(standalone_mode=True)

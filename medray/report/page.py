@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
-from medray.config import Config
+from medray.config import Config, DataConfig
 from medray.files import write_text
 from medray.report import figures, tables
 from medray.report.charts import number
@@ -24,6 +24,9 @@ from medray.report.pairs import PairImages, choose_pairs, error_types, rows_of_s
 from medray.rundir import METRIC_KEYS, RunDirectory
 
 _MAX_STEPS = 400  # rows in the table of steps; metrics.jsonl has all of them
+
+
+HIDDEN_PLACE = "(in config.yaml)"
 
 
 def write_report(run_dir: str | os.PathLike[str]) -> Path:
@@ -66,13 +69,28 @@ def build_report(run_dir: Path, *, pairs: Sequence[PairImages], out: Path | None
             metric_keys=_recorded(metrics),
             metrics=_thinned(metrics),
             metrics_total=len(metrics),
-            config=config.to_yaml(),
+            config=without_places(config).to_yaml(),
             versions=run.read_versions(),
         )
     )
     path = out or run.report_file
     write_text(path, html)
     return path
+
+
+def without_places(config: Config) -> Config:
+    """The configuration without the places of data and runs, whose folders may be named after
+    patients: a report leaves the machine."""
+
+    def hidden(data: DataConfig) -> DataConfig:
+        return data.model_copy(update={"path": data.path and HIDDEN_PLACE})
+
+    run = config.run.model_copy(update={"output": HIDDEN_PLACE})
+    changes: dict[str, Any] = {"run": run, "data": hidden(config.data)}
+    if config.eval.data is not None:
+        other = {"data": hidden(config.eval.data)}
+        changes["eval"] = config.eval.model_copy(update=other)
+    return config.model_copy(update=changes)
 
 
 def write_pairs_page(

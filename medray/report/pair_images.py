@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from medray.config import Config
-from medray.errors import MedrayError
+from medray.errors import ItemError, MedrayError
 from medray.localising import Locator
 from medray.records import Case
 from medray.report.located import open_locator, with_found_regions
@@ -32,8 +32,9 @@ def collect_images(
     try:
         cases = _cases(config, {row["case_id"] for row in rows})
         locator = None if clean_only else open_locator(config)
-    except MedrayError as error:
-        return [PairImages(row, note=f"The dataset could not be read: {error}") for row in rows]
+    except MedrayError:  # its message may name folders, and a report leaves the machine
+        note = "The dataset could not be read; see: medray check"
+        return [PairImages(row, note=note) for row in rows]
     if clean_only:
         return [_clean(row, cases.get(row["case_id"])) for row in rows]
     return [_collect(row, cases.get(row["case_id"]), config, locator) for row in rows]
@@ -57,7 +58,12 @@ def _clean(row: dict[str, Any], case: Case | None) -> PairImages:
             return PairImages(row, note="The image file has changed since the run.")
         return PairImages(row, load_image(case.image))
     except (MedrayError, OSError, ValueError) as error:
-        return PairImages(row, note=f"The image could not be read: {error}")
+        return PairImages(row, note=f"The image could not be read: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """Why, without the name of a file."""
+    return error.reason if isinstance(error, ItemError) else type(error).__name__
 
 
 def _collect(
@@ -76,7 +82,7 @@ def _collect(
         region = region_mask(regions, image.shape[0], image.shape[1])
         corrupted, note = _corrupted(row, case, image, config)
     except (MedrayError, OSError, ValueError) as error:
-        return PairImages(row, note=f"The image could not be read: {error}")
+        return PairImages(row, note=f"The image could not be read: {_reason(error)}")
     return PairImages(row, image, corrupted, region, note)
 
 
