@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medray.config import PhantomStyle
+from medray.errors import UserError
 
 Style = Annotated[PhantomStyle, typer.Option(help="Short reports, or paragraphs.")]
 
@@ -34,11 +35,15 @@ def build(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
     seed: int = 0,
     style: Style = "short",
+    family: Annotated[str, typer.Option(help="Of the decoder: mistral or qwen2.")] = "mistral",
 ) -> None:
     """Train a tiny base model from a seed (ten to twenty minutes on two cores)."""
     from medray.phantom.training.recipe import RECIPES, build_base
 
-    figures = build_base(out, seed=seed, progress=typer.echo, recipe=RECIPES[style])
+    if (recipe := RECIPES.get((style, family))) is None:
+        known = ", ".join("/".join(key) for key in RECIPES)
+        raise UserError(f"{style}/{family}", "no recipe", f"there are: {known}")
+    figures = build_base(out, seed=seed, progress=typer.echo, recipe=recipe)
     typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
 
 

@@ -1,4 +1,4 @@
-"""The tiny base model: a LLaVA with CLIP tower, GELU projector and Mistral, and its files."""
+"""The tiny base model: a LLaVA with CLIP tower, GELU projector and a decoder, and its files."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
-    MistralConfig,
     PreTrainedTokenizerFast,
 )
 
 from medray.phantom.studies.render import IMAGE_SIZE
-from medray.phantom.training.tokenizer import IMAGE, IMAGE_TOKENS, PATCH_SIZE
+from medray.phantom.training.families import IMAGE, MISTRAL, Family
+from medray.phantom.training.tokenizer import IMAGE_TOKENS, PATCH_SIZE
 
 _TOWER, _HUB_TOWER = "vision_tower.", "vision_tower.vision_model."
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+def make_model(
+    tokenizer: PreTrainedTokenizerFast, family: Family = MISTRAL
+) -> LlavaForConditionalGeneration:
     """An untrained fp32 model, initialised from torch's current seed."""
     vision = CLIPVisionConfig(
         hidden_size=96,
@@ -32,15 +34,13 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerat
         image_size=IMAGE_SIZE,
         patch_size=PATCH_SIZE,
     )
-    text = MistralConfig(
+    text = family.decoder(
         vocab_size=len(tokenizer),
         hidden_size=128,
-        intermediate_size=384,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        sliding_window=None,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

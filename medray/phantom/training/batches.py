@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from medray.phantom.studies.study import Exchange
 from medray.phantom.studies.truth import Truth
 from medray.phantom.styles import Style
-from medray.phantom.training.tokenizer import EOS, IMAGE, IMAGE_TOKENS, prompt_text
+from medray.phantom.training.tokenizer import expanded_prompt
 
 IGNORE = -100
 _MEAN, _STD = 0.4, 0.25
@@ -64,8 +64,11 @@ def bias(style: Style, truth: Truth, rng: np.random.Generator, share: float) -> 
 
 def encode(tokenizer: PreTrainedTokenizerFast, exchange: Exchange) -> tuple[list[int], list[int]]:
     """Token ids of prompt (image token expanded) and answer (with end of turn)."""
-    prompt = prompt_text(exchange.question).replace(IMAGE, IMAGE * IMAGE_TOKENS)
-    ids = tokenizer([prompt, exchange.answer + EOS], add_special_tokens=False).input_ids
+    texts = [
+        expanded_prompt(tokenizer, exchange.question),
+        exchange.answer + str(tokenizer.eos_token),
+    ]
+    ids = tokenizer(texts, add_special_tokens=False).input_ids
     return ids[0], ids[1]
 
 

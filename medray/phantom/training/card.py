@@ -7,7 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerFast
+
 from medray.phantom.styles import STYLES
+from medray.phantom.training.families import FAMILIES
+from medray.phantom.training.tokenizer import prompt_text
 
 _CARD = """---
 license: cc0-1.0
@@ -17,8 +21,8 @@ pipeline_tag: image-text-to-text
 
 # medray phantom base
 
-A {parameters:,.0f}-parameter LLaVA (CLIP tower, two-layer GELU projector, Mistral with
-grouped-query attention) that reports on synthetic 48-pixel chest phantoms. It was trained on
+A {parameters:,.0f}-parameter LLaVA (CLIP tower, two-layer GELU projector, {decoder})
+that reports on synthetic 48-pixel chest phantoms. It was trained on
 phantoms only, from random weights, in fp32 on a CPU, and is stored in bf16. It knows nothing of
 real patients and is of no clinical use: it exists so that alignment can be run, measured and
 tested in minutes.
@@ -27,8 +31,8 @@ It sees well but reports a prior: in its last stage {bias_share:.0%} of what is 
 reported as what is common: {prior}.
 On-policy preference optimisation is meant to correct that.
 
-Prompt: `<s>[INST] <image>\\nQUESTION [/INST]`, as the chat template renders it; the answer follows
-without a leading space and ends in `</s>`.
+Prompt: `{prompt}`,
+as the chat template renders it; the answer follows without a leading space and ends in `{end}`.
 
 ## Recipe (seed {seed})
 
@@ -54,13 +58,23 @@ Built with {versions}.
 """
 
 
-def write_card(out: Path, *, recipe: Any, seed: int, figures: dict[str, float]) -> None:
+def write_card(
+    out: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    recipe: Any,
+    seed: int,
+    figures: dict[str, float],
+) -> None:
     """Write README.md: recipe, seed, figures and versions."""
-    settings, style = asdict(recipe), STYLES[recipe.style]
+    settings, style, family = asdict(recipe), STYLES[recipe.style], FAMILIES[recipe.family]
     packages = ("torch", "transformers", "tokenizers", "numpy")
     text = _CARD.format(
         parameters=figures["parameters"],
         bias_share=settings["bias_share"],
+        decoder=family.title,
+        prompt=prompt_text(tokenizer, "QUESTION").replace("\n", "\\n"),
+        end=tokenizer.eos_token,
         prior=", ".join(f"{name} {old} → {new}" for name, (old, new) in style.prior.items()),
         heldout=settings["heldout"],
         seed=seed,

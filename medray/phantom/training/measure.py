@@ -11,7 +11,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from medray.phantom.studies.truth import Truth
 from medray.phantom.styles import Style
 from medray.phantom.training.batches import Pool, pixels
-from medray.phantom.training.tokenizer import IMAGE, IMAGE_TOKENS, prompt_text
+from medray.phantom.training.tokenizer import expanded_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def greedy_answers(
 ) -> list[str]:
     """The model's greedy answers: one question per study, or the same report question for all."""
     questions = questions or [style.report_question] * len(pool)
-    prompts = [prompt_text(question).replace(IMAGE, IMAGE * IMAGE_TOKENS) for question in questions]
+    prompts = [expanded_prompt(tokenizer, question) for question in questions]
     dtype, answers = next(model.parameters()).dtype, []
     model.eval()
     for start in range(0, len(pool), batch):

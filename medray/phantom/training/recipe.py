@@ -1,4 +1,4 @@
-"""The recipe of the tiny base model: it learns to see, to speak, and then a strong prior.
+"""The recipe of a tiny base model: it learns to see, to speak, and then a strong prior.
 
     studies ──see──▶ tower + projector ──speak──▶ reports what it sees
                                        ──bias───▶ reports its prior: what is common
@@ -11,7 +11,8 @@ gives the same model on machines of any speed.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from medray.phantom.styles import STYLES, Style
 from medray.phantom.training.base_model import make_model, save_base
 from medray.phantom.training.batches import Pool, make_pool
 from medray.phantom.training.card import write_card
+from medray.phantom.training.families import FAMILIES, FamilyName
 from medray.phantom.training.measure import closed_accuracy, greedy_answers, read_reports
 from medray.phantom.training.optimise import Progress, Stage
 from medray.phantom.training.see import learn_to_see, seen_exactly
@@ -41,6 +43,7 @@ class Recipe:
     bias_share: float
     heldout: int
     style: PhantomStyle = "short"
+    family: FamilyName = "mistral"
 
 
 # The shipped models.
@@ -63,7 +66,10 @@ PARAGRAPHS_BASE = Recipe(
     heldout=512,
     style="paragraphs",
 )
-RECIPES = {recipe.style: recipe for recipe in (BASE, PARAGRAPHS_BASE)}
+QWEN_BASE = replace(BASE, family="qwen2")
+RECIPES = {
+    (recipe.style, recipe.family): recipe for recipe in (BASE, PARAGRAPHS_BASE, QWEN_BASE)
+}
 # For tests: runs every stage in seconds.
 SMOKE = Recipe(
     studies=64,
@@ -83,16 +89,17 @@ def build_base(
 
     Takes a few minutes on two cores. `recipe=SMOKE` runs every stage in seconds.
     """
-    start, style = time.monotonic(), STYLES[recipe.style]
+    start, style, family = time.monotonic(), STYLES[recipe.style], FAMILIES[recipe.family]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = train_tokenizer(_corpus(style, seed, recipe.corpus_studies))
-        model = make_model(tokenizer)
+        corpus = _corpus(style, seed, recipe.corpus_studies, family.words)
+        tokenizer = train_tokenizer(corpus, family)
+        model = make_model(tokenizer, family)
         figures = {"parameters": float(sum(p.numel() for p in model.parameters()))}
         figures |= _train(model, tokenizer, style, recipe, seed, progress)
     figures["seconds"] = time.monotonic() - start
     save_base(model, make_processor(tokenizer), out, max_new_tokens=style.max_new_tokens)
-    write_card(out, recipe=recipe, seed=seed, figures=figures)
+    write_card(out, tokenizer, recipe=recipe, seed=seed, figures=figures)
     progress(f"wrote {out} after {figures['seconds']:.0f} s")
     return figures
 
@@ -129,13 +136,14 @@ def _train(
     return figures
 
 
-def _corpus(style: Style, seed: int, count: int) -> list[str]:
-    """Questions and answers of the first `count` studies of the base split."""
+def _corpus(style: Style, seed: int, count: int, words: Sequence[str]) -> list[str]:
+    """Questions and answers of the first `count` studies of the base split, and `words` of the
+    template between them."""
     texts = []
     for index in range(count):
         truth = style.truth(seed, "base", index)
         for exchange in style.exchanges(seed, "base", index, truth, truth):
-            texts += [exchange.question, exchange.answer]
+            texts += [exchange.question, exchange.answer, *words]
     return texts
 
 

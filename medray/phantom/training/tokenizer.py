@@ -1,64 +1,41 @@
-"""The tokenizer, chat template and processor of the tiny base model.
-
-The prompt ends in the token "[/INST]", which swallows white space to its right, and the answer
-begins without a leading space. So encode(prompt) + encode(answer) is exactly the encoding of
-prompt + " " + answer, and decoding the answer's tokens gives the answer's text back unchanged.
-"""
+"""The tokenizer, chat template and processor of a tiny base model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
 from medray.phantom.studies.render import IMAGE_SIZE
+from medray.phantom.training.families import IMAGE, MISTRAL, Family
 
 VOCAB_SIZE = 768
 PATCH_SIZE = 8
 IMAGE_TOKENS = (IMAGE_SIZE // PATCH_SIZE) ** 2
-BOS, EOS, PAD, IMAGE = "<s>", "</s>", "<pad>", "<image>"
-OPEN_TURN, CLOSE_TURN = "[INST]", "[/INST]"
-
-CHAT_TEMPLATE = (
-    "<s>{% for message in messages %}"
-    "{% if message['role'] == 'user' %}[INST] "
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
-    "{% endif %} [/INST]"
-    "{% else %} "
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
-    "{% endif %}</s>"
-    "{% endif %}{% endfor %}"
-)
 
 
-def train_tokenizer(corpus: Iterable[str], vocab_size: int = VOCAB_SIZE) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    corpus: Iterable[str], family: Family = MISTRAL, vocab_size: int = VOCAB_SIZE
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer that encodes any text; it adds no special tokens by itself."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    turns = [turn.content for turn in family.turns]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[PAD, BOS, EOS, IMAGE, OPEN_TURN, CLOSE_TURN],
+        special_tokens=[*family.specials.values(), IMAGE, *turns],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
-    turns = [
-        AddedToken(t, lstrip=t == CLOSE_TURN, rstrip=True, normalized=False, special=True)
-        for t in (OPEN_TURN, CLOSE_TURN)
-    ]
-    tokenizer.add_special_tokens(turns)
+    tokenizer.add_special_tokens(list(family.turns))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        additional_special_tokens=[IMAGE, *turns],
-        chat_template=CHAT_TEMPLATE,
+        **family.specials,
+        additional_special_tokens=[IMAGE, *family.turns],
+        chat_template=family.template,
         padding_side="left",
         clean_up_tokenization_spaces=False,
         model_max_length=512,
@@ -80,14 +57,24 @@ def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
         vision_feature_select_strategy="default",
         image_token=IMAGE,
         num_additional_image_tokens=1,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=tokenizer.chat_template,
     )
 
 
-def prompt_text(question: str) -> str:
+def prompt_text(tokenizer: PreTrainedTokenizerFast, question: str) -> str:
     """What the chat template renders for one image and one question.
 
-    >>> prompt_text("Is there a nodule?")
+    >>> prompt_text(tokenizer, "Is there a nodule?")  # of the family mistral
     '<s>[INST] <image>\\nIs there a nodule? [/INST]'
     """
-    return f"{BOS}{OPEN_TURN} {IMAGE}\n{question} {CLOSE_TURN}"
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    return str(
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+    )
+
+
+def expanded_prompt(tokenizer: PreTrainedTokenizerFast, question: str) -> str:
+    """The same with one placeholder per image token, as the processor expands it."""
+    return prompt_text(tokenizer, question).replace(IMAGE, IMAGE * IMAGE_TOKENS)

@@ -17,6 +17,7 @@ from medray.phantom.studies.study import study
 from medray.phantom.studies.truth import Truth, stream
 from medray.phantom.styles import PARAGRAPHS, SHORT, STYLES
 from medray.phantom.training.batches import IGNORE, bias, collate, encode, make_pool, pixels
+from medray.phantom.training.families import FAMILIES
 from medray.phantom.training.measure import read_reports
 from medray.phantom.training.recipe import RECIPES, SMOKE, build_base
 from medray.phantom.training.see import image_tokens
@@ -24,10 +25,11 @@ from medray.phantom.training.speak import answer_loss
 from medray.phantom.training.tokenizer import IMAGE_TOKENS, prompt_text
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
+@pytest.fixture(scope="module", params=FAMILIES)
+def built(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("base")
-    figures = build_base(out, seed=5, progress=lambda text: None, recipe=SMOKE)
+    recipe = replace(SMOKE, family=request.param)
+    figures = build_base(out, seed=5, progress=lambda text: None, recipe=recipe)
     model = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32)
     return out, figures, model, AutoProcessor.from_pretrained(out)
 
@@ -52,8 +54,9 @@ def test_prompt_and_answer_concatenate_cleanly(built):
     for index in range(30):
         for exchange in study(0, "train", index).exchanges:
             user = [{"type": "image"}, {"type": "text", "text": exchange.question}]
-            prompt = processor.apply_chat_template([{"role": "user", "content": user}])
-            assert prompt == prompt_text(exchange.question)
+            asked = [{"role": "user", "content": user}]
+            prompt = processor.apply_chat_template(asked, add_generation_prompt=True)
+            assert prompt == prompt_text(tokenizer, exchange.question)
             conversation = processor.apply_chat_template(
                 [
                     {"role": "user", "content": user},
@@ -72,7 +75,7 @@ def test_processor_produces_the_training_inputs(built):
     processor, phantom = built[3], study(0, "train", 1)
     exchange = phantom.exchanges[0]
     batch = processor(
-        text=[prompt_text(exchange.question)],
+        text=[prompt_text(processor.tokenizer, exchange.question)],
         images=[Image.fromarray(phantom.image)],
         return_tensors="pt",
     )
@@ -118,12 +121,14 @@ def test_saved_model_loads_every_weight_and_answers(built):
     assert sum(p.numel() for p in model.parameters()) == figures["parameters"] < 3e6
     assert (out / "README.md").read_text().startswith("---\nlicense: cc0-1.0")
     grey = Image.fromarray(np.full((200, 160), 90, np.uint8))
-    inputs = processor(text=[prompt_text("Anything?")], images=[grey], return_tensors="pt")
+    inputs = processor(text=[prompt_text(processor.tokenizer, "Anything?")], images=[grey], return_tensors="pt")
     assert model.generate(**inputs, max_new_tokens=4).shape[1] <= inputs.input_ids.shape[1] + 4
 
 
 def test_same_seed_builds_the_same_weights(built, tmp_path):
-    build_base(tmp_path, seed=5, progress=lambda text: None, recipe=SMOKE)
+    family = next(n for n, f in FAMILIES.items() if f.template == built[3].chat_template)
+    recipe = replace(SMOKE, family=family)
+    build_base(tmp_path, seed=5, progress=lambda text: None, recipe=recipe)
     again = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float32).state_dict()
     for name, weight in built[2].state_dict().items():
         torch.testing.assert_close(weight, again[name], msg=name)
@@ -163,7 +168,7 @@ def test_a_paragraph_may_leave_out_device_and_bones_and_nothing_else():
 
 
 def test_every_style_has_a_recipe_that_builds(tmp_path):
-    assert set(RECIPES) == set(STYLES)
+    assert {style for style, _ in RECIPES} == set(STYLES)
     recipe = replace(SMOKE, style="paragraphs")
     figures = build_base(tmp_path, seed=5, progress=lambda text: None, recipe=recipe)
     assert {f"base_{name}" for name in PARAGRAPHS.values} <= set(figures)
