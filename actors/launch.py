@@ -46,29 +46,52 @@ def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -
     config = plan.config
     placement = plan_placement(config, generators=plan.generates)
     run = RunDirectory(config.run_dir)
-    with RunLock(run.path), _naming_the_cause(run):
-        notes = run.create(config, resume=resume, digests=plan.digests)
-        opened = keep_token(run, cluster)
-        if placement.note:
-            notes = [placement.note, *notes]
-        cluster_line = ("cluster", cluster.describe())
-        console.plan([*plan.lines(), cluster_line, *opened, *(("", note) for note in notes)])
+    with RunLock(run.path), naming_the_cause(run):
+        open_run(run, plan, placement, cluster, console, resume=resume)
         telemetry = Telemetry(config.run.name, run.logs)
         try:
             asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
         finally:
-            console.done()
-            with contextlib.suppress(OSError):  # its last figures: the error to report is another
-                telemetry.close()
-        if evaluated := before_and_after(run):
-            console.table(evaluated)
-        report = write_report(run.path)
+            close(console, telemetry)
+        report = finish(run, console)
     console.say(f"report: {report}")
     return report
 
 
+def open_run(
+    run: RunDirectory,
+    plan: Plan,
+    placement: Placement,
+    cluster: Cluster,
+    console: RunConsole,
+    *,
+    resume: bool,
+) -> None:
+    """Make or check the run's directory; the console shows the plan."""
+    notes = run.create(plan.config, resume=resume, digests=plan.digests)
+    opened = keep_token(run, cluster)
+    if placement.note:
+        notes = [placement.note, *notes]
+    cluster_line = ("cluster", cluster.describe())
+    console.plan([*plan.lines(), cluster_line, *opened, *(("", note) for note in notes)])
+
+
+def close(console: RunConsole, telemetry: Telemetry) -> None:
+    """Whatever ended the run."""
+    console.done()
+    with contextlib.suppress(OSError):  # its last figures: the error to report is another
+        telemetry.close()
+
+
+def finish(run: RunDirectory, console: RunConsole) -> Path:
+    """The table and the report of a run that has ended; returns the report's path."""
+    if evaluated := before_and_after(run):
+        console.table(evaluated)
+    return write_report(run.path)
+
+
 @contextlib.contextmanager
-def _naming_the_cause(run: RunDirectory) -> Iterator[None]:
+def naming_the_cause(run: RunDirectory) -> Iterator[None]:
     """Turn what a disk did to the run into an error that says so."""
     try:
         yield

@@ -26,8 +26,13 @@ class Editor(Encoder):
     def __init__(self, config: Config, replica: int, served: Completer | None = None) -> None:
         """`served`: the language models of this run, if it serves some."""
         super().__init__(config, replica)
+        self.served = served
         self.editor = EDITORS[config.editor.kind](config.editor, served)
         self.pair_maker = PairMaker(config, self.facts, self.codec, self.needs)
+
+    def reset(self, config: Config) -> None:
+        """Begin another run, with that run's settings and the same language models."""
+        self.__init__(config, self.replica, self.served)  # type: ignore[misc]
 
     def edit(
         self,

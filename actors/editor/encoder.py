@@ -30,6 +30,10 @@ class Encoder:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(replica={self.replica})"
 
+    def reset(self, config: Config) -> None:
+        """Begin another run, with that run's settings."""
+        type(self).__init__(self, config, self.replica)
+
     def load(self, cases: Sequence[Case]) -> tuple[list[str], *tuple[np.ndarray | None, ...]]:
         """(per case the reason why it cannot be used, or ""; then one image or None per case)."""
         reasons: list[str] = []

@@ -50,23 +50,14 @@ class Fleet:
         """Without `learners` nothing is trained, without `generators` nothing is answered."""
         self.config, self.placement, self.budget = config, placement, budget
         self.canaries: CanaryPrompts | None = None  # None: weight updates are not proven
-        self.editors = Pool(
-            "editor",
-            (Editor if answers_needed(config) else Packer).__name__,
-            config.editor.replicas,
-            self._spawn_editor,
-            budget,
-            patience=_patience(config),
+        world = config.learner.world_size if learners else 0
+        shared = config.generator.colocated and learners
+        self.placement_group = LearnerPlacementGroup(placement.bundle, world, shared=shared)
+        self.learners = LearnerGroup(self._spawn_rank, world, config.faults.deadline)
+        self.editors, self.localisers = self._editor_pool(), self._localiser_pool()
+        self.models = LanguageModels(
+            config, placement.language_model, budget, lambda error: self.editors.fail(error)
         )
-        localiser = ray.remote(Localiser)
-        self.localisers = Pool(
-            "localiser",
-            "Localiser",
-            config.localiser.replicas if learners and needs_localiser(config) else 0,
-            lambda i: localiser.options(**placement.localiser).remote(config, i),
-            budget,
-        )
-        self.models = LanguageModels(config, placement.language_model, budget, self.editors.fail)
         self.generators = Pool(
             "generator",
             "Generator",
@@ -75,10 +66,6 @@ class Fleet:
             budget,
             self._adopt_weights,
         )
-        world = config.learner.world_size if learners else 0
-        shared = config.generator.colocated and learners
-        self.placement_group = LearnerPlacementGroup(placement.bundle, world, shared=shared)
-        self.learners = LearnerGroup(self._spawn_rank, world, config.faults.deadline)
         self.turns = GpuTurns(self.generators, self.learners, shared=shared)
         self._learners_starting: asyncio.Task[None] | None = None
         self._shards = 0  # of one weight update
@@ -121,6 +108,23 @@ class Fleet:
             await self.learners_ready()  # before anybody wakes an engine
         await self.models.wait_ready()
         await asyncio.gather(self.editors.wait_ready(), self.generators.wait_ready())
+
+    async def reset(self, config: Config, budget: RestartBudget) -> None:
+        """Begin another run on the processes of this one; `learners_ready` waits for the learners.
+
+        The run starts from what it would start from on new ones. `medray.study.reuse` says in what
+        its configuration may differ. Raises RunFailed if an actor is lost: close this fleet then.
+        """
+        await self.learners_ready()
+        self.config, self.budget, self.models.budget = config, budget, budget
+        self.canaries, self._shards = None, 0
+        self.editors = await self._renewed(self.editors, self._editor_pool())
+        self.localisers = await self._renewed(self.localisers, self._localiser_pool())
+        await self.generators.reset(config, budget, self.generators.patience)
+        await asyncio.gather(self.editors.wait_ready(), self.localisers.wait_ready())
+        self._learners_starting = asyncio.create_task(self._reset_learners())
+        if self.turns.shared:
+            await self.learners_ready()
 
     async def learners_ready(self) -> None:
         """Return when all ranks have met and loaded the model."""
@@ -251,10 +255,27 @@ class Fleet:
             )
         update.logp_gap = max(update.logp_gap, gap)
 
+    async def _renewed(self, pool: Pool, other: Pool) -> Pool:
+        """`pool` for this run, or `other` if it needs actors of another kind or number."""
+        if (pool.name, pool.size) == (other.name, other.size):
+            await pool.reset(self.config, self.budget, other.patience)
+            return pool
+        await pool.close()
+        other.start()
+        return other
+
     async def _start_learners(self) -> None:
         await self.placement_group.reserve()
         await self.turns.clear_for_learners()
         await self.learners.start()
+        await self._count_shards()
+
+    async def _reset_learners(self) -> None:
+        await self.turns.to_learners()
+        await self.learners.reset(self.config)
+        await self._count_shards()
+
+    async def _count_shards(self) -> None:
         self._shards, *_ = await self.learners.call("shard_count", self.config.loop.sync)
         await self.turns.to_generators()
 
@@ -267,13 +288,29 @@ class Fleet:
         options = self.placement.learner | self.placement_group.options(rank)
         return ray.remote(Learner).options(**options).remote(self.config, rank)
 
-    def _spawn_editor(self, replica: int) -> Any:
+    @property
+    def _maker(self) -> type[Editor | Packer]:
         """What makes pairs: of answers, or of what the dataset gives."""
-        options = self.placement.editor
-        if not answers_needed(self.config):
-            return ray.remote(Packer).options(**options).remote(self.config, replica)
-        editor = ray.remote(Editor).options(**options)
-        return editor.remote(self.config, replica, self.models.served)
+        return Editor if answers_needed(self.config) else Packer
+
+    def _editor_pool(self) -> Pool:
+        replicas, name = self.config.editor.replicas, self._maker.__name__
+        spawn, patience = self._spawn_editor, _patience(self.config)
+        return Pool("editor", name, replicas, spawn, self.budget, patience=patience)
+
+    def _localiser_pool(self) -> Pool:
+        needed = self.learners.world and needs_localiser(self.config)
+        replicas = self.config.localiser.replicas if needed else 0
+        return Pool("localiser", "Localiser", replicas, self._spawn_localiser, self.budget)
+
+    def _spawn_localiser(self, replica: int) -> Any:
+        localiser = ray.remote(Localiser).options(**self.placement.localiser)
+        return localiser.remote(self.config, replica)
+
+    def _spawn_editor(self, replica: int) -> Any:
+        maker = ray.remote(self._maker).options(**self.placement.editor)
+        models = (self.models.served,) if self._maker is Editor else ()
+        return maker.remote(self.config, replica, *models)
 
     def _spawn_generator(self, replica: int) -> Any:
         """On a GPU of its own, or on a rank's."""

@@ -10,6 +10,7 @@ import ray
 
 from actors.fleet.calls import START_DEADLINE, ActorLost, ObjectsLost, await_ref
 from actors.fleet.pool.losses import MAX_FAILED_STARTS
+from medray.config import Config
 from medray.errors import RunFailed
 
 
@@ -55,6 +56,13 @@ class LearnerGroup:
         (address, port), *_ = await self._results([meeting], START_DEADLINE, "start")
         joined = [handle.join.remote(address, port) for handle in self.handles]
         await self._results(joined, START_DEADLINE, "start")
+
+    async def reset(self, config: Config) -> None:
+        """Have the ranks begin another run. Raises LearnersLost."""
+        self.deadline, self.failed_starts = config.faults.deadline, 0
+        async with self.turn:
+            calls = [handle.reset.remote(config) for handle in self.handles]
+            await self._results(calls, START_DEADLINE, "reset")
 
     async def call(self, method: str, *args: Any) -> list[Any]:
         """What `method` returns, rank by rank."""

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from actors.generator import vllm_patches
 from actors.generator.engine import start_engine
 from actors.generator.receive import ShardSource, arriving
 from actors.weights.manifest import Manifest, named
+from actors.weights.model_files import DescribedShard, model_shards
 from medray.config import Config
 from medray.errors import MedrayError, RunFailed
 from medray.files import disk_fault
@@ -39,13 +40,13 @@ class Generator:
     def __init__(self, config: Config, replica: int) -> None:
         self.config, self.replica, self.version = config, replica, 0
         facts = model_facts(config.model)
-        self.codec = ChatCodec(facts.path)
+        self.path, self.codec = facts.path, ChatCodec(facts.path)
         self.adapter: Any = None
         # Gone with this process: at once on a cluster of the command's own, else when the next
         # process of medray looks for leftovers.
         self.scratch = Scratch(Path(tempfile.gettempdir())).__enter__()
         self.adapter_dir = self.scratch.folder("adapters")
-        self.updates = 0
+        self.updates, self.loaded_weights = 0, False
         self.broken: RunFailed | None = None  # raised by every call after a failed update
         self.asleep = False
         self.prefix_stats = {"prefix_queries": 0, "prefix_hits": 0}
@@ -140,6 +141,21 @@ class Generator:
         self.version = manifest.version
         return time.perf_counter() - start
 
+    def reset(self, config: Config) -> None:
+        """Begin another run on this engine: version 0, the weights of the model's files.
+
+        `config` may differ in what the engine was not started with. Raises RunFailed; the caller
+        must then replace this actor.
+        """
+        self._refuse_if_broken()
+        self.wake()
+        if self.loaded_weights:
+            self._load_shards(model_shards(self.path), 0)
+        self._drop_adapter()
+        self._reset_caches()
+        self.cache_stats()  # the last run's
+        self.config, self.version, self.loaded_weights = config, 0, False
+
     def policy_version(self) -> int:
         return self.version
 
@@ -220,11 +236,15 @@ class Generator:
         return Response(*names, self.version, text, ids, logps, finished, len(given))
 
     def _load_weights(self, manifest: Manifest, shards: Sequence[ShardSource]) -> None:
+        self.loaded_weights = True
+        self._load_shards(arriving(manifest, shards), manifest.version)
+
+    def _load_shards(self, shards: Iterable[DescribedShard], version: int) -> None:
         """Shard by shard through vLLM's own weight transfer, into every worker."""
         self.llm.start_weight_update()
-        for specs, shard in arriving(manifest, shards):
+        for specs, shard in shards:
             self.llm.update_weights({"update_info": {"specs": specs, "shard": shard}})
-        self.llm.finish_weight_update(weight_version=str(manifest.version))
+        self.llm.finish_weight_update(weight_version=str(version))
 
     def _load_adapter(self, manifest: Manifest, shards: Sequence[ShardSource]) -> None:
         """A new name, id and path per update: they are keys of vLLM's prefix cache.
@@ -244,13 +264,18 @@ class Generator:
         (directory / "adapter_config.json").write_text(
             json.dumps(adapter_config(lora.rank, lora.alpha, lora.rank_stabilised))
         )
-        previous = self.adapter
-        self.adapter = LoRARequest(f"update-{self.updates}", self.updates, str(directory))
-        if not self.llm.llm_engine.add_lora(self.adapter):
+        adapter = LoRARequest(f"update-{self.updates}", self.updates, str(directory))
+        if not self.llm.llm_engine.add_lora(adapter):
             raise RunFailed(f"{self!r}", f"vLLM refused the adapter of {manifest.version}")
-        if previous is not None:
-            self.llm.llm_engine.remove_lora(previous.lora_int_id)
-            shutil.rmtree(previous.lora_path, ignore_errors=True)
+        self._drop_adapter()
+        self.adapter = adapter
+
+    def _drop_adapter(self) -> None:
+        """Without it the engine answers by the base weights."""
+        if self.adapter is not None:
+            self.llm.llm_engine.remove_lora(self.adapter.lora_int_id)
+            shutil.rmtree(self.adapter.lora_path, ignore_errors=True)
+            self.adapter = None
 
     def _reset_caches(self) -> None:
         """Prefix, multi-modal and encoder cache hold values of the old weights."""

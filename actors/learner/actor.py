@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import socket
 from collections.abc import Iterator, Sequence
@@ -72,6 +73,20 @@ class Learner:
     def join(self, address: str, port: int) -> None:
         """Meet the other ranks and load the model."""
         self.device = start_process_group(self.rank, self.world, address, port, self.meeting_point)
+        self._begin()
+
+    def reset(self, config: Config) -> None:
+        """Begin another run with the same ranks: all but the processes is as after `join`."""
+        self.engine.destroy()
+        del self.engine, self.scorer, self.reference, self.optimizer_state
+        gc.collect()  # engines refer to themselves
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.config = config
+        self._begin()
+
+    def _begin(self) -> None:
+        """The model, the objective and the optimiser as this configuration says, at version 0."""
         config = self.config
         facts = model_facts(config.model)
         torch.manual_seed(config.run.seed)

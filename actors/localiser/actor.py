@@ -23,6 +23,9 @@ class Localiser:
     def __repr__(self) -> str:
         return f"Localiser(replica={self.replica})"
 
+    def reset(self, config: Config) -> None:
+        """Begin another run, with the same tool."""
+
     def locate(
         self, cases: Sequence[Case], answers: Sequence[str], *images: np.ndarray
     ) -> list[tuple[Region, ...]]:

@@ -9,6 +9,7 @@ import typer
 
 from medray.config import PhantomStyle
 from medray.errors import UserError
+from medray.phantom import FamilyName
 
 Style = Annotated[PhantomStyle, typer.Option(help="Short reports, or paragraphs.")]
 
@@ -35,7 +36,7 @@ def build(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
     seed: int = 0,
     style: Style = "short",
-    family: Annotated[str, typer.Option(help="Of the decoder: mistral or qwen2.")] = "mistral",
+    family: Annotated[FamilyName, typer.Option(help="Of the decoder.")] = "mistral",
 ) -> None:
     """Train a tiny base model from a seed (ten to twenty minutes on two cores)."""
     from medray.phantom.training.recipe import RECIPES, build_base

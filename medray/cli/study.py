@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medray.cli.common import Address, Overrides, require_actors
-from medray.errors import RunFailed, UserError
+from medray.errors import RunFailed, StoppedOnRequest, UserError
 
 app = typer.Typer()
 
@@ -28,15 +28,17 @@ def study(
     if found.path.exists() and any(found.path.iterdir()) and not resume:
         why = f"{found.path} already holds a study"
         raise UserError(str(path), why, "--resume it, or give another study.name")
-    from actors.study import read_failures, run_study
-    from medray.study import compare_groups, read_results, write_tables
+    from actors.study import run_study
+    from medray.study.outputs import write_outputs
 
-    run_study(found, address=address, report=typer.echo)
-    results = read_results(found, read_failures(found.path))
-    groups = compare_groups(found, results)
-    table = write_tables(found, results, groups)
+    try:
+        run_study(found, address=address, report=typer.echo)
+    except StoppedOnRequest:
+        write_outputs(found)
+        raise
+    table, results = write_outputs(found)
     typer.echo(table.read_text(encoding="utf-8"))
-    typer.echo(f"table: {table}")
+    typer.echo(f"table: {table}, page: {table.with_name('study.html')}")
     if failed := sum(bool(result.failure) for result in results):
         why = f"{failed} of {len(results)} cells have no result"
         raise RunFailed(found.name, why, "see the table, then start again with --resume")

@@ -3,17 +3,19 @@
 `design` says which runs, `results` reads what they left, `comparison` compares, `tables` writes.
 """
 
-from medray.study.comparison import Group, compare_groups
-from medray.study.design import Cell, Study, read_study
+from medray.study.comparison import Comparison, Group, compare_tables
+from medray.study.design import Cell, Study, Table, read_study
 from medray.study.results import CellResult, read_results
 from medray.study.tables import write_tables
 
 __all__ = [
     "Cell",
     "CellResult",
+    "Comparison",
     "Group",
     "Study",
-    "compare_groups",
+    "Table",
+    "compare_tables",
     "read_results",
     "read_study",
     "write_tables",

@@ -1,4 +1,4 @@
-"""Groups of cells that differ in their seeds only: means, and differences to a baseline.
+"""By table, groups of cells that differ in their seeds only: means, differences to a baseline.
 
 Seeds are pooled: the answers of all seeds to one image are one cluster, so that intervals and
 tests are about other images, of these seeds.
@@ -7,11 +7,11 @@ tests are about other images, of these seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medray.evaluation.metrics import LOWER_IS_BETTER, compare, summarise
-from medray.study.design import Study
+from medray.study.design import Study, Table
 from medray.study.results import CellResult
 
 FIGURES = (
@@ -25,7 +25,7 @@ Levels = tuple[tuple[str, str], ...]
 class Group:
     """Cells with the same levels but for seeds. By figure: the mean over seeds, the interval of the
     pooled answers, and against the baseline's group of the same other levels the difference, its
-    interval, p, and p corrected for all comparisons of the study (Holm)."""
+    interval, p, and p corrected for all comparisons of the table (Holm)."""
 
     levels: Levels
     results: list[CellResult]
@@ -43,16 +43,39 @@ class Group:
         return [result for result in self.results if not result.failure]
 
 
-def compare_groups(study: Study, results: Sequence[CellResult]) -> list[Group]:
-    """The groups of a study, in the order of its cells."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The groups of one table, in the order of its cells."""
+
+    table: Table
+    groups: list[Group]
+
+    @property
+    def keys(self) -> list[str]:
+        """What the groups differ in."""
+        return [key for key, _ in self.groups[0].levels] if self.groups else []
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures that some group has."""
+        return [name for name in FIGURES if any(name in group.means for group in self.groups)]
+
+
+def compare_tables(study: Study, results: Sequence[CellResult]) -> list[Comparison]:
+    """One comparison for each table of the study."""
+    by_name = {result.cell.name: result for result in results}
+    return [Comparison(table, _compare_table(table, by_name)) for table in study.tables]
+
+
+def _compare_table(table: Table, results: Mapping[str, CellResult]) -> list[Group]:
     groups: dict[Levels, Group] = {}
-    for result in results:
-        levels = result.cell.group
-        groups.setdefault(levels, Group(levels, [])).results.append(result)
+    for cell in table.cells:
+        result = replace(results[cell.name], cell=cell)
+        groups.setdefault(cell.group, Group(cell.group, [])).results.append(result)
     for group in groups.values():
         _summarise(group)
     for group in groups.values():
-        _compare(group, groups.get(_with_baseline(group.levels, study.baseline)))
+        _compare(group, groups.get(_with_baseline(group.levels, table.baseline)))
     _correct([group.differences for group in groups.values()])
     _rank(list(groups.values()))
     return list(groups.values())

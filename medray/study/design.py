@@ -9,6 +9,13 @@ grid:
     - {label: llava, model.path: phantom/base, learner.lr: 5.0e-4}
   run.seed: [0, 1, 2]                         seeds are averaged over
 baseline: {objective.name: sft}
+
+Instead of `grid` and `baseline` there may be several tables, each with its own. A cell that several
+of them have is run once.
+
+tables:
+  losses: {grid: {objective.name: [sft, dpo], run.seed: [0, 1]}, baseline: {objective.name: sft}}
+  online: {grid: {loop.resample_every: [0, 1], run.seed: [0, 1]}}
 """
 
 from __future__ import annotations
@@ -17,7 +24,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +35,7 @@ from medray.errors import ConfigError
 from medray.objectives import needs_of
 
 SEEDS = ("run.seed", "data.seed")
-SECTIONS = ("study", "base", "set", "grid", "baseline")
+SECTIONS = ("study", "base", "set", "grid", "baseline", "tables")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -47,18 +54,36 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """Cells that are compared with each other. `baseline`: levels of those that the others are
+    compared with. `name`: "" if the study has only this one."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    baseline: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
-    """A study file, checked. `baseline`: levels that the others are compared with."""
+    """A study file, checked. Cells of several tables that are the same run have one name."""
 
     name: str
     output: Path
     base: Path
-    cells: tuple[Cell, ...]
-    baseline: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
 
     @property
     def path(self) -> Path:
         return self.output / self.name
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every run once, in the order of the tables."""
+        cells: dict[str, Cell] = {}
+        for table in self.tables:
+            for cell in table.cells:
+                cells.setdefault(cell.name, cell)
+        return tuple(cells.values())
 
     def config(self, cell: Cell) -> Config:
         """The configuration of a cell. Raises ConfigError."""
@@ -76,20 +101,56 @@ def read_study(path: Path, overrides: tuple[str, ...] = ()) -> Study:
     for key in tree:
         if key not in SECTIONS:
             raise ConfigError(f"{path}: {key}", "unknown key", f"known: {', '.join(SECTIONS)}")
-    head, fixed, grid = (_mapping(path, tree, key) for key in ("study", "set", "grid"))
+    head, fixed = _mapping(path, tree, "study"), _mapping(path, tree, "set")
     name, output = head.get("name", path.stem), head.get("output", "studies")
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise ConfigError(f"{path}: study.name = {name!r}", "is not a name", "use letters, digits")
     if not isinstance(tree.get("base"), str):
         raise ConfigError(f"{path}: base", "is missing", "give the path of a configuration")
-    if not grid:
-        raise ConfigError(f"{path}: grid", "is empty", "give the keys that differ")
-    cells = _cells(path, fixed, grid, overrides)
-    baseline = _baseline(path, _mapping(path, tree, "baseline"), cells)
-    study = Study(name, Path(str(output)), path.parent / tree["base"], cells, baseline)
-    for cell in cells:
-        needs_of(study.config(cell).objective)
-    return study
+    tables = _tables(path, tree, fixed, overrides)
+    study = Study(name, Path(str(output)), path.parent / tree["base"], tables)
+    return replace(study, tables=_without_repeats(study))
+
+
+def _tables(
+    path: Path, tree: dict[str, Any], fixed: dict[str, Any], overrides: tuple[str, ...]
+) -> tuple[Table, ...]:
+    """The tables of the file, or the one that its grid describes."""
+    given = _mapping(path, tree, "tables")
+    for key in ("grid", "baseline") if given else ():
+        if key in tree:
+            raise ConfigError(f"{path}: {key}", "stands beside tables", f"move {key} into one")
+    found = []
+    for name, table in (given or {"": tree}).items():
+        where = f"{path}: tables.{name}" if name else str(path)
+        if not isinstance(table, dict) or (name and NAME.fullmatch(name) is None):
+            raise ConfigError(where, "is not a named table", "write NAME: {grid: …, baseline: …}")
+        for key in table if name else ():
+            if key not in ("grid", "baseline"):
+                raise ConfigError(f"{where}.{key}", "unknown key", "known: grid, baseline")
+        grid = _mapping(where, table, "grid")
+        if not grid:
+            raise ConfigError(f"{where}: grid", "is empty", "give the keys that differ")
+        cells = _cells(where, name, fixed, grid, overrides)
+        baseline = _baseline(where, _mapping(where, table, "baseline"), cells)
+        found.append(Table(name, cells, baseline))
+    return tuple(found)
+
+
+def _without_repeats(study: Study) -> tuple[Table, ...]:
+    """The tables; a cell with the configuration of an earlier one has its name. Raises ConfigError
+    if the configuration of a cell is wrong."""
+    known: dict[str, str] = {}
+    tables = []
+    for table in study.tables:
+        cells = []
+        for cell in table.cells:
+            config = study.config(cell)
+            needs_of(config.objective)
+            settings = config.model_dump_json(exclude={"run": {"name"}})
+            cells.append(replace(cell, name=known.setdefault(settings, cell.name)))
+        tables.append(replace(table, cells=tuple(cells)))
+    return tuple(tables)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -106,7 +167,7 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _mapping(path: Path, tree: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _mapping(path: Path | str, tree: Mapping[str, Any], key: str) -> dict[str, Any]:
     value = tree.get(key) or {}
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise ConfigError(f"{path}: {key}", "is not a mapping of keys", "write KEY: VALUE")
@@ -114,7 +175,7 @@ def _mapping(path: Path, tree: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _cells(
-    path: Path, fixed: dict[str, Any], grid: dict[str, Any], overrides: tuple[str, ...]
+    path: str, table: str, fixed: dict[str, Any], grid: dict[str, Any], overrides: tuple[str, ...]
 ) -> tuple[Cell, ...]:
     axes = [
         [(key, *_level(path, key, value)) for value in _values(path, key, grid[key])]
@@ -126,7 +187,7 @@ def _cells(
         for _, _, settings in combination:
             values |= settings
         levels = tuple((key, label) for key, label, _ in combination)
-        name = "_".join(label for _, label in levels)
+        name = "_".join([*filter(None, [table]), *(label for _, label in levels)])
         cells.append(Cell(name, levels, (*_as_overrides(values), *overrides)))
     names = [cell.name for cell in cells]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -134,13 +195,13 @@ def _cells(
     return tuple(cells)
 
 
-def _values(path: Path, key: str, values: Any) -> list[Any]:
+def _values(path: str, key: str, values: Any) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise ConfigError(f"{path}: grid.{key}", "is not a list of values", "write [A, B]")
     return values
 
 
-def _level(path: Path, key: str, value: Any) -> tuple[str, dict[str, Any]]:
+def _level(path: str, key: str, value: Any) -> tuple[str, dict[str, Any]]:
     """The label of one entry of the grid, and the keys that it sets."""
     settings = {key: value}
     label = str(value)
@@ -164,7 +225,7 @@ def _as_overrides(values: Mapping[str, Any]) -> list[str]:
 
 
 def _baseline(
-    path: Path, given: dict[str, Any], cells: tuple[Cell, ...]
+    path: str, given: dict[str, Any], cells: tuple[Cell, ...]
 ) -> tuple[tuple[str, str], ...]:
     baseline = tuple((key, _level(path, key, value)[0]) for key, value in given.items())
     for level in baseline:

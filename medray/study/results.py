@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from medray.config import Config
 from medray.data.stream import first_studies
@@ -12,17 +14,21 @@ from medray.errors import MedrayError
 from medray.evaluation.answer_files import read_answers
 from medray.evaluation.answers import AnswerRow
 from medray.evaluation.metrics import score_answers
+from medray.files import write_text
 from medray.plan import open_data
 from medray.records import Case
 from medray.rundir import RunDirectory
 from medray.study.design import Cell, Study
+
+FAILURES, STARTS = "failures.json", "starts.json"  # in the folder of a study
 
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
     """One cell: the step of its last evaluation, its figures, and its scored answers.
 
-    `failure`: why there is nothing, in one line; "" if there is.
+    `failure`: why there is nothing, in one line; "" if there is. `curve`: the figures of all of its
+    evaluations, by step.
     """
 
     cell: Cell
@@ -31,12 +37,26 @@ class CellResult:
     figures: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     answers: tuple[AnswerRow, ...] = ()
+    curve: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 def is_done(study: Study, cell: Cell) -> bool:
     """Whether the cell's run was evaluated after its last step."""
     run = RunDirectory(study.path / "cells" / cell.name)
     return run.holds_run and study.config(cell).loop.steps in run.read_evals()
+
+
+def read_notes(folder: Path, name: str) -> dict[str, Any]:
+    """FAILURES (cell → why) or STARTS (cell → how its actors began); {} if there are none."""
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_notes(folder: Path, name: str, notes: Mapping[str, Any]) -> None:
+    write_text(folder / name, json.dumps(notes, indent=1) + "\n")
 
 
 def read_results(study: Study, failures: Mapping[str, str]) -> list[CellResult]:
@@ -66,17 +86,22 @@ def _read(
     if not is_done(study, cell):
         return CellResult(cell, failure or "not run")
     evals = run.read_evals()
-    step = max(evals)
-    figures = {
-        name: float(value)
-        for name, value in evals[step].items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
+    step, curve = max(evals), {step: _numbers(result) for step, result in evals.items()}
     try:
         rows = _rows(run.answers_file(step), cases_of(run.read_config()), cell)
     except MedrayError as error:
-        return CellResult(cell, str(error), step, figures)
-    return CellResult(cell, "", step, figures, evals[step].get("intervals") or {}, rows)
+        return CellResult(cell, str(error), step, curve[step])
+    intervals = evals[step].get("intervals") or {}
+    return CellResult(cell, "", step, curve[step], intervals, rows, curve)
+
+
+def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of an evaluation."""
+    return {
+        name: float(value)
+        for name, value in result.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
 
 
 def _rows(path: Path, cases: Sequence[Case], cell: Cell) -> tuple[AnswerRow, ...]:

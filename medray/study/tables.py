@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from medray.files import replacing, write_text
-from medray.study.comparison import FIGURES, Group
-from medray.study.design import Study
+from medray.study.comparison import Comparison, Group
+from medray.study.design import Study, Table
 from medray.study.results import CellResult
 
 
-def write_tables(study: Study, results: Sequence[CellResult], groups: Sequence[Group]) -> Path:
+def write_tables(
+    study: Study, results: Sequence[CellResult], comparisons: Sequence[Comparison]
+) -> Path:
     """Write all of them into the study's folder; returns the path of table.md."""
     folder = study.path
     _write_long(folder / "results.parquet", results)
-    figures = [name for name in FIGURES if any(name in group.means for group in groups)]
-    header, rows = _table(groups, figures)
-    write_text(folder / "table.md", _markdown(study, header, rows, groups))
-    write_text(folder / "table.csv", _csv(groups, figures))
-    write_text(folder / "table.tex", _latex(header, rows))
+    write_text(folder / "table.md", _markdown(study, results, comparisons))
+    write_text(folder / "table.csv", _csv(comparisons))
+    write_text(folder / "table.tex", "\n".join(map(_latex, comparisons)))
     return folder / "table.md"
 
 
@@ -50,15 +50,14 @@ def _write_long(path: Path, results: Sequence[CellResult]) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
 
 
-def _table(groups: Sequence[Group], figures: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    keys = [key for key, _ in groups[0].levels] if groups else []
-    header = [*keys, "runs", *figures]
-    rows = []
-    for group in groups:
+def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, as texts."""
+    figures, rows = comparison.figures, []
+    for group in comparison.groups:
         labels = [label for _, label in group.levels]
         runs = f"{len(group.done)} of {len(group.results)}"
         rows.append([*labels, runs, *(_value(group, figure) for figure in figures)])
-    return header, rows
+    return [*comparison.keys, "runs", *figures], rows
 
 
 def _value(group: Group, figure: str) -> str:
@@ -75,22 +74,28 @@ def _value(group: Group, figure: str) -> str:
 
 
 def _markdown(
-    study: Study, header: Sequence[str], rows: Sequence[Sequence[str]], groups: Sequence[Group]
+    study: Study, results: Sequence[CellResult], comparisons: Sequence[Comparison]
 ) -> str:
-    lines = [f"# {study.name}", "", _caption(study), ""]
-    lines += [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-    failures = [result for group in groups for result in group.failures]
+    lines = [f"# {study.name}"]
+    for comparison in comparisons:
+        header, rows = table_of(comparison)
+        if comparison.table.name:
+            lines += ["", f"## {_plain(comparison.table.name)}"]
+        lines += ["", caption(comparison.table), ""]
+        lines += [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
+    failures = [result for result in results if result.failure]
     if failures:
         lines += ["", "Cells without a result:", ""]
         lines += [f"- {_plain(r.cell.name)}: {_plain(r.failure)}" for r in failures]
     return "\n".join(lines) + "\n"
 
 
-def _caption(study: Study) -> str:
+def caption(table: Table) -> str:
+    """What a value of the table consists of."""
     text = "Mean over seeds [95 % interval over images, seeds pooled]"
-    if not study.baseline:
+    if not table.baseline:
         return text + "."
-    named = ", ".join(f"{key} = {label}" for key, label in study.baseline)
+    named = ", ".join(f"{key} = {label}" for key, label in table.baseline)
     return (
         f"{text} (difference to {named} on the same cases, p of a paired permutation test, "
         "corrected by Holm's method over all rows of a column)."
@@ -107,28 +112,32 @@ def _plain(text: str) -> str:
     return "".join(f"\\{c}" if c in "|<>`*" else c for c in text)
 
 
-def _csv(groups: Sequence[Group], figures: Sequence[str]) -> str:
-    """One row per group and figure, with every number apart."""
-    keys = [key for key, _ in groups[0].levels] if groups else []
+def _csv(comparisons: Sequence[Comparison]) -> str:
+    """One row per table, group and figure, with every number apart."""
+    keys = list(dict.fromkeys(key for comparison in comparisons for key in comparison.keys))
     numbers = ("mean", "low", "high", "difference", "difference_low", "difference_high")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*keys, "runs", "failed", "figure", *numbers, "p", "p_holm", "rank"])
-    for group in groups:
-        labels = [label for _, label in group.levels]
-        counts = [len(group.done), len(group.failures)]
-        for figure in figures:
-            if figure not in group.means:
-                continue
-            d = group.differences.get(figure, {})
-            low, high = group.intervals.get(figure, ("", ""))
-            values = [group.means[figure], low, high]
-            values += [d.get(name, "") for name in ("value", "low", "high", "p", "p_holm")]
-            writer.writerow([*labels, *counts, figure, *values, group.ranks[figure]])
+    writer.writerow(["table", *keys, "runs", "failed", "figure", *numbers, "p", "p_holm", "rank"])
+    for comparison in comparisons:
+        for group in comparison.groups:
+            labels = [dict(group.levels).get(key, "") for key in keys]
+            counts = [len(group.done), len(group.failures)]
+            for figure in group.means:
+                start = [comparison.table.name, *labels, *counts, figure]
+                writer.writerow([*start, *_numbers(group, figure), group.ranks[figure]])
     return buffer.getvalue()
 
 
-def _latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _numbers(group: Group, figure: str) -> list[float | str]:
+    low, high = group.intervals.get(figure, ("", ""))
+    d = group.differences.get(figure, {})
+    compared = [d.get(name, "") for name in ("value", "low", "high", "p", "p_holm")]
+    return [group.means[figure], low, high, *compared]
+
+
+def _latex(comparison: Comparison) -> str:
+    header, rows = table_of(comparison)
     columns = "l" * len(header)
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _row(header), r"\midrule"]
     return "\n".join([*lines, *map(_row, rows), r"\bottomrule", r"\end{tabular}"]) + "\n"

@@ -36,6 +36,7 @@ from actors.fleet.pool.jobs import (
 )
 from actors.fleet.pool.losses import MAX_LOSSES, JobLosses, Losses
 from actors.fleet.pool.restart_budget import RestartBudget
+from medray.config import Config
 from medray.errors import MedrayError, RunFailed
 
 JOIN_LATER = 120.0  # seconds after the first is ready: the others may still wait for resources
@@ -156,6 +157,24 @@ class Pool:
             if isinstance(result, MedrayError):
                 self._lose(replica, result)
         return [value for value in results if not isinstance(value, BaseException)]
+
+    async def reset(self, config: Config, budget: RestartBudget, patience: float) -> None:
+        """Have all replicas begin another run, of which nothing is offered yet.
+
+        Raises RunFailed unless every replica is ready and does: the pool must then be closed.
+        """
+        self._raise_if_failed()
+        if self.ready < self.size or self._running or self._pending:
+            raise RunFailed(f"reset of {self.name}", "some are not ready, or still at work")
+        self.budget, self.deadline, self.patience = budget, budget.config.deadline, patience
+        self._losses = Losses(self.kind, self.name, budget)
+        refs = [replica.handle.reset.remote(config) for replica in self._replicas]
+        await asyncio.gather(*(await_ref(ref, START_DEADLINE, self.name) for ref in refs))
+        self.offered = None
+        for replica in self._replicas:
+            replica.state = None
+        self.busy_seconds, self.repeated = 0.0, 0
+        self._recent.clear()
 
     def fail(self, error: MedrayError) -> None:
         """End all jobs, and refuse later ones, with what these replicas cannot work without."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from tokenizers import AddedToken
 from transformers import MistralConfig, PreTrainedConfig, Qwen2Config
 
-FamilyName = Literal["mistral", "qwen2"]
+from medray.phantom import FamilyName
+
 IMAGE = "<image>"
 
 _CONTENT = (

@@ -19,11 +19,12 @@ import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from medray.config import PhantomStyle
+from medray.phantom import FamilyName
 from medray.phantom.styles import STYLES, Style
 from medray.phantom.training.base_model import make_model, save_base
 from medray.phantom.training.batches import Pool, make_pool
 from medray.phantom.training.card import write_card
-from medray.phantom.training.families import FAMILIES, FamilyName
+from medray.phantom.training.families import FAMILIES
 from medray.phantom.training.measure import closed_accuracy, greedy_answers, read_reports
 from medray.phantom.training.optimise import Progress, Stage
 from medray.phantom.training.see import learn_to_see, seen_exactly
@@ -67,9 +68,7 @@ PARAGRAPHS_BASE = Recipe(
     style="paragraphs",
 )
 QWEN_BASE = replace(BASE, family="qwen2")
-RECIPES = {
-    (recipe.style, recipe.family): recipe for recipe in (BASE, PARAGRAPHS_BASE, QWEN_BASE)
-}
+RECIPES = {(recipe.style, recipe.family): recipe for recipe in (BASE, PARAGRAPHS_BASE, QWEN_BASE)}
 # For tests: runs every stage in seconds.
 SMOKE = Recipe(
     studies=64,

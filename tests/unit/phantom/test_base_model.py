@@ -121,7 +121,9 @@ def test_saved_model_loads_every_weight_and_answers(built):
     assert sum(p.numel() for p in model.parameters()) == figures["parameters"] < 3e6
     assert (out / "README.md").read_text().startswith("---\nlicense: cc0-1.0")
     grey = Image.fromarray(np.full((200, 160), 90, np.uint8))
-    inputs = processor(text=[prompt_text(processor.tokenizer, "Anything?")], images=[grey], return_tensors="pt")
+    inputs = processor(
+        text=[prompt_text(processor.tokenizer, "Anything?")], images=[grey], return_tensors="pt"
+    )
     assert model.generate(**inputs, max_new_tokens=4).shape[1] <= inputs.input_ids.shape[1] + 4
 
 

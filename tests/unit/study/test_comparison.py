@@ -8,62 +8,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medray.data.stream import first_studies
-from medray.evaluation.answer_files import answer_table
-from medray.evaluation.metrics import score_answers, summarise
-from medray.phantom.dataset import write_dataset
-from medray.plan import open_data
-from medray.rundir import RunDirectory
-from medray.study import compare_groups, read_results, read_study, write_tables
+from medray.study import Comparison, compare_tables, read_results, write_tables
 from medray.study.comparison import holm
-from tests.support.paths import ROOT
-
-WRONG = {"sft": 2, "dpo": 4, "fire": 1}  # one of so many answers of each objective is empty
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A study whose cells have ended, but for one, with answers that are right or empty."""
-    folder = tmp_path_factory.mktemp("study")
-    write_dataset(folder / "phantoms", seed=0, n_train=2, n_heldout=12)
-    tree = {
-        "study": {"name": "s", "output": str(folder)},
-        "base": str(ROOT / "configs/quickstart.yaml"),
-        "set": {"data.path": str(folder / "phantoms"), "eval.n": 12, "loop.steps": 5},
-        "grid": {"objective.name": list(WRONG), "run.seed": [0, 1]},
-        "baseline": {"objective.name": "sft"},
-    }
-    (folder / "s.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
-    found = read_study(folder / "s.yaml")
-    for cell in found.cells:
-        if cell.name == "fire_1":
-            continue
-        config = found.config(cell)
-        run = RunDirectory(config.run_dir)
-        run.create(config)
-        cases = first_studies(open_data(config)[1].heldout, config.eval.n)
-        share = WRONG[config.objective.name]
-        texts = {
-            case.case_id: "" if (i + config.run.seed) % share == 0 else case.reference
-            for i, case in enumerate(sorted(cases, key=lambda case: case.case_id))
-        }
-        rows = score_answers(cases, texts)
-        run.write_eval(5, summarise(rows), answer_table(rows))
-    return found
-
-
-@pytest.fixture(scope="module")
-def results(study):
-    return read_results(study, {"fire_1": "step 3: out of memory"})
-
-
-@pytest.fixture(scope="module")
-def groups(study, results):
-    return compare_groups(study, results)
 
 
 def test_a_cell_without_a_result_says_why(results):
@@ -87,8 +36,8 @@ def test_means_are_over_seeds_and_the_rest_over_pooled_answers(results, groups):
     assert ranks == [2, 1, 3]
 
 
-def test_the_tables_hold_the_same_numbers(study, results, groups):
-    path = write_tables(study, results, groups)
+def test_the_tables_hold_the_same_numbers(study, results, comparisons, groups):
+    path = write_tables(study, results, comparisons)
     text = path.read_text()
     assert "step 3: out of memory" in text
     assert "| dpo | 2 of 2 |" in text
@@ -105,8 +54,8 @@ def test_the_tables_hold_the_same_numbers(study, results, groups):
 
 def test_names_are_escaped_in_every_table(study, results, groups):
     levels = (("a|b_c&d", "<b>x</b>"),)
-    odd = [replace(groups[0], levels=levels)]
-    write_tables(study, results, odd)
+    odd = Comparison(study.tables[0], [replace(groups[0], levels=levels)])
+    write_tables(study, results, [odd])
     assert r"a\|b_c&d" in (study.path / "table.md").read_text()
     assert "<b>" not in (study.path / "table.md").read_text().replace(r"\<b\>", "")
     assert r"a|b\_c\&d" in (study.path / "table.tex").read_text()
@@ -130,7 +79,6 @@ def test_a_study_that_nobody_ran_has_empty_groups(study, tmp_path):
     moved = replace(study, output=Path(tmp_path))
     results = read_results(moved, {})
     assert {result.failure for result in results} == {"not run"}
-    groups = compare_groups(moved, results)
     (tmp_path / "s").mkdir()
-    write_tables(moved, results, groups)
+    write_tables(moved, results, compare_tables(moved, results))
     assert "–" not in (tmp_path / "s/table.md").read_text().split("Cells without")[0]

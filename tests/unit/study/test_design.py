@@ -49,7 +49,8 @@ def test_the_cells_are_the_product_of_the_grid(study):
     first = study.cells[0]
     assert first.levels == (("objective.name", "sft"), ("backbone", "small"), ("run.seed", "0"))
     assert first.group == first.levels[:2]
-    assert study.baseline == (("objective.name", "sft"),)
+    (table,) = study.tables
+    assert (table.name, table.baseline) == ("", (("objective.name", "sft"),))
 
 
 def test_each_cell_is_a_configuration_of_its_own(study):
@@ -70,6 +71,60 @@ def test_hyper_parameters_of_the_grid_go_with_their_objective(tmp_path):
     study = read_study(written(tmp_path, grid=grid, baseline={}))
     found = {cell.name: study.config(cell).objective.hyperparameters for cell in study.cells}
     assert found == {"weak": {"beta": 0.1}, "dpo": {"beta": 0.5}}
+
+
+def tabled(tmp_path: Path, **tables: object) -> Path:
+    tree = {key: value for key, value in FILE.items() if key not in ("grid", "baseline")}
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({**tree, "tables": tables}, sort_keys=False))
+    return path
+
+
+def test_a_cell_of_two_tables_is_one_run(tmp_path):
+    losses = {"objective.name": ["sft", "fire"], "run.seed": [0, 1]}
+    answers = {"loop.resample_every": [0, 1], "objective.name": ["fire"], "run.seed": [0, 1]}
+    study = read_study(
+        tabled(
+            tmp_path,
+            losses={"grid": losses, "baseline": {"objective.name": "sft"}},
+            answers={"grid": answers},
+        )
+    )
+    first, second = study.tables
+    assert [cell.name for cell in first.cells] == [
+        "losses_sft_0",
+        "losses_sft_1",
+        "losses_fire_0",
+        "losses_fire_1",
+    ]
+    assert [cell.name for cell in second.cells] == [
+        "answers_0_fire_0",
+        "answers_0_fire_1",
+        "losses_fire_0",
+        "losses_fire_1",
+    ]
+    assert second.cells[2].group == (("loop.resample_every", "1"), ("objective.name", "fire"))
+    assert [cell.name for cell in study.cells] == [
+        *(cell.name for cell in first.cells),
+        *("answers_0_fire_0", "answers_0_fire_1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"grids": {}}, "tables.a.grids: unknown key"),
+        ({}, "tables.a: grid: is empty"),
+        (3, "tables.a: is not a named table"),
+        ({"grid": {"run.seed": [0]}, "baseline": {"x": 1}}, "no cell has it"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_named(tmp_path, table, message):
+    with pytest.raises(ConfigError) as caught:
+        read_study(tabled(tmp_path, a=table))
+    assert message in str(caught.value)
+    with pytest.raises(ConfigError, match="stands beside tables"):
+        read_study(written(tmp_path, tables={"a": {"grid": {"run.seed": [0]}}}))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""The cells of a study, in lanes: as many at a time as the cluster has room for.
+
+A lane runs one cell after the other and keeps its actors loaded: of the cells that wait it takes
+one that its actors can run, if there is one. On CPUs the actors of one cell use all cores of a
+node, so there is a lane per node; with GPUs there are as many as fit. Where each actor runs is for
+Ray to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from actors.cluster import Cluster, connect
+from actors.fleet import plan_placement
+from actors.launch import finish, on_sigterm, open_run
+from actors.loop.driver import Driver
+from actors.loop.stop import Stop
+from actors.loop.telemetry import Telemetry
+from actors.study.warm_fleet import Start, WarmFleet
+from medray.config import Config
+from medray.errors import MedrayError, StoppedOnRequest
+from medray.plan import make_plan
+from medray.report.console import RunConsole
+from medray.study import Cell, Study
+from medray.study.results import FAILURES, STARTS, is_done, read_notes, write_notes
+from medray.study.reuse import needs_new_actors
+
+
+def run_study(
+    study: Study, *, address: str | None, report: Callable[[str], None], lanes: int | None = None
+) -> None:
+    """Run every cell that has no result yet; what stopped a cell is kept, and the next one begins.
+
+    A cell that was cut short goes on from its checkpoint. `lanes`: cells at a time; None: as many
+    as the cluster has room for. Raises StoppedOnRequest.
+    """
+    study.path.mkdir(parents=True, exist_ok=True)
+    waiting = [cell for cell in study.cells if not is_done(study, cell)]
+    report(f"{study.name}: {len(study.cells)} cells, {len(waiting)} to run")
+    if not waiting:
+        return
+    with connect(address) as cluster:
+        cells = _Cells(study, waiting, cluster, report)
+        asyncio.run(cells.run(lanes or count_lanes([study.config(cell) for cell in waiting])))
+
+
+def count_lanes(configs: list[Config]) -> int:
+    """How many cells the cluster has room for at a time, at least one."""
+    has = ray.cluster_resources()
+    if not has.get("GPU"):
+        nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+        return min(len(configs), max(1, nodes))
+    placements = [plan_placement(config) for config in configs]
+    gpus = max(placement.gpus for placement in placements)
+    cpus = max(placement.cpus for placement in placements)
+    return max(1, min(len(configs), int(has["GPU"] // gpus), int(has["CPU"] // cpus)))
+
+
+class _Cells:
+    """The cells that wait, and what became of the others."""
+
+    def __init__(
+        self, study: Study, waiting: list[Cell], cluster: Cluster, report: Callable[[str], None]
+    ) -> None:
+        self.study, self.cluster, self.report = study, cluster, report
+        self.waiting = [(cell, study.config(cell)) for cell in waiting]
+        self.begun, self.count = 0, len(waiting)
+        self.failures: dict[str, str] = {}
+        self.starts: dict[str, dict[str, Any]] = read_notes(study.path, STARTS)
+        self.stop = Stop(max(config.faults.stop_within for _, config in self.waiting))
+        self.drivers: set[Driver] = set()
+        self.stopped: StoppedOnRequest | None = None
+
+    async def run(self, lanes: int) -> None:
+        """All cells. Raises StoppedOnRequest once every lane has stopped."""
+        on_sigterm(self._request_stop)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(lanes):
+                group.create_task(self._lane())
+        if self.stopped is not None:
+            raise self.stopped
+
+    def _request_stop(self) -> None:
+        self.stop.request()
+        for driver in self.drivers:
+            driver.stop.request()
+
+    async def _lane(self) -> None:
+        async with WarmFleet() as warm:
+            while (found := self._next(warm.config)) is not None:
+                try:
+                    await self._run(found, warm)
+                except StoppedOnRequest as stopped:
+                    self.stopped = stopped
+                    return
+                except MedrayError as error:
+                    await warm.close()
+                    self.failures[found.name] = str(error)
+                    self.report(f"cell {found.name} failed: {error}")
+                write_notes(self.study.path, FAILURES, self.failures)
+
+    def _next(self, present: Config | None) -> Cell | None:
+        """A cell that runs on the present actors, if one waits, else the first."""
+        if not self.waiting:
+            return None
+        fitting = (
+            i
+            for i, (_, config) in enumerate(self.waiting)
+            if present is not None and not needs_new_actors(present, config)
+        )
+        return self.waiting.pop(next(fitting, 0))[0]
+
+    async def _run(self, cell: Cell, warm: WarmFleet) -> None:
+        """One cell, from its checkpoint if it has one, to its report."""
+        self.stop.check()
+        begin = time.monotonic()
+        self.begun += 1
+        self.report(f"cell {self.begun}/{self.count}: {cell.name}")
+        plan = make_plan(self.study.config(cell), resume=True)
+        console = RunConsole(plan.config.loop.steps, quiet=True)
+        run = open_run(plan, self.cluster, console, resume=True)
+        fleet, start = await self.stop.cancel_on_stop(warm.fleet_for(plan, console.say))
+        telemetry = Telemetry(plan.config.run.name, run.logs)
+        driver = Driver(plan, fleet, run, telemetry, console)
+        self.drivers.add(driver)
+        try:
+            await driver.run(resume=True)
+        finally:
+            self.drivers.discard(driver)
+            console.done()
+            telemetry.close()
+        await asyncio.to_thread(finish, run, console)
+        self._keep(cell, start, time.monotonic() - begin)
+
+    def _keep(self, cell: Cell, start: Start, seconds: float) -> None:
+        entry = {"new_actors": start.new, "start_seconds": round(start.seconds, 2)}
+        self.starts[cell.name] = entry | {"seconds": round(seconds, 2)}
+        write_notes(self.study.path, STARTS, self.starts)
