@@ -28,7 +28,7 @@ from medray.plan import make_plan
 from medray.report.console import RunConsole
 from medray.study import Cell, Study
 from medray.study.results import FAILURES, STARTS, is_done, read_notes, write_notes
-from medray.study.reuse import needs_new_actors
+from medray.study.reuse import cost_of
 
 
 def run_study(
@@ -105,15 +105,11 @@ class _Cells:
                 write_notes(self.study.path, FAILURES, self.failures)
 
     def _next(self, present: Config | None) -> Cell | None:
-        """A cell that runs on the present actors, if one waits, else the first."""
+        """The cell for which fewest new actors are needed; the first of them."""
         if not self.waiting:
             return None
-        fitting = (
-            i
-            for i, (_, config) in enumerate(self.waiting)
-            if present is not None and not needs_new_actors(present, config)
-        )
-        return self.waiting.pop(next(fitting, 0))[0]
+        costs = [0 if present is None else cost_of(present, config) for _, config in self.waiting]
+        return self.waiting.pop(costs.index(min(costs)))[0]
 
     async def _run(self, cell: Cell, warm: WarmFleet) -> None:
         """One cell, from its checkpoint if it has one, to its report."""

@@ -48,7 +48,10 @@ def init(
         raise UserError(str(out), "exists already", "give another path with -o")
     with output_file(out) as temporary:
         temporary.write_bytes((shipped / f"{name}.yaml").read_bytes())
-    typer.echo(f"{out}: edit it, then run `medray check {out}` and `medray launch {out}`")
+    commands = f"`medray check {out}` and `medray launch {out}`"
+    if name == "study":
+        commands = f"`medray study {out}`"
+    typer.echo(f"{out}: edit it, then run {commands}")
 
 
 @app.command()

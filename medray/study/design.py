@@ -1,7 +1,7 @@
 """From a study file to its cells: the product of the grid, each an ordinary run.
 
 study:    {name: variants, output: studies}
-base:     quickstart.yaml                     a configuration, from the study file's folder
+base:     quickstart.yaml                     beside this file, or one that medray ships
 set:      {loop.steps: 20}                    for every cell
 grid:
   objective.name: [sft, dpo, fire]
@@ -25,6 +25,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,14 @@ def read_study(path: Path, overrides: tuple[str, ...] = ()) -> Study:
     if not isinstance(tree.get("base"), str):
         raise ConfigError(f"{path}: base", "is missing", "give the path of a configuration")
     tables = _tables(path, tree, fixed, overrides)
-    study = Study(name, Path(str(output)), path.parent / tree["base"], tables)
+    study = Study(name, Path(str(output)), _base(path, tree["base"]), tables)
     return replace(study, tables=_without_repeats(study))
+
+
+def _base(path: Path, name: str) -> Path:
+    """Beside the study file, or one that medray ships."""
+    beside, shipped = path.parent / name, Path(str(resources.files("medray"))) / "configs" / name
+    return shipped if shipped.is_file() and not beside.exists() else beside
 
 
 def _tables(
@@ -210,7 +217,7 @@ def _level(path: str, key: str, value: Any) -> tuple[str, dict[str, Any]]:
         if not settings:
             raise ConfigError(f"{path}: grid.{key}", "an entry sets no key", "add KEY: VALUE")
         label = str(value.get("label", Path(str(next(iter(settings.values())))).name))
-    label = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.") or "none"
+    label = re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-._") or "none"
     return label, settings
 
 

@@ -11,6 +11,7 @@ from medray.study.comparison import Comparison, Group
 
 WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 560, 170, 16, 8, 22, 34
 SURE = 0.05  # of a corrected p
+MODEL_KEYS = ("backbone", "model", "model.path")  # of a grid: one plot for each model
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def forest(
 
 
 def label_of(group: Group) -> str:
-    """The labels of a group's levels."""
-    return " · ".join(label for _, label in group.levels)
+    """The labels of a group's levels, without the model: each has a plot of its own."""
+    return " · ".join(label for key, label in group.levels if key not in MODEL_KEYS)
 
 
 def _value(

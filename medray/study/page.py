@@ -18,12 +18,11 @@ from medray.report.tables import EVAL_METRICS
 from medray.study.comparison import Comparison, Group
 from medray.study.curves import direction, panels
 from medray.study.design import Study
-from medray.study.forest import Forest, forest
+from medray.study.forest import MODEL_KEYS, Forest, forest
 from medray.study.results import CellResult
 from medray.study.tables import caption, table_of
 
-CURVES = ("report_exact", "closed_accuracy", "open_recall", "hallucination_rate")
-_MODEL_KEYS = ("backbone", "model", "model.path")  # of the grid: one plot for each
+CURVES = ("report_exact", "hallucination_rate", "closed_accuracy", "open_recall")  # two of them
 
 
 def write_page(
@@ -71,7 +70,7 @@ def _forests(comparison: Comparison, figure: str) -> list[Forest]:
     """A plot of the figure per backbone."""
     by_model: dict[str, list[Group]] = {}
     for group in comparison.groups:
-        model = next((label for key, label in group.levels if key in _MODEL_KEYS), "")
+        model = next((label for key, label in group.levels if key in MODEL_KEYS), "")
         by_model.setdefault(model, []).append(group)
     plots = [
         forest(comparison, figure, " · ".join(filter(None, [_title(figure), model])), groups)

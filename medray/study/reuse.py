@@ -9,15 +9,16 @@ from __future__ import annotations
 from medray.config import Config
 from medray.objectives import answers_needed
 
-# What may differ between two runs on the same actors; every other key needs new ones.
+# What may differ between two runs on the same actors; every other key needs new ones. (ZeRO-3
+# leaves functions of its own in torch, so stages do not follow each other in one process.)
 REUSABLE = (
     *("run.", "data.", "corruption.", "objective.", "loop.", "faults.", "targeting.", "eval."),
     *("generator.temperature", "generator.max_new_tokens", "generator.responses"),
     *("model.lora", "model.trainable", "model.adapter", "model.reference"),
     "editor.",
-    *("learner.zero_stage", "learner.lr", "learner.schedule", "learner.warmup_steps"),
+    *("learner.lr", "learner.schedule", "learner.warmup_steps", "learner.clip"),
     *("learner.weight_decay", "learner.micro_batch", "learner.row_tokens"),
-    *("learner.gradient_checkpointing", "learner.offload", "learner.clip"),
+    "learner.gradient_checkpointing",
 )
 
 
@@ -28,6 +29,13 @@ def needs_new_actors(before: Config, after: Config) -> str:
         if new.get(key) != old.get(key) and not key.startswith(REUSABLE):
             return key
     return _of_placement(before, after) or _of_engines(before, after)
+
+
+def cost_of(before: Config, after: Config) -> int:
+    """0: the same actors; 1: new editors, because one of both edits no answers; 2: all new."""
+    if needs_new_actors(before, after):
+        return 2
+    return int(answers_needed(before) != answers_needed(after))
 
 
 def _of_placement(before: Config, after: Config) -> str:

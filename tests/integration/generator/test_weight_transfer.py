@@ -69,6 +69,32 @@ def test_weights_may_go_back_and_come_again(host, full):
     assert np.abs(agreed(policy, 3) - first).mean() > 0.1
 
 
+def test_another_run_begins_with_the_weights_of_the_files(host, full):
+    """As a new engine would, to the last bit, and with that run's settings."""
+    policy, cfg, agreed = full
+    old, first, answers = policy_of(cfg), agreed(policy, 0), tokens(host, 0)
+    for _ in range(2):
+        move(policy, ("",), 1)
+        call(host, "update", *packed(policy, "full", 5))
+        assert np.abs(agreed(policy, 5) - first).mean() > 0.1
+        generator = cfg.generator.model_copy(update={"max_new_tokens": 5})
+        call(host, "reset", cfg.model_copy(update={"generator": generator}))
+        assert np.array_equal(agreed(old, 0), first)
+        assert tokens(host, 0) == [ids[:5] for ids in answers]
+
+
+def test_another_run_begins_without_an_adapter(host, tiny_llava):
+    policy, cfg, agreed = begin(host, tiny_llava, "adapter", PICTURES)
+    old, first = policy_of(cfg), agreed(policy, 0)
+    move(policy, ("",), 1)
+    call(host, "update", *packed(policy, "adapter", 1))
+    assert np.abs(agreed(policy, 1) - first).mean() > 0.1
+    call(host, "reset", cfg)
+    assert np.array_equal(agreed(old, 0), first)
+    call(host, "update", *packed(policy, "adapter", 1))
+    assert np.abs(agreed(policy, 1) - first).mean() > 0.1
+
+
 def test_an_adapter_may_come_twice_under_one_version(host, tiny_llava, small_shards):
     policy, _, agreed = begin(host, tiny_llava, "adapter", PICTURES)
     previous = agreed(policy, 0)
