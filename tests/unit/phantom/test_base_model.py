@@ -54,8 +54,8 @@ def test_prompt_and_answer_concatenate_cleanly(built):
     for index in range(30):
         for exchange in study(0, "train", index).exchanges:
             user = [{"type": "image"}, {"type": "text", "text": exchange.question}]
-            asked = [{"role": "user", "content": user}]
-            prompt = processor.apply_chat_template(asked, add_generation_prompt=True)
+            messages = [{"role": "user", "content": user}]
+            prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
             assert prompt == prompt_text(tokenizer, exchange.question)
             conversation = processor.apply_chat_template(
                 [
