@@ -46,7 +46,8 @@ class RolloutPrefetcher:
         last = min(done.step + 1 + config.loop.max_lag, config.loop.steps)
         while self.started < last:
             self.started += 1
-            targets = Tally.from_dict(done.tally).targets(config.targeting.strength)
+            aim = config.targeting
+            targets = Tally.from_dict(done.tally).targets(aim.strength, aim.by)
             version = done.policy_version + self.started - 1 - done.step
             context = EditContext(version, targets)
             if self.in_blocks:

@@ -98,7 +98,9 @@ def count_errors(
     cases = {item.item_id: item.case for item in rollout.items}
     scores = {score.pair_id: score for score in report.scores}
     errors = [
-        classify_errors(cases[pair.item_id], pair, scores[pair.pair_id], targeting.prior_below)
+        classify_errors(
+            cases[pair.item_id], pair, scores[pair.pair_id], targeting.prior_below, targeting.by
+        )
         for pair in rollout.pairs
     ]
     return tally.after(errors, targeting.decay)

@@ -259,6 +259,8 @@ class TargetingConfig(Section):
     """Draw cases, wrong variants and v' by the errors of the policy; off at strength 0."""
 
     strength: float = Field(0.0, ge=0.0, lt=1.0)  # 1 - strength: least weight of any error
+    # What errors are counted by: their type, or what must be seen (MedHEval's four classes).
+    by: Literal["error_type", "visual_class"] = "error_type"
     decay: Fraction = 0.9  # of the error counts, per step
     candidates: PositiveInt = 4  # cases considered for each one drawn
     prior_below: float = Field(0.25, gt=0.0)  # nats; an answer that changes less counts as a prior

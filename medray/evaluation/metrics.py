@@ -15,8 +15,8 @@ from medray.evaluation.figures import calibration, claim_overlap, errors
 from medray.evaluation.figures.texts import OVERLAP_FIGURES, word_overlap
 from medray.evaluation.resampling import differences, intervals, plain
 from medray.evaluation.sums import Figure, SumTable, number, ratio, sum_table
-from medray.evaluation.visual_classes import visual_class
 from medray.records import Case
+from medray.targeting.visual_classes import visual_class
 
 RATES = (
     *("report_exact", "closed_accuracy", "choice_accuracy", "open_recall"),
@@ -61,7 +61,7 @@ def evaluate(
     by_error_type       {type: {"asserted": …, "contradicted": …, "rate": …}}
     omissions_by_error_type  {type: {"known": …, "omitted": …, "rate": …}}
     by_visual_class     {class: {"asked": …, "wrong": …, "rate": …}}: closed and multiple-choice
-                        questions, by what must be seen (visual_classes.py)
+                        questions, by what must be seen (targeting/visual_classes.py)
     intervals           {name: [low, high]}: 95 %, bootstrap over images, or patients where known
     notes               figures that cannot be computed here, and why
     """

@@ -14,6 +14,7 @@ from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
 from medray.imaging.corruption import WHOLE_IMAGE
 from medray.records import Case, Pair, PairScore
+from medray.targeting.grouping import Grouping, names_of, question_class
 
 # Corruptions that leave nothing of an image: an answer that stays likely did not use it.
 _NOTHING_LEFT = ("black", "replacement")
@@ -21,8 +22,9 @@ _NOTHING_LEFT = ("black", "replacement")
 
 @dataclass(frozen=True, slots=True)
 class ErrorObservation:
-    """Error types in alphabetical order: those in which an answer is wrong, those in which it is
-    right, and if it can be determined, the one caused by a misreading or by a language prior."""
+    """Error types, or classes of them, in alphabetical order: those in which an answer is wrong,
+    those in which it is right, and if it can be determined, the one caused by a misreading or by a
+    language prior."""
 
     wrong: tuple[str, ...] = ()
     right: tuple[str, ...] = ()
@@ -31,9 +33,9 @@ class ErrorObservation:
 
 
 def classify_errors(
-    case: Case, pair: Pair, score: PairScore, prior_below: float
+    case: Case, pair: Pair, score: PairScore, prior_below: float, by: Grouping = "error_type"
 ) -> ErrorObservation:
-    """The error types of the answer in a pair. Each type counts once per answer.
+    """The error types of the answer in a pair, or their classes. Each counts once per answer.
 
     Wrong types are those that the editor marked or the rules find; right types are those in which
     the rules find that the answer agrees with the reference.
@@ -44,14 +46,21 @@ def classify_errors(
     if not pair.response_was_correct:
         wrong |= {span.error_type for span in pair.rejected_spans}
     right = _types(o for o in outcomes if o.agrees) - wrong
+    if (name := question_class(case, by)) is not None:
+        wrong, right = (set(), {name}) if pair.response_was_correct else ({name}, set())
+    else:
+        wrong = names_of(wrong, by)
+        right = names_of(right, by) - wrong
     misread, prior = _cause(tuple(wrong), pair, score.visual_contrast, prior_below)
     return ErrorObservation(tuple(sorted(wrong)), tuple(sorted(right)), misread, prior)
 
 
-def case_types(case: Case) -> frozenset[str]:
-    """The types of error that answers to a case can contain, judging by its reference; empty if
-    the rules find nothing in it."""
-    return _reference_types(case.question, case.reference)
+def case_types(case: Case, by: Grouping = "error_type") -> frozenset[str]:
+    """The types of error, or the classes, that answers to a case can contain, judging by its
+    reference; empty if the rules find nothing in it."""
+    if (name := question_class(case, by)) is not None:
+        return frozenset({name})
+    return frozenset(names_of(_reference_types(case.question, case.reference), by))
 
 
 @lru_cache(maxsize=1 << 18)  # a few hundred bytes each; a case returns every epoch

@@ -9,6 +9,7 @@ from medray.config import CorruptionConfig
 from medray.editing import Editor, FindingsEditor
 from medray.records import Span
 from medray.seeds import stream
+from medray.targeting.grouping import Grouping
 
 _NO_IMAGE = {"kind": "black", "region": "whole"}
 
@@ -16,10 +17,12 @@ _NO_IMAGE = {"kind": "black", "region": "whole"}
 @dataclass(frozen=True, slots=True)
 class ErrorTargets:
     """Per error type: how much to prefer it (1: no preference), and the share of its errors that
-    a language prior causes. Without types, nothing is targeted."""
+    a language prior causes. Without types, nothing is targeted. Counted by classes, both hold
+    those of the classes as well."""
 
     weights: Mapping[str, float] = field(default_factory=dict)
     prior: Mapping[str, float] = field(default_factory=dict)
+    by: Grouping = "error_type"
 
     def weight(self, types: Iterable[str]) -> float:
         """The weight of a case: the largest of its error types' weights; 1.0 without any.

@@ -35,6 +35,7 @@ def draw(
     random = stream(seed, f"targeting/{position}")
     # Efraimidis-Spirakis weighted sampling without replacement: give each case an exponential key
     # whose rate is its weight, and keep the `count` smallest keys.
-    keys = [-math.log(1.0 - random.random()) / targets.weight(case_types(case)) for case in pool]
+    weights = [targets.weight(case_types(case, targets.by)) for case in pool]
+    keys = [-math.log(1.0 - random.random()) / weight for weight in weights]
     chosen = sorted(sorted(range(pool_size), key=keys.__getitem__)[:count])
     return [pool[i] for i in chosen], position + pool_size

@@ -8,6 +8,7 @@ from typing import Any
 
 from medray.targeting.classify_errors import ErrorObservation
 from medray.targeting.error_targets import ErrorTargets
+from medray.targeting.grouping import Grouping, by_type
 
 # Pseudo-count of a rate: with more answers, a type's own rate outweighs the rate of all types.
 _RATE_WEIGHT = 4.0
@@ -70,8 +71,9 @@ class Tally:
         counts = self.counts.get(kind, Counts())
         return (counts.wrong + _RATE_WEIGHT * self._mean()) / (counts.answers + _RATE_WEIGHT)
 
-    def targets(self, strength: float) -> ErrorTargets:
-        """The targets for the next step; none at strength 0, or before the first error.
+    def targets(self, strength: float, by: Grouping = "error_type") -> ErrorTargets:
+        """The targets for the next step; none at strength 0, or before the first error. `by`: what
+        the counts are of.
 
         The weight of a type is (1 − strength) + strength · rate / (rate of all types): 1 if it is
         unknown or as frequent an error as the average, and never below 1 − strength.
@@ -82,7 +84,8 @@ class Tally:
         weights = {
             kind: (1.0 - strength) + strength * self.rate(kind) / mean for kind in self.counts
         }
-        return ErrorTargets(weights, {kind: row.prior_share for kind, row in self.counts.items()})
+        prior = {kind: row.prior_share for kind, row in self.counts.items()}
+        return ErrorTargets(by_type(weights, by), by_type(prior, by), by)
 
     def metrics(self) -> dict[str, float]:
         """For metrics.jsonl: `targeting_TYPE`, the rate of each type seen so far, and

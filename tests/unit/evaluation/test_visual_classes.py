@@ -12,7 +12,7 @@ from PIL import Image
 from medray.data.readers import READERS
 from medray.errors import DataError
 from medray.evaluation.metrics import evaluate
-from medray.evaluation.visual_classes import CLASSES, visual_class
+from medray.targeting.visual_classes import CLASSES, visual_class
 from tests.support.paths import ROOT
 
 FILE = ROOT / "tests/support/datasets/visual_questions.yaml"
