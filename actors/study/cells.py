@@ -9,8 +9,9 @@ Ray to say.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -23,7 +24,7 @@ from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
 from actors.study.warm_fleet import Start, WarmFleet
 from medray.config import Config
-from medray.errors import MedrayError, StoppedOnRequest
+from medray.errors import MedrayError, ResourceError, StoppedOnRequest
 from medray.plan import make_plan
 from medray.report.console import RunConsole
 from medray.study import Cell, Study
@@ -46,16 +47,25 @@ def run_study(
         return
     with connect(address) as cluster:
         cells = _Cells(study, waiting, cluster, report)
-        asyncio.run(cells.run(lanes or count_lanes([study.config(cell) for cell in waiting])))
-
-
-def count_lanes(configs: list[Config]) -> int:
-    """How many cells the cluster has room for at a time, at least one."""
-    has = ray.cluster_resources()
-    if not has.get("GPU"):
         nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+        configs = [study.config(cell) for cell in waiting]
+        asyncio.run(cells.run(lanes or count_lanes(configs, ray.cluster_resources(), nodes)))
+
+
+def count_lanes(configs: Sequence[Config], has: dict[str, float], nodes: int) -> int:
+    """How many cells a cluster has room for at a time, at least one.
+
+    `has`: its CPUs and GPUs; `nodes`: how many of its nodes have CPUs. A cell that does not fit
+    fails by itself.
+    """
+    if not has.get("GPU"):
         return min(len(configs), max(1, nodes))
-    placements = [plan_placement(config) for config in configs]
+    placements = []
+    for config in configs:
+        with contextlib.suppress(ResourceError):
+            placements.append(plan_placement(config, has))
+    if not placements:
+        return 1
     gpus = max(placement.gpus for placement in placements)
     cpus = max(placement.cpus for placement in placements)
     return max(1, min(len(configs), int(has["GPU"] // gpus), int(has["CPU"] // cpus)))
