@@ -37,6 +37,10 @@ class Worker:
     def adopt(self, state):
         self.state = state
 
+    def reset(self, config):
+        """What it has adopted is of another run."""
+        self.state = config
+
     def work(self, item, seconds=0.0):
         time.sleep(seconds)
         return item, self.index, self.state

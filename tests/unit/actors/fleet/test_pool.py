@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 
 import pytest
@@ -238,3 +240,35 @@ def test_a_replica_without_room_joins_when_another_leaves(monkeypatch, tmp_path)
 
     (used, ready), _ = run(scenario, seats=1, generator=0)
     assert (used, ready) == ({0, 1}, 1)
+
+
+async def _adopt(handle, state):
+    await handle.adopt.remote(state)
+
+
+def test_a_pool_begins_another_run_with_the_same_processes():
+    async def scenario(pool):
+        pool.offer("weights")
+        before = [answer.value for answer in await many(pool, 4, 0.05)]
+        pids = await pool.each(lambda a, _: a.pid.remote())
+        await pool.reset("next run", RestartBudget(FaultsConfig(deadline=5.0), print))
+        after = [answer.value for answer in await many(pool, 4, 0.05)]
+        assert pids == await pool.each(lambda a, _: a.pid.remote())
+        assert (pool.deadline, pool.offered) == (5.0, None)
+        pool.offer("newer")
+        last = [answer.value for answer in await many(pool, 4, 0.05)]
+        return [{state for _, _, state in part} for part in (before, after, last)]
+
+    states, lines = run(scenario, adopt=_adopt)
+    assert states == [{"weights"}, {"next run"}, {"newer"}]
+    assert lines == []
+
+
+def test_a_pool_that_lost_a_replica_does_not_begin_another_run():
+    async def scenario(pool):
+        (pid, _) = await pool.each(lambda a, _: a.pid.remote())
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(RunFailed):
+            await pool.reset("next run", pool.budget)
+
+    run(scenario)
