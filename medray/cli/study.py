@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medray.cli.common import Address, Overrides, require_actors
-from medray.errors import RunFailed, StoppedOnRequest, UserError
+from medray.errors import RunFailed, UserError
 
 app = typer.Typer()
 
@@ -18,6 +18,9 @@ def study(
     path: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="See docs/study.md.")],
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option(help="Run only the cells without a result.")] = False,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Run nothing: write the tables of what there is.")
+    ] = False,
     address: Address = None,
 ) -> None:
     """Run every cell of a study, and write one table of what they reached."""
@@ -25,17 +28,17 @@ def study(
     from medray.study.design import read_study
 
     found = read_study(path, tuple(overrides or ()))
-    if found.path.exists() and any(found.path.iterdir()) and not resume:
+    holds_study = found.path.exists() and any(found.path.iterdir())
+    if tables and not holds_study:
+        raise UserError(str(path), f"{found.path} holds no study", "run it first")
+    if holds_study and not (resume or tables):
         why = f"{found.path} already holds a study"
         raise UserError(str(path), why, "--resume it, or give another study.name")
     from actors.study import run_study
     from medray.study.outputs import write_outputs
 
-    try:
+    if not tables:
         run_study(found, address=address, report=typer.echo)
-    except StoppedOnRequest:
-        write_outputs(found)
-        raise
     table, results = write_outputs(found)
     typer.echo(table.read_text(encoding="utf-8"))
     typer.echo(f"table: {table}, page: {table.with_name('study.html')}")
