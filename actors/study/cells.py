@@ -18,7 +18,7 @@ import ray
 
 from actors.cluster import Cluster, connect
 from actors.fleet import plan_placement
-from actors.launch import finish, on_sigterm, open_run
+from actors.launch import close, finish, naming_the_cause, open_run
 from actors.loop.driver import Driver
 from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
@@ -26,7 +26,9 @@ from actors.study.warm_fleet import Start, WarmFleet
 from medray.config import Config
 from medray.errors import MedrayError, ResourceError, StoppedOnRequest
 from medray.plan import make_plan
+from medray.process import RunLock
 from medray.report.console import RunConsole
+from medray.rundir import RunDirectory
 from medray.study import Cell, Study
 from medray.study.results import FAILURES, STARTS, is_done, read_notes, write_notes
 from medray.study.reuse import cost_of
@@ -83,22 +85,16 @@ class _Cells:
         self.failures: dict[str, str] = {}
         self.starts: dict[str, dict[str, Any]] = read_notes(study.path, STARTS)
         self.stop = Stop(max(config.faults.stop_within for _, config in self.waiting))
-        self.drivers: set[Driver] = set()
         self.stopped: StoppedOnRequest | None = None
 
     async def run(self, lanes: int) -> None:
         """All cells. Raises StoppedOnRequest once every lane has stopped."""
-        on_sigterm(self._request_stop)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(lanes):
-                group.create_task(self._lane())
+        with self.stop.on_signals():
+            async with asyncio.TaskGroup() as group:
+                for _ in range(lanes):
+                    group.create_task(self._lane())
         if self.stopped is not None:
             raise self.stopped
-
-    def _request_stop(self) -> None:
-        self.stop.request()
-        for driver in self.drivers:
-            driver.stop.request()
 
     async def _lane(self) -> None:
         async with WarmFleet() as warm:
@@ -129,18 +125,19 @@ class _Cells:
         self.report(f"cell {self.begun}/{self.count}: {cell.name}")
         plan = make_plan(self.study.config(cell), resume=True)
         console = RunConsole(plan.config.loop.steps, quiet=True)
-        run = open_run(plan, self.cluster, console, resume=True)
-        fleet, start = await self.stop.cancel_on_stop(warm.fleet_for(plan, console.say))
-        telemetry = Telemetry(plan.config.run.name, run.logs)
-        driver = Driver(plan, fleet, run, telemetry, console)
-        self.drivers.add(driver)
-        try:
-            await driver.run(resume=True)
-        finally:
-            self.drivers.discard(driver)
-            console.done()
-            telemetry.close()
-        await asyncio.to_thread(finish, run, console)
+        run = RunDirectory(plan.config.run_dir)
+        placement = plan_placement(plan.config, generators=plan.generates)
+        with RunLock(run.path), naming_the_cause(run):
+            open_run(run, plan, placement, self.cluster, console, resume=True)
+            starting = warm.fleet_for(plan, placement, console.say)
+            fleet, start = await self.stop.cancel_on_stop(starting)
+            telemetry = Telemetry(plan.config.run.name, run.logs)
+            try:
+                driver = Driver(plan, fleet, run, telemetry, console, self.stop)
+                await driver.run(resume=True)
+            finally:
+                close(console, telemetry)
+            await asyncio.to_thread(finish, run, console)
         self._keep(cell, start, time.monotonic() - begin)
 
     def _keep(self, cell: Cell, start: Start, seconds: float) -> None:

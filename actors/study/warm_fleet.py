@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actors.fleet import Fleet, Placement, RestartBudget, plan_placement
+from actors.fleet import Fleet, Placement, RestartBudget
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.plan import Plan
@@ -36,11 +36,12 @@ class WarmFleet:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def fleet_for(self, plan: Plan, say: Callable[[str], None]) -> tuple[Fleet, Start]:
+    async def fleet_for(
+        self, plan: Plan, placement: Placement, say: Callable[[str], None]
+    ) -> tuple[Fleet, Start]:
         """A fleet as a run of this plan would start it, with the present actors if they fit."""
         start = time.monotonic()
         budget = RestartBudget(plan.config.faults, say)
-        placement = plan_placement(plan.config, generators=plan.generates)
         new = self._why_new(plan, placement)
         if self._fleet is not None and not new:
             try:

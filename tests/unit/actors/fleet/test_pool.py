@@ -251,7 +251,7 @@ def test_a_pool_begins_another_run_with_the_same_processes():
         pool.offer("weights")
         before = [answer.value for answer in await many(pool, 4, 0.05)]
         pids = await pool.each(lambda a, _: a.pid.remote())
-        await pool.reset("next run", RestartBudget(FaultsConfig(deadline=5.0), print))
+        await pool.reset("next run", RestartBudget(FaultsConfig(deadline=5.0), print), 1.0)
         after = [answer.value for answer in await many(pool, 4, 0.05)]
         assert pids == await pool.each(lambda a, _: a.pid.remote())
         assert (pool.deadline, pool.offered) == (5.0, None)
@@ -269,6 +269,6 @@ def test_a_pool_that_lost_a_replica_does_not_begin_another_run():
         (pid, _) = await pool.each(lambda a, _: a.pid.remote())
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(RunFailed):
-            await pool.reset("next run", pool.budget)
+            await pool.reset("next run", pool.budget, 1.0)
 
     run(scenario)
