@@ -122,6 +122,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
     config, dataset = open_data(config)
     _require_inputs_of_objective(config, needs, dataset)
     _require_answers(config)
+    _require_adapter_sync(config, model)
     return Plan(config, dataset, model)
 
 
@@ -228,6 +229,16 @@ def _require_inputs_of_objective(config: Config, needs: Needs, dataset: Dataset)
         )
     if needs.kto_baseline and config.loop.batch * config.generator.responses < 2:
         raise ConfigError(key, "needs more than one pair per step", "raise loop.batch")
+
+
+def _require_adapter_sync(config: Config, model: ModelFacts) -> None:
+    """Refuse to send an adapter that a generator could not apply."""
+    if config.loop.sync != "adapter" or config.model.lora is None:
+        return
+    served = model.architecture.adapters_in_vllm
+    if missing := [group for group in config.model.lora.targets if group not in served]:
+        why = f"vLLM cannot apply an adapter on {missing[0]} of {model.architecture.name}"
+        raise ConfigError("loop.sync = adapter", why, "set loop.sync=full")
 
 
 def _require_answers(config: Config) -> None:

@@ -75,12 +75,24 @@ def launch(
 
 
 @app.command()
-def check(config: ConfigPath, overrides: Overrides = None) -> None:
-    """Check everything that can be known before spending a GPU."""
+def check(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(min=1, help="Memory of one GPU in GiB. Default: of the GPU found here."),
+    ] = None,
+) -> None:
+    """Check everything that can be known before spending a GPU, its memory included."""
     plan = load_plan(config, overrides, resume=True)
+    from medray.memory import found_gpu, longest_prompt, memory_lines
     from medray.report.console import RunConsole
 
-    RunConsole(plan.config.loop.steps).plan(plan.lines())
+    lines = plan.lines()
+    if (gpu := gpu_memory or found_gpu()) is not None:
+        tokens = longest_prompt(plan.model, plan.dataset.train)
+        lines += memory_lines(plan.config, plan.model, tokens, gpu, generates=plan.generates)
+    RunConsole(plan.config.loop.steps).plan(lines)
 
 
 @app.command()

@@ -33,6 +33,8 @@ class Architecture(Protocol):
     lora_targets: Mapping[Group, str]
     group_marks: Mapping[Group, tuple[str, ...]]  # substrings of the parameter names of a group
     vllm_names: Mapping[str, str] = {}  # prefix of weight names (regular expression) → for vLLM
+    # Groups whose adapters vLLM can apply; others have to be merged (loop.sync: full).
+    adapters_in_vllm: tuple[Group, ...] = ("language", "projector", "vision")
     # Whether the tokens of one image see each other, those behind them included. vLLM's backend
     # for CPUs knows no such mask: there a generator would be another policy than the learner's.
     image_sees_itself: bool = False

@@ -27,6 +27,7 @@ class Gemma3(Architecture):
         "projector": ("multi_modal_projector.",),
         "vision": ("vision_tower.",),
     }
+    adapters_in_vllm: tuple[Group, ...] = ("language",)
     image_sees_itself = True
 
     def image_tokens(self, config: Mapping[str, Any]) -> int:

@@ -31,6 +31,8 @@ class InternVL(Architecture):
         "vision": ("vision_tower.",),
     }
 
+    adapters_in_vllm: tuple[Group, ...] = ("language",)
+
     def image_tokens(self, config: Mapping[str, Any]) -> int:
         return 0
 

@@ -113,6 +113,8 @@ class Qwen3_VL(Qwen2_5_VL):
         "projector": ("visual.merger.", "visual.deepstack_merger_list."),
         "vision": ("visual.patch_embed.", "visual.pos_embed.", "visual.blocks."),
     }
+    # vLLM 0.31 miscounts the tokens that reach the mergers of DeepStack.
+    adapters_in_vllm: tuple[Group, ...] = ("language",)
 
     def features(self, model: nn.Module, pictures: Sequence[Tensor]) -> list[Tensor]:
         out = self._towers_output(model, pictures)

@@ -14,10 +14,11 @@ from medray.errors import ModelError, brief
 from medray.policy.model.adapter import check_adapter, require_fit
 from medray.policy.model.chat import PROBE, PROBE_IMAGE, ChatCodec
 from medray.policy.model.headers import checkpoint_headers, refuse_pointer
-from medray.policy.model.loading import ModelFacts
+from medray.policy.model.loading import DTYPES, ModelFacts
 from medray.policy.model.skeleton import skeleton
 from medray.policy.model.tuning import ADAPTER, prepare_policy, require_same_names
 
+__all__ = ["inspect_model", "inspect_weights", "tuned_skeleton"]
 SMALL_FILES = (".json", ".jinja", ".model")
 
 
@@ -47,6 +48,17 @@ def inspect_weights(facts: ModelFacts) -> nn.Module:
         raise ModelError(str(facts.path), why, "merge it, or move it and set model.adapter")
     headers = checkpoint_headers(facts.path)
     return skeleton(facts.path, facts.architecture.name, headers)
+
+
+def tuned_skeleton(facts: ModelFacts, config: ModelConfig) -> nn.Module:
+    """The policy of `config` on the meta device, in its dtype: its sizes, and none of its memory.
+
+    An adapter to continue has the sizes of a new one.
+    """
+    model = skeleton(facts.path, facts.architecture.name).to(DTYPES[config.dtype])
+    with torch.device("meta"):
+        policy = prepare_policy(model, config.model_copy(update={"adapter": None}))
+    return policy.to(DTYPES[config.dtype])
 
 
 def _inspect_prompt(facts: ModelFacts, config: Any) -> None:

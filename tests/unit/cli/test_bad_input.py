@@ -246,6 +246,21 @@ def test_a_model_with_a_missing_file_is_refused(refused, model, missing_file):
     assert str(model) in refused("launch", "c.yaml", "model.path=model")
 
 
+def test_weights_that_are_only_a_pointer_are_refused_in_one_line(refused, model):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4665\nsize 134217728\n"
+    (model / "model.safetensors").write_text(pointer)
+    line = refused("check", "c.yaml", "model.path=model")
+    assert "is a git-lfs pointer" in line
+
+
+def test_an_adapter_that_a_generator_cannot_apply_is_not_sent(refused, tiny_qwen3_vl, workdir):
+    other = shutil.copytree(tiny_qwen3_vl, workdir / "other")
+    tuning = "model.lora={targets: [language, vision]}"
+    line = refused("check", "c.yaml", f"model.path={other.name}", tuning, "loop.sync=adapter")
+    assert "vLLM cannot apply an adapter on vision of Qwen3VL" in line
+    assert "loop.sync=full" in line
+
+
 # --- run directories ----------------------------------------------------------------------
 
 

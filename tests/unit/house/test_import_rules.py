@@ -29,7 +29,11 @@ LAYERS = (
     "medray.ledger medray.kept_answers medray.objectives medray.editing medray.imaging",
     *("medray.data", "medray.policy medray.targeting medray.localising"),
     *("medray.phantom", "medray.evaluation"),
-    *("medray.report medray.bench medray.plan", "medray.study medray.review", "medray.cli"),
+    *(
+        "medray.report medray.bench medray.plan medray.memory",
+        "medray.study medray.review",
+        "medray.cli",
+    ),
     "actors.weights actors.accelerator",
     "actors.generator actors.editor actors.judge actors.learner actors.localiser",
     "actors.vllm_plugin",

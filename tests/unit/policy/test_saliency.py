@@ -102,8 +102,12 @@ def test_patches_map_back_to_their_position_in_the_image(tiny_qwen2_5_vl) -> Non
     assert heat[:, :14].max() < 0.05
 
 
-def test_qwen_works_like_any_other_model(tiny_qwen2_5_vl) -> None:
-    codec, policy = ChatCodec(tiny_qwen2_5_vl), scorer(tiny_qwen2_5_vl)
+@pytest.mark.parametrize(
+    "model", ["tiny_qwen2_5_vl", "tiny_qwen3_vl", "tiny_internvl", "tiny_gemma3"]
+)
+def test_each_architecture_has_a_map_of_the_image(model, request) -> None:
+    path = request.getfixturevalue(model)
+    codec, policy = ChatCodec(path), scorer(path)
     image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
     prompt, picture = codec.encode("Where?", image)
     answer, mask = np.arange(10, 14), np.array([False, True, True, False])

@@ -1,0 +1,125 @@
+"""How much memory each actor needs, in bytes: plain arithmetic on a configuration and sizes.
+
+Peaks, not averages. Derivations stand beside each line; what is not linear in anything known (the
+CUDA context, the allocator's gaps) is `RESERVE`.
+"""
+
+from __future__ import annotations
+
+from medray.config import Config
+from medray.memory.sizes import Sizes
+from medray.objectives import Needs
+from medray.policy.scoring.head import CHUNK_VALUES
+
+GIB = 2**30
+RESERVE = int(1.5 * GIB)  # CUDA context, NCCL, fragments
+ENGINE = 2 * GIB  # activations of an engine's largest batch, its context
+WIDTH = {"bfloat16": 2, "float32": 4}
+
+Parts = dict[str, int]
+
+
+def learner_needs(config: Config, sizes: Sizes, needs: Needs, prompt_tokens: int) -> Parts:
+    """One rank's GPU, by what takes it. `prompt_tokens`: of a prompt, its image included."""
+    learner, width = config.learner, WIDTH[config.model.dtype]
+    world = learner.world_size
+    shared = world if learner.zero_stage == 3 else 1
+    weights = (sizes.parameters + sizes.adapter) * width // shared
+    # float32 masters (DeepSpeed keeps its own above stage 0) and AdamW's two moments.
+    masters = 4 if config.model.dtype == "bfloat16" or learner.zero_stage else 0
+    states = sizes.trained * (masters + 8) // (world if learner.zero_stage else 1)
+    gradients = sizes.trained * width // (world if learner.zero_stage >= 2 else 1)
+    if learner.offload in ("optimizer", "all"):
+        states = 0
+    if learner.offload == "all":
+        weights = 0
+    tokens = batch_tokens(config, needs, prompt_tokens)
+    logits = min(read_positions(config, needs) * sizes.vocabulary, CHUNK_VALUES) * 4
+    return {
+        "weights": weights,
+        "optimiser": states,
+        "gradients": gradients,
+        "reference": reference_bytes(config, sizes, needs),
+        "activations": int(tokens * sizes.token_bytes),
+        # The policy's logits, their gradient, and the reference's.
+        "logits": logits * (3 if needs.reference else 2),
+        "reserve": RESERVE,
+    }
+
+
+def batch_tokens(config: Config, needs: Needs, prompt_tokens: int) -> int:
+    """Tokens of one micro-batch, at most: per pair and image one tree, its prompt once."""
+    images = len({name.split("/")[0] for name in needs.branches})
+    sides = len(needs.branches) // images
+    tree = prompt_tokens + sides * config.generator.max_new_tokens
+    return config.learner.micro_batch * images * tree
+
+
+def read_positions(config: Config, needs: Needs) -> int:
+    """Positions of one micro-batch that pass the head, at most."""
+    return config.learner.micro_batch * len(needs.branches) * config.generator.max_new_tokens
+
+
+def reference_bytes(config: Config, sizes: Sizes, needs: Needs) -> int:
+    """A model beside the policy: another one, or a frozen copy of what trains.
+
+    Under LoRA the policy without its adapter is the reference. Under ZeRO-3 a copy is complete on
+    every rank.
+    """
+    width = WIDTH[config.model.dtype]
+    if not needs.reference:
+        return 0
+    if config.model.reference is not None:
+        return sizes.parameters * width
+    if config.model.lora is not None:
+        return sizes.adapter * width if config.model.adapter is not None else 0
+    return (sizes.parameters if config.learner.zero_stage == 3 else sizes.trained) * width
+
+
+def generator_needs(config: Config, sizes: Sizes, context: int) -> Parts:
+    """One GPU of a generator. Its cache must hold one sequence as long as the context."""
+    width, parallel = WIDTH[config.model.dtype], config.generator.tensor_parallel
+    adapter = sizes.adapter if config.loop.sync == "adapter" else 0
+    return {
+        "weights": (sizes.parameters + adapter) * width // parallel,
+        "one sequence": sizes.cache_values * width * context // parallel,
+        "engine": ENGINE,
+    }
+
+
+def sequences(config: Config, sizes: Sizes, context: int, gpu: int, tokens: int) -> int:
+    """Sequences of `tokens` tokens that a generator answers at the same time on a GPU."""
+    parts = generator_needs(config, sizes, context)
+    left = int(gpu * config.generator.memory) - parts["weights"] - parts["engine"]
+    per_token = sizes.cache_values * WIDTH[config.model.dtype] / config.generator.tensor_parallel
+    return max(0, int(left / (per_token * tokens)))
+
+
+def host_needs(config: Config, sizes: Sizes, ranks: int, engines: int) -> Parts:
+    """Memory of the machine that the given ranks and engines share.
+
+    A rank reads the complete model before it shards or moves it. An update passes through Ray's
+    object store twice: the newest and the one before it, which slow generators still read.
+    """
+    width = WIDTH[config.model.dtype]
+    offloaded = 0
+    if config.learner.offload in ("optimizer", "all"):
+        offloaded += sizes.trained * 12 // config.learner.world_size
+    if config.learner.offload == "all":
+        offloaded += sizes.parameters * width // config.learner.world_size
+    # What a colocated rank moves out of the GPU's memory: weights, gradients, its share of states.
+    states = sizes.trained * 12 // config.learner.world_size
+    moved = sizes.parameters * width + sizes.trained * width + states
+    rest = moved if config.generator.colocated else 0
+    asleep = sizes.parameters * width if config.generator.colocated else 0
+    return {
+        "learners": ranks * (sizes.parameters * width + offloaded + rest),
+        "generators": engines * (2 * GIB + asleep),
+        "object store": 2 * update_bytes(config, sizes),
+    }
+
+
+def update_bytes(config: Config, sizes: Sizes) -> int:
+    """One update of the generators."""
+    sent = sizes.adapter if config.loop.sync == "adapter" else sizes.sent
+    return sent * WIDTH[config.model.dtype]
