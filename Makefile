@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed-$(STACK)
 
-.PHONY: quickstart test test-chaos test-fast test-unit check format lock install install-bench clean
+.PHONY: quickstart test test-chaos test-fast test-unit check format lock install install-bench sbom clean
 
 quickstart: $(INSTALLED)
 	rm -rf runs/quickstart
@@ -65,6 +65,10 @@ lock: $(INSTALLED)
 	  $$(printf -- '--override %s ' requirements/overrides.txt $$(ls requirements/overrides-$$stack.txt 2>/dev/null)) \
 	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	  --output-file requirements/$$stack.txt; done
+
+# What is installed, and under which licence: build/sbom-STACK/sbom.json (CycloneDX), licences.md.
+sbom: $(INSTALLED)
+	$(BIN)/python requirements/sbom.py requirements/$(STACK).txt build/sbom-$(STACK)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

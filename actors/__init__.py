@@ -2,3 +2,6 @@
 
 # Set in the processes of engines that medray starts, for `vllm_plugin`; workers inherit it.
 ENGINE_MARK = "MEDRAY_ENGINE"
+
+# Set in all processes of a cluster of the command's own: ranks need not be reached from elsewhere.
+ONE_MACHINE = "MEDRAY_ONE_MACHINE"

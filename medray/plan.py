@@ -281,7 +281,11 @@ def with_phantoms(config: Config) -> Config:
             write_dataset(
                 path, seed=data.seed, n_train=studies, n_heldout=config.eval.n, style=data.style
             )
-    except OSError as error:
+    except (OSError, DataError) as error:
+        if (path / "dataset.json").exists():  # another command has just written the same
+            return with_phantoms(config)
+        if isinstance(error, DataError):
+            raise
         why = f"cannot be written ({error.strerror or error})"
         raise DataError(str(path), why, "give a data.path you may write to") from None
     written = style_of(path)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ray._private import services
 
+from actors import ONE_MACHINE
 from medray.process import Scratch
 
 
@@ -41,10 +42,12 @@ class OwnProcesses:
         compiled = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled))
         os.environ["TMPDIR"] = str(self.scratch.folder("tmp"))
+        os.environ[ONE_MACHINE] = "1"
         try:
             yield
         finally:
             services.ConsolePopen = popen
+            del os.environ[ONE_MACHINE]
             if before is None:
                 del os.environ["TMPDIR"]
             else:

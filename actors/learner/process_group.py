@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import math
 import os
 import socket
+import struct
 from datetime import timedelta
 from typing import Any
 
 import ray
 import torch
 
+from actors import ONE_MACHINE
 from actors.accelerator import has_gpu
 from actors.learner.deepspeed_internals import skip_shared_memory_op
 from medray.config import Config, LearnerConfig
 
+_SIOCGIFADDR = 0x8915  # Linux: the address of an interface
 MEETING_TIMEOUT = timedelta(minutes=5)
 # Ranks wait for each other in every collective, also while one of them reads a model from slow
 # storage or writes a checkpoint.
@@ -22,13 +27,13 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
 
 def open_meeting_point() -> socket.socket:
-    """A socket that listens on this node's address, as Ray knows it, on a free port.
+    """A socket that listens at the one address at which the ranks reach this node.
 
     It stays open until the ranks meet there: nobody else takes the port in between, and nobody
     reaches it through another network of the node.
     """
     meeting_point = socket.socket()
-    meeting_point.bind((ray.util.get_node_ip_address(), 0))
+    meeting_point.bind((_own_address(), 0))
     meeting_point.listen()
     return meeting_point
 
@@ -41,6 +46,9 @@ def start_process_group(
     `meeting_point`: the socket at `address` and `port`, on rank 0.
     """
     gpu = has_gpu()
+    if interface := _interface_of(_own_address()):  # else gloo and NCCL choose one themselves
+        for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(variable, interface)
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK="0",
@@ -74,6 +82,23 @@ def start_process_group(
         )
     deepspeed.init_distributed(backend, auto_mpi_discovery=False, timeout=COLLECTIVE_TIMEOUT)
     return device
+
+
+def _own_address() -> str:
+    """At which the other ranks reach this node: all of them may be on it."""
+    return "127.0.0.1" if os.environ.get(ONE_MACHINE) else str(ray.util.get_node_ip_address())
+
+
+def _interface_of(address: str) -> str:
+    """The network interface that has an address; "" if none is found."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            with contextlib.suppress(OSError):  # it has no address
+                reply = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+                if socket.inet_ntoa(reply[20:24]) == address:
+                    return name
+    return ""
 
 
 def micro_batches(config: Config) -> int:

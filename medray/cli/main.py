@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -70,6 +71,10 @@ def main() -> Any:
         end = disk_fault(error) or RunFailed(
             error.filename or "medray", error.strerror or f"{error}"
         )
+    except Exception as error:
+        traceback.print_exc()
+        what = f"{type(error).__name__}: {error}"
+        end = RunFailed(what, "this is a bug in medray", "please report it with the lines above")
     with contextlib.suppress(OSError):  # a terminal that was closed
         print(f"medray: {end}", file=sys.stderr)
     raise SystemExit(end.exit_code)
