@@ -1,5 +1,6 @@
 """An actor for tests of the pool; in a module that Ray's processes can import."""
 
+import errno
 import os
 import signal
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medray.errors import DataError
+from medray.errors import DataError, ModelError
 from medray.records import Dropped, Response
 
 
@@ -27,6 +28,8 @@ class Worker:
     """Works with the state that it adopted last."""
 
     def __init__(self, index, broken=False):
+        if broken == "dies":
+            os._exit(1)  # as the kernel does if a model is larger than the memory
         if broken:
             raise ValueError("no such model")
         self.index, self.state = index, None
@@ -56,6 +59,9 @@ class Worker:
     def crash(self):
         raise ValueError("CUDA error")
 
+    def fill_disk(self):
+        raise OSError(errno.ENOSPC, "No space left on device", "adapter")
+
     def die(self, path, times):
         """End the process the first `times` calls, counted in a file, then answer; or always."""
         with open(path, "a") as file:
@@ -68,14 +74,20 @@ class Worker:
 class Rank:
     """A learner's rank that meets no other and learns nothing."""
 
-    def __init__(self, rank):
-        self.rank = rank
+    def __init__(self, rank, trouble=""):
+        self.rank, self.trouble = rank, trouble
 
     def rendezvous(self):
         return "nowhere", 0
 
     def join(self, address, port):
-        pass
+        if self.trouble == "dies":
+            os._exit(1)
+        if self.trouble == "model":
+            raise ModelError("model.path", "cannot be loaded", "check its files")
+
+    def save(self, directory):
+        raise OSError(errno.ENOSPC, "No space left on device", directory)
 
     def pid(self):
         return os.getpid()

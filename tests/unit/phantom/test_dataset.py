@@ -86,3 +86,28 @@ def test_a_folder_of_another_style_is_refused(folder):
     given = [f"data.path={folder}", "data.style=paragraphs"]
     with pytest.raises(ConfigError, match="holds phantoms of the style 'short'"):
         with_phantoms(load_config(ROOT / "configs/quickstart.yaml", given))
+
+
+@pytest.mark.parametrize("moment", ["before the look", "before the rename"])
+def test_two_commands_may_write_the_same_phantoms_at_once(tmp_path, monkeypatch, moment):
+    """A sweep starts its runs together, and all of them share the default folder."""
+    from medray.phantom import dataset
+
+    overrides = [f"run.output={tmp_path}", "data.limit=6", "eval.n=2"]
+    config = load_config(ROOT / "configs/quickstart.yaml", overrides)
+    write = dataset.write_dataset if moment == "before the look" else dataset._write
+    name = "write_dataset" if moment == "before the look" else "_write"
+
+    def overtaken(*arguments, **keys):
+        """The other command is a moment faster."""
+        monkeypatch.setattr(dataset, name, write)
+        if moment == "before the look":
+            with_phantoms(config)
+        write(*arguments, **keys)
+        if moment == "before the rename":
+            with_phantoms(config)
+
+    monkeypatch.setattr(dataset, name, overtaken)
+    filled = with_phantoms(config)
+    assert len(_rows(tmp_path / filled.data.path)) == 12
+    assert [path.name for path in tmp_path.iterdir()] == [(tmp_path / filled.data.path).name]

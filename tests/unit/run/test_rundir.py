@@ -52,6 +52,16 @@ def test_a_second_run_is_refused_and_changes_nothing(run: RunDirectory, tmp_path
     assert run.config_file.read_bytes() == before
 
 
+def test_resume_says_which_packages_have_another_version(run: RunDirectory, tmp_path: Path) -> None:
+    assert run.create(config(tmp_path), resume=True) == []
+    before = run.read_versions() | {"torch": "2.0.0", "gone": "1"}
+    (run.logs / "versions.json").write_text(json.dumps(before))
+    (note,) = run.create(config(tmp_path), resume=True)
+    assert note.startswith("other versions than at the last start: ")
+    assert "torch 2.0.0 → " in note
+    assert "gone 1 → none" in note
+
+
 def test_resume_may_extend_a_run_but_not_change_its_data(run: RunDirectory, tmp_path: Path) -> None:
     run.create(config(tmp_path, loop=LoopConfig(steps=99)), resume=True)
     assert run.read_config().loop.steps == 99

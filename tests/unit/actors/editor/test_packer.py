@@ -51,6 +51,17 @@ def test_a_given_pair_keeps_its_texts_and_its_weight(packer, case):
     assert set(batch.pixels) == {case.image_sha256, pair.corrupted_sha256}
 
 
+def test_a_case_that_needs_more_memory_than_there_is_is_dropped_alone(packer, case, monkeypatch):
+    def starve(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("actors.editor.packer.pack_given", starve)
+    dropped, batch = outcome(packer, case)
+    assert (dropped.reason, batch.pairs) == ("out-of-memory", ())
+    monkeypatch.setattr("actors.editor.encoder.load_image", starve)
+    assert packer.load([case]) == (["out-of-memory"], None)
+
+
 def test_its_own_spans_come_first(packer, case):
     given = replace(case.given, chosen_spans=((11, 16),), rejected_spans=((11, 16),))
     pair, _ = outcome(packer, replace(case, given=given))

@@ -18,7 +18,7 @@ from actors.fleet.items import CanaryPrompts
 from actors.fleet.learner_group import LearnerGroup
 from actors.weights.manifest import Manifest
 from medray.config import Config
-from medray.errors import RunFailed
+from medray.errors import DiskFault, ModelError, RunFailed
 from tests.support.processes.sleepers import Holder, Rank
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
@@ -133,3 +133,42 @@ def test_ranks_that_die_while_scoring_leave_the_generators_intact():
     (ready, restarts), complaints = run(scenario)
     assert (ready, restarts) == (1, 0)
     assert complaints == []
+
+
+def start(trouble: str, times: int = 1) -> list[RunFailed | ModelError]:
+    """What starting ranks with a trouble raises, once and again."""
+    rank = ray.remote(Rank)
+
+    async def main():
+        group = LearnerGroup(lambda i: rank.options(num_cpus=0).remote(i, trouble), 1, 60.0)
+        errors = []
+        for _ in range(times):
+            with pytest.raises((RunFailed, ModelError)) as caught:
+                await group.start()
+            errors.append(caught.value)
+            group.kill()
+        return errors
+
+    return asyncio.run(main())
+
+
+def test_ranks_that_die_as_they_start_are_started_twice_and_no_more():
+    first, second = start("dies", 2)
+    assert isinstance(first, LearnersLost)
+    assert not isinstance(second, LearnersLost)
+    assert "died 2 times in a row as it started" in str(second)
+
+
+def test_a_model_that_cannot_be_loaded_is_the_cause():
+    (error,) = start("model")
+    assert isinstance(error, ModelError)
+    assert "cannot be loaded" in str(error)
+
+
+def test_a_full_disk_is_the_cause():
+    async def scenario(group):
+        with pytest.raises(DiskFault, match="step-1: the disk is full"):
+            await group.call("save", "step-1")
+        return await group.call("pid")
+
+    assert len(run(scenario)[0]) == 2

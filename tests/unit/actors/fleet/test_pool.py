@@ -14,7 +14,7 @@ from actors.fleet import pool as pool_module
 from actors.fleet.calls import ActorLost
 from actors.fleet.pool import Pool, RestartBudget
 from medray.config import FaultsConfig
-from medray.errors import DataError, RunFailed
+from medray.errors import DataError, DiskFault, RunFailed
 from tests.support.processes.sleepers import Worker
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
@@ -148,6 +148,25 @@ def test_an_actor_that_cannot_start_ends_the_run_at_once():
 
     with pytest.raises(RunFailed, match="ValueError: no such model"):
         run(scenario, broken=True)
+
+
+def test_an_actor_that_dies_as_it_starts_is_started_twice_and_no_more():
+    """A model that is larger than the memory: eight more attempts would end the same way."""
+
+    async def scenario(pool):
+        raise AssertionError("it never became ready")
+
+    with pytest.raises(RunFailed, match=r"its start failed 2 times in a row: .* check the memory"):
+        run(scenario, size=1, broken="dies")
+
+
+def test_a_full_disk_is_the_cause_and_costs_no_restart():
+    async def scenario(pool):
+        with pytest.raises(DiskFault, match="adapter: the disk is full"):
+            await pool.run(lambda a, _: a.fill_disk.remote())
+        return pool.ready
+
+    assert run(scenario, size=1) == (1, [])
 
 
 def test_a_straggler_is_done_by_another_and_counted_once(monkeypatch):
