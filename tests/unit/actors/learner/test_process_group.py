@@ -14,6 +14,7 @@ sys.modules["deepspeed"] = type(sys)("deepspeed")  # takes a minute to import: n
 sys.modules["deepspeed"].init_distributed = lambda *_, **__: None
 from actors.learner import process_group
 process_group.skip_shared_memory_op = lambda _: None
+process_group.has_gpu = lambda: False
 meeting = process_group.open_meeting_point()
 address, port = meeting.getsockname()
 child = os.fork()
