@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 import traceback
@@ -57,11 +56,6 @@ def main() -> Any:
     # Telemetry and hub look-ups have no place beside sensitive data.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # no encoding of a terminal ends a command
     try:
         with stop_on_signals():
             return app(standalone_mode=True)
