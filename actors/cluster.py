@@ -55,9 +55,10 @@ def connect(address: str | None, *, dashboard: bool = False) -> Iterator[Cluster
         else:
             token = _own_token()
             scratch = closing.enter_context(_scratch())
-            own, watch = OwnProcesses(scratch), HeadWatch(scratch.remove)
+            own = OwnProcesses(scratch)
+            watch = HeadWatch(own.end)
             if signals := current_signals():
-                signals.on_end.append(scratch.remove)
+                signals.on_end.append(own.end)
             with own.starting():
                 context = _init(found, include_dashboard=dashboard, _temp_dir=own.folder)
             watch.own()

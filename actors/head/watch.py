@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import select
-import signal
 import socket
 import sys
 import threading
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from actors.head.own import children
 from medray.errors import RunFailed
 
 HEADS = ("gcs_server", "raylet")  # processes without which a cluster is none,
@@ -85,9 +85,6 @@ class HeadWatch:
         )
         # In one write, before Ray's own lines.
         os.write(sys.stderr.fileno(), f"medray: {failed}\n".encode("utf-8", "replace"))
-        for pid, _ in children(os.getpid()):
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(Exception):
             self.on_end()
         os._exit(failed.exit_code)
@@ -98,12 +95,3 @@ def _agents(raylet: int) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if AGENTS.search(Path(f"/proc/{pid}/cmdline").read_bytes()):
                 yield pid
-
-
-def children(parent: int) -> Iterator[tuple[int, str]]:
-    """(pid, name) of the processes that another one has started."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError):
-            head, _, rest = path.read_text().rpartition(")")
-            if int(rest.split()[1]) == parent:
-                yield int(path.parent.name), head.partition("(")[2]
