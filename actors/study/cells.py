@@ -60,16 +60,14 @@ def count_lanes(configs: Sequence[Config], has: dict[str, float], nodes: int) ->
     `has`: its CPUs and GPUs; `nodes`: how many of its nodes have CPUs. A cell that does not fit
     fails by itself.
     """
-    if not has.get("GPU"):
-        return min(len(configs), max(1, nodes))
     placements = []
     for config in configs:
         with contextlib.suppress(ResourceError):
             placements.append(plan_placement(config, has))
-    if not placements:
-        return 1
-    gpus = max(placement.gpus for placement in placements)
-    cpus = max(placement.cpus for placement in placements)
+    gpus = max((placement.gpus for placement in placements), default=0)
+    cpus = max((placement.cpus for placement in placements), default=0)
+    if not gpus:
+        return min(len(configs), max(1, nodes))
     return max(1, min(len(configs), int(has["GPU"] // gpus), int(has["CPU"] // cpus)))
 
 

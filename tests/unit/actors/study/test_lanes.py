@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from actors.fleet import placement
 from actors.study.cells import count_lanes
 from medray.config import Config, load_config
 from tests.support.paths import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _a_build_for_gpus(monkeypatch):
+    """Otherwise GPUs of a cluster are not used."""
+    monkeypatch.setattr(placement, "is_cpu_build", lambda: False)
 
 
 def config(*overrides: str) -> Config:
