@@ -31,7 +31,7 @@ class OwnProcesses:
     @property
     def folder(self) -> str:
         """For the `_temp_dir` of `ray.init`: sockets, logs, addresses."""
-        return str(self.scratch.folder("ray"))
+        return str(self.scratch.folder("r"))  # short: see Scratch
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from types import TracebackType
 
 PREFIX = "medray-"
 _OWNER = "owner"  # a file that the living command has locked
-_LONGEST = 40  # characters of the parent: Ray's sockets in it have at most 107, and need the rest
+_LONGEST = 24  # characters of the parent: Ray's sockets in it have at most 107, and need the rest
 
 
 class Scratch:

@@ -1,0 +1,119 @@
+"""A cluster of the command's own, for real: kept apart, missed at once, gone with the command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.head import watch
+from medray.process import Scratch, scratch
+from tests.support.paths import ROOT
+from tests.support.processes.running import environment, free_port
+
+# clusters of their own, of which a busy machine starts one in a minute
+pytestmark = [pytest.mark.ray, pytest.mark.chaos]
+
+WORK = """
+import os, sys, time
+from actors.cluster import connect
+from medray.errors import MedrayError
+from medray.process import stop_on_signals
+try:
+    with stop_on_signals(), connect(None) as cluster:
+        print(cluster.describe(), flush=True)
+        time.sleep(300)
+except MedrayError as error:
+    print("medray:", error, file=sys.stderr, flush=True)
+    os._exit(error.exit_code)
+"""
+
+
+@pytest.fixture
+def command():
+    """A command with a cluster of its own, beside an address that must not be followed."""
+    folder = Path(tempfile.mkdtemp(prefix="mr-", dir="/tmp"))  # as long as it may be
+    folder = folder.rename(f"{folder}".ljust(scratch._LONGEST, "x"))
+    (folder / "ray").mkdir(exist_ok=True)
+    (folder / "ray/ray_current_cluster").write_text(f"127.0.0.1:{free_port()}")
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORK],
+        cwd=ROOT,
+        env=environment(RAY_TMPDIR=str(folder)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("its own, until it ends: 1 node(s)"), process.communicate()
+    yield process, folder
+    process.kill()
+    process.communicate()
+    shutil.rmtree(folder)
+
+
+def family(process: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def named(process: subprocess.Popen, name: str) -> psutil.Process:
+    if name == "agent":
+        return next(
+            p for p in family(process) if watch.AGENTS.search("\0".join(p.cmdline()).encode())
+        )
+    return next(p for p in family(process) if p.name() == name)
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server", "agent"])
+def test_the_death_of_its_processes_is_one_line_and_code_3(command, name):
+    process, folder = command
+    everyone = family(process)
+    named(process, name).kill()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    names = (name, "raylet") if name == "agent" else (name,)  # the agent takes it along
+    assert any(f"medray: Ray's {one} has ended" in err for one in names)
+    _, alive = psutil.wait_procs(everyone, timeout=30)
+    assert alive == []
+    assert [path.name for path in folder.iterdir()] == ["ray"]
+
+
+def test_signals_to_the_group_reach_the_command_only(command):
+    process, folder = command
+    (private,) = folder.glob("medray-*")
+    assert private.stat().st_mode & 0o777 == 0o700
+    everyone = family(process)
+    groups = {os.getpgid(p.pid) for p in everyone}
+    assert os.getpgid(process.pid) not in groups
+    os.killpg(process.pid, signal.SIGTERM)
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(everyone, timeout=30)
+    assert alive == []
+    assert [path.name for path in folder.iterdir()] == ["ray"]
+
+
+def test_what_a_killed_command_leaves_is_removed_by_the_next(command):
+    process, folder = command
+    everyone = family(process)
+    process.kill()
+    process.wait()
+    # Ray's agents look for a head that is gone before they end.
+    _, alive = psutil.wait_procs(everyone, timeout=180)
+    assert alive == []
+    with Scratch(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["ray"]
