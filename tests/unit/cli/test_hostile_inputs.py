@@ -153,7 +153,7 @@ def _archive(folder, content):
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capfd):
-    """Run a command in an own folder: it ends with 2, one line, within 10 s, leaving nothing."""
+    """Run a command in an own folder: it ends with 2 and one line, leaving nothing."""
     monkeypatch.chdir(tmp_path)
     for name in ("HF_HUB_OFFLINE", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))  # main() sets them: undo it at the end
@@ -170,7 +170,7 @@ def refused(tmp_path, monkeypatch, capfd):
         assert err.isprintable() or err.rstrip("\n").isprintable()
         assert out == ""
         assert tree(tmp_path) == before
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60  # it would wait for ever
         return err
 
     return run

@@ -134,7 +134,7 @@ def test_a_frame_of_another_size_is_not_decoded(tmp_path, syntax):
     path = write(tmp_path / "a.dcm", syntax, RAMP, [bytes(encoded)])
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert reason_of(path) == "image-unreadable"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60  # it would wait for ever
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 

@@ -79,7 +79,7 @@ def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path, monkeypatch):
         assert file_sha256(path) == ""
         with pytest.raises(ItemError, match=r"file|opened"):
             read_mask(path, 64, 80)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60  # it would wait for ever
 
 
 def test_a_file_larger_than_any_image_is_not_read(tmp_path):
@@ -91,7 +91,7 @@ def test_a_file_larger_than_any_image_is_not_read(tmp_path):
     assert file_sha256(path) == ""
     with pytest.raises(ItemError, match="more than 2 GiB"):
         load_image(path)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60  # reading a terabyte takes longer
 
 
 def test_the_size_is_that_of_the_loaded_image(tmp_path):
