@@ -21,7 +21,7 @@ quickstart: $(INSTALLED)
 # Two tests at a time: a run mostly waits for one of its actors. Those of one file, and those that
 # look at one run, stay together (tests/conftest.py). The longest begin.
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 FAST := cli cluster data editing evaluation house imaging report review run study
 
 test: $(INSTALLED)

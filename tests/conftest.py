@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.paths import shared_data as find_shared_data
 
@@ -21,16 +23,22 @@ assert "torch" not in sys.modules, "OMP_WAIT_POLICY comes too late"
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+# Of `--dist loadfile`, which keeps the tests of a file together: these look at one and the same run.
+QUICKSTART = ("evaluation/test_forms.py", "loop/test_quickstart.py", "loop/test_faults.py")
 
-SHARED_RUNS = ("quickstart",)
+
+class TogetherScheduling(LoadFileScheduling):
+    """Files, and the files of the quickstart as one, each on one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "quickstart" if file.endswith(QUICKSTART) else file
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests `--dist loadgroup` keeps together: those that share a run, else those of a file,
-    which share its fixtures."""
-    for item in items:
-        runs = [name for name in SHARED_RUNS if name in getattr(item, "fixturenames", ())]
-        item.add_marker(pytest.mark.xdist_group(runs[0] if runs else item.nodeid.split("::")[0]))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    if config.getoption("dist") != "loadfile":
+        return None
+    return TogetherScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
