@@ -73,17 +73,21 @@ class ChatCodec:
 
     def encode(self, question: str, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 image [H, W, 3] → prompt ids int64 [P] (expanded), and the image's picture."""
-        out = self.processor(
+        out = self._process(question, image)
+        return out["input_ids"][0].astype(np.int64), self.architecture.picture(out)
+
+    def _process(self, question: str, image: np.ndarray) -> Any:
+        return self.processor(
             text=[self.render(question)],
             images=[Image.fromarray(image)],
             return_tensors="np",
             text_kwargs={"add_special_tokens": False},
         )
-        return out["input_ids"][0].astype(np.int64), self.architecture.picture(out)
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
         """uint8 image [H, W, 3] → the vision tower's input: a picture, see `Architecture`."""
-        return self.encode("", image)[1]  # a processor may set options that its parts do not
+        # Not by the image processor alone: the processor may set options of its own.
+        return self.architecture.picture(self._process("", image))
 
     def image_tokens(self, image: np.ndarray) -> int:
         """Tokens that an image [H, W, 3] becomes; ItemError if the processor refuses it."""
