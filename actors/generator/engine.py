@@ -12,6 +12,7 @@ from actors.generator.receive import keep_freed_memory
 from actors.generator.vllm_patches import BACKEND, patch_vllm
 from medray.config import Config
 from medray.errors import ResourceError, RunFailed
+from medray.policy.architectures.base import ATTENTION_AND_MLP
 from medray.policy.model.loading import ModelFacts
 
 # Sequences that are decoded together, if generator.max_num_seqs does not say.
@@ -79,6 +80,9 @@ def engine_options(config: Config, facts: ModelFacts, *, gpu: bool) -> dict[str,
     if lora is not None and config.loop.sync == "adapter":
         options |= {"enable_lora": True, "max_lora_rank": _vllm_rank(lora.rank), "max_loras": 1}
         options |= {"enable_tower_connector_lora": set(lora.targets) != {"language"}}
+        if set(lora.targets) == {"language"}:
+            # Not the head, which vLLM would wrap too: scoring prompts of Qwen3-VL then fails.
+            options |= {"lora_target_modules": ATTENTION_AND_MLP.split("|")}
     if gpu:
         options |= {"gpu_memory_utilization": generator.memory}
         options |= {"enable_sleep_mode": generator.colocated}

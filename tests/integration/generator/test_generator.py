@@ -153,6 +153,9 @@ FOLLOWERS = [
     pytest.param("tiny_llava", "full", marks=pytest.mark.chaos),
     pytest.param("tiny_llava_qwen2", "adapter", marks=pytest.mark.chaos),
     pytest.param("tiny_qwen2_5_vl", "adapter", marks=pytest.mark.chaos),
+    pytest.param("tiny_qwen2_vl", "adapter", marks=pytest.mark.chaos),
+    pytest.param("tiny_qwen3_vl", "full", marks=pytest.mark.chaos),
+    pytest.param("tiny_internvl", "full", marks=pytest.mark.chaos),
 ]
 
 

@@ -75,3 +75,12 @@ def test_the_other_build_of_vllm_is_named(monkeypatch, gpu, message):
     monkeypatch.setattr(module, "_import_vllm", lambda: (None, None, platform))
     with pytest.raises(ResourceError, match=message):
         start_engine(config, model_facts(config.model))
+
+
+def test_an_adapter_of_the_language_model_does_not_wrap_the_head():
+    """vLLM wraps every linear layer it may; with Qwen3-VL's head, prompts cannot be scored."""
+    found = options("loop.sync=adapter", gpu=False)
+    assert "lm_head" not in found["lora_target_modules"]
+    assert {"q_proj", "down_proj"} <= set(found["lora_target_modules"])
+    towers = options("loop.sync=adapter", "model.lora={targets: [language, vision]}", gpu=False)
+    assert "lora_target_modules" not in towers
