@@ -23,7 +23,7 @@ assert "torch" not in sys.modules, "OMP_WAIT_POLICY comes too late"
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-# Of `--dist loadfile`, which keeps the tests of a file together: these look at one and the same run.
+# `--dist loadfile` keeps the tests of a file together. Those of these files look at one run.
 QUICKSTART = ("evaluation/test_forms.py", "loop/test_quickstart.py", "loop/test_faults.py")
 
 
