@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 from medray.errors import StoppedOnRequest
 
@@ -40,7 +41,7 @@ class Signals:
         self.on_end: list[Callable[[], None]] = []  # before the watching thread ends the process
         self._receiver: Callable[[], object] | None = None
         self._patience = PATIENCE
-        self._before: dict[int, signal._HANDLER] = {}
+        self._before: dict[int, Any] = {}  # handlers
         self._wake, self._woken = socket.socketpair()
 
     def install(self) -> None:

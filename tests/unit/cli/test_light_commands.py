@@ -98,5 +98,5 @@ def test_the_guard_works(here):
         timeout=120,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "must not be imported" in done.stderr

@@ -13,6 +13,7 @@ import ray
 from actors.fleet import BrokenCases, Item, RestartBudget, Rollouts, StepRollout
 from actors.fleet.calls import JobLost
 from actors.fleet.cases import REASON, bisect
+from actors.fleet.gpu_turns import GpuTurns
 from actors.fleet.pool import Pool
 from medray.config import Config
 from medray.errors import RunFailed
@@ -47,7 +48,11 @@ def run(scenario, tmp_path, **faults):
             async with asyncio.timeout(280):
                 await asyncio.gather(editors.wait_ready(), generators.wait_ready())
                 fleet = SimpleNamespace(
-                    config=config, editors=editors, generators=generators, budget=budget
+                    config=config,
+                    editors=editors,
+                    generators=generators,
+                    budget=budget,
+                    turns=GpuTurns(generators, None, shared=False),
                 )
                 result = await scenario(Rollouts(fleet, BrokenCases(tmp_path / "broken.json")))
                 return result, budget.restarts

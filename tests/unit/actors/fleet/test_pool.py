@@ -10,9 +10,9 @@ import time
 import pytest
 import ray
 
-from actors.fleet import pool as pool_module
 from actors.fleet.calls import ActorLost
 from actors.fleet.pool import Pool, RestartBudget
+from actors.fleet.pool import replicas as pool_module
 from medray.config import FaultsConfig
 from medray.errors import DataError, DiskFault, RunFailed
 from tests.support.processes.sleepers import Worker

@@ -10,9 +10,10 @@ import pytest
 import ray
 
 from actors.fleet import Item, RestartBudget, Rollouts, StepRollout
-from actors.fleet import pool as pool_module
 from actors.fleet.batching import PendingResponses
+from actors.fleet.gpu_turns import GpuTurns
 from actors.fleet.pool import CallResult, Pool, union_seconds
+from actors.fleet.pool import replicas as pool_module
 from medray.config import Config
 from medray.records import Case, Response
 from medray.targeting import EditContext
@@ -47,7 +48,10 @@ def run(scenario, path: Path, speakers=1, pause=0.0):
         try:
             async with asyncio.timeout(120):
                 await asyncio.gather(editors.wait_ready(), generators.wait_ready())
-                fleet = SimpleNamespace(config=config, editors=editors, generators=generators)
+                turns = GpuTurns(generators, None, shared=False)
+                fleet = SimpleNamespace(
+                    config=config, editors=editors, generators=generators, turns=turns
+                )
                 return await scenario(Rollouts(fleet))
         finally:
             await asyncio.gather(editors.close(), generators.close())
