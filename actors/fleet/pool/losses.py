@@ -45,12 +45,16 @@ class Losses:
 
     def __init__(self, kind: str, name: str, budget: RestartBudget) -> None:
         self.kind, self.name, self.budget = kind, name, budget
-        self._worked = False  # whether any job has ever been done
+        self._worked = False  # whether any job has ever been done, or a part of one
         self._beyond = 0  # restarts beyond the budget since the last success
         self._given_up: list[JobLosses] = []  # since then
 
     def job_given_up(self, job: JobLosses) -> None:
         self._given_up.append(job)
+
+    def part_done(self) -> None:
+        """A replica has answered a part of a job: it can work, whatever became of the rest."""
+        self._worked = True
 
     def job_done(self) -> None:
         """Replicas can work: what given-up jobs have cost was the fault of those jobs."""

@@ -299,6 +299,7 @@ class Pool:
             refs = references(returned)
             return await await_ref(refs[0], deadline, who), refs
         async for part in stream_refs(returned, deadline, who):
+            self._losses.part_done()
             if job.on_part is not None:
                 job.on_part(part)
         return None, []
