@@ -169,6 +169,7 @@ class Fleet:
         adopt the weights in the meantime.
         """
         mode, returns = self.config.loop.sync, 1 + self._shards
+        await self.turns.to_learners()  # a checkpoint may have let them rest
         refs = await self.learners.references("export", mode, returns=returns)
         manifest: Manifest = await await_ref(refs[0], OBJECT_DEADLINE, "gathering weights")
         update = WeightUpdate(manifest, refs[1:])
