@@ -21,8 +21,8 @@ START = (
 END = "except MedrayError as error:\n    say(error)\n    os._exit(error.exit_code)\n"
 SLOW = "try:\n  with stop_on_signals():\n    say('ready')\n    time.sleep(60)\n" + END
 DEAF = (  # a library that takes every exception for its own
-    "try:\n  with stop_on_signals():\n    say('ready')\n"
-    "    while True:\n      with contextlib.suppress(BaseException): time.sleep(60)\n" + END
+    "try:\n  with stop_on_signals():\n    while True:\n"
+    "      with contextlib.suppress(BaseException): say('ready'); time.sleep(60)\n" + END
 )
 LOOP = (
     "async def main():\n"
