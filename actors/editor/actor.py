@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actors.editor.encoder import OUT_OF_MEMORY, Encoder
+from actors.editor.encoder import Encoder, reason_of
 from actors.editor.pair_maker import EditCall, MadePairs, PairMaker
 from medray.config import Config
 from medray.editing import EDITORS
@@ -56,7 +56,7 @@ class Editor(Encoder):
             try:
                 made = self._make(call, case, response, images[i], judged.get(i))
             except (ItemError, MemoryError) as error:
-                reason = error.reason if isinstance(error, ItemError) else OUT_OF_MEMORY
+                reason = reason_of(error)
                 version = response.policy_version
                 if not response.given:
                     dropped = Dropped(response.item_id, case.case_id, version, reason)

@@ -18,6 +18,11 @@ from medray.records import Case
 OUT_OF_MEMORY = "out-of-memory"  # the reason of a case that needs more than there is
 
 
+def reason_of(error: ItemError | MemoryError) -> str:
+    """Why a case is dropped over `error`."""
+    return error.reason if isinstance(error, ItemError) else OUT_OF_MEMORY
+
+
 class Encoder:
     """Loads the images of cases, and encodes questions about them. Keeps nothing between calls."""
 
@@ -47,10 +52,8 @@ class Encoder:
                     case.question, read, self.config.generator.max_new_tokens, self.facts.context
                 )
                 image = read
-            except ItemError as error:
-                reason = error.reason
-            except MemoryError:
-                reason = OUT_OF_MEMORY
+            except (ItemError, MemoryError) as error:
+                reason = reason_of(error)
             reasons.append(reason)
             images.append(image)
         return (reasons, *images)

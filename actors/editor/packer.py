@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from actors.editor.encoder import OUT_OF_MEMORY, Encoder
+from actors.editor.encoder import Encoder, reason_of
 from medray.data.pairs.differences import GIVEN, differences
 from medray.errors import ItemError
 from medray.imaging.corruption import Corrupted, corrupt
@@ -41,7 +41,7 @@ class Packer(Encoder):
                 else:
                     pair, arrays = self._given(call, item_id, case, image)
             except (ItemError, MemoryError) as error:
-                reason = error.reason if isinstance(error, ItemError) else OUT_OF_MEMORY
+                reason = reason_of(error)
                 results.append(Dropped(item_id, case.case_id, version, reason))
             else:
                 results.append(pair)

@@ -68,11 +68,12 @@ def plan_placement(
     replicas = config.generator.replicas if generators else 0
     world = config.learner.world_size if learners else 0
     gpus = has.get("GPU", 0)
-    if gpus and not is_cpu_build():
+    cpu_build = is_cpu_build()
+    if gpus and not cpu_build:
         placement = _on_gpus(config, replicas, world, has)
     else:
         placement = _on_cpus(config, node, replicas, world)
-    if gpus and is_cpu_build():
+    if gpus and cpu_build:
         note = f"its {gpus:g} GPUs are not used: make install STACK=gpu installs what uses them"
         placement = replace(placement, note=note)
     _require("GPU", placement.gpus, has, config)
