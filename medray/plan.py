@@ -15,8 +15,8 @@ from medray.files import folder_digest
 from medray.imaging.regions import labelled
 from medray.localising import check_localiser
 from medray.objectives import Needs, answers_needed, find_objective, needs_of
-from medray.policy.model.inspection import inspect_model, inspect_weights
 from medray.policy.model.loading import ModelFacts, model_facts, reference_facts, resolve_model_path
+from medray.policy.model.passed import inspect_unless_passed
 from medray.rundir import RunDirectory
 
 SHORTEST_PROMPT = 16  # tokens of the chat template and a few words
@@ -97,11 +97,7 @@ class Plan:
 
 def make_plan(config: Config, *, resume: bool = False) -> Plan:
     """Check the configuration; raises a UserError. Writes a phantom dataset if it is missing."""
-    model = model_facts(config.model)
-    inspect_model(model, config.model)
-    reference = reference_facts(config.model)
-    if reference is not None:
-        inspect_weights(reference)
+    model, reference = model_facts(config.model), reference_facts(config.model)
     needs = needs_of(config.objective)
     EDITORS[config.editor.kind](config.editor)  # raises for settings it cannot work with
     check_localiser(config.localiser)
@@ -119,6 +115,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
             f"the model's context is {model.context} tokens; an image takes {model.image_tokens}",
             "lower it",
         )
+    inspect_unless_passed(model, config.model, reference)
     config, dataset = open_data(config)
     _require_inputs_of_objective(config, needs, dataset)
     _require_answers(config)

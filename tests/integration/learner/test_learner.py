@@ -208,9 +208,9 @@ def test_a_non_finite_loss_leaves_the_weights_alone(dtype, stage):
 
 
 NAN_WAYS = [
-    ("bfloat16", 3),
+    ("bfloat16", 2),
     *(pytest.param("float32", stage, marks=CHAOS) for stage in (0, 2, 3)),
-    *(pytest.param("bfloat16", stage, marks=CHAOS) for stage in (0, 2)),
+    *(pytest.param("bfloat16", stage, marks=CHAOS) for stage in (0, 3)),
 ]
 
 

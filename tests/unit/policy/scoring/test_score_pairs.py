@@ -32,6 +32,7 @@ NEEDS = {name: objective.needs for name, objective in OBJECTIVES.items()} | {
     ),
 }
 WORLDS: dict[str, World] = {}
+CHAOS = pytest.mark.chaos  # what the same needs, or the same tuning, show of another architecture
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -42,14 +43,33 @@ def world(request) -> World:
     return WORLDS[name]
 
 
+def on_every_architecture(cases: list, all_on: set) -> pytest.MarkDecorator:
+    """All cases on the first architecture; on the others those of `all_on`, the rest by
+    `make test-chaos`."""
+    first, *rest = ARCHITECTURES
+    return pytest.mark.parametrize(
+        ("case", "world"),
+        [
+            *((case, first) for case in cases),
+            *(
+                pytest.param(case, name, marks=() if case in all_on else CHAOS)
+                for name in rest
+                for case in cases
+            ),
+        ],
+        indirect=["world"],
+        ids=lambda value: value if isinstance(value, str) else "-".join(value),
+    )
+
+
 @pytest.fixture
 def llava(tiny_llava) -> World:
     return WORLDS.setdefault("tiny_llava", World(tiny_llava))
 
 
-@pytest.mark.parametrize("which", NEEDS)
-def test_values_agree_with_the_naive_oracle(which, world):
-    needs = NEEDS[which]
+@on_every_architecture([*NEEDS], {"everything", "fire", "fire rejected_corrupt"})
+def test_values_agree_with_the_naive_oracle(case, world):
+    needs = NEEDS[case]
     policy = world.policy("lora")
     with torch.no_grad():
         scores = score(world, policy, needs)
@@ -93,10 +113,11 @@ GRADIENTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "tuning"), GRADIENTS)
-def test_loss_and_every_gradient_agree_with_the_naive_oracle(name, tuning, world):
+@on_every_architecture(GRADIENTS, {("fire", tuning) for tuning in TUNING} | {("mdpo", "full")})
+def test_loss_and_every_gradient_agree_with_the_naive_oracle(case, world):
     """Frozen and trainable towers, one or several edits at the start, in the middle, at the very
     first and the very last token, unequal lengths, no v', several image sizes."""
+    name, tuning = case
     require_naive_gradients(OBJECTIVES[name], tuning, world)
 
 
