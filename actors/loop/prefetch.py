@@ -77,7 +77,7 @@ class RolloutPrefetcher:
         """Answer and edit `cases`, and more of them until there is at least one pair."""
         for batch in range(MAX_FRUITLESS_BATCHES):
             items = self._items(rollout.step, batch, cases)
-            self._issue(items)
+            self._issue(rollout.step, items)
             await self.rollouts.extend(rollout, items, context)
             if rollout.pairs:
                 return rollout
@@ -100,7 +100,7 @@ class RolloutPrefetcher:
         seconds = time.monotonic() - start
         kept = self.blocks.read(step)
         items = [Item(item_id, self._cases[case_id]) for item_id, case_id in kept.items]
-        self._issue(items)
+        self._issue(step, items)
         rollout = StepRollout(step, kept.position, generate_seconds=seconds)
         await self.rollouts.extend(rollout, items, context, kept.responses)
         return rollout
@@ -127,8 +127,8 @@ class RolloutPrefetcher:
         repeated = (case for case in cases for _ in range(answers))
         return [Item(f"s{step:06d}-b{batch}-{n:05d}", c) for n, c in enumerate(repeated, 1)]
 
-    def _issue(self, items: Sequence[Item]) -> None:
-        self.ledger.issue([(item.item_id, item.case) for item in items])
+    def _issue(self, step: int, items: Sequence[Item]) -> None:
+        self.ledger.issue(step, [(item.item_id, item.case) for item in items])
 
     def _refill(self, step: int, batch: int) -> list[Case]:
         """Cases instead of a batch that gave no pair, in an order of the step's own: later steps,

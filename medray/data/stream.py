@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from medray.records import Case
 from medray.seeds import stream
@@ -21,10 +22,11 @@ def take(cases: Sequence[Case], *, position: int, count: int, seed: int) -> list
     return taken
 
 
-def _epoch_order(size: int, epoch: int, seed: int) -> list[int]:
+@lru_cache(maxsize=2)  # a step at the end of an epoch reads two; to shuffle takes O(cases)
+def _epoch_order(size: int, epoch: int, seed: int) -> tuple[int, ...]:
     order = list(range(size))
     stream(seed, str(epoch)).shuffle(order)
-    return order
+    return tuple(order)
 
 
 def evenly_spaced(cases: Sequence[Case], count: int) -> list[Case]:

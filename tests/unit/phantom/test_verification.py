@@ -90,7 +90,7 @@ def a_run(path, **data: str) -> Path:
     RunDirectory(config.run_dir).create(config)
     case = next(c for c in open_dataset(config.data).train if c.answer_type == "report")
     ledger = Ledger(config.run_dir)
-    ledger.issue([("i", case)])
+    ledger.issue(1, [("i", case)])
     ledger.response(Response("i", case.case_id, 0, case.reference, (1,), (-0.1,), True))
     ledger.trained(
         Pair(

@@ -90,7 +90,7 @@ def fill_step(
         if evil:
             case = dataclasses.replace(case, question=EVIL)
         item, version = f"s{step}-{i}", step - 1
-        ledger.issue([(item, case)])
+        ledger.issue(step, [(item, case)])
         answer = EVIL if evil else f"There is a small nodule in the right apex. {i}"
         ledger.response(Response(item, case.case_id, version, answer, (1, 2), (-0.1, -0.2), True))
         if i == 7:

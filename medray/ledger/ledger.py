@@ -13,31 +13,29 @@ was not finite) counts as dropped. Patient ids are never stored here.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from medray.errors import RunFailed, UserError
-from medray.files import replacing
-from medray.ledger_columns import SCHEMA, case_columns, pair_columns, score_columns, stored_text
+from medray.ledger.columns import SCHEMA, case_columns, pair_columns, score_columns, stored_text
+from medray.ledger.files import (
+    Counts,
+    LedgerError,
+    compact,
+    counted,
+    cut_after,
+    list_files,
+    read_steps,
+    write_step,
+)
 from medray.records import Case, Dropped, Pair, PairScore, Response
-from medray.rundir import RunDirectory, step_files, step_of
+from medray.rundir import RunDirectory
 
-_EMPTY = SCHEMA.empty_table()
-_TOTALS = b"medray.totals"  # metadata key in each file: the run's counts when it was written
 _BUG = "this is a bug in medray: please report it with the logs"
-
-
-class LedgerError(RunFailed):
-    """Ledger mismatch: an id is unknown, was recorded twice, or has no reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +58,9 @@ class StepCounts:
     def balanced(self) -> bool:
         return self.issued == self.trained + self.dropped + self.in_flight
 
-
-@dataclass(frozen=True, slots=True)
-class _History:
-    """Earlier steps of the run: the ids that they ended, their counts, the last step."""
-
-    ended: frozenset[str] = frozenset()
-    totals: StepCounts = StepCounts()
-    last_step: int = 0
+    @property
+    def ended(self) -> Counts:
+        return Counts(self.trained, self.dropped, self.pairs)
 
 
 @dataclass(slots=True)
@@ -82,7 +75,8 @@ class _Ending:
 class Ledger:
     """The ledger of a new run; `Ledger.reopen` continues that of a resumed one.
 
-    `item_id` is the id under which an item was issued; `pair_id` is the row's own: the same if the
+    Items are issued for a step that is not yet closed. What it keeps in memory are the items of
+    such steps: its size does not grow with the run. `item_id` is the id under which an item was issued; `pair_id` is the row's own: the same if the
     item has one row, else followed by the number of the sentence. Every method raises LedgerError
     with the ids if they are inconsistent.
     """
@@ -92,19 +86,22 @@ class Ledger:
         run_dir: str | os.PathLike[str],
         *,
         needs_responses: bool = True,
-        _history: _History | None = None,
+        _last_step: int = 0,
+        _ended: Counts | None = None,
     ) -> None:
         """`needs_responses`: False if no side of any pair is sampled."""
         self.needs_responses = needs_responses
         self.folder = RunDirectory(run_dir).ledger
-        if _history is None and step_files(self.folder, ".parquet"):
+        if _ended is None and list_files(self.folder):
             why = "already has steps of an earlier run"
             raise LedgerError(str(self.folder), why, "resume that run, or give another run.name")
         self.folder.mkdir(parents=True, exist_ok=True)
-        history = _history or _History()
-        self._last_step = history.last_step
-        self._totals = self._before = history.totals  # now, and at the end of the last step
-        self._ended = set(history.ended)  # in the entire run
+        ended = _ended or Counts()
+        self._last_step = _last_step
+        items = ended.trained + ended.dropped
+        self._totals = StepCounts(items, ended.trained, ended.dropped, in_flight=0, pairs=ended.pairs)
+        self._before = self._totals  # at the end of the last step
+        self._issued: dict[int, set[str]] = {}  # of steps that are not closed: all their ids
         self._open: dict[str, Case] = {}  # issued, not yet ended
         self._ending: dict[str, _Ending] = {}
         self._responses: dict[str, Response] = {}  # of the open and of the ending items
@@ -120,15 +117,9 @@ class Ledger:
         LedgerError, and deletes nothing, if a step is missing or the files do not add up.
         """
         folder = RunDirectory(run_dir).ledger
-        files = step_files(folder, ".parquet")
-        history = _read_history(folder, [path for path in files if step_of(path) <= last_step])
-        if history.last_step != last_step:
-            why = f"ends at step {history.last_step}, but the checkpoint is of step {last_step}"
-            raise LedgerError(str(folder), why, "restore the files, or start a new run")
-        for path in [*files, *folder.glob(".step-*.tmp")]:
-            if path.suffix == ".tmp" or step_of(path) > last_step:
-                path.unlink()
-        return cls(run_dir, needs_responses=needs_responses, _history=history)
+        ended = counted(folder, last_step)
+        cut_after(folder, last_step)
+        return cls(run_dir, needs_responses=needs_responses, _last_step=last_step, _ended=ended)
 
     @property
     def totals(self) -> StepCounts:
@@ -140,11 +131,14 @@ class Ledger:
         """Ids issued and not yet ended, in order of issue."""
         return tuple(self._open)
 
-    def issue(self, items: Iterable[tuple[str, Case]]) -> None:
-        """Register item ids with their cases."""
+    def issue(self, step: int, items: Iterable[tuple[str, Case]]) -> None:
+        """Register the ids of items for a step, with their cases."""
+        if step <= self._last_step:
+            raise LedgerError(f"step {step}", "items were issued after it was closed", _BUG)
         for item_id, case in items:
-            if item_id in self._open or item_id in self._ended:
+            if any(item_id in ids for ids in self._issued.values()) or item_id in self._open:
                 raise LedgerError(item_id, "was issued twice", _BUG)
+            self._issued.setdefault(step, set()).add(item_id)
             self._open[item_id] = case
             self._count(issued=1)
 
@@ -186,15 +180,15 @@ class Ledger:
             why = f"closed after step {self._last_step}"
             raise LedgerError(f"step {step}", why, _BUG)
         self._check_identity()
-        table = pa.Table.from_pylist([{**row, "step": step} for row in self._rows], schema=SCHEMA)
-        totals = json.dumps(asdict(self._totals)).encode()
-        with replacing(self.folder / f"step-{step:06d}.parquet") as temporary:
-            pq.write_table(table.replace_schema_metadata({_TOTALS: totals}), temporary)
         now, before = self._totals, self._before
+        table = pa.Table.from_pylist([{**row, "step": step} for row in self._rows], schema=SCHEMA)
+        write_step(self.folder, step, table, before.ended, now.ended)
+        compact(self.folder, step)
         self._rows, self._before, self._last_step = [], now, step
         for item_id in self._ending:
             self._responses.pop(item_id, None)
         self._ending.clear()
+        self._issued = {of: ids for of, ids in self._issued.items() if of > step}
         return StepCounts(
             issued=now.issued - before.issued,
             trained=now.trained - before.trained,
@@ -209,7 +203,8 @@ class Ledger:
         ending = self._ending.get(item_id)
         case = ending.case if ending else self._open.get(item_id)
         if case is None:
-            why = "was recorded twice" if item_id in self._ended else "was never issued"
+            known = any(item_id in ids for ids in self._issued.values())
+            why = "was recorded twice" if known else "was never issued, or ended in an earlier step"
             raise LedgerError(item_id, why, _BUG)
         if case.case_id != case_id:
             raise LedgerError(item_id, f"issued for {case.case_id}, ended for {case_id}", _BUG)
@@ -270,7 +265,6 @@ class Ledger:
 
     def _end(self, item_id: str, *, trained: bool) -> None:
         del self._open[item_id]
-        self._ended.add(item_id)
         self._count(trained=int(trained), dropped=int(not trained))
 
     def _count(self, issued: int = 0, trained: int = 0, dropped: int = 0, pairs: int = 0) -> None:
@@ -284,13 +278,13 @@ class Ledger:
         )
 
     def _check_identity(self) -> None:
-        """The counts, the set of ended ids and the rows are kept separately and must agree."""
+        """The counts, the open ids and the rows are kept separately and must agree."""
         now, before = self._totals, self._before
         ended = now.trained + now.dropped - before.trained - before.dropped
         items = len({row["item_id"] for row in self._rows})
         pairs = sum(row["status"] == "trained" for row in self._rows)
-        ids_agree = len(self._ended) == now.trained + now.dropped
-        if now.balanced and ended == items and pairs == now.pairs - before.pairs and ids_agree:
+        open_agree = now.in_flight == len(self._open)
+        if now.balanced and ended == items and pairs == now.pairs - before.pairs and open_agree:
             return
         why = (
             f"issued {now.issued} ≠ trained {now.trained} + dropped {now.dropped} + in flight "
@@ -300,41 +294,6 @@ class Ledger:
 
 
 def read_ledger(run_dir: str | os.PathLike[str]) -> pa.Table:
-    """All rows of a run, ordered by step, with SCHEMA. Raises UserError if a file is unreadable."""
-    tables = [_read(path) for path in step_files(RunDirectory(run_dir).ledger, ".parquet")]
-    return pa.concat_tables([table.replace_schema_metadata(None) for table in tables] or [_EMPTY])
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns, schema=SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        why = f"is not a ledger file ({' '.join(str(error).split())[:200]})"
-        raise UserError(str(path), why, "restore it from a copy of the run") from None
-
-
-def _read_history(folder: Path, files: Sequence[Path]) -> _History:
-    """Count the items of the files and compare them with the totals that the last one states."""
-    ended: dict[str, bool] = {}  # by item id: whether it was trained on
-    pairs, stated = 0, StepCounts()
-    for expected, path in enumerate(files, 1):
-        if step_of(path) != expected:
-            raise LedgerError(str(folder), f"step {expected} is missing", "restore the file")
-        table = _read(path, ["pair_id", "item_id", "status"])
-        # Rows without item_id are of a version in which an item had one row.
-        items = pc.coalesce(table["item_id"], table["pair_id"]).to_pylist()
-        trained = pc.equal(table["status"], "trained").to_pylist()
-        of_step = dict(zip(items, trained, strict=True))
-        if twice := ended.keys() & of_step.keys():
-            raise LedgerError(min(twice), f"is in {folder} twice", "restore the files")
-        ended |= of_step
-        pairs += sum(trained)
-        metadata = pq.read_metadata(path).metadata or {}
-        stated = StepCounts(**json.loads(metadata.get(_TOTALS, b"{}")))
-    trained_items = sum(ended.values())
-    if (trained_items, len(ended)) != (stated.trained, stated.trained + stated.dropped):
-        why = f"{trained_items} trained of {len(ended)} items, but the last step states {stated}"
-        raise LedgerError(str(folder), why, "restore the files")
-    dropped = len(ended) - trained_items
-    totals = StepCounts(len(ended), trained_items, dropped, in_flight=0, pairs=pairs)
-    return _History(frozenset(ended), totals, len(files))
+    """All rows of a run, ordered by step, with SCHEMA: in memory. Raises UserError if a file is
+    unreadable."""
+    return pa.concat_tables([*read_steps(RunDirectory(run_dir).ledger)] or [SCHEMA.empty_table()])

@@ -1,0 +1,106 @@
+"""Ledgers of long runs: a hundred steps to a file, read and reopened without all their rows."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from medray.ledger import Ledger, LedgerError, StepCounts, read_ledger, read_steps
+from medray.ledger.files import BLOCK, list_files
+from medray.records import Case, Dropped
+
+CASE = Case("c", "a.png", "ab", "Is there a nodule?", "No.", "closed")
+
+
+def run_on(ledger: Ledger, first: int, last: int) -> None:
+    """Two drops at each step, but none at every seventh."""
+    for step in range(first, last + 1):
+        for name in "ab" if step % 7 else "":
+            item = f"s{step:06d}-{name}"
+            ledger.issue(step, [(item, CASE)])
+            ledger.drop(Dropped(item, "c", step - 1, "abstained"))
+        ledger.close_step(step)
+
+
+STEPS = 3 * BLOCK + 5
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    run_on(Ledger(folder), 1, STEPS)
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def expected(last: int) -> list[str]:
+    return [f"s{step:06d}-{n}" for step in range(1, last + 1) if step % 7 for n in "ab"]
+
+
+def ids(run: Path) -> list[str]:
+    return read_ledger(run)["item_id"].to_pylist()
+
+
+def test_blocks_that_lie_behind_are_one_file_each(run):
+    names = [file.path.name for file in list_files(run / "ledger")]
+    assert names[:2] == ["steps-000001-000100.parquet", "steps-000101-000200.parquet"]
+    assert names[2:] == [f"step-{step:06d}.parquet" for step in range(201, STEPS + 1)]
+    assert {path.name for path in (run / "ledger").iterdir()} == set(names)
+    assert ids(run) == expected(STEPS)
+    assert pq.read_table(run / "ledger/steps-000001-000100.parquet").num_rows == len(expected(100))
+
+
+@pytest.mark.parametrize("step", [1, 7, 100, 101, 250, STEPS, STEPS + 1])
+def test_one_step_is_read_alone(run, step):
+    tables = [*read_steps(run / "ledger", ["item_id"], step=step)]
+    found = [item for table in tables for item in table["item_id"].to_pylist()]
+    assert found == [item for item in expected(STEPS) if item.startswith(f"s{step:06d}")]
+    assert all(table.column_names == ["item_id"] for table in tables)
+
+
+@pytest.mark.parametrize("last", [0, 1, 50, 99, 100, 150, 200, 203, STEPS])
+def test_it_is_reopened_at_any_step(run, last):
+    """In the middle of a file, too; and what is written after that is as in a run that never
+    stopped."""
+    ledger = Ledger.reopen(run, last)
+    items = len(expected(last))
+    assert ledger.totals == StepCounts(issued=items, dropped=items)
+    assert ids(run) == expected(last)
+    run_on(ledger, last + 1, STEPS)
+    assert ids(run) == expected(STEPS)
+    assert Ledger.reopen(run, STEPS).totals.dropped == len(expected(STEPS))
+    assert not list((run / "ledger").glob(".*"))
+
+
+def test_a_kill_between_writing_a_block_and_deleting_its_parts_loses_and_doubles_nothing(run):
+    parts = {path.name: path.read_bytes() for path in (run / "ledger").iterdir()}
+    ledger = Ledger.reopen(run, STEPS)
+    run_on(ledger, STEPS + 1, 4 * BLOCK)
+    for name, data in parts.items():
+        if "000250" < name.partition("-")[2] < "000280":
+            (run / "ledger" / name).write_bytes(data)
+    assert ids(run) == expected(4 * BLOCK)
+    again = Ledger.reopen(run, 4 * BLOCK)
+    assert again.totals.dropped == len(expected(4 * BLOCK))
+    assert ids(run) == expected(4 * BLOCK)
+    assert not (run / "ledger/step-000260.parquet").exists()
+
+
+def test_a_lost_block_is_named(run):
+    (run / "ledger/steps-000101-000200.parquet").unlink()
+    with pytest.raises(LedgerError, match="step 101 is missing"):
+        Ledger.reopen(run, STEPS)
+
+
+def test_memory_holds_no_ended_item(tmp_path):
+    ledger = Ledger(tmp_path)
+    run_on(ledger, 1, 10)
+    kept = [ledger._issued, ledger._open, ledger._ending, ledger._responses, ledger._rows]
+    assert not any(kept)
