@@ -12,6 +12,7 @@ from medray.data.readability import readability
 from medray.editing import EDITORS
 from medray.errors import ConfigError, DataError, ModelError
 from medray.files import folder_digest
+from medray.imaging.digests import Digests
 from medray.imaging.regions import labelled
 from medray.localising import check_localiser
 from medray.objectives import Needs, answers_needed, find_objective, needs_of
@@ -167,10 +168,11 @@ def open_data(config: Config) -> tuple[Config, Dataset]:
     With `eval.data` its held-out cases are those of that dataset. Raises DataError.
     """
     config = with_phantoms(config)
-    dataset = open_dataset(config.data)
-    if config.eval.data is None:
-        return config, dataset
-    return config, evaluated_on(dataset, config.eval.data)
+    with Digests.kept_in(Path(config.run.output)) as digests:
+        dataset = open_dataset(config.data, digests)
+        if config.eval.data is not None:
+            dataset = evaluated_on(dataset, config.eval.data, digests)
+    return config, dataset
 
 
 def _times(config: Config) -> str:

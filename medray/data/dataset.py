@@ -1,18 +1,20 @@
 """From the `data` section of a configuration to training and held-out cases.
 
-reader ──rows──▶ split ──▶ seeded order ──▶ limit ──▶ Dataset
+reader ──rows──▶ digests ──▶ split ──▶ seeded order ──▶ limit ──▶ Dataset
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from medray.config import DataConfig
 from medray.data.readers import READERS
 from medray.data.splits import Row, image_key, leaks, shuffled, split_by_group
 from medray.errors import DataError
+from medray.imaging.digests import Digests
 from medray.records import Case
 
 Split = tuple[tuple[Case, ...], tuple[Case, ...]]
@@ -20,6 +22,7 @@ Split = tuple[tuple[Case, ...], tuple[Case, ...]]
 # Kinds whose rows' own split is always used: the user made it. The official split of the
 # others may leak images, so it must be requested.
 OWN_SPLIT = ("jsonl", "phantom", "dicom", "pairs")
+CHUNK = 4096  # rows whose images are read together
 GIVEN = "pairs"  # the kind whose cases are pairs already
 
 
@@ -45,14 +48,26 @@ class Dataset:
         return digest.hexdigest()
 
 
-def open_dataset(config: DataConfig) -> Dataset:
+def read_rows(kind: str, path: str | None, digests: Digests | None = None) -> Iterator[Row]:
+    """The rows of a dataset, with the digests of their images. Raises DataError."""
+    digests = digests or Digests()
+    rows = iter(READERS[kind](path))
+    while chunk := list(islice(rows, CHUNK)):
+        found = digests.of({row.case.image for row in chunk if not row.case.image_sha256})
+        for row in chunk:
+            image = row.case.image
+            case = replace(row.case, image_sha256=found[image]) if image in found else row.case
+            yield replace(row, case=case)
+
+
+def open_dataset(config: DataConfig, digests: Digests | None = None) -> Dataset:
     """Read, split, order and limit a dataset; the same `data.seed` gives the same cases in order.
 
     Raises DataError if the dataset is missing, is not what it claims to be, or leaves one side
     of the split empty.
     """
     where = config.path or "data.path"
-    rows = list(READERS[config.kind](config.path))
+    rows = list(read_rows(config.kind, config.path, digests))
     if not rows:
         raise DataError(where, "holds no case", "give a dataset with at least two images")
     own = config.kind in OWN_SPLIT and any(row.split for row in rows)
@@ -73,11 +88,11 @@ def open_dataset(config: DataConfig) -> Dataset:
     return Dataset(config.kind, ordered[: config.limit], shuffled(heldout, config.seed), notes)
 
 
-def evaluated_on(dataset: Dataset, config: DataConfig) -> Dataset:
+def evaluated_on(dataset: Dataset, config: DataConfig, digests: Digests | None = None) -> Dataset:
     """The dataset with the cases of another one held out: its own held-out part if its rows have a
     split, else all of its cases. Raises DataError."""
     where = config.path or "eval.data.path"
-    rows = list(READERS[config.kind](config.path))
+    rows = list(read_rows(config.kind, config.path, digests))
     own = config.kind in OWN_SPLIT or config.split == "official"
     if own and any(row.split for row in rows):
         cases = _own_split(rows, where)[1]

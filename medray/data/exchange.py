@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from medray.data.dataset import READERS
+from medray.data.dataset import READERS, read_rows
 from medray.data.pairs.base import Origin, PreferencePair, ReadPair
 from medray.data.pairs.fire_mpo import read_fire_mpo
 from medray.data.pairs.llama_factory import llama_factory_row, read_llama_factory
@@ -48,7 +48,7 @@ def import_data(
     if kind in CASES:
         if images is not None or licence:
             raise DataError(f"kind {kind}", "takes no --images and no --licence", "leave them out")
-        return f"{write_cases(out, iter(READERS[kind](source)))} cases"
+        return f"{write_cases(out, read_rows(kind, source))} cases"
     if kind not in PAIRS:
         raise DataError(f"kind {kind}", "is not known", f"give {', '.join([*CASES, *PAIRS])}")
     return f"{write_pairs(out, import_pairs(kind, Path(source), images, licence))} pairs"

@@ -1,6 +1,6 @@
 """What became of every answer: one row per pair or dropped item, in a few Parquet files.
 
-    Ledger ──rows of a step──▶ files ──step by step──▶ report, pairs, review, export
+Ledger ──rows of a step──▶ files ──step by step──▶ report, pairs, review, export
 """
 
 from medray.ledger.columns import SCHEMA

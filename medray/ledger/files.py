@@ -92,7 +92,9 @@ def read_steps(
     for file in list_files(folder):
         if step is None or file.first <= step <= file.last:
             try:
-                yield from _row_groups(file, columns, None if step is None else range(step, step + 1))
+                yield from _row_groups(
+                    file, columns, None if step is None else range(step, step + 1)
+                )
             except (OSError, pa.ArrowException) as error:
                 why = f"is not a ledger file ({' '.join(str(error).split())[:200]})"
                 raise UserError(str(file.path), why, "restore it from a copy of the run") from None

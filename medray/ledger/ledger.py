@@ -76,9 +76,9 @@ class Ledger:
     """The ledger of a new run; `Ledger.reopen` continues that of a resumed one.
 
     Items are issued for a step that is not yet closed. What it keeps in memory are the items of
-    such steps: its size does not grow with the run. `item_id` is the id under which an item was issued; `pair_id` is the row's own: the same if the
-    item has one row, else followed by the number of the sentence. Every method raises LedgerError
-    with the ids if they are inconsistent.
+    such steps: its size does not grow with the run. `item_id` is the id under which an item was
+    issued; `pair_id` is the row's own: the same if the item has one row, else followed by the
+    number of the sentence. Every method raises LedgerError with the ids if they are inconsistent.
     """
 
     def __init__(
@@ -99,7 +99,9 @@ class Ledger:
         ended = _ended or Counts()
         self._last_step = _last_step
         items = ended.trained + ended.dropped
-        self._totals = StepCounts(items, ended.trained, ended.dropped, in_flight=0, pairs=ended.pairs)
+        self._totals = StepCounts(
+            items, ended.trained, ended.dropped, in_flight=0, pairs=ended.pairs
+        )
         self._before = self._totals  # at the end of the last step
         self._issued: dict[int, set[str]] = {}  # of steps that are not closed: all their ids
         self._open: dict[str, Case] = {}  # issued, not yet ended

@@ -22,7 +22,7 @@ from medray.data.splits import Row
 from medray.errors import DataError
 from medray.files import open_file
 from medray.imaging.dicom import frame_count, looks_like_dicom, quiet, read_header
-from medray.imaging.load import HEAD_BYTES, file_sha256
+from medray.imaging.load import HEAD_BYTES
 from medray.imaging.reference import frame_reference, parse_reference
 from medray.records import Case
 
@@ -55,7 +55,7 @@ def _frames(file: Path, case_id: str) -> Iterator[Row]:
         case = Case(
             case_id=case_id if frames == 1 else f"{case_id}-{frame}",
             image=image,
-            image_sha256=file_sha256(image),
+            image_sha256="",
             question=QUESTION,
             reference="",
             answer_type="report",

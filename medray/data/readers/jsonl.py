@@ -15,8 +15,7 @@ is a letter or a text.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,7 +33,6 @@ from medray.data.rows import (
 from medray.data.sources import lines
 from medray.data.splits import Row
 from medray.errors import DataError
-from medray.imaging.load import file_sha256
 from medray.records import AnswerType, Case
 
 FILE_NAME = "records.jsonl"
@@ -57,11 +55,10 @@ def stream_jsonl(path: str | None) -> Iterator[Row]:
     file = given / FILE_NAME if given.is_dir() else given
     if not file.exists():
         raise DataError(str(given), f"no {FILE_NAME} in it", "give its folder or a .jsonl file")
-    digest = functools.cache(file_sha256)
     seen: dict[str, int] = {}
     for number, line in lines(file):
         where = f"{file}:{number}"
-        row = _read(parse_json(line, where), file, number, digest)
+        row = _read(parse_json(line, where), file, number)
         first = seen.setdefault(row.case.case_id, number)
         if first != number:
             raise DataError(
@@ -79,19 +76,17 @@ def read_phantom(path: str | None) -> list[Row]:
     return read_jsonl(path)
 
 
-def _read(item: Any, file: Path, number: int, digest: Callable[[str], str]) -> Row:
+def _read(item: Any, file: Path, number: int) -> Row:
     where = f"{file}:{number}"
     if not isinstance(item, dict):
         raise DataError(where, "is not a JSON object", "write one object per line")
     try:
-        return read_row(item, file.parent, f"{DEFAULT_ID}-{number}", digest)
+        return read_row(item, file.parent, f"{DEFAULT_ID}-{number}")
     except FieldError as error:
         raise DataError(f"{where}: {error.field}", error.why, "correct the line") from None
 
 
-def read_row(
-    item: dict[str, Any], folder: Path, default_id: str, digest: Callable[[str], str]
-) -> Row:
+def read_row(item: dict[str, Any], folder: Path, default_id: str) -> Row:
     """A row from its JSON; paths are relative to `folder`, `default_id` replaces a missing id."""
     for key in ("image", "question", "answer"):
         if key not in item:
@@ -115,7 +110,7 @@ def read_row(
     case = Case(
         case_id=words(item.get("id")) or default_id,
         image=image,
-        image_sha256=digest(image),
+        image_sha256="",
         question=question,
         reference=answer,
         answer_type=answer_type,

@@ -9,7 +9,6 @@ choices is a yes/no question. All rows are for evaluation: none names a split.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 from medray.data.readers.options import option_reference, with_options
 from medray.data.rows import (
-    Digest,
     FieldError,
     existing_folder,
     infer_answer_type,
@@ -30,7 +28,6 @@ from medray.data.rows import (
 from medray.data.sources import json_items
 from medray.data.splits import Row
 from medray.errors import DataError
-from medray.imaging.load import file_sha256
 from medray.records import AnswerType, Case
 
 _CHOICE = re.compile(r"(?:^|[,;]\s*|\n\s*)\(?([A-H])\)?\s*[:.]\s*")
@@ -43,17 +40,16 @@ def read_medheval(path: str | None) -> Iterator[Row]:
     if not files:
         why = "not MedHEval: no '…_pairs.json' in it"
         raise DataError(str(given), why, "give the folder that holds the lists")
-    digest = functools.cache(file_sha256)
     for place, file in enumerate(files, start=1):  # its name says nothing that may be written
         beside = file.parent / "images"
         images = beside if beside.is_dir() else file.parent
         for number, (_, where, value) in enumerate(json_items(file)):
             with locate_errors(where):
                 case_id = f"medheval-{place}-{number}"
-                yield Row(_case(mapping(value, where), case_id, images, digest))
+                yield Row(_case(mapping(value, where), case_id, images))
 
 
-def _case(item: dict[str, Any], case_id: str, images: Path, digest: Digest) -> Case:
+def _case(item: dict[str, Any], case_id: str, images: Path) -> Case:
     image = str(images / path_text(item, "img_name"))
     question, reference = required(item, "question"), required(item, "answer")
     answer_type: AnswerType = infer_answer_type(reference)  # some are neither yes nor no
@@ -63,7 +59,7 @@ def _case(item: dict[str, Any], case_id: str, images: Path, digest: Digest) -> C
     return Case(
         case_id=case_id,
         image=image,
-        image_sha256=digest(image),
+        image_sha256="",
         question=question,
         reference=reference,
         answer_type=answer_type,

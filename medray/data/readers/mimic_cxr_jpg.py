@@ -26,7 +26,6 @@ from medray.data.sources import csv_rows
 from medray.data.splits import Row
 from medray.errors import DataError
 from medray.files import open_file
-from medray.imaging.load import file_sha256
 from medray.records import Case
 
 SPLITS = {"train": "train", "validate": "validation", "test": "heldout"}
@@ -70,7 +69,6 @@ def read_mimic_cxr_jpg(path: str | None) -> Iterator[Row]:
         raise DataError(
             str(folder), "has neither reports nor labels", f"put {REPORT_ZIP} of MIMIC-CXR there"
         )
-    digest = functools.cache(file_sha256)
     for where, row in csv_rows(splits, ("dicom_id", "study_id", "subject_id", "split")):
         with locate_errors(where):
             image = Image(
@@ -84,7 +82,7 @@ def read_mimic_cxr_jpg(path: str | None) -> Iterator[Row]:
                 case = Case(
                     case_id=f"mimic-cxr-{image.dicom}{name}",
                     image=file,
-                    image_sha256=digest(file),
+                    image_sha256="",
                     question=question,
                     reference=answer,
                     answer_type="closed" if name else "report",

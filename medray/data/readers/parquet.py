@@ -10,9 +10,9 @@ read on demand.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from medray.data.splits import Row
 from medray.data.tables import read_cases, written_by_medray
 from medray.errors import DataError
 from medray.imaging.load import file_sha256
+from medray.imaging.reference import parse_reference
 
 SPLITS = {
     "train": "train",
@@ -49,7 +50,6 @@ def read_parquet(path: str | None) -> Iterator[Row]:
     files = [given] if given.is_file() else sorted(given.rglob("*.parquet"))
     if not files:
         raise DataError(str(given), "holds no .parquet file", "give a file or a folder of them")
-    digest = functools.cache(file_sha256)
     seen: set[str] = set()
     number = 0
     for file in files:
@@ -57,13 +57,19 @@ def read_parquet(path: str | None) -> Iterator[Row]:
         for where, item in parquet_rows(file):
             number += 1
             with locate_errors(where):
-                row = read_row(
-                    _exchange(item, split), file.parent, f"{DEFAULT_ID}-{number}", digest
-                )
+                row = read_row(_exchange(item, split), file.parent, f"{DEFAULT_ID}-{number}")
                 if row.case.case_id in seen:
                     raise FieldError("id", f"{row.case.case_id!r} occurs twice")
             seen.add(row.case.case_id)
-            yield row
+            yield _with_digest(row)
+
+
+def _with_digest(row: Row) -> Row:
+    """With the digest of an image that lies in the table: here its bytes are at hand."""
+    image = row.case.image
+    if not parse_reference(image).column:
+        return row
+    return replace(row, case=replace(row.case, image_sha256=file_sha256(image)))
 
 
 def _split_of(file: Path) -> str:

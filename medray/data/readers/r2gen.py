@@ -7,7 +7,6 @@ Each study gives one case: its report and its first image.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from medray.data.rows import (
 from medray.data.sources import json_items
 from medray.data.splits import Row
 from medray.errors import DataError
-from medray.imaging.load import file_sha256
 from medray.records import Case
 
 SPLITS = {"train": "train", "val": "validation", "test": "heldout"}
@@ -56,7 +54,6 @@ def _studies(
     folder = existing_folder(path, kind)
     file = existing_file(folder, ("annotation.json",), f"{kind} in the layout of R2Gen")
     images = folder / "images" if (folder / "images").is_dir() else folder
-    digest = functools.cache(file_sha256)
     seen: set[str] = set()
     for split, where, value in json_items(file):
         if split not in SPLITS:
@@ -73,7 +70,7 @@ def _studies(
             case = Case(
                 case_id=case_id,
                 image=image,
-                image_sha256=digest(image),
+                image_sha256="",
                 question=REPORT_QUESTION,
                 reference=optional(item, "report"),
                 answer_type="report",

@@ -19,7 +19,6 @@ from typing import Any
 
 from medray.data.regions import box_xywh
 from medray.data.rows import (
-    Digest,
     FieldError,
     existing_file,
     existing_folder,
@@ -35,7 +34,6 @@ from medray.data.rows import (
 from medray.data.sources import json_items, json_lines
 from medray.data.splits import Row
 from medray.errors import DataError, ItemError
-from medray.imaging.load import file_sha256
 from medray.imaging.reference import Reference
 from medray.imaging.regions import mask_values
 from medray.records import AnswerType, Case, Region
@@ -60,7 +58,6 @@ def read_slake_zh(path: str | None) -> Iterator[Row]:
 
 def _folder(folder: Path, language: str) -> Iterator[Row]:
     existing_file(folder, ("train.json",), "SLAKE")
-    digest = functools.cache(file_sha256)
     regions = functools.lru_cache(maxsize=64)(lambda name: _regions(folder, name))
     for stem, split in SPLITS.items():
         file = folder / f"{stem}.json"
@@ -75,11 +72,10 @@ def _folder(folder: Path, language: str) -> Iterator[Row]:
                 name = path_text(item, "img_name")
                 image = str(folder / "imgs" / name)
                 case_id = f"{SOURCE}-{stem}-{number}"
-                yield Row(_case(item, case_id, image, regions(name), digest), split=split)
+                yield Row(_case(item, case_id, image, regions(name)), split=split)
 
 
 def _text_only(file: Path) -> Iterator[Row]:
-    digest = functools.cache(file_sha256)
     for number, (where, value) in enumerate(json_lines(file)):
         row = mapping(value, where)
         with locate_errors(where):
@@ -89,13 +85,11 @@ def _text_only(file: Path) -> Iterator[Row]:
                 for i, box in enumerate(_mappings(row, "boxes"))
             )
             for i, item in enumerate(_mappings(row, "qa_en")):
-                case = _case(item, f"{SOURCE}-text-{number}-{i}", image, regions, digest)
+                case = _case(item, f"{SOURCE}-text-{number}-{i}", image, regions)
                 yield Row(case)
 
 
-def _case(
-    item: dict[str, Any], case_id: str, image: str, regions: tuple[Region, ...], digest: Digest
-) -> Case:
+def _case(item: dict[str, Any], case_id: str, image: str, regions: tuple[Region, ...]) -> Case:
     answer_type = required(item, "answer_type").upper()
     if answer_type not in ANSWER_TYPES:
         raise FieldError("answer_type", f"{answer_type!r} is not CLOSED or OPEN")
@@ -103,7 +97,7 @@ def _case(
     return Case(
         case_id=case_id,
         image=image,
-        image_sha256=digest(image),
+        image_sha256="",
         question=question,
         reference=answer,
         answer_type=ANSWER_TYPES[answer_type],

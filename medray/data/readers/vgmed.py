@@ -5,14 +5,12 @@ The label names what the boxes show. It is also the answer, unless a row has `an
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from medray.data.regions import box_xywh
 from medray.data.rows import (
-    Digest,
     FieldError,
     existing_folder,
     infer_answer_type,
@@ -25,7 +23,6 @@ from medray.data.rows import (
 from medray.data.sources import rows_of
 from medray.data.splits import Row
 from medray.errors import DataError
-from medray.imaging.load import file_sha256
 from medray.records import Case, Region
 
 SOURCE = "vgmed"
@@ -35,11 +32,10 @@ IMAGE_FOLDERS = ("", "images")
 def read_vgmed(path: str | None) -> Iterator[Row]:
     """All questions of a .json or .jsonl file, or of the only such file in a folder."""
     file = _file(existing_folder(path, SOURCE))
-    digest = functools.cache(file_sha256)
     for number, (where, value) in enumerate(rows_of(file)):
         item = mapping(value, where)
         with locate_errors(where):
-            case = _case(item, file.parent, number, digest)
+            case = _case(item, file.parent, number)
         yield Row(case)
 
 
@@ -54,7 +50,7 @@ def _file(given: Path) -> Path:
     return files[0]
 
 
-def _case(item: dict[str, Any], folder: Path, number: int, digest: Digest) -> Case:
+def _case(item: dict[str, Any], folder: Path, number: int) -> Case:
     name = path_text(item, "image")
     paths = [folder / subfolder / name for subfolder in IMAGE_FOLDERS]
     image = str(next((path for path in paths if path.is_file()), paths[0]))
@@ -63,7 +59,7 @@ def _case(item: dict[str, Any], folder: Path, number: int, digest: Digest) -> Ca
     return Case(
         case_id=f"{SOURCE}-{number}",
         image=image,
-        image_sha256=digest(image),
+        image_sha256="",
         question=required(item, "question"),
         reference=answer,
         answer_type=infer_answer_type(answer),

@@ -70,11 +70,11 @@ def test_a_file_of_cases_is_refused(tmp_path, phantom_file):
 
 @pytest.fixture
 def phantom_file(tmp_path):
-    from medray.data.readers import READERS
+    from medray.data.dataset import read_rows
     from medray.data.tables import write_cases
     from medray.phantom.dataset import write_dataset
 
     write_dataset(tmp_path / "phantoms", seed=0, n_train=1, n_heldout=1)
     out = tmp_path / "cases.parquet"
-    write_cases(out, iter(READERS["phantom"](str(tmp_path / "phantoms"))))
+    write_cases(out, read_rows("phantom", str(tmp_path / "phantoms")))
     return out

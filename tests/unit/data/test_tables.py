@@ -11,7 +11,7 @@ import pytest
 
 from medray.config import DataConfig
 from medray.data import tables
-from medray.data.dataset import READERS, open_dataset
+from medray.data.dataset import READERS, open_dataset, read_rows
 from medray.data.exchange import CASES, import_data, import_pairs
 from medray.data.pairs.base import PreferencePair
 from medray.data.splits import Row
@@ -126,7 +126,7 @@ def test_no_header_of_a_dicom_file_reaches_the_parquet_file(shared_data, tmp_pat
             checked += 1
             assert value not in written, value
     assert checked > 30
-    rows = list(READERS["dicom"](str(folder)))
+    rows = list(read_rows("dicom", str(folder)))
     assert sum(bool(row.case.patient_id) for row in rows) == 6
     assert all(row.study_id for row in rows)
 

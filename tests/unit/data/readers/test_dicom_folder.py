@@ -14,14 +14,17 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from medray.config import DataConfig
 from medray.data.check import check_file
-from medray.data.dataset import open_dataset
+from medray.data.dataset import open_dataset, read_rows
 from medray.data.exchange import import_data
-from medray.data.readers.dicom_folder import read_dicom_folder
 from medray.data.splits import leaks
 from medray.data.tables import read_cases
 from medray.errors import DataError
 from medray.imaging.corrupt_file import corrupt_file
 from medray.imaging.load import file_sha256, load_image
+
+
+def read_dicom_folder(path):
+    return list(read_rows("dicom", path))
 
 
 def dicom(path: Path, value: int, patient: str = "", study: str = "", frames: int = 1) -> Path:

@@ -8,13 +8,17 @@ import json
 import pytest
 
 from medray.config import DataConfig
-from medray.data.dataset import open_dataset
-from medray.data.readers.jsonl import read_jsonl, read_phantom
+from medray.data.dataset import open_dataset, read_rows
+from medray.data.readers.jsonl import read_phantom
 from medray.data.splits import leaks
 from medray.errors import DataError
 from medray.records import Region
 
 ROW = {"id": "a", "image": "a.png", "question": "Is there a nodule?", "answer": "Yes."}
+
+
+def read_jsonl(path):
+    return list(read_rows("jsonl", path))
 
 
 def write(tmp_path, *rows) -> str:

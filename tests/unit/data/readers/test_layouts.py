@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medray.config import DataConfig
-from medray.data.dataset import READERS, open_dataset
+from medray.data.dataset import open_dataset, read_rows
 from medray.data.exchange import import_data
 from medray.data.readers.mimic_cxr_jpg import findings
 from medray.data.readers.slake import mask_labels, read_slake, read_slake_zh
@@ -40,7 +40,7 @@ MAKERS = {
 
 
 def rows(kind, folder):
-    return list(READERS[kind](str(folder)))
+    return list(read_rows(kind, str(folder)))
 
 
 # --- SLAKE --------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_patients_stay_together(tmp_path):
 def test_other_folders_are_refused(tmp_path, kind):
     for path in (None, str(tmp_path / "gone"), str(tmp_path)):
         with pytest.raises(DataError) as caught:
-            list(READERS[kind](path))
+            list(read_rows(kind, path))
         assert "\n" not in str(caught.value)
         assert "—" in str(caught.value)
 

@@ -14,15 +14,18 @@ from PIL import Image
 
 from medray.config import DataConfig
 from medray.data.check import check_file
-from medray.data.dataset import open_dataset
+from medray.data.dataset import open_dataset, read_rows
 from medray.data.exchange import export_pairs, import_data
-from medray.data.readers.parquet import read_parquet
 from medray.data.tables import read_cases, read_pairs
 from medray.errors import DataError, ItemError
 from medray.imaging import stored
 from medray.imaging.load import encode_png, file_sha256, load_image
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def read_parquet(path):
+    return list(read_rows("parquet", path))
 
 
 def png(value: int) -> bytes:

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from medray.config import DataConfig
-from medray.data.dataset import open_dataset
-from medray.data.readers.vqa_rad import IMAGE_FOLDER, JSON_NAME, read_vqa_rad
+from medray.data.dataset import open_dataset, read_rows
+from medray.data.readers.vqa_rad import IMAGE_FOLDER, JSON_NAME
 from medray.data.splits import leaks
 from medray.errors import DataError
 
@@ -21,6 +21,10 @@ ITEM = {
     "answer": "Yes",
     "answer_type": "CLOSED ",
 }
+
+
+def read_vqa_rad(path):
+    return list(read_rows("vqa-rad", path))
 
 
 def folder(tmp_path, content) -> str:
