@@ -8,12 +8,12 @@ import numpy as np
 
 from medray.config import Config
 from medray.errors import ItemError
-from medray.imaging.load import load_image
+from medray.imaging.view import View
 from medray.objectives import needs_of
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import model_facts
-from medray.policy.saliency import View
-from medray.records import Case
+from medray.policy.saliency import View as Shown
+from medray.records import Case, Region
 
 OUT_OF_MEMORY = "out-of-memory"  # the reason of a case that needs more than there is
 
@@ -21,6 +21,11 @@ OUT_OF_MEMORY = "out-of-memory"  # the reason of a case that needs more than the
 def reason_of(error: ItemError | MemoryError) -> str:
     """Why a case is dropped over `error`."""
     return error.reason if isinstance(error, ItemError) else OUT_OF_MEMORY
+
+
+def images_of(cases: Sequence[Case]) -> list[str]:
+    """The images of cases, each once, in the order of their first case."""
+    return list(dict.fromkeys(case.image for case in cases))
 
 
 class Encoder:
@@ -39,24 +44,41 @@ class Encoder:
         """Begin another run, with that run's settings."""
         type(self).__init__(self, config, self.replica)
 
-    def load(self, cases: Sequence[Case]) -> tuple[list[str], *tuple[np.ndarray | None, ...]]:
-        """(per case the reason why it cannot be used, or ""; then one image or None per case)."""
-        reasons: list[str] = []
-        images: list[np.ndarray | None] = []
+    def load(
+        self, cases: Sequence[Case]
+    ) -> tuple[list[tuple[str, tuple[Region, ...]]], *tuple[np.ndarray | None, ...]]:
+        """(per case the reason why it cannot be used, or "", and its regions at the scale of the
+        view; then one view per image, in the order of `images_of`, or None if it is of no use)."""
+        found: list[tuple[str, tuple[Region, ...]]] = []
+        views: dict[str, View | ItemError | MemoryError] = {}
+        used: dict[str, np.ndarray | None] = dict.fromkeys(images_of(cases))
         for case in cases:
-            reason, image = "", None
             try:
                 _check_text(case)
-                read = load_image(case.image)
+                view = self._view(case.image, views)
                 self.codec.check_length(
-                    case.question, read, self.config.generator.max_new_tokens, self.facts.context
+                    case.question,
+                    view.pixels,
+                    self.config.generator.max_new_tokens,
+                    self.facts.context,
                 )
-                image = read
+                found.append(("", view.regions(case.regions)))
+                used[case.image] = view.pixels
             except (ItemError, MemoryError) as error:
-                reason = reason_of(error)
-            reasons.append(reason)
-            images.append(image)
-        return (reasons, *images)
+                found.append((reason_of(error), ()))
+        return (found, *used.values())
+
+    def _view(self, image: str, views: dict[str, View | ItemError | MemoryError]) -> View:
+        """The view of an image, which is read once."""
+        if image not in views:
+            try:
+                views[image] = self.codec.load_view(image)
+            except (ItemError, MemoryError) as error:
+                views[image] = error
+        view = views[image]
+        if not isinstance(view, View):
+            raise view
+        return view
 
     def encode(
         self, questions: Sequence[str], *images: np.ndarray
@@ -64,11 +86,13 @@ class Encoder:
         """(prompt ids [P], picture) of each question with its image."""
         return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
 
-    def encode_views(self, questions: Sequence[str], *images: np.ndarray) -> tuple[int, list[View]]:
+    def encode_views(
+        self, questions: Sequence[str], *images: np.ndarray
+    ) -> tuple[int, list[Shown]]:
         """The number of views, and the views: apart, because only learners read the latter."""
         encoded = self.encode(questions, *images)
         views = [
-            View(prompt, picture, (image.shape[0], image.shape[1]), self.codec.fit)
+            Shown(prompt, picture, (image.shape[0], image.shape[1]), self.codec.fit)
             for (prompt, picture), image in zip(encoded, images, strict=True)
         ]
         return len(views), views

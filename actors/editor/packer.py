@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from PIL import Image
 
 from actors.editor.encoder import Encoder, reason_of
 from medray.data.pairs.differences import GIVEN, differences
 from medray.errors import ItemError
-from medray.imaging.corruption import Corrupted, corrupt
-from medray.imaging.load import load_image, pixels_sha256
+from medray.imaging.corruption import Corrupted, corrupt, noted
+from medray.imaging.load import pixels_sha256, resized
+from medray.imaging.view import scale_note
 from medray.policy.packing import PackedBatch, PackedPair, pack_given, pack_reference
 from medray.records import Case, Dropped, GivenSide, Pair, Span
 from medray.seeds import item_seed
@@ -97,10 +97,13 @@ class Packer(Encoder):
     def _corrupted(self, case: Case, given: GivenSide, image: np.ndarray) -> Corrupted | None:
         """v': the pair's own rejected image, else as the configuration says."""
         if given.rejected_image:
-            other = resized(load_image(given.rejected_image), image)
+            view = self.codec.load_view(given.rejected_image).pixels
+            size = image.shape[0], image.shape[1]  # the model sees both beside each other
+            other = resized(view, size, self.codec.resample)
             return Corrupted(other, GIVEN, GIVEN, pixels_sha256(other))
         seed = item_seed(self.config.run.seed, case.case_id)
-        return corrupt(image, case.regions, self.config.corruption, seed=seed)
+        corrupted = corrupt(image, case.regions, self.config.corruption, seed=seed)
+        return noted(corrupted, scale_note(image, self.codec.resample))
 
 
 def _pair(call: PackCall, item_id: str, case: Case, given: GivenSide) -> Pair:
@@ -125,11 +128,3 @@ def _pair(call: PackCall, item_id: str, case: Case, given: GivenSide) -> Pair:
 
 def _spans(ranges: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
     return tuple(Span(start, end, GIVEN, 0.0, "") for start, end in ranges)
-
-
-def resized(image: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """`image`, uint8 [h, w, 3], in the size of `like`, which the model sees beside it."""
-    if image.shape == like.shape:
-        return image
-    height, width = like.shape[:2]
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))

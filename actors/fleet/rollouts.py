@@ -25,6 +25,7 @@ from actors.fleet.calls import ActorLost, ObjectsLost
 from actors.fleet.cases import REASON, BrokenCases, Found, Trial, bisect
 from actors.fleet.fleet import Fleet
 from actors.fleet.items import EditedBatch, Item, StepRollout, Unusable, WeightUpdate
+from actors.fleet.loading import load_views
 from actors.fleet.localisation import find_regions, needs_localiser
 from actors.fleet.pool import CallResult, union_seconds
 from medray.imaging.corruption import SALIENCY
@@ -55,21 +56,9 @@ class Rollouts:
         self.needs_localiser = needs_localiser(self.config)
 
     async def load(self, items: Sequence[Item]) -> tuple[list[Item], list[Unusable]]:
-        """Images into the object store, once per case → (items with images, unusable ones)."""
-        every = list({item.case.case_id: item.case for item in items}.values())
-        cases = [case for case in every if case not in self.broken]
-        calls = [self._load_images(part) for part in editor_calls(cases, self._editors)]
-        loaded: dict[str, tuple[str, Any]] = {case.case_id: (REASON, None) for case in every}
-        for part in await asyncio.gather(*calls):
-            loaded |= part
-        usable, unusable = [], []
-        for item in items:
-            reason, image = loaded[item.case.case_id]
-            if reason:
-                unusable.append(Unusable(item.item_id, item.case.case_id, reason))
-            else:
-                usable.append(replace(item, image=image))
-        return usable, unusable
+        """Views of images into the object store, once per image → (items with their view and with
+        regions at its scale, unusable items)."""
+        return await load_views(self.fleet.editors, items, self.broken, self._blame)
 
     async def generate(self, items: Sequence[Item], *, greedy: bool) -> list[Response]:
         """One response per item, in order, by the newest weights offered; none to a broken case."""
@@ -194,22 +183,6 @@ class Rollouts:
     @property
     def _generators(self) -> int:
         return self.config.generator.replicas
-
-    async def _load_images(self, cases: Sequence[Case]) -> dict[str, tuple[str, Any]]:
-        """By case id: the reason why it cannot be used ("" if it can), and its image."""
-
-        async def load(cases: Sequence[Case], trial: Trial) -> CallResult:
-            return await self.fleet.editors.run(
-                lambda editor, _: editor.load.options(num_returns=1 + len(cases)).remote(cases),
-                **trial,
-            )
-
-        found = await bisect(cases, load)
-        loaded = {case.case_id: (self._blame(case, lost), None) for case, lost in found.broken}
-        for part, call in found.results:
-            rows = zip(part, call.value, call.refs[1:], strict=True)
-            loaded |= {case.case_id: (reason, image) for case, reason, image in rows}
-        return loaded
 
     async def _generate_and_edit(
         self, items: Sequence[Item], context: EditContext

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import medray
+from medray.bench.views import measure_views, view_line
 from medray.config import CorruptionConfig
 from medray.editing import FindingsEditor
 from medray.errors import DataError, ItemError, UserError
@@ -38,6 +39,8 @@ DEFINITIONS = {
     "lesion": "a round region of 5 % of the image's area; crop changes the whole image",
     "whole": "the whole image as the region",
     "times_a_copy": "seconds of a kind divided by those of a plain numpy copy of the image",
+    "views": "reading, encoding and corrupting the lesion of a case's image for a model of 336 px, "
+    "at the size that the model sees, beside the same at the size of the file",
     "answers": "each answer once, after a warm-up on other answers if there are enough",
 }
 
@@ -71,6 +74,7 @@ def run_edit(
         "feather": feather,
         "repeats": repeats,
         "corruption": measure_corruption(size, feather, repeats),
+        "views": measure_views(lambda work: _spread(_time(work, repeats))),
         "editor": [measure_editor(each) for each in ([None, source] if source else [None])],
         "goals": GOALS,
         "definitions": DEFINITIONS,
@@ -237,6 +241,8 @@ def show_edit(result: dict[str, Any]) -> None:
         done = next((rates["done"] for rates in regions.values() if "done" in rates), "")
         table.add_row(kind, *cells, done)
     console.print(table)
+    for row in result["views"]:
+        console.print(view_line(row), markup=False)
     for editor in result["editor"]:
         console.print(
             f"{editor['editor']}: {editor['answers_per_second']:.0f} answers per second and core "

@@ -51,14 +51,14 @@ def corrupt(
     options = {"sigma": sigma, "feather": feather, "step": step, "crop_scale": crop_scale}
     masks, boxes = mask or [], [_box(text) for text in box or []]
     if kind == "all":
-        from medray.imaging.sheet import write_sheet
+        from medray.imaging.corrupt_files.sheet import write_sheet
 
         write_sheet(images, out, masks=masks, boxes=boxes, seed=seed, **options)
         typer.echo(f"{out}: every kind")
         return
     if max(len(images), len(masks), len(boxes)) > 1:
         raise UserError("corrupt", "several images or regions", "give one, or --kind all")
-    from medray.imaging.corrupt_file import corrupt_file
+    from medray.imaging.corrupt_files.corrupt_file import corrupt_file
 
     made = corrupt_file(
         images[0],

@@ -94,6 +94,11 @@ def _with_score(corrupted: Corrupted, regions: Iterable[Region]) -> Corrupted:
     return replace(corrupted, kind=kind, score=max(scores.values()))
 
 
+def noted(corrupted: Corrupted | None, note: str) -> Corrupted | None:
+    """The record with a note behind its kind."""
+    return corrupted and replace(corrupted, kind=f"{corrupted.kind} {note}")
+
+
 def saliency_regions(regions: Iterable[Region]) -> tuple[Region, ...]:
     """The regions from the policy's saliency."""
     return tuple(region for region in regions if region.source == SALIENCY)

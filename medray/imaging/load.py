@@ -14,7 +14,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +36,10 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 ORIENTATION = 0x0112  # the EXIF tag
 HEAD_BYTES = 512  # enough for the DICOM magic, and to know what else a file is
 TAIL_BYTES = 64
+MARGIN = 3  # an image is decoded at, or averaged to, no less than this many times its final size
 MAX_BYTES = 2 * 2**30  # of a file that holds an image: larger than any study that fits in memory
+
+Size = tuple[int, int]  # height, width
 
 
 def load_image(path: str | os.PathLike[str]) -> np.ndarray:
@@ -47,14 +50,44 @@ def load_image(path: str | os.PathLike[str]) -> np.ndarray:
 
     Returns uint8 [H, W, 3] in RGB. Raises ItemError (see the module).
     """
+    return read_image(path, lambda size: size)[0]
+
+
+def read_image(
+    path: str | os.PathLike[str],
+    target: Callable[[Size], Size],
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+) -> tuple[np.ndarray, Size]:
+    """As `load_image`, resized to what `target` gives for the image's own (height, width), which is
+    returned as well. A JPEG is decoded at a size not far above it."""
     reference = parse_reference(path)
     frame = 1 if reference.part is None else reference.part
     with open_bytes(reference) as (file, head, tail):
         if looks_like_dicom(Path(reference.file), head):
-            return read_dicom(file, reference.name, frame)
+            pixels = read_dicom(file, reference.name, frame)
+            size = pixels.shape[0], pixels.shape[1]
+            return as_rgb(resized(pixels, target(size), resample)), size
         with _opened(file, reference, frame, head, tail) as image:
+            size = _upright_size(image)
+            view = target(size)
+            if view != size and not image.has_transparency_data:
+                image.draft(None, (MARGIN * max(view), MARGIN * max(view)))
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            pixels = _to_8_bits(ImageOps.exif_transpose(image))
+            return as_rgb(resized(pixels, view, resample)), size
+
+
+def resized(pixels: np.ndarray, size: Size, resample: Image.Resampling) -> np.ndarray:
+    """uint8 [H, W] or [H, W, 3] as image processors resize it; itself if it has the size."""
+    if pixels.shape[:2] == size:
+        return pixels
+    image = Image.fromarray(pixels).resize((size[1], size[0]), resample, reducing_gap=MARGIN)
+    return np.asarray(image)
+
+
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [H, W] or [H, W, 3] → [H, W, 3]."""
+    return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -70,8 +103,13 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             dataset = check_dicom(file, reference.name, frame).dataset
             return int(dataset.Rows), int(dataset.Columns)
         with _opened(file, reference, frame, head, tail) as image:
-            sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if sideways else (image.height, image.width)
+            return _upright_size(image)
+
+
+def _upright_size(image: Image.Image) -> Size:
+    """(height, width) once the EXIF orientation is applied."""
+    sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    return (image.width, image.height) if sideways else (image.height, image.width)
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -198,13 +236,12 @@ def _is_truncated(head: bytes, tail: bytes) -> bool:
     return False
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """Any Pillow mode → uint8 [H, W, 3]."""
+def _to_8_bits(image: Image.Image) -> np.ndarray:
+    """Any Pillow mode → uint8 [H, W] if it is grey, else [H, W, 3]."""
     if image.mode.startswith("I") or image.mode == "F":
-        grey = by_range(np.asarray(image))
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return by_range(np.asarray(image))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         image = Image.alpha_composite(white, layer)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "L" else image.convert("RGB"))

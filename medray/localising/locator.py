@@ -6,13 +6,17 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from medray.config import LocaliserConfig
+from medray.errors import ItemError
+from medray.imaging.view import Size, View, load_view
 from medray.localising.concepts import Concept, concepts
 from medray.localising.registry import open_tool
 from medray.records import Case, Region
 
 CACHED = 100_000  # results kept: (picture, concept) → regions
+LONGEST_SIDE = 1024  # pixels; what the tools themselves resize to
 ALL_FAILED = 4  # searches of one call; if all of so many fail, it is not the pictures
 
 
@@ -28,21 +32,23 @@ class Locator:
         self._cache: OrderedDict[tuple[str, str], tuple[Region, ...]] = OrderedDict()
 
     def locate(
-        self, cases: Sequence[Case], answers: Sequence[str], images: Sequence[np.ndarray]
+        self, cases: Sequence[Case], answers: Sequence[str], views: Sequence[np.ndarray]
     ) -> list[tuple[Region, ...]]:
-        """The regions found for each case and its answer; () where nothing is.
+        """The regions found for each case and its answer, at the scale of its view; () where
+        nothing is. views: uint8 [h, w, 3] each.
 
-        images: uint8 [H, W, 3] each. A picture that the tool cannot work on has no region; if that
+        The tool sees the image itself, which has details that a view may lack, up to LONGEST_SIDE;
+        the view, if the file is gone. A picture that the tool cannot work on has no region; if that
         is so for all of several, raises what the tool raised last.
         """
         searches, failed = self.searches, self.failed
         error: Exception | None = None
         located: list[tuple[Region, ...]] = []
-        for case, answer, image in zip(cases, answers, images, strict=True):
+        for case, answer, view in zip(cases, answers, views, strict=True):
             regions: tuple[Region, ...] = ()
             for concept in concepts(case.question, case.reference, answer):
                 try:
-                    regions += self._find(case.image_sha256, image, concept)
+                    regions += self._find(case, view, concept)
                 except Exception as raised:  # a tool may raise anything over an odd picture
                     error, self.failed = raised, self.failed + 1
             located.append(regions)
@@ -51,11 +57,27 @@ class Locator:
             raise error
         return located
 
-    def _find(self, picture: str, image: np.ndarray, concept: Concept) -> tuple[Region, ...]:
-        key = picture, concept.phrase
+    def _find(self, case: Case, view: np.ndarray, concept: Concept) -> tuple[Region, ...]:
+        key = case.image_sha256, concept.phrase
         if key not in self._cache:
             self.searches += 1
-            self._cache[key] = self.tool.find(image, concept)
+            image = _detailed(case, view)
+            found = self.tool.find(image, concept)
+            self._cache[key] = View(view, (image.shape[0], image.shape[1])).regions(found)
             if len(self._cache) > CACHED:
                 self._cache.popitem(last=False)
         return self._cache[key]
+
+
+def _detailed(case: Case, view: np.ndarray) -> np.ndarray:
+    """The image of a case as the tool is to see it."""
+    try:
+        found = load_view(case.image, _bounded, Image.Resampling.BICUBIC)
+    except ItemError:
+        return view
+    return found.pixels
+
+
+def _bounded(size: Size) -> Size:
+    share = min(1.0, LONGEST_SIDE / max(size))
+    return max(1, round(share * size[0])), max(1, round(share * size[1]))

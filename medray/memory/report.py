@@ -9,7 +9,6 @@ import torch
 
 from medray.config import Config
 from medray.errors import ItemError
-from medray.imaging.load import load_image
 from medray.memory.needs import GIB, Parts, generator_needs, host_needs, learner_needs, sequences
 from medray.memory.sizes import Sizes, sizes_of
 from medray.objectives import needs_of
@@ -118,7 +117,7 @@ def _generator(config: Config, sizes: Sizes, context: int, gpu: int, prompt_toke
 def _prompts(codec: ChatCodec, cases: Sequence[Case]) -> Iterator[int]:
     for case in cases:
         try:
-            yield codec.prompt_length(case.question, load_image(case.image))
+            yield codec.prompt_length(case.question, codec.load_view(case.image).pixels)
         except ItemError:
             continue
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,15 @@ def _cases(config: Config, case_ids: set[str]) -> dict[str, Case]:
 
 def _clean(row: dict[str, Any], case: Case | None) -> PairImages:
     """The image alone, or a note why it is missing."""
-    from medray.imaging.load import file_sha256, load_image
+    from medray.imaging.load import file_sha256
+    from medray.imaging.view import load_noted_view
 
     if case is None:
         return PairImages(row, note="The dataset no longer has this case.")
     try:
         if file_sha256(case.image) != row["image_sha256"]:
             return PairImages(row, note="The image file has changed since the run.")
-        return PairImages(row, load_image(case.image))
+        return PairImages(row, load_noted_view(case.image, row["corruption"] or "").pixels)
     except (MedrayError, OSError, ValueError) as error:
         return PairImages(row, note=f"The image could not be read: {_reason(error)}")
 
@@ -70,13 +72,17 @@ def _collect(
     row: dict[str, Any], case: Case | None, config: Config, locator: Locator | None
 ) -> PairImages:
     from medray.imaging.corruption import usable_regions
+    from medray.imaging.load import image_size
     from medray.imaging.regions import region_mask
+    from medray.imaging.view import View
 
     clean = _clean(row, case)
     if case is None or clean.image is None:
         return clean
     image = clean.image
     try:
+        seen = View(image, image_size(case.image))
+        case = replace(case, regions=seen.regions(case.regions))
         case = with_found_regions(case, row, image, locator)
         regions = usable_regions(case.regions, config.corruption)
         region = region_mask(regions, image.shape[0], image.shape[1])

@@ -21,10 +21,45 @@ FRAME_ATTRIBUTES = {
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
     "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
 }
+FEW_PIXELS = 2**17  # below so many, tables do not pay
+ROWS = 32  # looked up at a time: their indices stay in the processor's cache
+NOT_MONOTONIC = ("PixelPaddingValue", "VOILUTSequence", "ModalityLUTSequence")
 
 
 def grey_levels(stored: np.ndarray, dataset: Any, frame: int) -> np.ndarray:
     """Stored values [H, W] → uint8 [H, W], larger values brighter."""
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2 or stored.size < FEW_PIXELS:
+        return _grey_levels(stored, dataset, frame)
+    # Each value has one grey level, whichever pixels have it: of millions of pixels there are at
+    # most 65,536 values to work on.
+    values = _values(stored, dataset)
+    levels = np.zeros(256**stored.dtype.itemsize, np.uint8)
+    levels[_codes(values)] = _grey_levels(values[None], dataset, frame)[0]
+    shown = np.empty(stored.shape, np.uint8)
+    for rows in range(0, len(stored), ROWS):
+        codes = _codes(stored[rows : rows + ROWS])
+        np.take(levels, codes, out=shown[rows : rows + ROWS], mode="clip")
+    return shown
+
+
+def _values(stored: np.ndarray, dataset: Any) -> np.ndarray:
+    """The values of a frame, each once. Where only the least and the greatest decide how the others
+    are shown, those between them that no pixel has are among them: that takes no search."""
+    if any(dataset.get(name) is not None for name in NOT_MONOTONIC):
+        present = np.zeros(256**stored.dtype.itemsize, bool)
+        present[_codes(stored)] = True
+        codes = np.flatnonzero(present).astype(f"u{stored.dtype.itemsize}")
+        return codes.view(stored.dtype.newbyteorder("="))
+    return np.arange(int(stored.min()), int(stored.max()) + 1).astype(stored.dtype)
+
+
+def _codes(values: np.ndarray) -> np.ndarray:
+    """Values of at most two bytes as indices from 0, those below 0 behind the others."""
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return native.view(f"u{native.dtype.itemsize}")
+
+
+def _grey_levels(stored: np.ndarray, dataset: Any, frame: int) -> np.ndarray:
     attributes = _of_frame(dataset, frame)
     values, slope = _rescaled(stored, dataset, attributes)
     valid = _not_padding(stored, dataset)

@@ -27,7 +27,8 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 def read_dicom(file: BinaryIO, name: str, frame: int = 1) -> np.ndarray:
-    """uint8 [H, W, 3] of a frame, counted from 1; `name` is for messages.
+    """uint8 [H, W] of a grey frame, [H, W, 3] of a coloured one, counted from 1; `name` is for
+    messages.
 
     Raises ItemError image-truncated | image-unreadable | image-no-decoder | image-missing (no such
     frame).
@@ -115,7 +116,7 @@ def _whole(dataset: Any, name: str) -> int | None:
 
 
 def _rendered(header: Header, frame: int) -> np.ndarray:
-    """A frame as uint8 [H, W, 3]."""
+    """A frame as uint8 [H, W] or [H, W, 3]."""
     from pydicom.pixels import apply_color_lut
 
     dataset = header.dataset
@@ -123,8 +124,7 @@ def _rendered(header: Header, frame: int) -> np.ndarray:
     kind = str(dataset.PhotometricInterpretation).strip().upper()
     if values.ndim == 2 and kind != "PALETTE COLOR":
         grey = grey_levels(values, dataset, frame)
-        grey = 255 - grey if kind == "MONOCHROME1" else grey
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return 255 - grey if kind == "MONOCHROME1" else grey
     depth = int(dataset.BitsStored)
     if kind == "PALETTE COLOR":
         values = apply_color_lut(values, dataset)

@@ -10,8 +10,10 @@ import numpy as np
 from PIL import Image
 
 from medray.errors import ItemError, ModelError, brief
+from medray.imaging.view import View, load_view
 from medray.policy.model.loading import image_token_of, read_architecture
 from medray.policy.model.time_limit import TookTooLong, time_limit
+from medray.policy.model.view_size import view_size
 
 TEMPLATE_SECONDS = 5.0  # for one prompt; an ordinary chat template takes a millisecond
 PROBE = "Which side is it on?"
@@ -88,6 +90,21 @@ class ChatCodec:
         """uint8 image [H, W, 3] → the vision tower's input: a picture, see `Architecture`."""
         # Not by the image processor alone: the processor may set options of its own.
         return self.architecture.picture(self._process("", image))
+
+    @property
+    def resample(self) -> Image.Resampling:
+        """The filter by which the processor resizes."""
+        return Image.Resampling(int(self.processor.image_processor.resample))
+
+    def load_view(self, path: str) -> View:
+        """An image at the size to which the processor would reduce it. Raises ItemError."""
+        return load_view(path, self._view_size, self.resample)
+
+    def _view_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        try:
+            return view_size(self.processor.image_processor, size)
+        except ValueError as error:  # as in `image_tokens`
+            raise ItemError("image-unreadable", f"the processor refuses it ({error})") from None
 
     def image_tokens(self, image: np.ndarray) -> int:
         """Tokens that an image [H, W, 3] becomes; ItemError if the processor refuses it."""

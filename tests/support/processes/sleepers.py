@@ -156,8 +156,8 @@ class Corrector:
     def load(self, cases):
         for case in cases:
             misbehave(case.case_id, "load")
-        images = [np.zeros((4, 4, 3), np.uint8) for _ in cases]
-        return ([""] * len(cases), *images)
+        images = [np.zeros((4, 4, 3), np.uint8) for _ in {case.image for case in cases}]
+        return ([("", case.regions) for case in cases], *images)
 
     def edit(self, context, cases, responses, *images):
         assert len(cases) == len(responses) == len(images)

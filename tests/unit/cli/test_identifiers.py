@@ -20,7 +20,7 @@ from PIL import Image
 from pydicom.config import disable_value_validation
 
 from medray import cli
-from tests.unit.imaging.test_dicom import write
+from tests.unit.imaging.dicom.test_dicom import write
 from tests.unit.report.test_report import make_run
 
 COUNTER = itertools.count()

@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from medray.cli import app
 from medray.errors import DataError
-from medray.imaging.corrupt_file import corrupt_file
+from medray.imaging.corrupt_files.corrupt_file import corrupt_file
+from medray.imaging.corrupt_files.sheet import TILE, write_sheet
 from medray.imaging.kinds import KINDS
 from medray.imaging.load import encode_png, load_image
-from medray.imaging.sheet import TILE, write_sheet
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from actors.editor import pair_maker
 from actors.editor.actor import Editor
 from medray.imaging.corruption import corrupt
-from medray.imaging.load import load_image
+from medray.imaging.load import encode_png, load_image
+from medray.imaging.regions import read_mask
 from medray.records import Case, Dropped, Pair, Region, Response
 from medray.seeds import item_seed
 from medray.targeting import EditContext
@@ -180,9 +181,38 @@ def test_unusable_cases_are_named_before_anyone_works_on_them(editor, case, tmp_
         replace(case, reference=" "),
         replace(case, question="Why? " * 2000),
     ]
-    reasons, *images = editor.load(cases)
-    assert reasons == ["", "image-missing", "image-empty", "empty-reference", "prompt-too-long"]
-    assert [image is None for image in images] == [False, True, True, True, True]
+    found, *images = editor.load(cases)
+    assert [reason for reason, _ in found] == [
+        *("", "image-missing", "image-empty", "empty-reference", "prompt-too-long")
+    ]
+    assert [image is None for image in images] == [False, True, True]  # three cases share the first
+
+
+def test_an_image_is_read_once_at_the_size_that_the_model_sees(editor, case, tmp_path, monkeypatch):
+    """However many cases are about it; their regions come at that size."""
+    large = np.kron(load_image(case.image), np.ones((8, 8, 1), np.uint8))
+    (tmp_path / "large.png").write_bytes(encode_png(large))
+    (tmp_path / "mask.png").write_bytes(encode_png(np.eye(len(large), dtype=bool)))
+    regions = Region("nodule", box=(9, 0, 17, 8)), Region("a", mask=str(tmp_path / "mask.png"))
+    cases = [
+        replace(case, case_id=name, image=str(tmp_path / "large.png"), regions=regions)
+        for name in "abc"
+    ]
+    read: list[str] = []
+    plain = editor.codec.load_view
+    monkeypatch.setattr(editor.codec, "load_view", lambda path: read.append(path) or plain(path))
+    found, image = editor.load(cases)
+    assert len(read) == 1
+    assert image.shape == load_image(case.image).shape
+    assert np.abs(image.astype(int) - load_image(case.image)).mean() < 3
+    for reason, (box, mask) in found:
+        assert (reason, box.box) == ("", (1, 0, 3, 1))
+        assert np.array_equal(read_mask(mask.mask, *image.shape[:2]), np.eye(len(image)))
+
+
+def test_the_pair_says_at_what_scale_it_was_corrupted(editor, case):
+    pair, *_ = outcome(editor, case, respond(editor, case, WRONG))
+    assert pair.corruption.endswith(" at=48x48/bicubic")
 
 
 def test_a_region_that_was_found_is_hidden_and_weighs_the_pair(config, case):
@@ -197,7 +227,7 @@ def test_a_region_that_was_found_is_hidden_and_weighs_the_pair(config, case):
     pair, _, image = outcome(editor, located, respond(editor, located, WRONG))
     assert isinstance(pair, Pair)
     assert pair.region_source == "clipseg"
-    assert pair.corruption.endswith("found=nodule:0.75")
+    assert pair.corruption.endswith("found=nodule:0.75 at=48x48/bicubic")
     seed = item_seed(0, case.case_id)
     assert pair.corrupted_sha256 == corrupt(image, (nodule,), found.corruption, seed=seed).sha256
     assert pair.relevance == pytest.approx((1.0 + 0.75) / 2)

@@ -58,8 +58,8 @@ def test_a_case_that_needs_more_memory_than_there_is_is_dropped_alone(packer, ca
     monkeypatch.setattr("actors.editor.packer.pack_given", starve)
     dropped, batch = outcome(packer, case)
     assert (dropped.reason, batch.pairs) == ("out-of-memory", ())
-    monkeypatch.setattr("actors.editor.encoder.load_image", starve)
-    assert packer.load([case]) == (["out-of-memory"], None)
+    monkeypatch.setattr(packer.codec, "load_view", starve)
+    assert packer.load([case]) == ([("out-of-memory", ())], None)
 
 
 def test_its_own_spans_come_first(packer, case):

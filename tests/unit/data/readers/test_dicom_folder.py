@@ -19,7 +19,7 @@ from medray.data.exchange import import_data
 from medray.data.splits import leaks
 from medray.data.tables import read_cases
 from medray.errors import DataError
-from medray.imaging.corrupt_file import corrupt_file
+from medray.imaging.corrupt_files.corrupt_file import corrupt_file
 from medray.imaging.load import file_sha256, load_image
 
 

@@ -9,7 +9,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from medray.imaging.load import load_image
-from tests.unit.imaging.test_dicom import write
+from tests.unit.imaging.dicom.test_dicom import write
 
 VALUES = np.array([[0, 1000, 2000, 4000]], np.uint16)
 BY_RANGE = [[0, 64, 128, 255]]

@@ -11,7 +11,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medray.errors import DataError, ItemError
-from medray.imaging.corrupt_file import STRENGTH, Box, check_paths, read_pair, settings_of, write
+from medray.imaging.corrupt_files.corrupt_file import (
+    STRENGTH,
+    Box,
+    check_paths,
+    read_pair,
+    settings_of,
+    write,
+)
 from medray.imaging.corruption import corrupt_inside
 from medray.imaging.kinds import KINDS, WHOLE_ONLY
 from medray.imaging.kinds.patch import box_of

@@ -1,0 +1,78 @@
+"""From cases to views of their images in the object store: the editors' first calls of a step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from actors.fleet.batching import editor_calls
+from actors.fleet.calls import ActorLost
+from actors.fleet.cases import REASON, BrokenCases, Trial, bisect
+from actors.fleet.items import Item, Unusable
+from actors.fleet.pool import CallResult, Pool
+from medray.records import Case, Region
+
+Blame = Callable[[Case, ActorLost], str]  # remembers a case that took an actor along
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Why a case cannot be used, or "" and its regions and image at the scale of its view."""
+
+    reason: str
+    regions: tuple[Region, ...] = ()
+    image: Any = None
+
+
+async def load_views(
+    editors: Pool, items: Sequence[Item], broken: BrokenCases, blame: Blame
+) -> tuple[list[Item], list[Unusable]]:
+    """Each image once, however many cases are about it → (items with the view of their image and
+    with regions at its scale, unusable items). What was loaded before has such regions already."""
+    every = {item.case.case_id: _unscaled(item) for item in items}
+    cases = _by_image([case for case in every.values() if case not in broken])
+    parts = editor_calls(cases, max(1, editors.size))
+    loaded = {case_id: _Loaded(REASON) for case_id in every}
+    for part in await asyncio.gather(*[_load(editors, part, blame) for part in parts]):
+        loaded |= part
+    usable, unusable = [], []
+    for item in items:
+        found, case = loaded[item.case.case_id], item.case
+        if found.reason:
+            unusable.append(Unusable(item.item_id, case.case_id, found.reason))
+            continue
+        if item.image is None:
+            case = replace(case, regions=found.regions)
+        usable.append(replace(item, case=case, image=found.image))
+    return usable, unusable
+
+
+async def _load(editors: Pool, cases: Sequence[Case], blame: Blame) -> dict[str, _Loaded]:
+    """What one call gave, by case id."""
+
+    async def load(cases: Sequence[Case], trial: Trial) -> CallResult:
+        returns = 1 + len({case.image for case in cases})
+        return await editors.run(
+            lambda editor, _: editor.load.options(num_returns=returns).remote(cases), **trial
+        )
+
+    found = await bisect(cases, load)
+    loaded = {case.case_id: _Loaded(blame(case, lost)) for case, lost in found.broken}
+    for part, call in found.results:
+        images = dict(zip(dict.fromkeys(c.image for c in part), call.refs[1:], strict=True))
+        for case, (reason, regions) in zip(part, call.value, strict=True):
+            loaded[case.case_id] = _Loaded(reason, regions, images[case.image])
+    return loaded
+
+
+def _unscaled(item: Item) -> Case:
+    """The item's case to be loaded: its regions are left out if they have the view's scale."""
+    return item.case if item.image is None else replace(item.case, regions=())
+
+
+def _by_image(cases: Sequence[Case]) -> list[Case]:
+    """Cases of the same image side by side, images in the order of their first case."""
+    first = {image: n for n, image in enumerate(dict.fromkeys(case.image for case in cases))}
+    return sorted(cases, key=lambda case: first[case.image])

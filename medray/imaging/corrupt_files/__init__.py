@@ -1,0 +1,1 @@
+"""What `medray corrupt` does with files: one of them, or a sheet of all kinds."""
