@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from actors.fleet import Item, Rollouts, StepRollout
 from actors.loop.blocks import Blocks
 from actors.weights.checkpoint import State
-from medray.data.stream import take
+from medray.data.stream import image_groups, take
 from medray.errors import RunFailed
 from medray.ledger import Ledger
 from medray.objectives import answers_needed
@@ -110,6 +110,13 @@ class RolloutPrefetcher:
         """The training cases by id."""
         return {case.case_id: case for case in self.plan.dataset.train}
 
+    @functools.cached_property
+    def _groups(self) -> tuple[int, ...] | None:
+        """The images of the training cases, if cases of one image are to stand side by side."""
+        if self.config.loop.group_by == "case":
+            return None
+        return image_groups(self.plan.dataset.train)
+
     def _draw(self, position: int, targets: ErrorTargets) -> tuple[list[Case], int]:
         """The cases of the step that begins at `position`, and the position after it."""
         return draw(
@@ -119,6 +126,7 @@ class RolloutPrefetcher:
             seed=self.config.run.seed,
             targets=targets,
             candidates=self.config.targeting.candidates,
+            groups=self._groups,
         )
 
     def _items(self, step: int, batch: int, cases: Sequence[Case]) -> list[Item]:
@@ -138,4 +146,5 @@ class RolloutPrefetcher:
             position=batch * self.config.loop.batch,
             count=self.config.loop.batch,
             seed=refill_seed(self.config.run.seed, step),
+            groups=self._groups,
         )

@@ -226,6 +226,8 @@ class LearnerConfig(Section):
 class LoopConfig(Section):
     steps: PositiveInt = 20
     batch: PositiveInt = 32  # cases per step
+    # image: questions about one image in the same step, where its tokens are computed once.
+    group_by: Literal["case", "image"] = "case"
     max_lag: int = Field(0, ge=0, le=16)  # versions by which an answer may lag; 0: on-policy
     # Steps that learn from answers of one policy. 1: online; 0: all of them, by the policy as it
     # starts.

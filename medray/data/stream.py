@@ -9,24 +9,50 @@ from medray.records import Case
 from medray.seeds import stream
 
 
-def take(cases: Sequence[Case], *, position: int, count: int, seed: int) -> list[Case]:
+def take(
+    cases: Sequence[Case],
+    *,
+    position: int,
+    count: int,
+    seed: int,
+    groups: tuple[int, ...] | None = None,
+) -> list[Case]:
     """`count` cases starting at `position`; every epoch is a new permutation.
 
-    A pure function of its arguments: to resume, a run only needs its position.
+    `groups`: a number per case (`image_groups`); cases of one number stand side by side. A pure
+    function of its arguments: to resume, a run only needs its position.
     """
     taken: list[Case] = []
     while len(taken) < count:
         epoch, start = divmod(position + len(taken), len(cases))
-        order = _epoch_order(len(cases), epoch, seed)
+        order = _epoch_order(len(cases), epoch, seed, groups)
         taken += [cases[i] for i in order[start : start + count - len(taken)]]
     return taken
 
 
 @lru_cache(maxsize=2)  # a step at the end of an epoch reads two; to shuffle takes O(cases)
-def _epoch_order(size: int, epoch: int, seed: int) -> tuple[int, ...]:
+def _epoch_order(
+    size: int, epoch: int, seed: int, groups: tuple[int, ...] | None
+) -> tuple[int, ...]:
     order = list(range(size))
     stream(seed, str(epoch)).shuffle(order)
+    if groups is not None:
+        first: dict[int, int] = {}  # of each group, in the shuffled order
+        for place, i in enumerate(order):
+            first.setdefault(groups[i], place)
+        order.sort(key=lambda i: first[groups[i]])
     return tuple(order)
+
+
+def image_groups(cases: Sequence[Case]) -> tuple[int, ...]:
+    """The number of each case's image: equal for cases about the same one.
+
+    >>> from medray.records import Case
+    >>> image_groups([Case(n, n[0], n[0], "?", "", "open") for n in ("a1", "b1", "a2")])
+    (0, 1, 0)
+    """
+    numbers: dict[str, int] = {}
+    return tuple(numbers.setdefault(c.image_sha256 or c.image, len(numbers)) for c in cases)
 
 
 def evenly_spaced(cases: Sequence[Case], count: int) -> list[Case]:

@@ -20,8 +20,9 @@ def draw(
     seed: int,
     targets: ErrorTargets,
     candidates: int,
+    groups: tuple[int, ...] | None = None,
 ) -> tuple[list[Case], int]:
-    """`count` cases in the stream's order, and the position after the last one considered.
+    """`count` cases in the stream's order (`take`), and the position after the last one considered.
 
     Without weights they are those of `take`. With weights, `candidates` times as many are taken
     (at most one epoch, so that none repeats), and `count` of these are sampled without
@@ -29,9 +30,10 @@ def draw(
     A pure function of its arguments.
     """
     if not targets.weights:
-        return take(cases, position=position, count=count, seed=seed), position + count
+        taken = take(cases, position=position, count=count, seed=seed, groups=groups)
+        return taken, position + count
     pool_size = max(count, min(candidates * count, len(cases)))
-    pool = take(cases, position=position, count=pool_size, seed=seed)
+    pool = take(cases, position=position, count=pool_size, seed=seed, groups=groups)
     random = stream(seed, f"targeting/{position}")
     # Efraimidis-Spirakis weighted sampling without replacement: give each case an exponential key
     # whose rate is its weight, and keep the `count` smallest keys.

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.imaging.dicom.test_compressed_dicom import deflated
 
 from medray import cli
 from tests.unit.cli.test_bad_input import check_line, tree
+from tests.unit.imaging.dicom.test_compressed_dicom import deflated
 from tests.unit.imaging.dicom.test_dicom import write
 
 ROW = {"id": "a", "image": "a.png", "question": "Is there a nodule?", "answer": "No"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medray.data.stream import evenly_spaced, first_studies, take
+from medray.data.stream import evenly_spaced, first_studies, image_groups, take
 from medray.records import Case
 
 
@@ -91,3 +92,26 @@ def test_first_studies_takes_all_cases_of_the_first_images():
     assert first_studies(everything, 2) == [a1, b, a2]
     assert first_studies(everything, 3) == [a1, b, a2, unread1]  # unreadable images count by path
     assert first_studies(everything, 9) == everything
+
+
+@settings(deadline=None)
+@given(images=st.lists(st.integers(0, 4), min_size=1, max_size=15), epoch=st.integers(0, 3))
+def test_questions_on_one_image_stand_side_by_side(images, epoch):
+    """Each epoch is still a permutation, in another order of images and of their questions."""
+    about = [case(i, image=f"{image}.png", digest=f"sha-{image}") for i, image in enumerate(images)]
+    groups, n = image_groups(about), len(images)
+    taken = take(about, position=epoch * n, count=n, seed=3, groups=groups)
+    assert sorted(c.case_id for c in taken) == sorted(c.case_id for c in about)
+    order = [c.image for c in taken]
+    assert sum(one != other for one, other in itertools.pairwise(order)) == len(set(images)) - 1
+
+
+def test_images_are_shuffled_too():
+    about = [case(i, image=f"{i // 3}.png", digest=f"{i // 3}") for i in range(30)]
+    groups = image_groups(about)
+    orders = {
+        tuple(c.case_id for c in take(about, position=30 * e, count=30, seed=0, groups=groups))
+        for e in range(4)
+    }
+    assert len(orders) == 4
+    assert len({order[0] for order in orders}) > 1
