@@ -255,7 +255,17 @@ def _table(group: list[dict[str, Any]], columns: pa.Schema) -> pa.Table:
             for row in group:
                 _table([row], columns)
             raise
-    where = next(iter(group[0].values()))
-    raise DataError(
-        f"row {where!r}", "has a text that is not Unicode, or a number too large", "fix the row"
-    )
+    where = f"row {next(iter(group[0].values()))!r}"
+    if any(not _encodable(group[0].get(key) or "") for key in ("image", "rejected_image")):
+        why = "the path of its image is not UTF-8"
+        raise DataError(where, why, "rename its folders, or work in a UTF-8 locale")
+    raise DataError(where, "has a text that is not Unicode, or a number too large", "fix the row")
+
+
+def _encodable(text: str) -> bool:
+    """Whether a text holds no bytes of a name that Python could not decode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

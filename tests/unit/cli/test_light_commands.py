@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,15 +25,16 @@ class Refuse:
         if name.split(".")[0] in {"torch", "ray", "transformers", "vllm", "deepspeed", "peft"}:
             raise ImportError(f"{name} must not be imported")
 sys.meta_path.insert(0, Refuse())
-from medray.cli import main
-main()
+from medray.cli import run_and_exit
+run_and_exit()
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def here(tmp_path_factory) -> Path:
     """Files for every command."""
-    folder = tmp_path_factory.mktemp("light")
+    folder = tmp_path_factory.mktemp("light") / "Études of John's"
+    folder.mkdir()
     answer = {"question": "Is there a nodule?", "gold": "Yes", "model_answer": "No"}
     (folder / "answers.jsonl").write_text(json.dumps(answer) + "\n")
     (folder / "data").mkdir()
@@ -73,19 +76,39 @@ COMMANDS = [
 ]
 
 
-def test_light_commands(here):
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """As odd as it gets: ASCII, no home that can be written, no PATH, a long folder for scratch."""
+    scratch = tmp_path_factory.mktemp("scratch") / ("long-" * 40) / "é è"
+    scratch.mkdir(parents=True)
+    return {
+        "PYTHONPATH": str(ROOT),
+        "PATH": "",
+        "HOME": "/proc/1",
+        "TMPDIR": str(scratch),
+        "LC_ALL": "C",
+        "PYTHONIOENCODING": "ascii",
+    }
+
+
+@pytest.mark.parametrize("stdout", ["open", pytest.param("closed", marks=pytest.mark.chaos)])
+def test_light_commands(here, environment, stdout):
     """One after the other: later ones read what earlier ones wrote."""
     for command in COMMANDS:
         done = subprocess.run(
             [sys.executable, "-c", GUARD, *command.split()],
             cwd=here,
-            env={"PYTHONPATH": str(ROOT), "PATH": ""},
-            capture_output=True,
+            env=environment,
+            stdout=subprocess.PIPE if stdout == "open" else None,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=120,
             check=False,
+            umask=0o077,
+            preexec_fn=functools.partial(os.close, 1) if stdout == "closed" else None,
         )
         assert done.returncode == 0, f"medray {command}: {done.stderr}"
+        assert "Traceback" not in done.stderr
 
 
 def test_the_guard_works(here):

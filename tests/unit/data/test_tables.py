@@ -219,3 +219,12 @@ def test_every_kind_can_be_imported(tmp_path):
     with pytest.raises(DataError, match="takes no --images"):
         import_data("slake", "x", tmp_path / "o.parquet", licence="CC0-1.0")
     assert list(import_pairs("trl", write_json(tmp_path / "a.json", []))) == []
+
+
+def test_a_path_that_is_not_utf_8_is_named_as_the_cause(tmp_path):
+    """As `os.fsdecode` gives the folder b"caf\\xe9"."""
+    case = replace(CASE, image=str(tmp_path / "caf\udce9/a.png"))
+    with pytest.raises(DataError) as caught:
+        write_cases(tmp_path / "out.parquet", iter([Row(case)]))
+    assert "the path of its image is not UTF-8" in str(caught.value)
+    assert not (tmp_path / "out.parquet").exists()
