@@ -22,11 +22,13 @@ from medray.rundir import RunDirectory
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Its address; that of its dashboard ("" without one), and the token if made for this run."""
+    """Its address; that of its dashboard ("" without one), the token if made for this run, and the
+    folder of Ray's session, on every node."""
 
     address: Address
     dashboard: str
     token: str | None
+    session: str = ""
 
     def describe(self) -> str:
         total = ray.cluster_resources()
@@ -34,6 +36,12 @@ class Cluster:
         size = f"{nodes} node(s), {total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs"
         where = f"{self.address.describe()}: {size}"
         return f"{where}, dashboard http://{self.dashboard}" if self.dashboard else where
+
+    def describe_logs(self, own: Path) -> str:
+        """Where the run's log is, in the folder `own`, and where the actors write theirs."""
+        actors = Path(self.session) / "logs"
+        where = "until the command ends" if self.address.own else "on every node"
+        return f"{own / 'progress.log'}; of the actors: {actors}, {where}"
 
 
 @contextlib.contextmanager
@@ -66,7 +74,8 @@ def connect(address: str | None, *, dashboard: bool = False) -> Iterator[Cluster
             signals.install()  # Ray has taken SIGTERM for itself
         closing.callback(ray.shutdown)
         closing.callback(watch.stop)
-        yield Cluster(found, context.dashboard_url or "", token if found.own else None)
+        session = context.address_info.get("session_dir") or ""
+        yield Cluster(found, context.dashboard_url or "", token if found.own else None, session)
 
 
 def _init(address: Address, **options: Any) -> Any:

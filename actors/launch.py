@@ -11,7 +11,6 @@ from pathlib import Path
 from actors.cluster import Cluster, connect, keep_token
 from actors.fleet import Fleet, Placement, RestartBudget, plan_placement, this_machine
 from actors.loop.driver import Driver
-from actors.loop.evaluation import before_and_after
 from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
 from medray.errors import MedrayError, RunFailed
@@ -20,6 +19,7 @@ from medray.plan import Plan
 from medray.process import RunLock
 from medray.report import write_report
 from medray.report.console import RunConsole
+from medray.report.progress import LOADING
 from medray.rundir import RunDirectory
 
 
@@ -72,8 +72,9 @@ def open_run(
     opened = keep_token(run, cluster)
     if placement.note:
         notes = [placement.note, *notes]
-    cluster_line = ("cluster", cluster.describe())
-    console.plan([*plan.lines(), cluster_line, *opened, *(("", note) for note in notes)])
+    console.keep_log(run.logs / "progress.log")
+    cluster_lines = [("cluster", cluster.describe()), ("logs", cluster.describe_logs(run.logs))]
+    console.plan([*plan.lines(), *cluster_lines, *opened, *(("", note) for note in notes)])
 
 
 def close(console: RunConsole, telemetry: Telemetry) -> None:
@@ -85,8 +86,7 @@ def close(console: RunConsole, telemetry: Telemetry) -> None:
 
 def finish(run: RunDirectory, console: RunConsole) -> Path:
     """The table and the report of a run that has ended; returns the report's path."""
-    if evaluated := before_and_after(run):
-        console.table(evaluated)
+    console.results(run.read_evals())
     return write_report(run.path)
 
 
@@ -119,6 +119,6 @@ async def _drive(
     stop = Stop(plan.config.faults.stop_within)
     with stop.on_signals():
         async with Fleet(plan.config, placement, budget, generators=plan.generates) as fleet:
-            console.status("loading the model in every actor")
+            console.status(LOADING)
             await stop.cancel_on_stop(fleet.start())
             await Driver(plan, fleet, run, telemetry, console, stop).run(resume=resume)

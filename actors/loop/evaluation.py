@@ -13,7 +13,7 @@ from medray.data.stream import first_studies
 from medray.evaluation.answer_files import answer_table
 from medray.evaluation.answers import Answers
 from medray.evaluation.figures.calibration import confidence_of
-from medray.evaluation.metrics import compare_table, score_answers, summarise
+from medray.evaluation.metrics import score_answers, summarise
 from medray.plan import Plan
 from medray.records import Case, Response
 from medray.report.console import RunConsole
@@ -59,6 +59,7 @@ class Evaluator:
         result = summarise(rows) | answered.metadata(state.policy_version)
         self.run.write_eval(state.step, result, answer_table(rows))
         self.telemetry.evaluation(state.step, result)
+        self.console.evaluated(state.step, result)
 
 
 async def answer_cases(rollouts: Rollouts, cases: Sequence[Case]) -> Answered:
@@ -74,12 +75,3 @@ def _answers(responses: Sequence[Response]) -> Answers:
     texts = {response.case_id: response.text for response in responses}
     sure = {r.case_id: confidence_of(r.text, r.token_logps) for r in responses}
     return Answers(texts, {case_id: value for case_id, value in sure.items() if value is not None})
-
-
-def before_and_after(run: RunDirectory) -> list[tuple[str, float | None, float | None]]:
-    """Rows of the table that a run ends with; none if nothing was evaluated."""
-    evals = run.read_evals()
-    if not evals:
-        return []
-    first, last = min(evals), max(evals)
-    return compare_table(evals[first], evals[last])

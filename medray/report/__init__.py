@@ -8,9 +8,9 @@ marked up by hand.
 """
 
 from medray.report.page import build_pairs_page, build_report, write_pairs_page, write_report
-from medray.report.pair_images import collect_images
 from medray.report.pairs import PairImages, choose_pairs
-from medray.report.pairs_text import pairs_text
+from medray.report.pairs.pair_images import collect_images
+from medray.report.pairs.terminal import pairs_text
 
 __all__ = [
     "PairImages",

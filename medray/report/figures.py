@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medray.report.charts import Chart, Point, chart
-from medray.report.tables import EVAL_METRICS
+from medray.report.vocabulary import EVAL_METRICS
 
 Metrics = Sequence[Mapping[str, Any]]
 Evals = Mapping[int, Mapping[str, Any]]

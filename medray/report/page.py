@@ -18,9 +18,10 @@ from medray.config import Config, DataConfig
 from medray.files import write_text
 from medray.report import figures, tables
 from medray.report.charts import number
-from medray.report.inline_images import inline_image
-from medray.report.pair_images import collect_images
-from medray.report.pairs import PairImages, choose_pairs, error_types, rows_of_step, text_parts
+from medray.report.pairs.inline_images import inline_image
+from medray.report.pairs.pair_images import collect_images
+from medray.report.pairs.rows import PairImages, choose_pairs, error_types, rows_of_step, text_parts
+from medray.report.vocabulary import EVAL_METRICS
 from medray.rundir import METRIC_KEYS, RunDirectory
 
 _MAX_STEPS = 400  # rows in the table of steps; metrics.jsonl has all of them
@@ -111,7 +112,9 @@ def build_pairs_page(
     """Write a page that shows only these pairs."""
     name = RunDirectory.open(run_dir).read_config().run.name
     cards = [_card(pair) for pair in pairs]
-    html = _templates().get_template("pairs.html.j2").render(title=name, step=step, pairs=cards)
+    html = (
+        _templates().get_template("pairs/pairs.html.j2").render(title=name, step=step, pairs=cards)
+    )
     write_text(out, html)
     return out
 
@@ -134,7 +137,7 @@ def summary(
     before, after = tables.first_and_last(evals)
     movements = [
         _movement(label, before[key], after[key])
-        for key, (label, _) in tables.EVAL_METRICS.items()
+        for key, (label, _) in EVAL_METRICS.items()
         if before.get(key) is not None and after.get(key) is not None
     ]
     if movements:

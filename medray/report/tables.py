@@ -11,21 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from medray.report.charts import number
+from medray.report.vocabulary import EVAL_METRICS
 
-EVAL_METRICS = {  # key → (label, whether higher is better)
-    "report_exact": ("Reports right in every attribute", True),
-    "closed_accuracy": ("Closed questions answered right", True),
-    "choice_accuracy": ("Multiple choice answered right", True),
-    "open_recall": ("Open answers: recall of the reference", True),
-    "finding_f1": ("Findings: F1", True),
-    "hallucination_rate": ("Hallucination rate", False),
-    "omission_rate": ("Omission rate", False),
-    "laterality_error_rate": ("Answers on the wrong side", False),
-    "negation_error_rate": ("Answers that invent or deny a finding", False),
-    "severity_weighted_errors": ("Severity of the errors per answer", False),
-    "claim_f1": ("Claims shared with the reference: F1", True),
-    "calibration_error": ("Calibration error of yes and no", False),
-}
 _METADATA = {"n", "step", "policy_version", "seconds", "clusters"}  # of an evaluation; not results
 
 

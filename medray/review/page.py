@@ -19,9 +19,9 @@ import jinja2
 from medray.data.pairs.differences import differences
 from medray.files import output_file
 from medray.records import Span
-from medray.report.inline_images import inline_image
-from medray.report.pair_images import collect_images
 from medray.report.pairs import PairImages, TextPart, text_parts
+from medray.report.pairs.inline_images import inline_image
+from medray.report.pairs.pair_images import collect_images
 from medray.review.key import Key, write_key
 from medray.terminal import visible
 

@@ -14,7 +14,7 @@ import jinja2
 
 import medray.report
 from medray.files import write_text
-from medray.report.tables import EVAL_METRICS
+from medray.report.vocabulary import EVAL_METRICS
 from medray.study.comparison import Comparison, Group
 from medray.study.curves import direction, panels
 from medray.study.design import Study

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
@@ -33,9 +33,8 @@ from medray.report import (
     write_pairs_page,
     write_report,
 )
-from medray.report.charts import chart, nice_ticks
-from medray.report.inline_images import inline_image, outline
-from medray.report.pairs import error_types, text_parts
+from medray.report.pairs.inline_images import inline_image, outline
+from medray.report.pairs.rows import error_types, text_parts
 from medray.report.tables import change, evaluation_changes
 from medray.rundir import RunDirectory
 from medray.seeds import item_seed
@@ -167,14 +166,26 @@ def metrics_of(step: int, trained: int, dropped: int, rng: random.Random) -> dic
 
 
 def evaluation_of(progress: float, step: int) -> dict:
-    return {
-        "n": 512,
+    rates = {"side": 0.2 - 0.15 * progress, "size": 0.1, "zone": 0.09}
+    figures = {
         "report_exact": 0.31 + 0.4 * progress,
         "closed_accuracy": 0.74 + 0.1 * progress,
         "open_recall": 0.52 - 0.01 * progress,
         "finding_f1": 0.6 + 0.2 * progress,
         "hallucination_rate": 0.35 - 0.2 * progress,
-        "by_error_type": {"side": 0.2 - 0.15 * progress, "size": 0.1, "zone": 0.09},
+    }
+    intervals = {name: [value - 0.03, value + 0.03] for name, value in figures.items()}
+    return figures | {
+        "n": 512,
+        "answers": 1536,
+        "n_by": {"report": 512, "closed": 512, "open": 512},
+        "by_error_type": {
+            kind: {"asserted": 100, "contradicted": round(100 * rate), "rate": rate}
+            for kind, rate in rates.items()
+        },
+        "intervals": intervals
+        | {f"by_error_type.{kind}": [rate - 0.02, rate + 0.02] for kind, rate in rates.items()},
+        "clusters": 512,
         "policy_version": step,
         "seconds": 12.0,
     }
@@ -358,28 +369,6 @@ def test_small_images_are_enlarged_and_large_ones_reduced() -> None:
     large = inline_image(np.zeros((1024, 2048, 3), np.uint8), np.ones((1024, 2048), bool))
     assert (large.width, large.height, large.pixelated) == (512, 256, False)
     assert "H512" in large.outline
-
-
-def test_charts_leave_gaps_and_average_long_runs() -> None:
-    drawn = chart("Loss", {"loss": [(1, 1.0), (2, None), (3, 0.5), (4, 0.4)], "empty": [(1, None)]})
-    assert drawn is not None
-    assert [line.label for line in drawn.lines] == ["loss"]
-    assert [part[0] for part in re.findall(r"[ML]", drawn.lines[0].path)] == ["M", "M", "L"]
-    long = chart("Loss", {"loss": [(i, float(i % 2)) for i in range(2400)]})
-    assert long is not None
-    assert (long.averaged, len(long.lines[0].markers)) == (10, 240)
-    assert long.lines[0].last == "0.5"
-    assert chart("Nothing", {"loss": [(1, None)]}) is None
-
-
-@example(0.0, 5e-324)
-@given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
-def test_ticks_enclose_the_values(low: float, width: float) -> None:
-    ticks = nice_ticks(low, low + width, 5)
-    slack = 1e-6 * max(1.0, abs(low) + width)
-    assert 2 <= len(ticks) <= 12
-    assert ticks[0] <= low + slack
-    assert ticks[-1] >= low + width - slack
 
 
 def test_changes_know_which_direction_is_better() -> None:

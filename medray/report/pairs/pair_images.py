@@ -17,8 +17,8 @@ from medray.config import Config
 from medray.errors import ItemError, MedrayError
 from medray.localising import Locator
 from medray.records import Case
-from medray.report.located import open_locator, with_found_regions
-from medray.report.pairs import PairImages
+from medray.report.pairs.located import open_locator, with_found_regions
+from medray.report.pairs.rows import PairImages
 from medray.rundir import RunDirectory
 
 

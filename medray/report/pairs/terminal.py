@@ -12,7 +12,7 @@ import pyarrow as pa
 from rich.text import Text
 
 from medray.report.charts import number
-from medray.report.pairs import error_types, rows_of_step, text_parts
+from medray.report.pairs.rows import error_types, rows_of_step, text_parts
 from medray.terminal import visible
 
 
