@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -123,6 +124,10 @@ class RunDirectory:
         """Package → version, as recorded when the run was last started; {} if not recorded."""
         return self._read_json("versions.json")
 
+    def read_inputs(self) -> dict[str, str]:
+        """Name → sha256 of what the run started from (cases, models); {} if not recorded."""
+        return self._read_json("inputs.json")
+
     def require_lock(self) -> None:
         """Raise RunFailed if another driver has taken over the run that this process locked."""
         if lock := held_lock(self.path):
@@ -200,7 +205,7 @@ class RunDirectory:
                     f"the run in {self.path} was started with {key}={before.get(key)}",
                     f"set {key} back, or give another run.name",
                 )
-        recorded = self._read_json("inputs.json")  # {}: the run is of an earlier version
+        recorded = self.read_inputs()  # {}: the run is of an earlier version
         for name in sorted(recorded.keys() | digests.keys()) if recorded and digests else ():
             if recorded.get(name) != digests.get(name):
                 raise ConfigError(
@@ -256,7 +261,26 @@ def installed_versions() -> dict[str, str]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    if commit := source_commit():
+        versions["medray commit"] = commit
     return versions
+
+
+def source_commit() -> str:
+    """The commit of the code that runs, if it is in a repository of its own; "+changes" if files
+    differ from it. "" if unknown."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
+    try:
+        # Tags are not asked for: a name would hide the commit.
+        done = subprocess.run(
+            [*command, "--exclude=*"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,7 +21,12 @@ from medray.cli.common import (
 from medray.errors import UserError
 from medray.process import RunLock
 
+if TYPE_CHECKING:
+    from medray.report import PairFilter
+
 app = typer.Typer()
+Status = Literal["trained", "skipped", "dropped", "all"]
+Sort = Literal["step", "loss", "relevance"]
 
 
 @app.command()
@@ -117,26 +122,105 @@ def export(
 @app.command()
 def pairs(
     run: Run,
-    step: Annotated[int | None, typer.Option(help="Show only this step.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page instead of printing.")] = None,
+    step: Annotated[
+        str | None, typer.Option(metavar="N or N-M", help="Only this step, or these.")
+    ] = None,
+    error_type: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="Only edits of this type.")
+    ] = None,
+    status: Annotated[
+        Status | None, typer.Option(help="Default: trained and skipped, which are pairs.")
+    ] = None,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REASON", help="Only dropped for this reason, or its beginning."),
+    ] = None,
+    answer: Annotated[
+        Literal["right", "wrong"] | None, typer.Option(help="What the policy's answer was.")
+    ] = None,
+    min_relevance: Annotated[float | None, typer.Option(metavar="X")] = None,
+    min_loss: Annotated[float | None, typer.Option(metavar="X")] = None,
+    search: Annotated[str, typer.Option(metavar="TEXT", help="In any text or id.")] = "",
+    sort: Annotated[Sort, typer.Option(help="By step, or the highest first.")] = "step",
+    limit: Annotated[int | None, typer.Option(min=1, help="Show at most so many.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="F", help="Write a page with images instead.")
+    ] = None,
+    images: Annotated[bool, typer.Option(help="Whether the page holds images.")] = True,
 ) -> None:
-    """Show the pairs that were trained on."""
-    from rich.console import Console
-
-    from medray.ledger import read_ledger
-    from medray.report import pairs_text, write_pairs_page
+    """Show the pairs that were trained on, or those that were dropped."""
+    from medray.report import PairFilter, write_pairs_page
     from medray.rundir import RunDirectory
 
     path = RunDirectory.open(run).path
-    if html is not None:
-        typer.echo(write_pairs_page(path, html, step=step))
+    wanted = PairFilter(
+        steps=_steps(step),
+        error_types=tuple(error_type or ()),
+        statuses=_statuses(status, bool(reason)),
+        reasons=tuple(reason or ()),
+        answer=answer,
+        min_relevance=min_relevance,
+        min_loss=min_loss,
+        text=search,
+    )
+    if html is None:
+        _print_pairs(path, wanted, sort, limit)
+    else:
+        page = write_pairs_page(path, html, wanted, order=sort, limit=limit, images=images)
+        typer.echo(page)
+
+
+def _print_pairs(path: Path, wanted: PairFilter, sort: Sort, limit: int | None) -> None:
+    """One after the other, so that a run of any length can be shown."""
+    from rich.console import Console
+
+    from medray.report import find_rows, pair_text, read_rows
+    from medray.rundir import RunDirectory
+
+    run, console = RunDirectory(path), Console(soft_wrap=True, highlight=False)
+    found = find_rows(run, wanted)
+    if len(found) == 0:
+        console.print("No such pairs.")
         return
-    Console().print(pairs_text(read_ledger(path), step))
+    shown = found.by(sort).first(limit)
+    for row in read_rows(run, shown):
+        console.print(pair_text(row), end="\n\n")
+    rest = f" of {len(found):,}" if len(shown) < len(found) else ""
+    console.print(f"{len(shown):,}{rest} rows", style="dim")
+
+
+def _statuses(status: Status | None, by_reason: bool) -> tuple[str, ...]:
+    from medray.report.pairs.selection import WITH_A_PAIR
+
+    if status == "all" or (status is None and by_reason):
+        return ("trained", "skipped", "dropped")
+    return WITH_A_PAIR if status is None else (status,)
+
+
+def _steps(text: str | None) -> tuple[int, int] | None:
+    """ "3" or "3-7", both included."""
+    if text is None:
+        return None
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal()):
+        raise UserError(f"--step {text}", "is not a step", "give one, such as 3, or several: 3-7")
+    return int(first), int(last or first)
 
 
 @app.command()
-def report(run: Run) -> None:
+def report(
+    run: Run,
+    against: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Compare with this run.")
+    ] = None,
+    images: Annotated[
+        bool, typer.Option(help="Without, no image leaves the place of the data.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="F", help="Default: RUN/report.html.")
+    ] = None,
+) -> None:
     """Write report.html again."""
     from medray.report import write_report
 
-    typer.echo(write_report(Path(run)))
+    typer.echo(write_report(Path(run), against=against, images=images, out=out))

@@ -1,24 +1,15 @@
 """The report of a run: one HTML file that needs neither a server nor a network, and its pairs.
 
-    ledger, metrics, evals ──▶ tables, charts ──┐
-    ledger rows ──choose──▶ rows ──collect──▶ PairImages ───┴──▶ report.html
+    metrics, evals, log ──▶ tables, charts, wall time ───────────┐
+    ledger ──find, read──▶ rows ──with images──▶ cards ──────────┴──▶ report.html
 
-All text from a model or a dataset is untrusted: the template engine escapes it, and nothing is
-marked up by hand.
+All text from a model or a dataset is untrusted: the template engine escapes it and spells out
+characters that do something, and the one script of a page gets none of it but from its attributes.
 """
 
-from medray.report.page import build_pairs_page, build_report, write_pairs_page, write_report
-from medray.report.pairs import PairImages, choose_pairs
-from medray.report.pairs.pair_images import collect_images
-from medray.report.pairs.terminal import pairs_text
+from medray.report.page import write_report
+from medray.report.pairs.page import write_pairs_page
+from medray.report.pairs.selection import PairFilter, find_rows, read_rows
+from medray.report.pairs.terminal import pair_text
 
-__all__ = [
-    "PairImages",
-    "build_pairs_page",
-    "build_report",
-    "choose_pairs",
-    "collect_images",
-    "pairs_text",
-    "write_pairs_page",
-    "write_report",
-]
+__all__ = ["PairFilter", "find_rows", "pair_text", "read_rows", "write_pairs_page", "write_report"]

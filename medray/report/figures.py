@@ -6,29 +6,43 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medray.report.charts import Chart, Point, chart
-from medray.report.vocabulary import EVAL_METRICS
+from medray.report.vocabulary import EVAL_METRICS, label
 
 Metrics = Sequence[Mapping[str, Any]]
 Evals = Mapping[int, Mapping[str, Any]]
 
+_LOWER = "lower is better"
 _RATE = "over the entire step, including learning and sync"
+
+
+MAIN = ("report_exact", "closed_accuracy", "choice_accuracy", "open_recall", "finding_f1")
 
 
 def evaluation_charts(evals: Evals) -> list[Chart]:
     """Results over steps; empty if there are fewer than two evaluations."""
     if len(evals) < 2:
         return []
-    higher_is_better: dict[str, list[Point]] = {}
-    for key, (_, more_is_better) in EVAL_METRICS.items():
-        if more_is_better:
-            higher_is_better[key] = [(step, result.get(key)) for step, result in evals.items()]
+    drawn = {label(key): _values(evals, key) for key in MAIN}
     rate = "hallucination_rate"
-    lower_is_better = {rate: [(step, result.get(rate)) for step, result in evals.items()]}
     charts = [
-        chart("Evaluation", higher_is_better, note="higher is better", low=0, high=1, percent=True),
-        chart("Hallucination rate", lower_is_better, note="lower is better", low=0, percent=True),
+        chart("Answers", drawn, note="higher is better", low=0, high=1, percent=True),
+        chart(label(rate), {label(rate): _values(evals, rate)}, note=_LOWER, low=0, percent=True),
     ]
-    return [drawn for drawn in charts if drawn]
+    return [made for made in charts if made]
+
+
+def overlaid_charts(runs: Mapping[str, Evals]) -> list[Chart]:
+    """The main figures of several runs over steps, one chart per figure; runs by name."""
+    charts = []
+    for key in (*MAIN[:2], "hallucination_rate"):
+        note = "higher is better" if EVAL_METRICS[key][1] else _LOWER
+        lines = {name: _values(evals, key) for name, evals in runs.items()}
+        charts.append(chart(label(key), lines, note=note, low=0, percent=True))
+    return [made for made in charts if made]
+
+
+def _values(evals: Evals, key: str) -> list[Point]:
+    return [(step, result.get(key)) for step, result in evals.items()]
 
 
 def training_charts(metrics: Metrics) -> list[Chart]:

@@ -67,24 +67,35 @@ def is_percentage(key: str) -> bool:
 
 def count_behind(key: str, result: Mapping[str, Any]) -> int | None:
     """What a figure was measured on, as far as its evaluation tells: answers of its kind, or
-    asserted attributes for the rates of errors."""
-    kinds = {"report_exact": "report", "finding_f1": "report", "closed_accuracy": "closed"}
-    kinds |= {"choice_accuracy": "choice", "open_recall": "open", "brier": "closed"}
-    kinds |= {"calibration_error": "closed"}
-    by_type = result.get("by_error_type")
-    asserted = {
-        kind: row["asserted"]
-        for kind, row in (by_type.items() if isinstance(by_type, Mapping) else ())
-        if isinstance(row, Mapping) and "asserted" in row
-    }
+    asserted attributes for the rates of errors, or claims of the references."""
+    n_by = result.get("n_by") or {}
     if key.startswith(WRONG):
-        return asserted.get(key.removeprefix(WRONG))
-    if key == "hallucination_rate" and asserted:
-        return sum(asserted.values())
-    if key == "omission_rate":
-        omitted = result.get("omissions_by_error_type")
-        known = omitted.values() if isinstance(omitted, Mapping) else ()
-        return sum(row["known"] for row in known) or None
-    if key in kinds:
-        return (result.get("n_by") or {}).get(kinds[key])
-    return result.get("answers")
+        return _counts(result, "by_error_type", "asserted").get(key.removeprefix(WRONG))
+    if key == "hallucination_rate":
+        return sum(_counts(result, "by_error_type", "asserted").values()) or None
+    if key in ("omission_rate", "claim_recall"):
+        return sum(_counts(result, "omissions_by_error_type", "known").values()) or None
+    if key in _KINDS:
+        counts = [n_by[kind] for kind in _KINDS[key] if kind in n_by]
+        return sum(counts) if counts else None
+    return result.get("answers") if key == "severity_weighted_errors" else None
+
+
+_KINDS = {  # figure → the types of the answers that it is about
+    **dict.fromkeys(("report_exact", "finding_f1"), ("report",)),
+    **dict.fromkeys(("closed_accuracy", "calibration_error", "brier"), ("closed",)),
+    **dict.fromkeys(("bleu_1", "bleu_2", "bleu_3", "bleu_4"), ("open", "report")),
+    **dict.fromkeys(("rouge_l", "meteor"), ("open", "report")),
+    "choice_accuracy": ("choice",),
+    "open_recall": ("open",),
+}
+
+
+def _counts(result: Mapping[str, Any], table: str, column: str) -> dict[str, int]:
+    """A column of a table by type; {} for evaluations that have none."""
+    rows = result.get(table)
+    return {
+        kind: row[column]
+        for kind, row in (rows.items() if isinstance(rows, Mapping) else ())
+        if isinstance(row, Mapping) and column in row
+    }

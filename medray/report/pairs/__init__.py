@@ -1,15 +1,18 @@
-"""The pairs of a run: chosen, with the images that the policy saw, for pages and the terminal."""
+"""The pairs of a run: found, read, with the images that the policy saw, for pages and terminals."""
 
-from medray.report.pairs.pair_images import collect_images
+from medray.report.pairs.pair_images import ImageSource, collect_images
 from medray.report.pairs.rows import PairImages, TextPart, choose_pairs, error_types, text_parts
-from medray.report.pairs.terminal import pairs_text
+from medray.report.pairs.selection import PairFilter, find_rows, read_rows
 
 __all__ = [
+    "ImageSource",
+    "PairFilter",
     "PairImages",
     "TextPart",
     "choose_pairs",
     "collect_images",
     "error_types",
-    "pairs_text",
+    "find_rows",
+    "read_rows",
     "text_parts",
 ]

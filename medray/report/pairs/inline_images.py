@@ -40,17 +40,22 @@ def inline_image(
     resized = Image.fromarray(np.ascontiguousarray(image))
     if scale < 1.0:
         resized = resized.resize(size, Image.Resampling.LANCZOS)
-        if region is not None:
-            mask = Image.fromarray(region.astype(np.uint8) * 255)
-            region = np.asarray(mask.resize(size, Image.Resampling.BILINEAR)) >= 128
     return InlineImage(
         uri=_data_uri(resized, lossless=pixelated),
         width=size[0],
         height=size[1],
         display_width=_display_width(*size),
         pixelated=pixelated,
-        outline="" if region is None else outline(region),
+        outline="" if region is None else outline(resized_mask(region, size)),
     )
+
+
+def resized_mask(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A bool region [H, W] at another size (width, height)."""
+    if region.shape == (size[1], size[0]):
+        return region
+    mask = Image.fromarray(region.astype(np.uint8) * 255)
+    return np.asarray(mask.resize(size, Image.Resampling.BILINEAR)) >= 128
 
 
 def _display_width(width: int, height: int) -> int:

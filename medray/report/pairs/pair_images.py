@@ -6,10 +6,11 @@ without it, and the page says so.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +22,11 @@ from medray.report.pairs.located import open_locator, with_found_regions
 from medray.report.pairs.rows import PairImages
 from medray.rundir import RunDirectory
 
+if TYPE_CHECKING:
+    from medray.data.dataset import Dataset
+
+UNREADABLE = "The dataset could not be read; see: medray check"
+
 
 def collect_images(
     run_dir: str | os.PathLike[str], rows: Sequence[dict[str, Any]], *, clean_only: bool = False
@@ -29,23 +35,55 @@ def collect_images(
 
     `clean_only`: without regions and corrupted images, which may take a localiser to recreate.
     """
-    config = RunDirectory.open(run_dir).read_config()
-    try:
-        cases = _cases(config, {row["case_id"] for row in rows})
-        locator = None if clean_only else open_locator(config)
-    except MedrayError:  # its message may name folders, and a report leaves the machine
-        note = "The dataset could not be read; see: medray check"
-        return [PairImages(row, note=note) for row in rows]
-    if clean_only:
-        return [_clean(row, cases.get(row["case_id"])) for row in rows]
-    return [_collect(row, cases.get(row["case_id"]), config, locator) for row in rows]
+    source = ImageSource(RunDirectory.open(run_dir).read_config())
+    return [source.clean(row) if clean_only else source.complete(row) for row in rows]
 
 
-def _cases(config: Config, case_ids: set[str]) -> dict[str, Case]:
-    from medray.data.dataset import open_dataset
+class ImageSource:
+    """The dataset of a run, opened once, and its localiser, opened when the first row needs it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.locator: Locator | None = None
+        try:
+            self.dataset: Dataset | None = _open(config)
+        except MedrayError:
+            self.dataset = None
+        sides = (self.dataset.train, self.dataset.heldout) if self.dataset else ((), ())
+        self.train, self.heldout = ({case.case_id: case for case in side} for side in sides)
+
+    def clean(self, row: dict[str, Any], *, heldout: bool = False) -> PairImages:
+        """The image that the policy saw, as it is. row: with case_id and image_sha256.
+
+        `heldout`: the row is an answer of an evaluation, not of the ledger.
+        """
+        if self.dataset is None:  # its message may name folders, and a report leaves the machine
+            return PairImages(row, note=UNREADABLE)
+        return _clean(row, (self.heldout if heldout else self.train).get(row["case_id"]))
+
+    def complete(self, row: dict[str, Any]) -> PairImages:
+        """With its region and the corrupted image, if they are those of the run."""
+        clean = self.clean(row)
+        case = self.train.get(row["case_id"])
+        if case is None or clean.image is None:
+            return clean
+        try:
+            self.locator = self.locator or open_locator(self.config)
+        except MedrayError:
+            note = "The localiser could not be loaded, so that no region is shown."
+            return PairImages(row, clean.image, note=note)
+        return _collect(clean, case, self.config, self.locator)
+
+
+def _open(config: Config) -> Dataset:
+    """The dataset of a run, with what its evaluations are about."""
+    from medray.data.dataset import evaluated_on, open_dataset
 
     dataset = open_dataset(config.data)
-    return {case.case_id: case for case in dataset.train if case.case_id in case_ids}
+    if config.eval.data is not None:
+        with contextlib.suppress(MedrayError):
+            return evaluated_on(dataset, config.eval.data)
+    return dataset
 
 
 def _clean(row: dict[str, Any], case: Case | None) -> PairImages:
@@ -58,7 +96,7 @@ def _clean(row: dict[str, Any], case: Case | None) -> PairImages:
     try:
         if file_sha256(case.image) != row["image_sha256"]:
             return PairImages(row, note="The image file has changed since the run.")
-        return PairImages(row, load_noted_view(case.image, row["corruption"] or "").pixels)
+        return PairImages(row, load_noted_view(case.image, row.get("corruption") or "").pixels)
     except (MedrayError, OSError, ValueError) as error:
         return PairImages(row, note=f"The image could not be read: {_reason(error)}")
 
@@ -68,18 +106,14 @@ def _reason(error: Exception) -> str:
     return error.reason if isinstance(error, ItemError) else type(error).__name__
 
 
-def _collect(
-    row: dict[str, Any], case: Case | None, config: Config, locator: Locator | None
-) -> PairImages:
+def _collect(clean: PairImages, case: Case, config: Config, locator: Locator | None) -> PairImages:
     from medray.imaging.corruption import usable_regions
     from medray.imaging.load import image_size
     from medray.imaging.regions import region_mask
     from medray.imaging.view import View
 
-    clean = _clean(row, case)
-    if case is None or clean.image is None:
-        return clean
-    image = clean.image
+    row, image = clean.row, clean.image
+    assert image is not None
     try:
         seen = View(image, image_size(case.image))
         case = replace(case, regions=seen.regions(case.regions))

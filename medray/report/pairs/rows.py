@@ -1,4 +1,4 @@
-"""Choose the pairs to show, and split their texts at the edited spans."""
+"""A row with its images: choose a sample of rows, and split their texts at the edited spans."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 _CANDIDATES = 64  # per stretch of rows: enough variety, and still fast for a long run
 
@@ -72,34 +70,23 @@ def error_types(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(span["error_type"] for span in spans if span["error_type"]))
 
 
-def choose_pairs(table: pa.Table, n: int = 12) -> list[dict[str, Any]]:
-    """At most `n` trained rows, ordered by step, spread over steps and error types.
+def choose_pairs(rows: Sequence[dict[str, Any]], n: int = 12) -> list[dict[str, Any]]:
+    """At most `n` of the rows, ordered by step, spread over steps and error types.
 
     The rows are split into `n` stretches of equal length; each contributes the row whose error
-    types have been shown least so far. The same table always gives the same rows.
+    types have been shown least so far. The same rows always give the same ones.
     """
-    trained = table.filter(pc.equal(table["status"], "trained"))
-    trained = trained.sort_by([("step", "ascending"), ("pair_id", "ascending")])
-    edges = np.linspace(0, trained.num_rows, min(n, trained.num_rows) + 1).astype(int)
+    ordered = sorted(rows, key=lambda row: (row["step"], row["pair_id"]))
+    edges = np.linspace(0, len(ordered), min(n, len(ordered)) + 1).astype(int)
     shown: Counter[str] = Counter()
     chosen: list[dict[str, Any]] = []
     for start, end in pairwise(edges.tolist()):
         stride = -(-(end - start) // _CANDIDATES)
-        rows = trained.take(list(range(start, end, stride))).to_pylist()
-        best = min(rows, key=lambda row: _times_shown(error_types(row), shown))
+        candidates = ordered[start:end:stride]
+        best = min(candidates, key=lambda row: _times_shown(error_types(row), shown))
         shown.update(error_types(best))
         chosen.append(best)
     return chosen
-
-
-def rows_of_step(table: pa.Table, step: int | None) -> list[dict[str, Any]]:
-    """All rows of one step that hold a pair (None: of the last step that has any)."""
-    pairs = table.filter(pc.is_valid(table["chosen"]))
-    if step is None:
-        step = pc.max(pairs["step"]).as_py()
-    if step is None:
-        return []
-    return pairs.filter(pc.equal(pairs["step"], step)).sort_by("pair_id").to_pylist()
 
 
 def _times_shown(types: tuple[str, ...], shown: Counter[str]) -> tuple[bool, float]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
+import html
 import html.parser
 import io
 import random
@@ -10,7 +13,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,17 +27,15 @@ from medray.imaging.load import load_image
 from medray.ledger import Ledger, read_ledger
 from medray.records import Case, Dropped, Pair, PairScore, Response, Span
 from medray.report import (
-    PairImages,
-    build_report,
-    choose_pairs,
-    collect_images,
-    pairs_text,
+    PairFilter,
+    find_rows,
+    pair_text,
+    read_rows,
     write_pairs_page,
     write_report,
 )
+from medray.report.pairs import choose_pairs, collect_images, error_types, text_parts
 from medray.report.pairs.inline_images import inline_image, outline
-from medray.report.pairs.rows import error_types, text_parts
-from medray.report.tables import change, evaluation_changes
 from medray.rundir import RunDirectory
 from medray.seeds import item_seed
 
@@ -210,15 +210,25 @@ class Loads(html.parser.HTMLParser):
 
 
 def assert_self_contained(page: str) -> None:
+    """No load, no handler, and no style or script but the two whose digests the policy names."""
     loads = Loads()
     loads.feed(page)
     assert all(target.startswith(("data:image/", "#")) for target in loads.targets)
     assert not loads.handlers
-    assert not {"script", "iframe", "link", "object", "embed", "form"} & set(loads.tags)
-    style = re.search(r"<style>(.*?)</style>", page, re.S)
-    assert style is not None
-    assert "@import" not in style[1]
-    assert "url(" not in page.replace("&", "")
+    assert not {"iframe", "link", "object", "embed", "form"} & set(loads.tags)
+    assert (loads.tags.count("script"), loads.tags.count("style")) == (1, 1)
+    assert "style=" not in page
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    allowed = dict(part.split(" ", 1) for part in html.unescape(policy[1]).split("; "))
+    assert allowed["default-src"] == "'none'"
+    assert allowed["img-src"] == "data:"
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert allowed[f"{tag}-src"] == f"'sha256-{digest}'"
+        assert "url(" not in content
+        assert "@import" not in content
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +240,7 @@ def test_report_shows_what_happened(run: RunDirectory) -> None:
     page = write_report(run.path).read_text(encoding="utf-8")
     assert_self_contained(page)
     for expected in (
-        "Of 48 answers, 42 became trained pairs and 6 were dropped.",
+        "Of 48 answers, 42 gave 42 trained pairs and 6 were dropped.",
         "On 512 held-out studies, reports right in every attribute rose from 31.0 % to 71.0 %",
         "hallucination rate fell from 35.0 % to 15.0 %",
         "edit-too-large",
@@ -241,12 +251,21 @@ def test_report_shows_what_happened(run: RunDirectory) -> None:
         "torch",  # versions
     ):
         assert expected in page
-    assert page.count('<article class="pair"') == 12
-    assert page.count('src="data:image/png;base64,') == 24  # image and corrupted image of each
+    assert page.count('<article class="pair"') == 48
+    shown = {row["case_id"] for row in read_ledger(run.path).to_pylist()}
+    sample = choose_pairs(trained_rows(run))
+    corrupted = {row["corrupted_sha256"] for row in sample}
+    assert page.count('href="data:image/png;base64,') == len(shown) + len(corrupted)  # once each
+    also = [row for row in trained_rows(run) if row["corrupted_sha256"] in corrupted]
+    assert page.count('<svg class="frame"') == 48 + len(also)  # v' where the sample has it
     assert page.count('class="over"') == 24  # the region outlined on both
     assert (
         '<mark title="side: the reference says &#34;left&#34;">right<sup>side</sup></mark>' in page
     )
+
+
+def trained_rows(run: RunDirectory) -> list[dict]:
+    return list(read_rows(run, find_rows(run, PairFilter())))
 
 
 def test_untrusted_text_is_escaped_everywhere(tmp_path: Path) -> None:
@@ -287,7 +306,7 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_images_are_shown_only_if_they_are_the_ones_trained_on(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=1)
-    row = choose_pairs(read_ledger(run.path), 1)[0]
+    row = choose_pairs(trained_rows(run), 1)[0]
     (good,) = collect_images(run.path, [row])
     assert good.image is not None
     assert good.corrupted is not None
@@ -304,7 +323,7 @@ def test_images_are_shown_only_if_they_are_the_ones_trained_on(tmp_path: Path) -
 
 
 def test_chosen_pairs_are_spread_and_deterministic(run: RunDirectory) -> None:
-    table = read_ledger(run.path)
+    table = trained_rows(run)
     rows = choose_pairs(table, 12)
     assert rows == choose_pairs(table, 12)
     assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
@@ -340,20 +359,16 @@ def test_text_parts_never_lose_text(text: str, ranges: list[tuple[int, int]]) ->
 
 
 def test_terminal_text_marks_spans_and_interprets_no_markup(run: RunDirectory) -> None:
-    table = read_ledger(run.path)
-    shown = pairs_text(table, 2)
-    assert "Step 2, 7 pairs" in shown.plain
+    row = trained_rows(run)[0]
+    shown = pair_text(row)
     assert "There is a small nodule in the right apex. 0" in shown.plain
     marked = {shown.plain[s.start : s.end] for s in shown.spans if "underline" in str(s.style)}
     assert marked == {"left", "right"}
-    assert pairs_text(table) == pairs_text(table, 6)  # the last step
-    assert pairs_text(table, 99).plain == "No pairs in step 99."
-    answer = "[bold]no tag[/] :smile: \\[x] \x1b[31m"
-    rows = [{**row, "rejected": answer, "rejected_spans": []} for row in table.to_pylist()]
-    evil = pairs_text(pa.Table.from_pylist(rows, schema=table.schema), 2)
+    answer = "[bold]no tag[/] :smile: \\[x] \x1b[31m \u202e"
+    evil = pair_text({**row, "rejected": answer, "rejected_spans": []})
     console = Console(file=io.StringIO(), width=300)
     console.print(evil)
-    assert "[bold]no tag[/] :smile: \\[x] [U+001B][31m" in console.file.getvalue()
+    assert "[bold]no tag[/] :smile: \\[x] [U+001B][31m [U+202E]" in console.file.getvalue()
 
 
 def test_outline_follows_pixel_edges() -> None:
@@ -369,19 +384,3 @@ def test_small_images_are_enlarged_and_large_ones_reduced() -> None:
     large = inline_image(np.zeros((1024, 2048, 3), np.uint8), np.ones((1024, 2048), bool))
     assert (large.width, large.height, large.pixelated) == (512, 256, False)
     assert "H512" in large.outline
-
-
-def test_changes_know_which_direction_is_better() -> None:
-    rows = evaluation_changes({0: evaluation_of(0.0, 0), 9: evaluation_of(1.0, 9)})
-    seen = {row.label: (row.before, row.after, row.delta, row.verdict) for row in rows}
-    assert seen["Hallucination rate"] == ("35.0 %", "15.0 %", "−20.0 points", "better")
-    assert seen["Open answers: recall of the reference"][2:] == ("−1.0 points", "worse")
-    assert change("x", 0.5, 0.50004, more_is_better=True).verdict == "same"
-    assert change("x", 0.5, None).delta == ""
-
-
-def test_a_pair_without_images_is_shown(tmp_path: Path, run: RunDirectory) -> None:
-    row = choose_pairs(read_ledger(run.path), 1)[0]
-    page = build_report(run.path, pairs=[PairImages(row)], out=tmp_path / "one.html").read_text()
-    assert page.count('<article class="pair"') == 1
-    assert "<img" not in page

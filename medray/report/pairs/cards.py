@@ -1,0 +1,137 @@
+"""What the pages show of a row: its texts in parts, its figures, and pictures kept once each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from medray.report.pairs.drop_reasons import explain
+from medray.report.pairs.inline_images import (
+    LARGEST,
+    InlineImage,
+    inline_image,
+    outline,
+    resized_mask,
+)
+from medray.report.pairs.rows import PairImages, error_types, text_parts
+
+THUMBNAIL = 160  # pixels of the longer side where a page has many images
+MARKUP = 3000  # bytes of a card without its texts
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image of the store, and the outline of a region on it as an SVG path in its pixels."""
+
+    name: str
+    width: int
+    height: int
+    display_width: int  # CSS pixels
+    outline: str = ""
+
+
+@dataclass(slots=True)
+class Pictures:
+    """The images of a page, each in it once however many cards show it.
+
+    `room`: bytes that they may take on the page; an image that does not fit is left out.
+    """
+
+    room: int
+    _kept: dict[str, tuple[str, InlineImage]] = field(default_factory=dict)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._kept
+
+    def add(
+        self,
+        key: str,
+        image: np.ndarray | None,
+        region: np.ndarray | None = None,
+        *,
+        largest: int = LARGEST,
+    ) -> Picture | None:
+        """image: uint8 [H, W, 3], the one of `key`, or None if it is kept already; region: bool
+        [H, W] to outline. None if there is no image, or no room."""
+        if key not in self._kept and image is not None:
+            found = inline_image(image, largest=largest)
+            if len(found.uri) <= self.room:
+                self.room -= len(found.uri)
+                self._kept[key] = f"image-{len(self._kept)}", found
+        if key not in self._kept:
+            return None
+        name, kept = self._kept[key]
+        size = kept.width, kept.height
+        border = "" if region is None else outline(resized_mask(region, size))
+        return Picture(name, *size, kept.display_width, border)
+
+    def stored(self) -> list[tuple[str, InlineImage]]:
+        """(name, image) of each."""
+        return list(self._kept.values())
+
+
+def card(pair: PairImages, pictures: Pictures, *, largest: int = LARGEST) -> dict[str, Any]:
+    """What the template needs of one row."""
+    row = pair.row
+    what_happened, what_to_do = explain(row["drop_reason"] or "")
+    return {
+        "row": row,
+        "note": pair.note,
+        "error_types": error_types(row),
+        "answer": {True: "right", False: "wrong", None: ""}[row["response_was_correct"]],
+        "image": pictures.add(
+            row["image_sha256"] or row["case_id"], pair.image, pair.region, largest=largest
+        ),
+        "corrupted": pictures.add(
+            row["corrupted_sha256"] or "", pair.corrupted, pair.region, largest=largest
+        ),
+        "chosen": text_parts(row["chosen"], row["chosen_spans"]),
+        "rejected": text_parts(row["rejected"], row["rejected_spans"]),
+        "chosen_gain": _difference(row["chosen_logp"], row["chosen_ref_logp"]),
+        "rejected_gain": _difference(row["rejected_logp"], row["rejected_ref_logp"]),
+        "what_happened": what_happened,
+        "what_to_do": what_to_do,
+    }
+
+
+def choices(rows: Iterable[dict[str, Any]]) -> dict[str, list[tuple[str, int]]]:
+    """What the page's filter offers, with the number of rows: error types, statuses, reasons."""
+    types: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for row in rows:
+        types.update(error_types(row))
+        statuses[row["status"]] += 1
+        reasons.update([row["drop_reason"]] if row["drop_reason"] else [])
+    return {
+        "error_types": sorted(types.items()),
+        "statuses": sorted(statuses.items(), key=lambda item: -item[1]),
+        "reasons": sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
+    }
+
+
+def text_size(row: dict[str, Any]) -> int:
+    """About how many bytes the card of a row takes."""
+    names = ["question", "reference", "prefix", "chosen", "rejected"]
+    names += ["response"] if row["chosen"] is None else []
+    spans = [*(row["chosen_spans"] or ()), *(row["rejected_spans"] or ())]
+    texts = [row[name] or "" for name in names] + [span["reason"] or "" for span in spans]
+    return MARKUP + sum(len(text.encode("utf-8", "replace")) for text in texts) + 120 * len(spans)
+
+
+def fitting(rows: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """As many of the rows as take `room` bytes, evenly over all of them."""
+    size = sum(map(text_size, rows))
+    if size <= room:
+        return list(rows)
+    count = max(1, len(rows) * room // size)
+    positions = np.linspace(0, len(rows) - 1, count).round().astype(int)
+    return [rows[position] for position in positions]
+
+
+def _difference(policy: float | None, reference: float | None) -> float | None:
+    return None if policy is None or reference is None else policy - reference

@@ -1,0 +1,178 @@
+"""Which rows of a ledger to show: found without their texts, then read a step at a time.
+
+    ledger ──columns of the filter──▶ places (step, index) ──all columns──▶ rows
+
+A run of any length is searched in the memory of one step, and of twenty bytes per row found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from medray.ledger import read_steps
+from medray.rundir import RunDirectory
+
+WITH_A_PAIR = ("trained", "skipped")
+Order = Literal["step", "loss", "relevance"]
+Array = np.ndarray[Any, np.dtype[Any]]
+FEW_STEPS = 32  # that are looked up one by one
+_TEXTS = ("question", "reference", "response", "prefix", "chosen", "rejected", "case_id", "pair_id")
+_SPANS = ("rejected_spans", "chosen_spans")
+
+
+@dataclass(frozen=True, slots=True)
+class PairFilter:
+    """What a row must be; an empty field asks for nothing. All fields must be met, of the values
+    of one field any.
+
+    `steps`: first and last; `reasons`: drop reasons or their beginnings; `text`: in any of a row's
+    texts or its ids, whatever its case.
+    """
+
+    steps: tuple[int, int] | None = None
+    error_types: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = WITH_A_PAIR
+    reasons: tuple[str, ...] = ()
+    answer: Literal["right", "wrong"] | None = None
+    min_relevance: float | None = None
+    min_loss: float | None = None
+    text: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        """What has to be read to decide."""
+        names = ["step", "status", "drop_reason", "response_was_correct", "relevance", "loss"]
+        names += _SPANS if self.error_types else ()
+        return [*names, *(_TEXTS if self.text else ())]
+
+    def matches(self, table: pa.Table) -> Array:
+        """Whether each row of a table matches: bool [rows]."""
+        found = _true(pc.is_in(table["status"], pa.array(self.statuses, pa.string())))
+        if self.steps:
+            steps = table["step"].to_numpy()
+            found &= (steps >= self.steps[0]) & (steps <= self.steps[1])
+        if self.reasons:
+            named = [_true(pc.starts_with(table["drop_reason"], name)) for name in self.reasons]
+            found &= np.any(named, axis=0)
+        if self.answer:
+            found &= _true(pc.equal(table["response_was_correct"], self.answer == "right"))
+        for name, least in (("relevance", self.min_relevance), ("loss", self.min_loss)):
+            if least is not None:
+                found &= _true(pc.greater_equal(table[name], least))
+        if self.error_types:
+            found &= np.any([_of_types(table[name], self.error_types) for name in _SPANS], axis=0)
+        if self.text:
+            hits = [_contains(table[name], self.text) for name in _TEXTS]
+            found &= np.any(hits, axis=0)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where rows are: their step, and their index among the rows of that step; in order."""
+
+    step: Array
+    index: Array
+    loss: Array = field(repr=False)
+    relevance: Array = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    def take(self, positions: Array) -> Places:
+        return Places(*(getattr(self, name)[positions] for name in self.__slots__))
+
+    def first(self, limit: int | None) -> Places:
+        return self if limit is None else self.take(np.arange(min(limit, len(self))))
+
+    def spread(self, limit: int | None) -> Places:
+        """At most `limit`, evenly over all of them, in the same order."""
+        if limit is None or len(self) <= limit:
+            return self
+        return self.take(np.linspace(0, len(self) - 1, limit).round().astype(int))
+
+    def by(self, order: Order) -> Places:
+        """By step, or the highest loss or relevance first; rows without one are last."""
+        if order == "step":
+            return self
+        return self.take(
+            np.argsort(-np.nan_to_num(getattr(self, order), nan=-np.inf), kind="stable")
+        )
+
+
+def find_rows(run: RunDirectory, wanted: PairFilter) -> Places:
+    """The places of all rows that match, by step. Raises UserError if the ledger is unreadable."""
+    found: list[list[Array]] = [[], [], [], []]
+    alone = wanted.steps[0] if wanted.steps and wanted.steps[0] == wanted.steps[1] else None
+    for table in read_steps(run.ledger, wanted.columns, step=alone):
+        (index,) = np.nonzero(wanted.matches(table))
+        columns = (
+            np.full(len(index), table["step"][0].as_py(), np.int32),
+            index.astype(np.int32),
+            *(_numbers(table[name])[index] for name in ("loss", "relevance")),
+        )
+        for part, column in zip(found, columns, strict=True):
+            part.append(column)
+    return Places(*(np.concatenate(part) if part else np.zeros(0) for part in found))
+
+
+def read_rows(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
+    """The rows at these places. In order of step one step at a time is in memory; otherwise all
+    rows are."""
+    if len(places) == 0:
+        return
+    if np.all(np.diff(places.step) >= 0):
+        yield from _read_in_order(run, places)
+        return
+    order = np.lexsort((places.index, places.step))
+    rows = list(_read_in_order(run, places.take(order)))
+    yield from (rows[position] for position in np.argsort(order))
+
+
+def _read_in_order(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
+    steps, starts = np.unique(places.step, return_index=True)
+    indices = dict(zip(steps.tolist(), np.split(places.index, starts[1:]), strict=True))
+    for table in _tables(run, list(indices)):
+        index = indices.get(table["step"][0].as_py())
+        if index is not None:
+            yield from table.take(index).to_pylist()
+
+
+def _tables(run: RunDirectory, steps: list[int]) -> Iterator[pa.Table]:
+    """The rows of these steps, and perhaps of others: to open few files, or to read in one go."""
+    if len(steps) > FEW_STEPS:
+        yield from read_steps(run.ledger)
+    else:
+        for step in steps:
+            yield from read_steps(run.ledger, step=step)
+
+
+def _of_types(spans: pa.ChunkedArray, types: tuple[str, ...]) -> Array:
+    """Whether each row has a span of one of the types: bool [rows]."""
+    column = spans.combine_chunks()
+    kinds = pc.struct_field(pc.list_flatten(column), "error_type")
+    found = np.zeros(len(column), bool)
+    rows = pc.list_parent_indices(column).to_numpy()
+    found[rows[_true(pc.is_in(kinds, pa.array(types, pa.string())))]] = True
+    return found
+
+
+def _contains(texts: pa.ChunkedArray, part: str) -> Array:
+    return _true(pc.match_substring(texts, part, ignore_case=True))
+
+
+def _true(values: Any) -> Array:
+    """Booleans as NumPy has them; null is false."""
+    found: Array = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return found.copy()
+
+
+def _numbers(values: pa.ChunkedArray) -> Array:
+    """float32; null is NaN."""
+    return values.to_numpy(zero_copy_only=False).astype(np.float32)
