@@ -13,7 +13,7 @@ from medray.ledger import read_steps
 from medray.records import Case
 from medray.report import figures, provenance, tables
 from medray.report.charts import number
-from medray.report.comparison import compare_runs, paired_differences
+from medray.report.comparison import compare_runs, paired_differences, read_evaluations
 from medray.report.pairs.cards import THUMBNAIL, Pictures
 from medray.report.pairs.page import PICTURE_ROOM, report_list
 from medray.report.pairs.pair_images import ImageSource
@@ -45,7 +45,7 @@ def write_report(
     config = run.read_config()
     source = ImageSource(config)
     cases = [*source.train.values(), *source.heldout.values()]
-    metrics, evals = run.read_metrics(), run.read_evals()
+    metrics, evals = run.read_metrics(), read_evaluations(run)
     account = tables.account_of(read_steps(run.ledger, tables.LEDGER_COLUMNS))
     pictures = Pictures(PICTURE_ROOM)
     pairs = report_list(run, source if images else None, pictures)
@@ -126,12 +126,13 @@ def _best(config: Config, evals: Mapping[int, dict[str, Any]]) -> str:
     if len(evals) < 3:
         return ""
     keys = [config.loop.keep_best] if config.loop.keep_best else []
-    found = tables.best_step(evals, [*keys, *EVAL_METRICS])
+    last = max(evals)
+    measured = [key for key in (*keys, *EVAL_METRICS) if evals[last].get(key) is not None]
+    found = tables.best_step(evals, measured)
     if found is None:
         return ""
     key, step = found
     value = number(evals[step][key], is_percentage(key))
-    last = max(evals)
     name = label(key)
     if step == last:
         return f"Best step: {step}, the last one evaluated ({name}: {value})."

@@ -33,6 +33,7 @@ OTHER_METRICS = {
 }
 NO_FRACTIONS = {"severity_weighted_errors"}  # of the figures: these are not percentages
 WRONG = "wrong "  # and an error type: the share of contradicted ones among the asserted
+APPLIES = "applies"  # {figure: to how many answers it applies}, beside the figures of an evaluation
 ERROR_TYPES = {
     "presence": "a finding invented or denied",
     "kind": "another finding",
@@ -67,7 +68,8 @@ def is_percentage(key: str) -> bool:
 
 def count_behind(key: str, result: Mapping[str, Any]) -> int | None:
     """What a figure was measured on, as far as its evaluation tells: answers of its kind, or
-    asserted attributes for the rates of errors, or claims of the references."""
+    asserted attributes for the rates of errors, or claims of the references; else answers to which
+    the figure applies, where they were kept."""
     n_by = result.get("n_by") or {}
     if key.startswith(WRONG):
         return _counts(result, "by_error_type", "asserted").get(key.removeprefix(WRONG))
@@ -78,7 +80,9 @@ def count_behind(key: str, result: Mapping[str, Any]) -> int | None:
     if key in _KINDS:
         counts = [n_by[kind] for kind in _KINDS[key] if kind in n_by]
         return sum(counts) if counts else None
-    return result.get("answers") if key == "severity_weighted_errors" else None
+    if key == "severity_weighted_errors":
+        return result.get("answers")
+    return (result.get(APPLIES) or {}).get(key)
 
 
 _KINDS = {  # figure → the types of the answers that it is about

@@ -21,8 +21,8 @@ def drop_reasons() -> dict[str, tuple[str, str]]:
 def explain(reason: str) -> tuple[str, str]:
     """(what happened, what to do) for any drop reason; ("", "") if it is unknown.
 
-    >>> explain("abstained:residual-claim")[0]
-    "a sentence's correction is not sure"
+    >>> explain("abstained:grammar")[0]
+    'an article, a number, a case or a negation is wrong'
     """
     guard = _GUARD if reason.startswith("abstained:") else ("", "")
     return drop_reasons().get(reason, guard)

@@ -126,6 +126,7 @@
   });
 
   for (const card of cards) card.hidden = true;
+  list.classList.add("paged"); // so few pairs that all of them can be laid out
   element("pair-filter").hidden = false;
   apply();
 })();
