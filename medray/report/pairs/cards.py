@@ -18,6 +18,7 @@ from medray.report.pairs.inline_images import (
     resized_mask,
 )
 from medray.report.pairs.rows import PairImages, error_types, text_parts
+from medray.report.pairs.selection import evenly
 
 THUMBNAIL = 160  # pixels of the longer side where a page has many images
 MARKUP = 3000  # bytes of a card without its texts
@@ -129,8 +130,7 @@ def fitting(rows: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
     if size <= room:
         return list(rows)
     count = max(1, len(rows) * room // size)
-    positions = np.linspace(0, len(rows) - 1, count).round().astype(int)
-    return [rows[position] for position in positions]
+    return [rows[position] for position in evenly(np.arange(len(rows)), count)]
 
 
 def _difference(policy: float | None, reference: float | None) -> float | None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medray.files import write_text
 from medray.report.pairs.cards import THUMBNAIL, Pictures, card, choices, fitting
 from medray.report.pairs.pair_images import ImageSource
 from medray.report.pairs.rows import PairImages, choose_pairs
-from medray.report.pairs.selection import Order, PairFilter, find_rows, read_rows
+from medray.report.pairs.selection import Order, PairFilter, evenly, find_rows, read_rows
 from medray.report.templates import render
 from medray.rundir import RunDirectory
 
@@ -36,10 +38,10 @@ def report_list(run: RunDirectory, source: ImageSource | None, pictures: Picture
 
     `source`: None for a page without images.
     """
-    pairs = find_rows(run, PairFilter())
-    dropped = find_rows(run, PairFilter(statuses=("dropped",)))
-    rows = [*read_rows(run, pairs.spread(PAIRS)), *read_rows(run, dropped.spread(DROPPED))]
-    rows = fitting(rows, TEXT_ROOM)
+    found = find_rows(run, PairFilter(statuses=ALL_STATUSES))
+    (pairs,), (dropped,) = np.nonzero(~found.dropped), np.nonzero(found.dropped)
+    places = np.sort(np.concatenate([evenly(pairs, PAIRS), evenly(dropped, DROPPED)]))
+    rows = fitting(list(read_rows(run, found.take(places))), TEXT_ROOM)
     sample = choose_pairs([row for row in rows if row["status"] == "trained"], SAMPLE)
     chosen = {row["pair_id"] for row in sample}
     rest = sorted(
@@ -49,7 +51,7 @@ def report_list(run: RunDirectory, source: ImageSource | None, pictures: Picture
     shown = [*(source.complete(row) if source else PairImages(row) for row in sample)]
     cards = [card(pair, pictures) for pair in shown]
     cards += _with_thumbnails(rest, source, pictures)
-    return PairList(cards, choices([*sample, *rest]), len(pairs) + len(dropped))
+    return PairList(cards, choices([*sample, *rest]), len(found))
 
 
 def write_pairs_page(

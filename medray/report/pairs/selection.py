@@ -75,10 +75,14 @@ class PairFilter:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where rows are: their step, and their index among the rows of that step; in order."""
+    """Where rows are: their step, and their index among the rows of that step; in order.
+
+    `dropped`: whether it is a dropped answer, and not a pair.
+    """
 
     step: Array
     index: Array
+    dropped: Array = field(repr=False)
     loss: Array = field(repr=False)
     relevance: Array = field(repr=False)
 
@@ -93,9 +97,7 @@ class Places:
 
     def spread(self, limit: int | None) -> Places:
         """At most `limit`, evenly over all of them, in the same order."""
-        if limit is None or len(self) <= limit:
-            return self
-        return self.take(np.linspace(0, len(self) - 1, limit).round().astype(int))
+        return self if limit is None else self.take(evenly(np.arange(len(self)), limit))
 
     def by(self, order: Order) -> Places:
         """By step, or the highest loss or relevance first; rows without one are last."""
@@ -106,20 +108,31 @@ class Places:
         )
 
 
+def evenly(values: Array, count: int) -> Array:
+    """At most `count` of the values, evenly over all of them, in order."""
+    if len(values) <= count:
+        return values
+    picked: Array = values[np.linspace(0, len(values) - 1, count).round().astype(int)]
+    return picked
+
+
 def find_rows(run: RunDirectory, wanted: PairFilter) -> Places:
     """The places of all rows that match, by step. Raises UserError if the ledger is unreadable."""
-    found: list[list[Array]] = [[], [], [], []]
+    found: list[list[Array]] = [[], [], [], [], []]
     alone = wanted.steps[0] if wanted.steps and wanted.steps[0] == wanted.steps[1] else None
     for table in read_steps(run.ledger, wanted.columns, step=alone):
         (index,) = np.nonzero(wanted.matches(table))
         columns = (
             np.full(len(index), table["step"][0].as_py(), np.int32),
             index.astype(np.int32),
+            _true(pc.equal(table["status"], "dropped"))[index],
             *(_numbers(table[name])[index] for name in ("loss", "relevance")),
         )
         for part, column in zip(found, columns, strict=True):
             part.append(column)
-    return Places(*(np.concatenate(part) if part else np.zeros(0) for part in found))
+    kinds = (np.int32, np.int32, bool, np.float32, np.float32)
+    empty = [np.zeros(0, kind) for kind in kinds]
+    return Places(*(np.concatenate([none, *part]) for none, part in zip(empty, found, strict=True)))
 
 
 def read_rows(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
