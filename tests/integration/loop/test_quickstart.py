@@ -114,8 +114,17 @@ def test_the_person_sees_plan_progress_table_and_report(quickstart):
     assert "1 Generator (vLLM)" in out
     assert "Learner (DeepSpeed ZeRO-2)" in out
     assert re.search(r"step 20/20 · loss .* pairs/s · .* tok/s · .* left", out)
-    assert "hallucination_rate" in out
+    assert "Hallucination rate" in out
     assert str(quickstart.path / "report.html") in out.replace("\n", "")
+
+
+def test_the_log_holds_every_line(quickstart):
+    log = (quickstart.path / "logs" / "progress.log").read_text()
+    assert log.splitlines()[0].endswith("  started")
+    assert [int(step) for step in re.findall(r"  step (\d+)/20 · loss ", log)] == [*range(1, 21)]
+    assert re.search(r"  evaluated step 20 · Reports right in every attribute \d", log)
+    assert re.search(r" {6}logs  .*progress\.log; of the actors: /.+/logs, until the command", log)
+    assert "Hallucination rate" in log
 
 
 def test_the_report_stands_alone(quickstart):
