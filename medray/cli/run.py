@@ -177,14 +177,15 @@ def _print_pairs(path: Path, wanted: PairFilter, sort: Sort, limit: int | None) 
     from medray.report import find_rows, pair_text, read_rows
     from medray.rundir import RunDirectory
 
-    run, console = RunDirectory(path), Console(soft_wrap=True, highlight=False)
+    run, console = RunDirectory(path), Console(highlight=False)
+    piped = not console.is_terminal  # a line stays in one piece, for grep
     found = find_rows(run, wanted)
     if len(found) == 0:
         console.print("No such pairs.")
         return
     shown = found.by(sort).first(limit)
     for row in read_rows(run, shown):
-        console.print(pair_text(row), end="\n\n")
+        console.print(pair_text(row), end="\n\n", soft_wrap=piped)
     rest = f" of {len(found):,}" if len(shown) < len(found) else ""
     console.print(f"{len(shown):,}{rest} rows", style="dim")
 

@@ -14,9 +14,7 @@ from medray.evaluation.metrics import score_answers, summarise
 from medray.ledger import Ledger
 from medray.records import Dropped, Pair, PairScore, Response, Span
 from medray.rundir import RunDirectory
-from tests.unit.report.test_report import EVIL, KINDS, make_run, metrics_of
-
-BIDI = "\u202eodd\u2028\u2066\x1b[2J"
+from tests.unit.report.test_report import BIDI, EVIL, KINDS, make_run, metrics_of
 
 
 def write_answers(run: RunDirectory, *, evil: bool = False, right: int = 1) -> None:

@@ -34,11 +34,14 @@ from medray.report import (
     write_pairs_page,
     write_report,
 )
-from medray.report.pairs import choose_pairs, collect_images, error_types, text_parts
-from medray.report.pairs.inline_images import inline_image, outline
+from medray.report.pairs import PairImages, choose_pairs, collect_images, error_types, text_parts
+from medray.report.pairs.cards import Pictures, card, choices
+from medray.report.pairs.page import PairList
+from medray.report.templates import render
 from medray.rundir import RunDirectory
 from medray.seeds import item_seed
 
+BIDI = "\u202eodd\u2028\u2066\x1b[2J"
 EVIL = "<script>alert('x')</script> \"quoted\" <img src=https://evil.example/p.png onerror=a()>"
 KINDS = ("side", "size", "zone")
 
@@ -283,6 +286,22 @@ def test_untrusted_text_is_escaped_everywhere(tmp_path: Path) -> None:
     assert "evil()" in run.report_file.read_text()
 
 
+def test_every_text_of_a_row_is_hostile(run: RunDirectory) -> None:
+    hostile = f"{EVIL}</script></style>{BIDI}"
+    row = trained_rows(run)[6]  # the pair of a sentence
+    row = {key: hostile if isinstance(value, str) else value for key, value in row.items()}
+    for name in ("chosen_spans", "rejected_spans"):
+        row[name] = [span | {"error_type": hostile, "reason": hostile} for span in row[name]]
+    dropped = row | {"chosen": None, "chosen_spans": None, "rejected": None}
+    cards = [card(PairImages(each, note=hostile), Pictures(0)) for each in (row, dropped)]
+    listed = PairList(cards, choices([row, dropped]), 2)
+    page = render("pairs/pairs.html.j2", title=hostile, list=listed, pictures=[], step=None)
+    assert_self_contained(page)
+    assert not {*BIDI} - {*"odd[2J"} & {*page}
+    assert page.count("</script>") == page.count("</style>") == 1
+    assert "[U+202E]odd[U+2028][U+2066][U+001B][2J" in page
+
+
 def test_report_of_a_run_that_has_just_started(tmp_path: Path) -> None:
     config = Config(data=DataConfig(kind="phantom"), run=RunConfig(output=str(tmp_path)))
     RunDirectory(config.run_dir).create(config)
@@ -369,18 +388,3 @@ def test_terminal_text_marks_spans_and_interprets_no_markup(run: RunDirectory) -
     console = Console(file=io.StringIO(), width=300)
     console.print(evil)
     assert "[bold]no tag[/] :smile: \\[x] [U+001B][31m [U+202E]" in console.file.getvalue()
-
-
-def test_outline_follows_pixel_edges() -> None:
-    region = np.zeros((4, 5), bool)
-    region[1:3, 2:5] = True
-    assert set(re.findall(r"M[^M]+", outline(region))) == {"M2 1H5", "M2 3H5", "M2 1V3", "M5 1V3"}
-    assert outline(np.zeros((4, 5), bool)) == ""
-
-
-def test_small_images_are_enlarged_and_large_ones_reduced() -> None:
-    small = inline_image(np.zeros((48, 48, 3), np.uint8))
-    assert (small.width, small.pixelated, small.display_width) == (48, True, 192)
-    large = inline_image(np.zeros((1024, 2048, 3), np.uint8), np.ones((1024, 2048), bool))
-    assert (large.width, large.height, large.pixelated) == (512, 256, False)
-    assert "H512" in large.outline
