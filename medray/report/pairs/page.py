@@ -19,7 +19,7 @@ from medray.rundir import RunDirectory
 
 SAMPLE = 12  # pairs that a report shows with everything
 PAIRS, DROPPED = 1600, 400  # that it holds
-THUMBNAILS = 400  # images that it reads beside those of the sample
+THUMBNAILS = 200  # images that it reads beside those of the sample
 TEXT_ROOM, PICTURE_ROOM = 8_000_000, 9_000_000  # bytes on a page
 ALL_STATUSES = ("trained", "skipped", "dropped")
 
