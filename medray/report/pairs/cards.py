@@ -43,6 +43,7 @@ class Pictures:
     """
 
     room: int
+    full: bool = False  # an image did not fit: reading more is in vain
     _kept: dict[str, tuple[str, InlineImage]] = field(default_factory=dict)
 
     def __contains__(self, key: str) -> bool:
@@ -60,6 +61,7 @@ class Pictures:
         [H, W] to outline. None if there is no image, or no room."""
         if key not in self._kept and image is not None:
             found = inline_image(image, largest=largest)
+            self.full |= len(found.uri) > self.room
             if len(found.uri) <= self.room:
                 self.room -= len(found.uri)
                 self._kept[key] = f"image-{len(self._kept)}", found

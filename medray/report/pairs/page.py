@@ -11,6 +11,7 @@ import numpy as np
 
 from medray.files import write_text
 from medray.report.pairs.cards import THUMBNAIL, Pictures, card, choices, fitting
+from medray.report.pairs.inline_images import LARGEST
 from medray.report.pairs.pair_images import ImageSource
 from medray.report.pairs.rows import PairImages, choose_pairs
 from medray.report.pairs.selection import Order, PairFilter, evenly, find_rows, read_rows
@@ -21,6 +22,8 @@ SAMPLE = 12  # pairs that a report shows with everything
 PAIRS, DROPPED = 1600, 400  # that it holds
 THUMBNAILS = 200  # images that it reads beside those of the sample
 TEXT_ROOM, PICTURE_ROOM = 8_000_000, 9_000_000  # bytes on a page
+# Pixels of the longer side of an image on a page of so many rows, each with its image and v'
+SIZES = ((80, LARGEST), (250, 256), (PAIRS + DROPPED, THUMBNAIL))
 ALL_STATUSES = ("trained", "skipped", "dropped")
 
 
@@ -76,16 +79,17 @@ def write_pairs_page(
     rows = fitting(list(read_rows(run, places)), TEXT_ROOM)
     pictures = Pictures(PICTURE_ROOM)
     source = ImageSource(config) if images else None
-    largest = THUMBNAIL if len(rows) > THUMBNAILS else 512
-    cards = [
-        card(source.complete(row) if source else PairImages(row), pictures, largest=largest)
-        for row in rows
-    ]
+    largest = next(size for count, size in SIZES if len(rows) <= count)
+    cards = []
+    for row in rows:
+        pair = source.complete(row) if source and not pictures.full else PairImages(row)
+        cards.append(card(pair, pictures, largest=largest))
     page = render(
         "pairs/pairs.html.j2",
         title=config.run.name,
         list=PairList(cards, choices(rows), len(found)),
         pictures=pictures.stored(),
+        without_images=images and pictures.full,
         step=wanted.steps if wanted else None,
     )
     write_text(out, page)
@@ -98,8 +102,8 @@ def _with_thumbnails(
     """Cards of rows with small images, as far as there is room for them."""
     cards, read = [], 0
     for row in rows:
-        pair = PairImages(row)
-        if source and row["image_sha256"] not in pictures and read < THUMBNAILS:
+        pair, there = PairImages(row), row["image_sha256"] in pictures
+        if source and not there and not pictures.full and read < THUMBNAILS:
             pair, read = source.clean(row), read + 1
         cards.append(card(pair, pictures, largest=THUMBNAIL))
     return cards

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from medray.cli.main import app
 from medray.errors import DataError
-from medray.report import write_report
+from medray.report import write_pairs_page, write_report
 from medray.report.pairs.wrong_answers import wrong_answers
 from medray.report.progress import LOADING, ProgressLog
 from medray.rundir import RunDirectory
@@ -127,3 +127,13 @@ def test_a_long_run_is_thinned_out_evenly(tmp_path: Path) -> None:
     assert page.count('data-status="dropped"') == 400
     assert "2,000 of 3,008, evenly from the entire run" in page
     assert len(page.encode()) < 20_000_000
+
+
+def test_a_page_without_room_for_all_images_says_so(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("medray.report.pairs.page.PICTURE_ROOM", 30_000)
+    page = write_pairs_page(run.path, tmp_path / "pairs.html").read_text()
+    assert 0 < page.count("data:image") < 10
+    assert "There was not room for all images" in page
+    monkeypatch.undo()
+    page = write_pairs_page(run.path, tmp_path / "pairs.html").read_text()
+    assert "not room" not in page
