@@ -13,7 +13,7 @@ from medray.records import Case
 from medray.report.charts import Chart
 from medray.report.figures import overlaid_charts
 from medray.report.provenance import Setting, settings_between
-from medray.report.tables import Change, Differences, compared
+from medray.report.tables import Change, Differences, compared, error_type_changes
 from medray.report.vocabulary import APPLIES, EVAL_METRICS
 from medray.rundir import RunDirectory
 
@@ -28,6 +28,7 @@ class Against:
     steps: tuple[int, int]  # of the two evaluations: theirs, ours
     changes: list[Change]
     other_changes: list[Change]
+    error_changes: list[Change]
     paired: bool
     settings: list[Setting]
     charts: list[Chart]
@@ -74,6 +75,7 @@ def compare_runs(
         steps=(other, step),
         changes=[row for row in changes if row.key in EVAL_METRICS],
         other_changes=[row for row in changes if row.key not in EVAL_METRICS],
+        error_changes=error_type_changes({0: others[other], 1: evals[step]}, {}, differences),
         paired=bool(differences),
         settings=settings_between(their_config, config),
         charts=overlaid_charts({f"{names[0]} (other)": others, f"{names[1]} (this)": evals}),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medray.config import Config
+from medray.config import Config, CorruptionConfig
 from medray.errors import ItemError, MedrayError
 from medray.localising import Locator
 from medray.records import Case
@@ -118,16 +118,25 @@ def _collect(clean: PairImages, case: Case, config: Config, locator: Locator | N
         seen = View(image, image_size(case.image))
         case = replace(case, regions=seen.regions(case.regions))
         case = with_found_regions(case, row, image, locator)
-        regions = usable_regions(case.regions, config.corruption)
+        how = _how(row, config.corruption)
+        regions = usable_regions(case.regions, how)
         region = region_mask(regions, image.shape[0], image.shape[1])
-        corrupted, note = _corrupted(row, case, image, config)
+        corrupted, note = _corrupted(row, case, image, how, config.run.seed)
     except (MedrayError, OSError, ValueError) as error:
         return PairImages(row, note=f"The image could not be read: {_reason(error)}")
     return PairImages(row, image, corrupted, region, note)
 
 
+def _how(row: dict[str, Any], configured: CorruptionConfig) -> CorruptionConfig:
+    """How v' was made: as configured, or as a black image where targeting took the image away."""
+    kind = (row["corruption"] or "").split(" ")[0]
+    if kind == "black" and row["region_source"] == "whole-image":
+        return configured.model_copy(update={"kind": kind, "region": "whole"})
+    return configured
+
+
 def _corrupted(
-    row: dict[str, Any], case: Case, image: np.ndarray, config: Config
+    row: dict[str, Any], case: Case, image: np.ndarray, how: CorruptionConfig, run_seed: int
 ) -> tuple[np.ndarray | None, str]:
     """The corrupted image, uint8 [H, W, 3], if it is the one trained on, else None and a note."""
     from medray.imaging.corruption import corrupt
@@ -135,8 +144,8 @@ def _corrupted(
 
     if not row["corrupted_sha256"]:
         return None, ""
-    seed = item_seed(config.run.seed, case.case_id)
-    recreated = corrupt(image, case.regions, config.corruption, seed=seed)
+    seed = item_seed(run_seed, case.case_id)
+    recreated = corrupt(image, case.regions, how, seed=seed)
     if recreated is None or recreated.sha256 != row["corrupted_sha256"]:
         return None, "The corrupted image could not be reproduced; it is not shown."
     return recreated.image, ""

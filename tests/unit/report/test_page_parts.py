@@ -68,6 +68,7 @@ def test_against_another_run(run: RunDirectory, tmp_path: Path) -> None:
     assert "rival (step 4) and this run (step 4)" in text
     assert "Compared answer by answer" in text
     assert re.search(r"Open answers: recall of the reference higher is better \d+ ", text)
+    assert "By error type" in text
     assert "learner.lr 1e-06 0.1" in text
     assert "run.name" not in text
     assert 'id="against"' not in write_report(run.path, out=tmp_path / "alone.html").read_text()
