@@ -117,10 +117,12 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
             "lower it",
         )
     inspect_unless_passed(model, config.model, reference)
-    config, dataset = open_data(config)
+    digests = Digests.kept_in(Path(config.run.output))
+    config, dataset = open_data(config, digests)
     _require_inputs_of_objective(config, needs, dataset)
     _require_answers(config)
     _require_adapter_sync(config, model)
+    digests.keep()
     return Plan(config, dataset, model)
 
 
@@ -162,17 +164,18 @@ def _localisers(config: Config) -> str:
     return f"{config.localiser.replicas} Localiser ({config.localiser.kind}) · "
 
 
-def open_data(config: Config) -> tuple[Config, Dataset]:
+def open_data(config: Config, digests: Digests | None = None) -> tuple[Config, Dataset]:
     """The dataset, and the configuration with its path; writes phantoms if they are missing.
 
-    With `eval.data` its held-out cases are those of that dataset. Raises DataError.
+    `digests`: of images, those remembered in `run.output` if None. With `eval.data` its held-out
+    cases are those of that dataset. Raises DataError.
     """
     config = with_phantoms(config)
-    with Digests.kept_in(Path(config.run.output)) as digests:
-        dataset = open_dataset(config.data, digests)
-        if config.eval.data is not None:
-            dataset = evaluated_on(dataset, config.eval.data, digests)
-    return config, dataset
+    digests = digests or Digests.kept_in(Path(config.run.output))
+    dataset = open_dataset(config.data, digests)
+    if config.eval.data is None:
+        return config, dataset
+    return config, evaluated_on(dataset, config.eval.data, digests)
 
 
 def _times(config: Config) -> str:

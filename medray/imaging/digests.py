@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,23 +28,22 @@ THREADS = 8  # reading waits for the disk, and hashing leaves Python's lock
 class Digests:
     """sha256 of images by path or reference, in hexadecimal."""
 
-    def __init__(self, known: dict[bytes, bytes] | None = None) -> None:
-        self._known = known or {}
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._known = {} if file is None else _read(file)
         self._used: dict[bytes, bytes] = {}
+        self._new = False
 
     @classmethod
-    @contextlib.contextmanager
-    def kept_in(cls, folder: Path) -> Iterator[Digests]:
-        """Those remembered in a folder; new ones are added to them at the end, if it can be
-        written."""
-        digests = cls(_read(folder / NAME))
-        before = len(digests._known)
-        try:
-            yield digests
-        finally:
-            if len(digests._known) != before:
-                with contextlib.suppress(OSError):
-                    digests._write(folder / NAME)
+    def kept_in(cls, folder: Path) -> Digests:
+        """Those remembered in a folder; nothing is written there before `keep`."""
+        return cls(folder / NAME)
+
+    def keep(self) -> None:
+        """Remember them, if there are new ones and the folder can be written."""
+        if self._file is not None and self._new:
+            with contextlib.suppress(OSError):
+                self._write(self._file)
 
     def of(self, images: Collection[str]) -> dict[str, str]:
         """The digest of each image; "" of one that cannot be read."""
@@ -58,7 +57,7 @@ class Digests:
             if digest := found.get(image):
                 # One that was replaced while it was being read is read again at the next start.
                 if _key(image) == key:
-                    self._known[key] = bytes.fromhex(digest)
+                    self._known[key], self._new = bytes.fromhex(digest), True
             elif key in self._known:
                 found[image] = self._known[key].hex()
             if key in self._known:

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,11 +79,13 @@ class ImageSource:
 def _open(config: Config) -> Dataset:
     """The dataset of a run, with what its evaluations are about."""
     from medray.data.dataset import evaluated_on, open_dataset
+    from medray.imaging.digests import Digests
 
-    dataset = open_dataset(config.data)
+    digests = Digests.kept_in(Path(config.run.output))
+    dataset = open_dataset(config.data, digests)
     if config.eval.data is not None:
         with contextlib.suppress(MedrayError):
-            return evaluated_on(dataset, config.eval.data)
+            return evaluated_on(dataset, config.eval.data, digests)
     return dataset
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from medray.config import load_config
+from medray.errors import ConfigError
 from medray.imaging import digests
 from medray.imaging.digests import HEADER, NAME, Digests
-from medray.plan import open_data
+from medray.plan import make_plan
 
 
 @pytest.fixture
@@ -34,8 +35,10 @@ def read(monkeypatch) -> list[str]:
 
 
 def digests_of(folder: Path, images: list[str]) -> dict[str, str]:
-    with Digests.kept_in(folder) as found:
-        return found.of(images)
+    digests = Digests.kept_in(folder)
+    found = digests.of(images)
+    digests.keep()
+    return found
 
 
 def expected(images: list[str]) -> dict[str, str]:
@@ -123,9 +126,21 @@ def test_a_second_start_reads_no_image(read, tmp_path, shared_data):
     config = tmp_path / "c.yaml"
     config.write_text(
         f"data: {{kind: vqa-rad, path: {shared_data}/vqa_rad}}\nrun: {{output: {tmp_path}/runs}}\n"
+        "corruption: {region: whole}\n"
     )
-    _, first = open_data(load_config(config))
+    first = make_plan(load_config(config)).dataset
     assert len(read) == 314
-    _, second = open_data(load_config(config))
+    assert make_plan(load_config(config)).dataset == first
     assert len(read) == 314
-    assert second == first
+
+
+def test_what_is_refused_leaves_nothing(read, tmp_path, shared_data):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"data: {{kind: vqa-rad, path: {shared_data}/vqa_rad}}\nrun: {{output: {tmp_path}/runs}}\n"
+        "corruption: {region: none}\n"
+    )
+    with pytest.raises(ConfigError, match="reads a corrupted image"):
+        make_plan(load_config(config, ["objective={name: mdpo}"]))
+    assert len(read) == 314
+    assert not (tmp_path / "runs").exists()
