@@ -22,13 +22,13 @@ _FOLDER = Path(__file__).parent
 
 def render(name: str, **content: Any) -> str:
     """A page from a template of this package; no text in `content` is trusted."""
-    style, script = _packaged("style.css"), _packaged("pairs/pairs.js")
+    style, script = packaged(_FOLDER / "style.css"), packaged(_FOLDER / "pairs/pairs.js")
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src '{csp_digest(style)}'; "
+        f"script-src '{csp_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     page = {"style": style, "script": script, "policy": policy}
-    return _environment().get_template(name).render(**page, **content)
+    return environment(_FOLDER).get_template(name).render(**page, **content)
 
 
 def show(value: Any) -> str:
@@ -54,30 +54,32 @@ def duration(seconds: float) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
+def environment(*folders: Path) -> jinja2.Environment:
+    """The templates of some folders, the first that has one of a name."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         finalize=_spelt_out,
     )
-    environment.filters |= {"show": show, "duration": duration}
-    return environment
+    made.filters |= {"show": show, "duration": duration}
+    return made
+
+
+@cache
+def packaged(file: Path) -> str:
+    """A file of the package that a page contains as it is."""
+    return file.read_text(encoding="utf-8")
+
+
+def csp_digest(content: str) -> str:
+    """As a content security policy names an inline style or script."""
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _spelt_out(value: Any) -> Any:
     """Plain texts with characters that do something made visible; markup is ours already."""
     return visible(value) if type(value) is str else value
-
-
-@cache
-def _packaged(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-def _digest(content: str) -> str:
-    """As a content security policy names an inline style or script."""
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -6,15 +6,10 @@ style, by their digests. The page holds opaque ids; what they stand for is in th
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from medray.data.pairs.differences import differences
 from medray.files import output_file
@@ -22,6 +17,7 @@ from medray.records import Span
 from medray.report.pairs import PairImages, TextPart, text_parts
 from medray.report.pairs.inline_images import inline_image
 from medray.report.pairs.pair_images import collect_images
+from medray.report.templates import csp_digest, environment, packaged
 from medray.review.key import Key, write_key
 from medray.terminal import visible
 
@@ -42,15 +38,19 @@ def write_page(
         _card(name, entry.chosen == "A", pair)
         for (name, entry), pair in zip(key.pairs.items(), pictures, strict=True)
     ]
-    style, script = _packaged("review.css"), _packaged("review.js")
-    html = _template().render(
-        review=key.id,
-        cards=cards,
-        images=images,
-        style=style,
-        script=script,
-        style_digest=_csp_digest(style),
-        script_digest=_csp_digest(script),
+    style, script = packaged(_FOLDER / "review.css"), packaged(_FOLDER / "review.js")
+    html = (
+        environment(_FOLDER)
+        .get_template("review.html.j2")
+        .render(
+            review=key.id,
+            cards=cards,
+            images=images,
+            style=style,
+            script=script,
+            style_digest=csp_digest(style),
+            script_digest=csp_digest(script),
+        )
     )
     with output_file(out) as temporary:
         temporary.write_bytes(html.encode("utf-8", "replace"))
@@ -78,26 +78,3 @@ def _card(name: str, chosen_first: bool, pair: PairImages) -> dict[str, Any]:
 
 def _parts(text: str, spans: Sequence[Span]) -> list[TextPart]:
     return text_parts(text, [asdict(span) for span in spans])
-
-
-def _packaged(name: str) -> str:
-    """A file of this package that the page contains as it is."""
-    return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-def _csp_digest(content: str) -> str:
-    """As a content security policy names an inline script or style."""
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("review.html.j2")

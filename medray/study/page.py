@@ -6,14 +6,12 @@ The template autoescapes, and the content security policy forbids scripts and lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 import medray.report
 from medray.files import write_text
+from medray.report.templates import environment
 from medray.report.vocabulary import EVAL_METRICS
 from medray.study.comparison import Comparison, Group
 from medray.study.curves import direction, panels
@@ -34,7 +32,7 @@ def write_page(
     """Write the page into the study's folder; `starts`: how the actors of each cell began."""
     failures = [result for result in results if result.failure]
     html = (
-        _templates()
+        environment(Path(__file__).parent, Path(medray.report.__file__).parent)
         .get_template("study.html.j2")
         .render(
             title=study.name,
@@ -104,15 +102,3 @@ def _summary(
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    folders = [Path(__file__).parent, Path(medray.report.__file__).parent]
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folders),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )

@@ -34,10 +34,11 @@ def collect_images(
 ) -> list[PairImages]:
     """One PairImages per row, in order. If the dataset is gone, only the images are missing.
 
-    `clean_only`: without regions and corrupted images, which may take a localiser to recreate.
+    `clean_only`: the images as they are in their files, without regions and corrupted images, which
+    may take a localiser to recreate.
     """
     source = ImageSource(RunDirectory.open(run_dir).read_config())
-    return [source.clean(row) if clean_only else source.complete(row) for row in rows]
+    return [source.clean(row, entire=True) if clean_only else source.complete(row) for row in rows]
 
 
 class ImageSource:
@@ -53,14 +54,18 @@ class ImageSource:
         sides = (self.dataset.train, self.dataset.heldout) if self.dataset else ((), ())
         self.train, self.heldout = ({case.case_id: case for case in side} for side in sides)
 
-    def clean(self, row: dict[str, Any], *, heldout: bool = False) -> PairImages:
-        """The image that the policy saw, as it is. row: with case_id and image_sha256.
+    def clean(
+        self, row: dict[str, Any], *, heldout: bool = False, entire: bool = False
+    ) -> PairImages:
+        """The image at the size at which the policy saw it. row: with case_id and image_sha256.
 
-        `heldout`: the row is an answer of an evaluation, not of the ledger.
+        `heldout`: the row is an answer of an evaluation, not of the ledger; `entire`: at the size
+        of its file, for readers who look for small things.
         """
         if self.dataset is None:  # its message may name folders, and a report leaves the machine
             return PairImages(row, note=UNREADABLE)
-        return _clean(row, (self.heldout if heldout else self.train).get(row["case_id"]))
+        case = (self.heldout if heldout else self.train).get(row["case_id"])
+        return _clean(row, case, "" if entire else row.get("corruption") or "")
 
     def complete(self, row: dict[str, Any]) -> PairImages:
         """With its region and the corrupted image, if they are those of the run."""
@@ -89,8 +94,8 @@ def _open(config: Config) -> Dataset:
     return dataset
 
 
-def _clean(row: dict[str, Any], case: Case | None) -> PairImages:
-    """The image alone, or a note why it is missing."""
+def _clean(row: dict[str, Any], case: Case | None, corruption: str) -> PairImages:
+    """The image alone, at the scale that `corruption` notes, or a note why it is missing."""
     from medray.imaging.load import file_sha256
     from medray.imaging.view import load_noted_view
 
@@ -99,7 +104,7 @@ def _clean(row: dict[str, Any], case: Case | None) -> PairImages:
     try:
         if file_sha256(case.image) != row["image_sha256"]:
             return PairImages(row, note="The image file has changed since the run.")
-        return PairImages(row, load_noted_view(case.image, row.get("corruption") or "").pixels)
+        return PairImages(row, load_noted_view(case.image, corruption).pixels)
     except (MedrayError, OSError, ValueError) as error:
         return PairImages(row, note=f"The image could not be read: {_reason(error)}")
 
