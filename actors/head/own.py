@@ -11,6 +11,7 @@ import contextlib
 import functools
 import getpass
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from ray._private import services
 
 from actors import ONE_MACHINE
 from medray.process import Scratch
+
+PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
+SHARED_PLACES = ("/tmp", "/var/tmp")
 
 
 class OwnProcesses:
@@ -39,9 +43,7 @@ class OwnProcesses:
         popen = services.ConsolePopen
         services.ConsolePopen = functools.partial(popen, start_new_session=True)
         before = os.environ.get("TMPDIR")
-        # What torch compiled is to be found again by the next command.
-        compiled = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled))
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_folder()))
         os.environ["TMPDIR"] = str(self.scratch.folder("tmp"))
         os.environ[ONE_MACHINE] = "1"
         try:
@@ -60,6 +62,14 @@ class OwnProcesses:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         self.scratch.remove(seconds=1.0)
+
+
+def compiled_folder() -> Path:
+    """Where the next command finds again what torch compiled: torch's own place, unless its path
+    has characters, such as spaces, that torch's commands to the C++ compiler do not quote."""
+    places = (tempfile.gettempdir(), *SHARED_PLACES)
+    usable = (p for p in places if PLAIN_PATH.fullmatch(p) and os.access(p, os.W_OK))
+    return Path(next(usable, places[0])) / f"torchinductor_{getpass.getuser()}"
 
 
 def children(parent: int) -> Iterator[tuple[int, str]]:
