@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, leftovers, qualifiers, truth
+from medray.editing.guard.unknown import says_more
 from medray.editing.language.grammar import content
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
@@ -167,6 +168,8 @@ def _of_chosen(
         return "chosen-wrong"
     if truth.guessed(known, edited) or truth.other_modifier(known, after.answer, start):
         return "chosen-unconfirmed"
+    if says_more(known, after.answer, start):
+        return "chosen-unconfirmed"
     verbatim = truth.repeats_reference(known, after.answer.text[start:])
     verbatim = verbatim or truth.turned(resolved, known, edited)
     if not verbatim and not truth.confirms(truth.agreements_in(after, start), resolved):
@@ -207,6 +210,8 @@ def _of_rejected(
     if truth.states_otherwise(known, before.answer, start):
         return "chosen-wrong"
     if not truth.agreements_in(before, start) or truth.other_modifier(known, before.answer, start):
+        return "chosen-unconfirmed"
+    if says_more(known, before.answer, start):
         return "chosen-unconfirmed"
     if truth.unconfirmed_finding(before, start, known):
         return "unconfirmed-finding"
