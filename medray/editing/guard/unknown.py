@@ -7,9 +7,9 @@ asserts in words that no rule reads, the reference must say, too.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
+from medray.editing.language.grammar import plain_stems
 from medray.editing.language.text import Mention, Word, mentions, sentences, stem
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.claims import ParsedText
@@ -44,12 +44,16 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
             i for m in read if m.attribute not in _PLACES for i in range(m.first, m.last + 1)
         }
         places = {i: m for m in read if m.attribute in _PLACES for i in range(m.first, m.last + 1)}
+        cues = [m.last for m in read if m.attribute == "negation"]
         for index, word in enumerate(words):
             position = word.start + start
+            cue = max((c for c in cues if c < index), default=index)
+            if index > cue and not any(w.after_comma for w in words[cue + 1 : index + 1]):
+                continue
             if index in compared or any(first <= position < last for first, last in denied):
                 continue
             short = len(word.text) < _LETTERS and not any(map(str.isdigit, word.text))
-            if not short and stem(word.text) not in _plain():
+            if not short and stem(word.text) not in plain_stems():
                 yield word, places.get(index)
 
 
@@ -67,14 +71,3 @@ def _keys(word: str) -> set[str]:
     """What two spellings of one word share."""
     base = stem(word)
     return {base, base[:_STEM]} if len(base) >= _STEM else {base}
-
-
-@functools.cache
-def _plain() -> frozenset[str]:
-    """The stems of words that add nothing to a finding."""
-    language = ontology().language
-    lists = ("question_words", "study_words", "verbs", "general_modifiers", "shared_predicate")
-    lists += ("fillers", "connectors", "place_nouns", "fresh_start", "side_words", "plain_words")
-    words = [str(word) for name in lists for word in language[name]]
-    words += [str(word) for pair in language["main_verbs"].items() for word in pair]
-    return frozenset(stem(part) for word in words for part in word.split())

@@ -9,6 +9,7 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 
 from medray.editing.base import Change, Replacement
+from medray.editing.language.text import stem
 from medray.editing.ontology.lexicon import ontology, phrase_words
 
 _SMALL_WORDS = ("show", "shows", "seen", "there", "on", "yes", "no", "and", "or", "with", "for")
@@ -215,3 +216,14 @@ def _base(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 3:
             return word[: -len(ending)].rstrip("e")
     return word.rstrip("e")
+
+
+@functools.cache
+def plain_stems() -> frozenset[str]:
+    """The stems of words that add nothing to what a finding is."""
+    language = ontology().language
+    lists = ("question_words", "study_words", "verbs", "general_modifiers", "shared_predicate")
+    lists += ("fillers", "connectors", "place_nouns", "fresh_start", "side_words", "plain_words")
+    words = [str(word) for name in lists for word in language[name]]
+    words += [str(word) for pair in language["main_verbs"].items() for word in pair]
+    return frozenset(stem(part) for word in words for part in word.split())

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medray.editing.base import Change
-from medray.editing.language.text import Mention
-from medray.editing.ontology.lexicon import Ontology, ontology
+from medray.editing.language.grammar import plain_stems
+from medray.editing.language.text import Mention, stem
+from medray.editing.ontology.lexicon import Ontology, ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, Statement
 
 # "No acute infarct" does not exclude a chronic one, "no nodule on the left" one on the right.
 _NORMAL_HEART = Mention("heart", "normal", "normal", 0, 0, 0, 0, "normal")
+_PLACES = ("side", "zone", "lobe", "quadrant")
 _PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
 
 
@@ -161,7 +163,11 @@ def _lesion(
     """An asserted finding: matched with the best-fitting known finding, or denied, or neither."""
     lesion_facts = [k for k in known if k.subject == "lesion"]
     present = [k for k in lesion_facts if k.polarity]
-    matching = [k for k in present if _same_finding(statement, k, onto)]
+    matching = [
+        k
+        for k in present
+        if _same_finding(statement, k, onto) and (not report or _same_noun(statement, k))
+    ]
     denials = [k for k in lesion_facts if _denies(k, statement, onto)]
     # what the reference denies by name takes precedence over the guess that one finding was
     # mistaken for another, and over a general word for disease
@@ -200,6 +206,9 @@ def _denies(fact: Statement, statement: Statement, onto: Ontology) -> bool:
     """Whether a known denial is about an asserted finding."""
     if fact.polarity or fact.head is None or statement.head is None:
         return False
+    broader = fact.core and fact.head.value != statement.head.value
+    if broader and any(fact.values(a) and not statement.values(a) for a in _PLACES):
+        return False  # a clear left lung says nothing of a finding without a side
     return onto.covers(fact.head.value, statement.head.value) and not _elsewhere(statement, fact)
 
 
@@ -245,6 +254,24 @@ def _same_finding(one: Statement, other: Statement, onto: Ontology) -> bool:
     if one.subject != "lesion" or one.head is None or other.head is None:
         return one.subject == other.subject == "lesion"
     return onto.compatible(one.head.value, other.head.value)
+
+
+def _same_noun(one: Statement, other: Statement) -> bool:
+    """Whether statements of which one names no finding share a noun: "left lower lobe collapse" and
+    "right middle lobe collapse", but not "the left lobe is homogeneous". "On the left" has none."""
+    if one.head is not None and other.head is not None:
+        return True
+    ours, theirs = _nouns(one), _nouns(other)
+    return not ours or not theirs or bool(ours & theirs)
+
+
+def _nouns(statement: Statement) -> set[str]:
+    """The words of a clause that are no attribute and no plain word."""
+    first = statement.sentence[0]
+    clause = statement.core[statement.start - first : statement.end - first]
+    for m in statement.details:
+        clause = clause.replace(m.surface, " ")
+    return {stem(w) for w in phrase_words(clause)} - plain_stems()
 
 
 def _is_old(denial: Statement, fact: Statement, onto: Ontology) -> bool:
@@ -344,6 +371,8 @@ def _details(statement: Statement, fact: Statement, onto: Ontology) -> list[Comp
     comparisons = []
     for name in dict.fromkeys(m.attribute for m in statement.details):
         stated, known = statement.values(name), fact.values(name)
+        if name == "side" and statement.head is fact.head is None and "both" in known - stated:
+            continue  # "right kidney 10 cm, left kidney 11 cm" is no one thing on both sides
         stated_not, known_not = (s.values(name, negated=True) for s in (statement, fact))
         mention = next(m for m in statement.details if m.attribute == name)
         wanted = next((m for m in fact.details if m.attribute == name and not m.negated), None)
