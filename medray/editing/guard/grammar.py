@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
-from medray.editing.language.grammar import EPONYMS, article
+from medray.editing.language.grammar import EPONYMS, article, is_plural
 from medray.editing.ontology.lexicon import ontology, phrase_words, plural
 
 _ADJECTIVE_NOUNS = frozenset(
@@ -49,6 +49,7 @@ _PATTERNS = tuple(
         r"\btop\s+enlarged\b|\b(?:old|remote|chronic)\s+acute\b|\bacute\s+(?:old|healed|chronic)\b",
         r"\ban?\s+(?:\w+\s+){0,2}bilateral\s+(?:\w+\s+){0,2}(?:effusion|opacity|nodule|infiltrate|"
         r"fracture|consolidation)\b",
+        r"\bbilateral\s+(?:[\w-]+\s+){0,2}?(?:lung|kidney|hemithorax|lobe|zone|base|apex|hilum|side)\b",
         r"\bin\s+the\s+(?:[\w-]+\s+){0,2}zone\s+(?:consolidation|effusion|opacity|nodule|edema)\b",
         r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
@@ -62,6 +63,11 @@ _PATTERNS = tuple(
 _THERE_ARE = re.compile(
     r"\bthere\s+(?:are|were)\s+([^.,;:]+?)(?=\s+(?:in|on|of|at|with|within|involving|overlying|seen|"
     r"noted|present|throughout|along)\b|[.,;:]|\s*$)",
+    re.IGNORECASE,
+)
+_THERE_IS = re.compile(
+    r"\bthere\s+(?:is|was)\s+([^.,;:]+?)(?=\s+(?:in|on|of|at|with|within|involving|overlying|seen|"
+    r"noted|present|throughout|along|and|or|which|that|to|by|from|consistent)\b|[.,;:]|\s*$)",
     re.IGNORECASE,
 )
 _PLURAL = re.compile(
@@ -119,11 +125,10 @@ def _adjective_for_noun(text: str, sampled: str) -> bool:
 
 
 def _are_one(text: str, sampled: str) -> bool:
-    """ "There are mastectomy"."""
-    return any(
-        match.group() not in sampled and not _PLURAL.search(match[1])
-        for match in _THERE_ARE.finditer(text)
-    )
+    """ "There are mastectomy", "there is changes"."""
+    one = [m for m in _THERE_ARE.finditer(text) if not _PLURAL.search(m[1])]
+    many = [m for m in _THERE_IS.finditer(text) if is_plural(m[1])]
+    return any(match.group() not in sampled for match in (*one, *many))
 
 
 def _capital_inside(text: str, sampled: str) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, leftovers, qualifiers, truth
-from medray.editing.guard.unknown import says_more
+from medray.editing.guard.unknown import denies_less, denies_part_of, says_more
 from medray.editing.language.grammar import content
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
+from medray.editing.reading.claims import ParsedText
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts, facts
 from medray.editing.reading.judge import Judgement, judge
@@ -142,10 +144,10 @@ def _details(proposal: Proposal) -> str:
         return "chosen-unconfirmed"
     if leftovers.measures_turned(sentence, proposal.edited, reference):
         return "residual-explanation"
-    if not wrong:
-        return ""
     if leftovers.praises_turned(sentence, text):
         return "contradicts-itself"
+    if not wrong:
+        return ""
     other = qualifiers.changes_subject(sentence, text, reference)
     if other or leftovers.loses_article(sentence, text):
         return "style-lost"
@@ -168,11 +170,12 @@ def _of_chosen(
         return "chosen-wrong"
     if truth.guessed(known, edited) or truth.other_modifier(known, after.answer, start):
         return "chosen-unconfirmed"
-    if says_more(known, after.answer, start):
+    agreed = truth.agreements_in(after, start)
+    if _unsure(known, after.answer, start, [*agreed, *resolved]):
         return "chosen-unconfirmed"
     verbatim = truth.repeats_reference(known, after.answer.text[start:])
     verbatim = verbatim or truth.turned(resolved, known, edited)
-    if not verbatim and not truth.confirms(truth.agreements_in(after, start), resolved):
+    if not verbatim and not truth.confirms(agreed, resolved):
         return "chosen-unconfirmed"
     if any(
         edited.text[max(0, s.start - 1) : s.end + 1].startswith("(")
@@ -188,6 +191,14 @@ def _of_chosen(
     if _list_left(start, after, edited):
         return "unconfirmed-finding"
     return ""
+
+
+def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Comparison]) -> bool:
+    """Whether a chosen sentence asserts or denies more than the reference's own words do."""
+    text = chosen.text[start:]
+    if says_more(known, chosen, start) or denies_part_of(known, chosen, start):
+        return True
+    return denies_less(based, text)
 
 
 def _list_left(start: int, after: Judgement, edited: EditedSentence) -> bool:
@@ -209,9 +220,10 @@ def _of_rejected(
         return "chosen-wrong"
     if truth.states_otherwise(known, before.answer, start):
         return "chosen-wrong"
-    if not truth.agreements_in(before, start) or truth.other_modifier(known, before.answer, start):
+    agreed = truth.agreements_in(before, start)
+    if not agreed or truth.other_modifier(known, before.answer, start):
         return "chosen-unconfirmed"
-    if says_more(known, before.answer, start):
+    if _unsure(known, before.answer, start, agreed):
         return "chosen-unconfirmed"
     if truth.unconfirmed_finding(before, start, known):
         return "unconfirmed-finding"

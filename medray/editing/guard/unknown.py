@@ -7,16 +7,25 @@ asserts in words that no rule reads, the reference must say, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from medray.editing.language.grammar import plain_stems
 from medray.editing.language.text import Mention, Word, mentions, sentences, stem
-from medray.editing.ontology.lexicon import ontology
-from medray.editing.reading.claims import ParsedText
+from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.claims import ParsedText, Statement
+from medray.editing.reading.compare import PLACE_OR_TIME, Comparison
 from medray.editing.reading.facts import Facts
 
 _LETTERS = 4  # shorter words mean little, or are abbreviations that the ontology knows
 _STEM = 5  # letters by which "elevated" and "elevation" are one word
+_DENIED = re.compile(r"\b(?:no|not|without|or|and|nor|negative\s+for|free\s+of|absence)\b|,")
+_UNQUALIFIED = frozenset(  # what a denial may say of a finding and deny it altogether
+    phrase_words(
+        "a an any the evidence sign signs of for focal acute visible pulmonary lung chest pleural "
+        "there is are was were been other further additional active"
+    )
+)
 _PLACES = ("organ", "vessel", "site")  # known, but compared only where the question asks for them
 
 
@@ -31,6 +40,46 @@ def says_more(known: Facts, parsed: ParsedText, start: int) -> bool:
         not _keys(word.text) & stated and not _is_near(mention, organs)
         for word, mention in _unread(parsed, start)
     )
+
+
+def denies_less(based: Sequence[Comparison], text: str) -> bool:
+    """Whether a text denies a finding of which the reference only denies a kind that the text does
+    not name: "no overt edema", "no large effusion"."""
+    said = set(phrase_words(text))
+    return any(
+        not _qualifiers(c.fact) <= said
+        for c in based
+        if c.attribute == "presence" and c.fact is not None and not c.fact.polarity
+    )
+
+
+def _qualifiers(fact: Statement) -> set[str]:
+    """The words of a denial that leave the finding open where they do not apply."""
+    if fact.head is None or not fact.core:
+        return set()
+    first = fact.sentence[0]
+    before = fact.core[fact.start - first : fact.head.start - first].lower()
+    described = _DENIED.split(before)[-1] if _DENIED.search(before) else ""
+    for m in fact.details:
+        if m.attribute in PLACE_OR_TIME:
+            described = described.replace(m.surface.lower(), " ")
+    return set(phrase_words(described)) - _UNQUALIFIED
+
+
+def denies_part_of(known: Facts, parsed: ParsedText, start: int) -> bool:
+    """Whether text[start:] denies by a word that is part of one that the reference asserts: no
+    calcifications, of microcalcifications."""
+    asserted = {
+        word.text
+        for words in sentences(known.reference.text)
+        for word in words
+        if not any(
+            s.start <= word.start < s.end for s in known.reference.statements if not s.polarity
+        )
+    }
+    denied = (s.head for s in parsed.statements if s.head and not s.polarity)
+    stems = {stem(phrase_words(h.surface)[-1]) for h in denied if h.start >= start}
+    return any(part in word and not word.startswith(part) for part in stems for word in asserted)
 
 
 def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | None]]:

@@ -36,6 +36,11 @@ def takes_no_article(noun: str) -> bool:
     return _MASS_NOUN.search(noun) is not None and _COUNTED.search(noun) is None
 
 
+def is_plural(phrase: str) -> bool:
+    """Whether a noun phrase ends in a plural with an "s": "changes", but not "atelectasis"."""
+    return re.search(r"(?<![sui])s\W*$", phrase) is not None and not phrase.endswith("ascites")
+
+
 def match_case(old: str, new: str) -> str:
     """`new` in the case of `old`: capitalised, lower-case, or in capitals for an acronym.
 
@@ -133,6 +138,12 @@ _DEGREE = re.compile(  # of an enlargement: goes with it
     r"(?:mildly|moderately|markedly|severely|slightly|grossly|massively|minimally|significantly|top)\s+$",
     re.IGNORECASE,
 )
+_DESCRIBED = re.compile(  # what describes an enlargement, or is evidence of it
+    r"\b(?:(?:any\s+)?(evidence|signs?)\s+of\s+)?(?:(?!(?:is|are|was|were|has|have|shows?|with|and|of|"
+    r"for|there|remains?|suggests?|indicates?|demonstrates?|reveals?|to|the|or|but)\b)[\w-]+\s+)*$",
+    re.IGNORECASE,
+)
+_AND_MORE = re.compile(r"\s+(?:and|or)\s+(?:[\w-]+\s+)?[\w-]+\s*(?:[.,;]|$)", re.IGNORECASE)
 _SIZE_IS = re.compile(r"\bsize\s+(?:is|was|appears|remains|seems)\s+(?:\w+ly\s+)?$", re.IGNORECASE)
 
 
@@ -149,8 +160,11 @@ def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None
                     match_case(match.group(1), match.group(2)),
                 )
             if value == "normal" and not match.group(1):
-                new = match_case(match.group(2), "no") + " " + lower_first(match.group(2))
-                return Change(start + match.start(2), start + match.end(2), new)
+                described = _DESCRIBED.search(clause[: match.start(2)])
+                first = described.start() if described else match.start(2)
+                evidence = f"{described[1].lower()} of " if described and described[1] else ""
+                new = match_case(clause[first:], "no") + f" {evidence}{lower_first(match.group(2))}"
+                return Change(start + first, start + match.end(2), new)
     for phrase, new in heart["to_" + value].items():
         pattern = r"\b" + phrase.replace(" ", r"[\s-]+") + r"\b"
         if match := re.search(pattern, clause, re.IGNORECASE):
@@ -158,6 +172,8 @@ def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None
                 new = heart["plain_normal"]
             if new == "enlarged" and _SIZE_IS.search(clause[: match.start()]):
                 new = "increased"  # a heart is enlarged, its size is increased
+            if _AND_MORE.match(answer, start + match.end()):
+                return None
             degree = _DEGREE.search(clause[: match.start()])
             first = degree.start() if degree else match.start()
             return Change(start + first, start + match.end(), match_case(match.group(), new))

@@ -18,7 +18,7 @@ from medray.editing.reading.claims import ParsedText, Statement
 # "No acute infarct" does not exclude a chronic one, "no nodule on the left" one on the right.
 _NORMAL_HEART = Mention("heart", "normal", "normal", 0, 0, 0, 0, "normal")
 _PLACES = ("side", "zone", "lobe", "quadrant")
-_PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
+PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +339,7 @@ def _kind(statement: Statement) -> str:
 
 def _elsewhere(one: Statement, other: Statement) -> bool:
     """Whether the two are about different places or times, so that both can be true."""
-    for name in _PLACE_OR_TIME:
+    for name in PLACE_OR_TIME:
         ours, theirs = one.values(name), other.values(name)
         if ours and theirs and not ours & theirs and "both" not in ours | theirs:
             return True

@@ -90,6 +90,9 @@ def deny(
         return Change(start + verb.start, start + verb.end, verb.text)
     if head_start is not None and not re.search(r"\bthe\s", clause[: head_start - start], re.I):
         first = re.match(r"\S+", clause)
+        sized = _SIZED.match(f" {clause}")
+        if sized and clause[sized.end() - 1 :][:1] == " ":
+            return Change(start, start + sized.end() - 1, match_case(clause, "no"))
         if first:
             new = f"{match_case(first.group(), 'no')} {lower_first(first.group())}"
             return Change(start, start + first.end(), new)

@@ -10,6 +10,7 @@ from medray.editing.base import CannotRewrite, Change, Replacement
 from medray.editing.language.grammar import (
     article,
     heart_phrase,
+    is_plural,
     lower_first,
     match_case,
     takes_no_article,
@@ -18,7 +19,7 @@ from medray.editing.language.grammar import (
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words, plural
 from medray.editing.reading.claims import ParsedText, Statement
-from medray.editing.reading.compare import Comparison
+from medray.editing.reading.compare import PLACE_OR_TIME, Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short, names_image, without_incidental_organs
 from medray.editing.rewriting.counting import recount, recount_things
@@ -40,6 +41,7 @@ _SEEN = re.compile(
 )
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?|remains?)\b", re.IGNORECASE)
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
+_NOUN_ENDS = re.compile(r"\s+(?:of|in|with|at|on|along|over|within|involving)\b|,")
 _ONE_VALUE = 2  # words of an answer that is a number and hardly more
 _FUNCTION_OF = re.compile(
     r"(?:\b(?:is|are|for|in|as|of|with|by|be|to)\s+(?:the\s+)?|:\s*|^\W*(?:the\s+)?)$",
@@ -218,8 +220,8 @@ def _inverted(
     if statement.polarity:
         if head is not None and (chain := deny_chain(text, statement.sentence, head.start)):
             return [replacement(change, comparison) for change in chain]
-        change = deny(text, statement.start, statement.end, head.start if head else None)
-        replacements = [replacement(require(change), comparison)]
+        change = require(deny(text, statement.start, statement.end, head.start if head else None))
+        replacements = [replacement(_plainly(text, change, statement, comparison), comparison)]
         return [*replacements, *_dependent_denial(text, statement, comparison)]
     sides = [m for m in statement.details if m.attribute == "side"]
     other = ontology().attributes["side"].other(sides[0].value) if len(sides) == 1 else None
@@ -233,6 +235,23 @@ def _inverted(
         raise CannotRewrite  # "no mass or nodule": the denial is shared
     change = affirm(text, statement.start, statement.end, takes_article([statement]))
     return [replacement(require(change), comparison)]
+
+
+def _plainly(text: str, change: Change, statement: Statement, comparison: Comparison) -> Change:
+    """A denial without what describes the finding, unless the reference does, too: "no fracture" and
+    not "no nondisplaced fracture". Places and ages stay."""
+    head, fact = statement.head, comparison.fact
+    if head is None or fact is None or not fact.core or change.text.strip().lower() != "no":
+        return change
+    kept = [m.start for m in statement.details if m.attribute in PLACE_OR_TIME]
+    stop = min([head.start, *(start for start in kept if start >= change.end)])
+    described = text[change.end : stop]
+    words = phrase_words(described)
+    if not words or not re.fullmatch(r"\s*(?:[\w-]+\s+)+", described) or "of" in words:
+        return change
+    if set(words) & set(phrase_words(fact.core)):
+        return change
+    return Change(change.start, stop, f"{change.text.strip()} ")
 
 
 def _dependent_denial(text: str, statement: Statement, comparison: Comparison) -> list[Replacement]:
@@ -289,7 +308,9 @@ def _as_said(clause: str, fact: Statement) -> str:
     bare = head is not None and head.form in ("singular", "plural") and fact.polarity
     if not bare or head is None or _FINITE.search(fact.core):
         return fact.core
-    core, plural_head = lower_first(fact.core), head.form == "plural"
+    core = lower_first(fact.core)
+    named = _NOUN_ENDS.split(core)[0]  # the changes of "postoperative changes of a lobectomy"
+    plural_head = head.form == "plural" or is_plural(named)
     determined = re.match(r"(?:an?|the|some|multiple|two|three)\b", core) is not None
     mass_noun = ontology().findings[head.value].mass_noun or takes_no_article(head.surface)
     if not (plural_head or determined or mass_noun):

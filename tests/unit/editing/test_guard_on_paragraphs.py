@@ -81,6 +81,61 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "Yes, there is a small nodule in the left middle zone.",
             "nodule",
         ),
+        # words that no rule reads, and that the reference does not have
+        (
+            REPORT,
+            "Right humeral shaft fracture. The elbow joint is normal.",
+            "There is a supracondylar fracture of the left humerus. The elbow joint is normal.",
+            "supracondylar",
+        ),
+        (
+            REPORT,
+            "There is a mass in the pancreas. No free fluid.",
+            "There is a mass in the gallbladder. No free fluid.",
+            "gallbladder",
+        ),
+        # what only one side of a comparison names
+        (
+            REPORT,
+            "There is a solid nodule in the left lobe. The right lobe is homogeneous.",
+            "There is a solid nodule in the right lobe. The left lobe is homogeneous.",
+            "nodule in the right",
+        ),
+        # a clear lung says nothing of the other one
+        (
+            REPORT,
+            "Large left pleural effusion. The right lung is clear.",
+            "There is a large right pleural effusion with adjacent atelectasis.",
+            "without",
+        ),
+        # a denial of a part is none of the whole
+        (REPORT, "No large effusion. No overt edema.", "There is a small effusion.", "no "),
+        (REPORT, "No large effusion. Normal heart.", "No effusion is seen.", "No effusion"),
+        (
+            REPORT,
+            "A nodule with microcalcifications in the left breast. The right breast is normal.",
+            "There is a nodule in the right breast without calcifications.",
+            "without",
+        ),
+        # a denial keeps no adjective before its "no", and none of degree or shape behind it
+        (REPORT, "The heart is normal. Clear lungs.", "Stable cardiomegaly.", "Stable"),
+        (REPORT, "No fracture. Clear lungs.", "There is a comminuted fracture.", "comminuted"),
+        (REPORT, "No effusion. Normal heart.", "Small right effusion.", "small"),
+        # what is joined to a word by "and" takes no other word
+        (
+            "What is abnormal?",
+            "Cardiomegaly",
+            "The heart is normal in size and configuration.",
+            "and configuration",
+        ),
+        ("Which lung?", "Both lungs", "The mass is in the right lung only.", "bilateral lung"),
+        # two kidneys of which each has a size are no kidneys on both sides
+        (
+            REPORT,
+            "Right kidney 10 cm, left kidney 11 cm. No stones.",
+            "Right kidney: 10 cm. No stones.",
+            "left kidney",
+        ),
     ],
 )
 def test_a_chosen_sentence_does_not_say(question, reference, answer, never):
@@ -100,6 +155,27 @@ def test_a_chosen_sentence_does_not_say(question, reference, answer, never):
             "The heart is enlarged. The right clavicle is fractured.",
             "The left clavicle is fractured.",
         ),
+        (
+            "Left lower lobe collapse. Stable right hilar mass.",
+            "Right middle lobe collapse. Stable right hilar mass.",
+            "Left lower lobe collapse.",
+        ),
+        (
+            "The heart is normal. No effusion.",
+            "Moderate cardiomegaly. No effusion.",
+            "No cardiomegaly.",
+        ),
+        (
+            "No fracture. Normal heart.",
+            "There is a nondisplaced fracture of the radius.",
+            "There is no fracture of the radius.",
+        ),
+        (
+            "Postoperative changes of left lobectomy with volume loss. No effusion.",
+            "There is volume loss in the right lung. No effusion.",
+            "There are postoperative changes of left lobectomy with volume loss.",
+        ),
+        ("No effusion. Normal heart.", "Small right effusion.", "No right effusion."),
     ],
 )
 def test_what_is_sure_is_corrected_as_before(reference, answer, chosen):
