@@ -43,13 +43,15 @@ _PATTERNS = tuple(
         r"\b(?:one|each|every|single)\s+(?:lungs|kidneys|hearts|nodules|masses|lesions|hands|"
         r"images|lobes|ribs|organs|vertebrae|breasts|eyes)\b",
         r"\b(?:two|three|four|five|six|several|multiple|many|both)\s+(?:lung|kidney|heart|nodule|"
-        r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|type|kind|sign|area|eye)\b(?!\s+\w+s\b)(?!-)",
+        r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|type|kind|sign|area|eye)\b(?!\s+\w{2,}s\b)(?!-)",
         r"\bnormal\s+in\s+size\s+in\s+size\b|\bborderline\s+normal\b",
         r"\b(?:mildly|moderately|markedly|severely|slightly|grossly|massively|minimally)\s+normal\b|"
         r"\btop\s+enlarged\b|\b(?:old|remote|chronic)\s+acute\b|\bacute\s+(?:old|healed|chronic)\b",
         r"\ban?\s+(?:\w+\s+){0,2}bilateral\s+(?:\w+\s+){0,2}(?:effusion|opacity|nodule|infiltrate|"
         r"fracture|consolidation)\b",
         r"\bbilateral\s+(?:[\w-]+\s+){0,2}?(?:lung|kidney|hemithorax|lobe|zone|base|apex|hilum|side)\b",
+        r"(?<!and\s)\b(?:left|right)\s+(?:[\w-]+\s+)?effusions\b|\b(?:midline|normal|central|clear)\s+side\b",
+        r"\bno\b[^,.;]*\bwith\s+no\b",
         r"\bin\s+the\s+(?:[\w-]+\s+){0,2}zone\s+(?:consolidation|effusion|opacity|nodule|edema)\b",
         r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
@@ -67,7 +69,7 @@ _THERE_ARE = re.compile(
 )
 _THERE_IS = re.compile(
     r"\bthere\s+(?:is|was)\s+([^.,;:]+?)(?=\s+(?:in|on|of|at|with|within|involving|overlying|seen|"
-    r"noted|present|throughout|along|and|or|which|that|to|by|from|consistent)\b|[.,;:]|\s*$)",
+    r"noted|present|throughout|along|and|or|which|that|to|by|from|consistent|\w+ing)\b|[.,;:]|\s*$)",
     re.IGNORECASE,
 )
 _PLURAL = re.compile(

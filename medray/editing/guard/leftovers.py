@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from medray.editing.language.negation import n_negations
+from medray.editing.reading.claims import read
 from medray.records import EditedSentence
 
 _EARLIER = (
@@ -58,7 +59,8 @@ _DENIED_MORE = re.compile(
     r"\b(?:no|not|without)\b[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
     r"(?:larger|greater|more)|right\s+(?:greater|more)|left\s+(?:greater|more)|predominantly|"
     r"especially|particularly|mainly|mostly|primarily|measuring|(?:concerning|worrisome|suspicious)"
-    r"\s+for|bilaterally)\b",
+    r"\s+for|bilaterally)\b|"
+    r"\bno\s+(?:[\w-]+\s+){1,4}?(?<!consistent\s)(?<!compatible\s)(?<!keeping\s)with\b",
     re.IGNORECASE,
 )
 _CONTRAST = re.compile(
@@ -71,6 +73,8 @@ _NORMAL_WITH = re.compile(
     r"(?!no\b|normal\b|out\b|a\s+normal)",
     re.IGNORECASE,
 )
+_WITHOUT = re.compile(r"\b(?:without|with\s+no)\b", re.IGNORECASE)
+_WITH = re.compile(r"(?<!consistent\s)(?<!compatible\s)\bwith\b(?!\s+no\b)", re.IGNORECASE)
 _TASK = re.compile(
     r"\b(?:original|given|provided|reference|correct)\s+(?:answer|question|caption|response)s?\b|"
     r"\bdispreferred\b|\bcontradict(?:ory|s|ing)\b|\bgiven\s+the\s+task\b|"
@@ -107,8 +111,16 @@ def measures_turned(sentence: str, edited: EditedSentence, reference: str) -> bo
 
 
 def praises_turned(sentence: str, text: str) -> bool:
-    """Whether "without" became "with" behind a word for normal: "straight with scoliosis"."""
-    return _NORMAL_WITH.search(text) is not None and _NORMAL_WITH.search(sentence) is None
+    """Whether "without" became "with" behind a word for normal ("straight with scoliosis"), or
+    behind no finding at all: "the veins are patent with a thrombus"."""
+    if _NORMAL_WITH.search(text) is not None and _NORMAL_WITH.search(sentence) is None:
+        return True
+    before, after = _WITHOUT.search(sentence), _WITH.search(text)
+    if before is None or after is None or _WITHOUT.search(text) or _WITH.search(sentence):
+        return False
+    stated = [s.head.start for s in read(text).statements if s.head and s.subject == "lesion"]
+    found = [start > after.start() for start in stated]
+    return any(found) and all(found)
 
 
 def loses_article(sentence: str, text: str) -> bool:

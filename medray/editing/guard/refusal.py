@@ -70,6 +70,7 @@ _MEASURES = re.compile(
     r"\W*(?:treat|pay|keep|stop|avoid|take|use|maintain|consider|strengthen|eat|exercise|do|get)\b",
     re.IGNORECASE,
 )
+_WHICH = re.compile(r"[,;]\s+(?:which|obscuring|causing|silhouetting)\b", re.IGNORECASE)
 _REPLACED = 0.85  # a larger fraction of new words is another text
 _SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
 
@@ -171,10 +172,10 @@ def _of_chosen(
     if truth.guessed(known, edited) or truth.other_modifier(known, after.answer, start):
         return "chosen-unconfirmed"
     agreed = truth.agreements_in(after, start)
-    if _unsure(known, after.answer, start, [*agreed, *resolved]):
-        return "chosen-unconfirmed"
     verbatim = truth.repeats_reference(known, after.answer.text[start:])
     verbatim = verbatim or truth.turned(resolved, known, edited)
+    if not verbatim and _unsure(known, after.answer, start, [*agreed, *resolved]):
+        return "chosen-unconfirmed"
     if not verbatim and not truth.confirms(agreed, resolved):
         return "chosen-unconfirmed"
     if any(
@@ -233,8 +234,12 @@ def _of_rejected(
 
 
 def _residual_explanation(proposal: Proposal) -> bool:
-    """Whether a clause behind a change leans on what the change removed."""
+    """Whether a clause behind a change leans on what the change removed, or was itself changed to
+    fit: "in the right lobe, which obscures the right heart border"."""
     edited = proposal.edited
+    sides = ((edited.text, edited.text_spans), (proposal.sentence, edited.answer_spans))
+    if all(_WHICH.search(text, spans[0].start, spans[-1].end) for text, spans in sides):
+        return True
     stops = [*(span.start for span in edited.text_spans[1:]), len(edited.text)]
     return any(
         (

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from medray.editing.language.grammar import content
+from medray.editing.language.negation import n_negations
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, Statement, read
@@ -247,7 +248,8 @@ def states_otherwise(known: Facts, parsed: ParsedText, start: int) -> bool:
 
 
 def cuts_what_is_right(known: Facts, sampled: str, text: str) -> bool:
-    """Whether a finding that the reference asserts is named in the sampled sentence alone."""
+    """Whether a finding that the reference asserts is named in the sampled sentence alone, or one
+    that it does not assert was denied there alone."""
     onto = ontology()
 
     def named(parsed: ParsedText) -> set[str]:
@@ -255,8 +257,17 @@ def cuts_what_is_right(known: Facts, sampled: str, text: str) -> bool:
         heads = {s.head.value for s in stated if s.polarity and s.head and s.subject == "lesion"}
         return {value for value in heads if not onto.findings[value].generic}
 
+    def denied(parsed: ParsedText) -> set[str]:
+        heads = {s.head.value for s in parsed.statements if not s.polarity and s.head}
+        return {value for value in heads if not onto.findings[value].generic}
+
     asserted = named(known.reference)
-    lost = named(read(sampled)) - named(read(text))
+    before, after = read(sampled), read(text)
+    silent = denied(before) - denied(after) - named(after)
+    several = known.word is None and n_negations(sampled) > 1  # a list has one denial
+    if several and not all(any(onto.covers(v, a) for a in asserted) for v in silent):
+        return True
+    lost = named(before) - named(after)
     return any(onto.compatible(value, other) for value in lost for other in asserted)
 
 

@@ -34,7 +34,8 @@ def says_more(known: Facts, parsed: ParsedText, start: int) -> bool:
     if not known.report:
         return False
     reference = known.reference
-    stated = {key for words in sentences(reference.text) for w in words for key in _keys(w.text)}
+    texts = (known.question, reference.text)
+    stated = {k for t in texts for words in sentences(t) for w in words for k in _keys(w.text)}
     organs = {m.value for m in reference.study if m.attribute == "organ"}
     return any(
         not _keys(word.text) & stated and not _is_near(mention, organs)
@@ -93,12 +94,8 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
             i for m in read if m.attribute not in _PLACES for i in range(m.first, m.last + 1)
         }
         places = {i: m for m in read if m.attribute in _PLACES for i in range(m.first, m.last + 1)}
-        cues = [m.last for m in read if m.attribute == "negation"]
         for index, word in enumerate(words):
             position = word.start + start
-            cue = max((c for c in cues if c < index), default=index)
-            if index > cue and not any(w.after_comma for w in words[cue + 1 : index + 1]):
-                continue
             if index in compared or any(first <= position < last for first, last in denied):
                 continue
             short = len(word.text) < _LETTERS and not any(map(str.isdigit, word.text))

@@ -24,7 +24,7 @@ EPONYMS = frozenset(
 )
 _OF = ("of", "and", "or", "the", "in", "with", "on", "a", "an")
 _MASS_NOUN = re.compile(
-    r"(?:cancer|disease|air|fluid|o?edema|gas|blood|calcium|swelling|atrophy|pneumonia|ascites|contrast|necrosis|"
+    r"(?:cancer|disease|air|pneumo(?:peritoneum|mediastinum|cephalus)|fluid|o?edema|gas|blood|calcium|swelling|atrophy|pneumonia|ascites|contrast|necrosis|"
     r"\w+(?:itis|osis|emia|aemia|megaly|ectasis|plasia|malacia|uria|trophy))$",
     re.IGNORECASE,
 )
@@ -138,10 +138,12 @@ _DEGREE = re.compile(  # of an enlargement: goes with it
     r"(?:mildly|moderately|markedly|severely|slightly|grossly|massively|minimally|significantly|top)\s+$",
     re.IGNORECASE,
 )
+_WORDS = (  # adjectives and the like: no verb, no preposition
+    r"(?:(?!(?:is|are|was|were|has|have|shows?|with|and|of|for|there|remains?|suggests?|indicates?|"
+    r"demonstrates?|reveals?|to|the|or|but)\b)[\w-]+\s+)*"
+)
 _DESCRIBED = re.compile(  # what describes an enlargement, or is evidence of it
-    r"\b(?:(?:any\s+)?(evidence|signs?)\s+of\s+)?(?:(?!(?:is|are|was|were|has|have|shows?|with|and|of|"
-    r"for|there|remains?|suggests?|indicates?|demonstrates?|reveals?|to|the|or|but)\b)[\w-]+\s+)*$",
-    re.IGNORECASE,
+    rf"\b(?:{_WORDS}(evidence|signs?)\s+of\s+)?{_WORDS}$", re.IGNORECASE
 )
 _AND_MORE = re.compile(r"\s+(?:and|or)\s+(?:[\w-]+\s+)?[\w-]+\s*(?:[.,;]|$)", re.IGNORECASE)
 _SIZE_IS = re.compile(r"\bsize\s+(?:is|was|appears|remains|seems)\s+(?:\w+ly\s+)?$", re.IGNORECASE)
@@ -238,8 +240,10 @@ def _base(word: str) -> str:
 def plain_stems() -> frozenset[str]:
     """The stems of words that add nothing to what a finding is."""
     language = ontology().language
-    lists = ("question_words", "study_words", "verbs", "general_modifiers", "shared_predicate")
-    lists += ("fillers", "connectors", "place_nouns", "fresh_start", "side_words", "plain_words")
+    lists = (
+        *("question_words", "study_words", "verbs", "general_modifiers", "shared_predicate"),
+        *("fillers", "connectors", "fresh_start", "side_words", "plain_words"),
+    )
     words = [str(word) for name in lists for word in language[name]]
     words += [str(word) for pair in language["main_verbs"].items() for word in pair]
     return frozenset(stem(part) for word in words for part in word.split())

@@ -17,6 +17,7 @@ from medray.editing.reading.claims import ParsedText, Statement
 
 # "No acute infarct" does not exclude a chronic one, "no nodule on the left" one on the right.
 _NORMAL_HEART = Mention("heart", "normal", "normal", 0, 0, 0, 0, "normal")
+_BARE = 3  # words of a clause without a noun: "on the left"
 _PLACES = ("side", "zone", "lobe", "quadrant")
 PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
 
@@ -261,17 +262,17 @@ def _same_noun(one: Statement, other: Statement) -> bool:
     "right middle lobe collapse", but not "the left lobe is homogeneous". "On the left" has none."""
     if one.head is not None and other.head is not None:
         return True
-    ours, theirs = _nouns(one), _nouns(other)
-    return not ours or not theirs or bool(ours & theirs)
+    words, nouns = zip(*map(_clause_words, (one, other)), strict=True)
+    return bool(nouns[0] & nouns[1]) or any(len(said) <= _BARE for said in words)
 
 
-def _nouns(statement: Statement) -> set[str]:
-    """The words of a clause that are no attribute and no plain word."""
+def _clause_words(statement: Statement) -> tuple[tuple[str, ...], set[str]]:
+    """The words of a clause, and the stems of those that are no attribute and no plain word."""
     first = statement.sentence[0]
-    clause = statement.core[statement.start - first : statement.end - first]
+    clause = bare = statement.core[statement.start - first : statement.end - first]
     for m in statement.details:
-        clause = clause.replace(m.surface, " ")
-    return {stem(w) for w in phrase_words(clause)} - plain_stems()
+        bare = bare.replace(m.surface, " ")
+    return phrase_words(clause), {stem(w) for w in phrase_words(bare)} - plain_stems()
 
 
 def _is_old(denial: Statement, fact: Statement, onto: Ontology) -> bool:
@@ -371,7 +372,8 @@ def _details(statement: Statement, fact: Statement, onto: Ontology) -> list[Comp
     comparisons = []
     for name in dict.fromkeys(m.attribute for m in statement.details):
         stated, known = statement.values(name), fact.values(name)
-        if name == "side" and statement.head is fact.head is None and "both" in known - stated:
+        unnamed = statement.head is fact.head is None and bool(fact.core)
+        if name == "side" and unnamed and "both" in known - stated:
             continue  # "right kidney 10 cm, left kidney 11 cm" is no one thing on both sides
         stated_not, known_not = (s.values(name, negated=True) for s in (statement, fact))
         mention = next(m for m in statement.details if m.attribute == name)

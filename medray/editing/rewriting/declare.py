@@ -23,6 +23,11 @@ _THIS = re.compile(
     re.IGNORECASE,
 )
 _SUBJECT = r"(?P<verb>is|are|was|were)\s+(?P<subject>(?:the|both|these|those|this)\s+.+?)\s+"
+_THIS_NOUN = re.compile(
+    r"(?P<verb>is|are|was|were)\s+(?P<subject>(?:this|that|these|those)\s+(?!an?\b|the\b)[\w-]+)\s+"
+    r"(?P<rest>bilateral|unilateral|acute|chronic|normal|abnormal|healthy|benign|malignant)",
+    re.IGNORECASE,
+)
 _PREDICATE = re.compile(
     _SUBJECT
     + r"(?P<rest>(?:(?:normal|abnormal|healthy|enlarged|visible|present|seen|shown|visualized|"
@@ -79,6 +84,9 @@ def declared(question: str, *, affirmed: bool) -> str | None:
         return None
     if match := _THERE.fullmatch(text):
         return _there(match, affirmed)
+    if match := _THIS_NOUN.fullmatch(text):
+        denial = "" if affirmed else " not"
+        return f"{_lower(match['subject'])} {match['verb'].lower()}{denial} {match['rest']}"
     if (match := _THIS.fullmatch(text)) or (match := _HAS.fullmatch(text)):
         noun = f" {match['noun'].strip()}" if match.groupdict().get("noun") else ""
         denial = "" if affirmed else " not"

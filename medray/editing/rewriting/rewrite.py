@@ -74,7 +74,7 @@ def _by_clause(judgement: Judgement, facts: Facts) -> list[Replacement]:
         elif first.statement is None:
             replacements += rewrite_study(judgement, first, facts)
         else:
-            replacements.append(replace_clause(judgement.answer, first))
+            replacements.append(replace_clause(judgement.answer, first, report=facts.report))
     return replacements
 
 

@@ -18,7 +18,7 @@ from medray.editing.language.grammar import (
 )
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words, plural
-from medray.editing.reading.claims import ParsedText, Statement
+from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import PLACE_OR_TIME, Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short, names_image, without_incidental_organs
@@ -42,6 +42,11 @@ _SEEN = re.compile(
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?|remains?)\b", re.IGNORECASE)
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
 _NOUN_ENDS = re.compile(r"\s+(?:of|in|with|at|on|along|over|within|involving)\b|,")
+_ONE_OF_PAIR = re.compile(  # "only in the left lung", which becomes "in both lungs"
+    r"(?:only\s+)?\b(in|on|of|to|within|at|from|involving)\s+(?:only\s+)?the\s+(?:left|right)(?:-sided)?\s+"
+    r"(lung|hemithorax|kidney|eye|breast|hemisphere|ventricle|side|hip|knee|hand)\b",
+    re.IGNORECASE,
+)
 _ONE_VALUE = 2  # words of an answer that is a number and hardly more
 _FUNCTION_OF = re.compile(
     r"(?:\b(?:is|are|for|in|as|of|with|by|be|to)\s+(?:the\s+)?|:\s*|^\W*(?:the\s+)?)$",
@@ -81,7 +86,7 @@ def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) ->
     kept, removals = asides(parsed.text, stated)
     if comparison.attribute == "function" and not all(_stands(parsed.text, m) for m in kept):
         raise CannotRewrite
-    values_changed = _values(kept, comparison)
+    values_changed = _values(parsed.text, kept, comparison)
     if attribute.error_type == "organ":
         values_changed = [place_phrase(parsed.text, change, facts) for change in values_changed]
     return [*values_changed, *(replacement(r, comparison) for r in removals)]
@@ -113,7 +118,7 @@ def rewrite_statement(
         replacements += [replacement(change, renamed) for change in changes]
     for comparison in comparisons:
         if comparison.attribute == "presence":
-            replacements += _presence(parsed, statement, comparison)
+            replacements += _presence(parsed, statement, comparison, facts.report)
         elif comparison.attribute == "heart":
             if _COORDINATED.search(parsed.text[statement.start : statement.end]):
                 raise CannotRewrite  # "heart size and mediastinal contours are normal"
@@ -141,10 +146,10 @@ def _detail(parsed: ParsedText, statement: Statement, comparison: Comparison) ->
     if all(m.negated for m in stated):
         change = affirm(parsed.text, statement.start, statement.end, singular=True)
         return [replacement(require(change), comparison)]
-    return _values(stated, comparison)
+    return _values(parsed.text, stated, comparison)
 
 
-def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
+def _values(text: str, stated: list[Mention], comparison: Comparison) -> list[Replacement]:
     """Replaces every mention of a wrong value by the wanted value in the same form.
 
     "On the right, not on the left": if the wanted value is the denied one, the two are swapped.
@@ -160,6 +165,11 @@ def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
         if m.negated and m.value != wanted.value:
             continue
         value = next(iter(wrong)) if m.negated else wanted.value
+        pair = next((p for p in _ONE_OF_PAIR.finditer(text) if p.start() < m.start < p.end()), None)
+        if value == "both" and m.form == "adjective" and pair is not None:
+            change = Change(*pair.span(), f"{pair[1]} both {plural(pair[2])}")
+            replacements.append(replacement(change, comparison))
+            continue
         new = attribute.forms.get(value, {}).get(m.form)
         if wanted.form == m.form and not m.negated and not (new and new[:2].isupper()):
             new = lower_first(wanted.surface)
@@ -173,19 +183,19 @@ def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
 
 
 def _presence(
-    parsed: ParsedText, statement: Statement, comparison: Comparison
+    parsed: ParsedText, statement: Statement, comparison: Comparison, report: bool
 ) -> list[Replacement]:
     """Corrects the assertion of an absent finding, or the denial of a present one."""
     fact = comparison.fact
     replaceable = bool(fact and fact.core and _has_own_clause(parsed, statement))
     if replaceable and not _is_better_inverted(parsed, statement, comparison):
-        return [replace_clause(parsed, comparison)]
+        return [replace_clause(parsed, comparison, report=report)]
     try:
         return _inverted(parsed, statement, comparison)
     except CannotRewrite:
         if not replaceable:
             raise
-        return [replace_clause(parsed, comparison)]
+        return [replace_clause(parsed, comparison, report=report)]
 
 
 def _is_better_inverted(parsed: ParsedText, statement: Statement, comparison: Comparison) -> bool:
@@ -220,8 +230,9 @@ def _inverted(
     if statement.polarity:
         if head is not None and (chain := deny_chain(text, statement.sentence, head.start)):
             return [replacement(change, comparison) for change in chain]
-        change = require(deny(text, statement.start, statement.end, head.start if head else None))
-        replacements = [replacement(_plainly(text, change, statement, comparison), comparison)]
+        denial = deny(text, statement.start, statement.end, head.start if head else None)
+        plain = _plainly(text, require(denial), statement, comparison)
+        replacements = [replacement(plain, comparison)]
         return [*replacements, *_dependent_denial(text, statement, comparison)]
     sides = [m for m in statement.details if m.attribute == "side"]
     other = ontology().attributes["side"].other(sides[0].value) if len(sides) == 1 else None
@@ -233,12 +244,12 @@ def _inverted(
     following = [s for s in _in_sentence(parsed, statement) if s.start > statement.start]
     if any(not s.polarity and not _DENIAL.search(text[s.start : s.end]) for s in following):
         raise CannotRewrite  # "no mass or nodule": the denial is shared
-    change = affirm(text, statement.start, statement.end, takes_article([statement]))
-    return [replacement(require(change), comparison)]
+    asserted = affirm(text, statement.start, statement.end, takes_article([statement]))
+    return [replacement(require(asserted), comparison)]
 
 
 def _plainly(text: str, change: Change, statement: Statement, comparison: Comparison) -> Change:
-    """A denial without what describes the finding, unless the reference does, too: "no fracture" and
+    """A denial without what describes the finding, unless the reference does, too: "no fracture",
     not "no nondisplaced fracture". Places and ages stay."""
     head, fact = statement.head, comparison.fact
     if head is None or fact is None or not fact.core or change.text.strip().lower() != "no":
@@ -285,8 +296,11 @@ def takes_article(statements: Sequence[Statement]) -> bool:
     )
 
 
-def replace_clause(parsed: ParsedText, comparison: Comparison) -> Replacement:
-    """Replaces the statement's clause by the reference's sentence."""
+def replace_clause(
+    parsed: ParsedText, comparison: Comparison, *, report: bool = False
+) -> Replacement:
+    """Replaces the statement's clause by the reference's sentence, in a report by one that is about
+    as many findings."""
     statement, fact = comparison.statement, comparison.fact
     if statement is None or fact is None or not fact.core:
         raise CannotRewrite
@@ -295,11 +309,18 @@ def replace_clause(parsed: ParsedText, comparison: Comparison) -> Replacement:
         raise CannotRewrite
     if not _has_sentence(parsed, statement):
         start, end = _after_connector(parsed.text, statement.start, statement.end), statement.end
+    if report and _n_findings(read(fact.core)) > max(1, _n_findings(read(parsed.text[start:end]))):
+        raise CannotRewrite  # the reference's sentence is about more
     core = _as_said(parsed.text[start:end], fact)
     new = core if parsed.text[start].isupper() else lower_first(core)
     if parsed.text[start].isupper():
         new = new[:1].upper() + new[1:]
     return replacement(trimmed(parsed.text, start, end, new), comparison)
+
+
+def _n_findings(parsed: ParsedText) -> int:
+    """The number of findings that a text asserts."""
+    return sum(s.polarity and s.subject == "lesion" and bool(s.head) for s in parsed.statements)
 
 
 def _as_said(clause: str, fact: Statement) -> str:

@@ -129,6 +129,47 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "and configuration",
         ),
         ("Which lung?", "Both lungs", "The mass is in the right lung only.", "bilateral lung"),
+        # a line of words that are fine with nothing becomes no line with something
+        (
+            REPORT,
+            "Thrombus in the right popliteal vein. No cyst.",
+            "The right femoral and popliteal veins are patent with no thrombus.",
+            "with a thrombus",
+        ),
+        # nothing is said of what no rule reads, in a denial either
+        (
+            REPORT,
+            "Large pericardial effusion with collapse of the right ventricle. No vegetation.",
+            "There is a small pericardial effusion without tamponade.",
+            "tamponade",
+        ),
+        # another subject, or more than one
+        (
+            REPORT,
+            "Small right effusion. The left lung remains clear.",
+            "The right costophrenic angle is sharp.",
+            "remains",
+        ),
+        (
+            REPORT,
+            "Left lower lobe mass and left hilar adenopathy. No effusion.",
+            "A mass is visible in the right lower lobe with irregular margins.",
+            "adenopathy",
+        ),
+        ("Is the trachea midline?", "Yes", "The trachea is deviated to the right side.", "side"),
+        ("What is seen?", "Pneumomediastinum", "There is no pneumomediastinum.", "a pneumo"),
+        (
+            REPORT,
+            "Small left pleural effusion. Normal heart.",
+            "Small bilateral pleural effusions.",
+            "left pleural effusions",
+        ),
+        (
+            REPORT,
+            "No cardiomegaly. Clear lungs.",
+            "Moderate cardiomegaly with no edema.",
+            "with no",
+        ),
         # two kidneys of which each has a size are no kidneys on both sides
         (
             REPORT,
@@ -170,12 +211,12 @@ def test_a_chosen_sentence_does_not_say(question, reference, answer, never):
             "There is a nondisplaced fracture of the radius.",
             "There is no fracture of the radius.",
         ),
-        (
-            "Postoperative changes of left lobectomy with volume loss. No effusion.",
-            "There is volume loss in the right lung. No effusion.",
-            "There are postoperative changes of left lobectomy with volume loss.",
-        ),
         ("No effusion. Normal heart.", "Small right effusion.", "No right effusion."),
+        (
+            "The nodules are in both lungs. No effusion.",
+            "The nodules are located only in the left lung. No effusion.",
+            "The nodules are located in both lungs.",
+        ),
     ],
 )
 def test_what_is_sure_is_corrected_as_before(reference, answer, chosen):
