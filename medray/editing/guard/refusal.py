@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, leftovers, qualifiers, truth
-from medray.editing.guard.unknown import denies_less, denies_part_of, says_more
+from medray.editing.guard.unknown import denies_asserted, denies_less, loses_confirmed, says_more
 from medray.editing.language.grammar import content
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
@@ -156,7 +156,8 @@ def _details(proposal: Proposal) -> str:
     borrowed = sided and qualifiers.borrowed_side(text, reference)
     if borrowed or qualifiers.names_nothing(text, sentence, f"{known.question} {reference}"):
         return "chosen-unconfirmed"
-    return "right-part-lost" if truth.cuts_what_is_right(known, sentence, text) else ""
+    lost = truth.cuts_what_is_right(known, sentence, text) or loses_confirmed(known, sentence, text)
+    return "right-part-lost" if lost else ""
 
 
 def _of_chosen(
@@ -197,7 +198,8 @@ def _of_chosen(
 def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Comparison]) -> bool:
     """Whether a chosen sentence asserts or denies more than the reference's own words do."""
     text = chosen.text[start:]
-    if says_more(known, chosen, start) or denies_part_of(known, chosen, start):
+    agreed = [c for c in based if c.agrees]
+    if says_more(known, chosen, start) or denies_asserted(known, chosen, start, agreed):
         return True
     return denies_less(based, text)
 

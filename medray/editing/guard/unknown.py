@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from medray.editing.language.grammar import plain_stems
 from medray.editing.language.text import Mention, Word, mentions, sentences, stem
 from medray.editing.ontology.lexicon import ontology, phrase_words
-from medray.editing.reading.claims import ParsedText, Statement
+from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import PLACE_OR_TIME, Comparison
 from medray.editing.reading.facts import Facts
 
@@ -34,8 +34,8 @@ def says_more(known: Facts, parsed: ParsedText, start: int) -> bool:
     if not known.report:
         return False
     reference = known.reference
-    texts = (known.question, reference.text)
-    stated = {k for t in texts for words in sentences(t) for w in words for k in _keys(w.text)}
+    texts = sentences(f"{known.question}\n{reference.text}")
+    stated = {key for words in texts for word in words for key in _keys(word.text)}
     organs = {m.value for m in reference.study if m.attribute == "organ"}
     return any(
         not _keys(word.text) & stated and not _is_near(mention, organs)
@@ -67,20 +67,37 @@ def _qualifiers(fact: Statement) -> set[str]:
     return set(phrase_words(described)) - _UNQUALIFIED
 
 
-def denies_part_of(known: Facts, parsed: ParsedText, start: int) -> bool:
-    """Whether text[start:] denies by a word that is part of one that the reference asserts: no
-    calcifications, of microcalcifications."""
+def denies_asserted(
+    known: Facts, parsed: ParsedText, start: int, agreed: Sequence[Comparison]
+) -> bool:
+    """Whether text[start:] denies, unconfirmed, what a word that the reference asserts is made of:
+    no calcification, of microcalcifications; no hemorrhage, of a hemorrhagic infarct."""
+    reference = known.reference
+    denials = [(s.start, s.end) for s in reference.statements if not s.polarity]
     asserted = {
         word.text
-        for words in sentences(known.reference.text)
+        for words in sentences(reference.text)
         for word in words
-        if not any(
-            s.start <= word.start < s.end for s in known.reference.statements if not s.polarity
-        )
+        if not any(first <= word.start < last for first, last in denials)
     }
-    denied = (s.head for s in parsed.statements if s.head and not s.polarity)
-    stems = {stem(phrase_words(h.surface)[-1]) for h in denied if h.start >= start}
-    return any(part in word and not word.startswith(part) for part in stems for word in asserted)
+    confirmed = {id(c.statement) for c in agreed}
+    heads = (s.head for s in parsed.statements if not s.polarity and id(s) not in confirmed)
+    stems = {stem(phrase_words(h.surface)[-1]) for h in heads if h and h.start >= start}
+    return any(part in word for part in stems for word in asserted)
+
+
+def loses_confirmed(known: Facts, sampled: str, text: str) -> bool:
+    """Whether a text leaves out a word of its sampled sentence that no rule reads and a report's
+    reference has: the unfolded aorta of "an enlarged heart with unfolding of the aorta"."""
+    if not known.report:
+        return False
+    stated, left = _stems(known.reference.text), _stems(text)
+    lost = {stem(word.text) for word, _ in _unread(read(sampled), 0)} - left
+    return bool(lost & stated)
+
+
+def _stems(text: str) -> set[str]:
+    return {stem(word.text) for words in sentences(text) for word in words}
 
 
 def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | None]]:

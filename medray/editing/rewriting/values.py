@@ -47,6 +47,8 @@ _ONE_OF_PAIR = re.compile(  # "only in the left lung", which becomes "in both lu
     r"(lung|hemithorax|kidney|eye|breast|hemisphere|ventricle|side|hip|knee|hand)\b",
     re.IGNORECASE,
 )
+_EVIDENCE = re.compile(r"\s*(?:evidence|signs?|indications?)\s+of\s+", re.IGNORECASE)
+_MODIFIER = re.compile(r"\s*([\w-]+)\s+")
 _ONE_VALUE = 2  # words of an answer that is a number and hardly more
 _FUNCTION_OF = re.compile(
     r"(?:\b(?:is|are|for|in|as|of|with|by|be|to)\s+(?:the\s+)?|:\s*|^\W*(?:the\s+)?)$",
@@ -256,13 +258,15 @@ def _plainly(text: str, change: Change, statement: Statement, comparison: Compar
         return change
     kept = [m.start for m in statement.details if m.attribute in PLACE_OR_TIME]
     stop = min([head.start, *(start for start in kept if start >= change.end)])
-    described = text[change.end : stop]
-    words = phrase_words(described)
-    if not words or not re.fullmatch(r"\s*(?:[\w-]+\s+)+", described) or "of" in words:
+    evidence = _EVIDENCE.match(text, change.end, stop)
+    first = last = evidence.end() if evidence else change.end
+    known = {"a", "an", "any", *phrase_words(fact.core)}
+    while (word := _MODIFIER.match(text, last, stop)) and word[1].lower() not in known:
+        last = word.end()
+    if last == first:
         return change
-    if set(words) & set(phrase_words(fact.core)):
-        return change
-    return Change(change.start, stop, f"{change.text.strip()} ")
+    kept_words = text[change.end : first].strip()
+    return Change(change.start, last, " ".join([change.text.strip(), *kept_words.split(), ""]))
 
 
 def _dependent_denial(text: str, statement: Statement, comparison: Comparison) -> list[Replacement]:

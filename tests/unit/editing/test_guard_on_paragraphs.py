@@ -170,6 +170,27 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "Moderate cardiomegaly with no edema.",
             "with no",
         ),
+        # what the reference confirms is not lost with what it contradicts
+        (
+            REPORT,
+            "Normal heart. The aorta is calcified.",
+            "The heart is enlarged with calcification of the aorta.",
+            "heart is normal.",
+        ),
+        (
+            REPORT,
+            "Left-sided effusion larger than the right-sided one. Normal heart.",
+            "Bilateral effusions, right greater than left.",
+            "left greater than left",
+        ),
+        # a denial that nothing confirms, of what another word of the reference contains
+        (
+            REPORT,
+            "Large left infarct with hemorrhagic change. No herniation.",
+            "There is a small right infarct without hemorrhage.",
+            "without",
+        ),
+        (REPORT, "No evidence of edema. Normal heart.", "There is evidence of mild edema.", "mild"),
         # two kidneys of which each has a size are no kidneys on both sides
         (
             REPORT,
