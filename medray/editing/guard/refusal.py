@@ -240,7 +240,11 @@ def _residual_explanation(proposal: Proposal) -> bool:
     fit: "in the right lobe, which obscures the right heart border"."""
     edited = proposal.edited
     sides = ((edited.text, edited.text_spans), (proposal.sentence, edited.answer_spans))
-    if all(_WHICH.search(text, spans[0].start, spans[-1].end) for text, spans in sides):
+    placed = [[s for s in spans if s.error_type in ("side", "zone")] for _, spans in sides]
+    if placed[0] and all(
+        _WHICH.search(text, spans[0].start, spans[-1].end)
+        for (text, _), spans in zip(sides, placed, strict=True)
+    ):
         return True
     stops = [*(span.start for span in edited.text_spans[1:]), len(edited.text)]
     return any(

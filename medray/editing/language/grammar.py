@@ -12,7 +12,20 @@ from medray.editing.base import Change, Replacement
 from medray.editing.language.text import stem
 from medray.editing.ontology.lexicon import ontology, phrase_words
 
-_SMALL_WORDS = ("show", "shows", "seen", "there", "on", "yes", "no", "and", "or", "with", "for")
+_SMALL_WORDS = (
+    "show",
+    "shows",
+    "seen",
+    "there",
+    "on",
+    "yes",
+    "no",
+    "and",
+    "or",
+    "with",
+    "for",
+    "been",
+)
 
 # names of persons, which keep their capital
 EPONYMS = frozenset(

@@ -35,8 +35,12 @@ _PREDICATE = re.compile(
     r"fractured|collapsed|atrophied|elevated|flattened|widened|blunted|sharp|obscured|noted|"
     r"identified|viewed|located|involved|affected|diseased|unremarkable|hyperdense|hypodense|"
     r"hyperintense|hypointense|homogeneous|heterogeneous|well-circumscribed|ring-enhancing|"
+    r"unhealthy|homogenous|open|closed|patent|large|small|(?:high|low|larg|small|bigg)er(?=\s+than)|"
     r"consistent|evident|apparent|observed|sufficient|secondary|due)\b).*)",
     re.IGNORECASE,
+)
+_ONE_ARE = re.compile(
+    r"(?:are|were)\s+the\s+(?:[\w-]+\s+)*?\w+(?:ture|ion|ity|gland)\b\s", re.IGNORECASE
 )
 _PLACED = re.compile(
     _SUBJECT + r"(?P<rest>(?:at|in|on|within|outside|inside|above|below|behind)\s+\S.*)",
@@ -99,6 +103,8 @@ def declared(question: str, *, affirmed: bool) -> str | None:
             return f"{_lower(match['subject'])} {verb} {match['rest']}"
     if match := _DO.fullmatch(text):
         return _do(match, affirmed)
+    if _ONE_ARE.match(text):
+        return None  # "are the vasculature open?"
     if (match := _PREDICATE.fullmatch(text)) or (match := _PLACED.fullmatch(text)):
         denial = "" if affirmed else " not"
         return f"{_lower(match['subject'])} {match['verb'].lower()}{denial} {match['rest']}"

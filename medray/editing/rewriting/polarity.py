@@ -36,7 +36,9 @@ _SIZED = re.compile(
     re.IGNORECASE,
 )  # what is not there has no size, and is on no side
 _SOME = re.compile(r"some(?=\s+of\b)", re.IGNORECASE)
-_SURE = re.compile(r"(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I)
+_SURE = re.compile(
+    r"also$|(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I
+)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
@@ -218,7 +220,7 @@ def _last_before(matches: list[re.Match[str]], about: int | None) -> re.Match[st
 def _verbs() -> re.Pattern[str]:
     bases = ontology().language["main_verbs"]
     forms = "|".join({*bases, *bases.values()})
-    return re.compile(rf"\b(?:(\w+ly)\s+)?({forms})\b", re.IGNORECASE)
+    return re.compile(rf"\b(?:(\w+ly|also)\s+)?({forms})\b", re.IGNORECASE)
 
 
 @functools.cache
