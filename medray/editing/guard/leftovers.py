@@ -73,6 +73,11 @@ _NORMAL_WITH = re.compile(
     r"(?!no\b|normal\b|out\b|a\s+normal)",
     re.IGNORECASE,
 )
+_CLEAR = re.compile(
+    r"\b(?:lungs?(?:\s+fields?)?|image|picture|x-?ray|radiograph|scan|study|film|everything)\s+"
+    r"(?:(?!not\b)[\w-]+\s+){0,4}(?:clear|normal|healthy|unremarkable)\b",
+    re.IGNORECASE,
+)
 _WITHOUT = re.compile(r"\b(?:without|with\s+no)\b", re.IGNORECASE)
 _WITH = re.compile(r"(?<!consistent\s)(?<!compatible\s)\bwith\b(?!\s+no\b)", re.IGNORECASE)
 _TASK = re.compile(
@@ -121,6 +126,13 @@ def praises_turned(sentence: str, text: str) -> bool:
     stated = [s.head.start for s in read(text).statements if s.head and s.subject == "lesion"]
     found = [start > after.start() for start in stated]
     return any(found) and all(found)
+
+
+def clear_left(sentence: str, text: str) -> bool:
+    """Whether a denial became an assertion beside lungs or an image still called clear."""
+    if n_negations(text) >= n_negations(sentence):
+        return False
+    return _CLEAR.search(sentence) is not None and _CLEAR.search(text) is not None
 
 
 def loses_article(sentence: str, text: str) -> bool:

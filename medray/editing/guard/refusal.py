@@ -71,6 +71,7 @@ _MEASURES = re.compile(
     re.IGNORECASE,
 )
 _WHICH = re.compile(r"[,;]\s+(?:which|obscuring|causing|silhouetting)\b", re.IGNORECASE)
+_ANSWERS = frozenset({"presence", "presupposed", "opposite", "echo"})  # to a closed question
 _REPLACED = 0.85  # a larger fraction of new words is another text
 _SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
 
@@ -143,7 +144,8 @@ def _details(proposal: Proposal) -> str:
         return "unconfirmed-change"
     if qualifiers.other_qualifier(chosen, reference):
         return "chosen-unconfirmed"
-    if leftovers.measures_turned(sentence, proposal.edited, reference):
+    cleared = wrong and leftovers.clear_left(sentence, text)
+    if cleared or leftovers.measures_turned(sentence, proposal.edited, reference):
         return "residual-explanation"
     if leftovers.praises_turned(sentence, text):
         return "contradicts-itself"
@@ -307,10 +309,14 @@ def _against_prefix(proposal: Proposal) -> bool:
     if not re.search(r"\w", proposal.prefix):
         return False
     claimed = facts(proposal.known.question, proposal.prefix)
-    if proposal.known.word is not None and claimed.word is not None:
-        wrong_word = claimed.word != proposal.known.word
-        if wrong_word and proposal.verdict == "wrong":
-            return True
+    words = (claimed.word, proposal.known.word)
+    if proposal.verdict == "wrong" and None not in words and words[0] != words[1]:
+        return True
+    answered = (
+        judge(proposal.prefix, proposal.known).conflicts if proposal.known.word is not None else []
+    )
+    if proposal.verdict == "wrong" and any(c.attribute in _ANSWERS for c in answered):
+        return True
     judgement = judge(proposal.edited.text, claimed, same_slot=False)
     several = _SEVERAL.search(proposal.known.question) is not None or (
         "?" not in proposal.known.question
