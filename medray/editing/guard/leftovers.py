@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from medray.editing.language.grammar import takes_no_article
 from medray.editing.language.negation import n_negations
 from medray.editing.reading.claims import read
 from medray.records import EditedSentence
@@ -50,13 +51,14 @@ _CHANGES = tuple(
 )
 _DENIED_MANY = re.compile(
     r"\bno\s+(?:[\w-]+\s+){0,2}?(?:bilateral|unilateral|multiple|several|numerous|many|scattered|both)\b|"
+    r"\bnot\s+\w+\s+(?:bilateral|unilateral|multiple|several|numerous|many|scattered)\b|"
     r"\b(?:no|not|without)\b[^.;]*\bboth\b|"
     r"\b(?:small|large|tiny|moderate|bilateral|multiple|several|scattered)\s+(?:[\w-]+\s+)*?"
     r"(?:is|are|was|were)\s+not\b",
     re.IGNORECASE,
 )
 _DENIED_MORE = re.compile(
-    r"\b(?:no|not|without)\b[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
+    r"\b(?:no|not|without)\b\s+\w[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
     r"(?:larger|greater|more)|right\s+(?:greater|more)|left\s+(?:greater|more)|predominantly|"
     r"especially|particularly|mainly|mostly|primarily|measuring|(?:concerning|worrisome|suspicious)"
     r"\s+for|bilaterally)\b|"
@@ -68,6 +70,11 @@ _CONTRAST = re.compile(
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _THE = re.compile(r"\W*the\s+(\w+)", re.IGNORECASE)
+_A_THING = re.compile(r"\W*an?\s", re.IGNORECASE)
+_BARE_THING = re.compile(  # a subject without an article, and no plural
+    r"\W*(?!(?:an?|the|there|no|this|these|it)\b)(?:[\w-]+\s+)*?([\w-]*[^s\W])\s+(?:is|was|has)\b",
+    re.IGNORECASE,
+)
 _NORMAL_WITH = re.compile(
     r"\b(?:normal|clear|straight|unremarkable|intact|midline|healthy)\s+(?:in\s+\w+\s+)?,?\s*with\s+"
     r"(?!no\b|normal\b|out\b|a\s+normal)",
@@ -136,9 +143,13 @@ def clear_left(sentence: str, text: str) -> bool:
 
 
 def loses_article(sentence: str, text: str) -> bool:
-    """Whether "The lungs …" became "Lungs …", in the reference's telegraphic style."""
+    """Whether "The lungs …" became "Lungs …", or "A pacemaker is …" "Pacemaker is …", in the
+    reference's telegraphic style."""
     first = _THE.match(sentence)
-    return first is not None and re.match(rf"\W*{first[1]}\b", text, re.IGNORECASE) is not None
+    if first is not None and re.match(rf"\W*{first[1]}\b", text, re.IGNORECASE):
+        return True
+    bare = _BARE_THING.match(text) if _A_THING.match(sentence) else None
+    return bare is not None and not takes_no_article(bare[1])
 
 
 def contrasts(sentence: str, edited: EditedSentence) -> bool:

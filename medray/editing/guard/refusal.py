@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, leftovers, qualifiers, truth
-from medray.editing.guard.unknown import denies_asserted, denies_less, loses_confirmed, says_more
+from medray.editing.guard.unknown import (
+    denies_asserted,
+    denies_less,
+    loses_confirmed,
+    only_beside,
+    says_more,
+)
 from medray.editing.language.grammar import content
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
@@ -72,6 +78,10 @@ _MEASURES = re.compile(
 )
 _WHICH = re.compile(r"[,;]\s+(?:which|obscuring|causing|silhouetting)\b", re.IGNORECASE)
 _ANSWERS = frozenset({"presence", "presupposed", "opposite", "echo"})  # to a closed question
+_NORMAL_SIDE = re.compile(
+    r"\b(left|right)\s+[^.,;]*?\b(?:clear|normal\w*|unremarkable|intact|homogeneous|healthy)\b",
+    re.I,
+)
 _REPLACED = 0.85  # a larger fraction of new words is another text
 _SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
 
@@ -203,7 +213,7 @@ def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Compar
     agreed = [c for c in based if c.agrees]
     if says_more(known, chosen, start) or denies_asserted(known, chosen, start, agreed):
         return True
-    return denies_less(based, text)
+    return denies_less(based, text) or (known.report and only_beside(agreed))
 
 
 def _list_left(start: int, after: Judgement, edited: EditedSentence) -> bool:
@@ -317,6 +327,10 @@ def _against_prefix(proposal: Proposal) -> bool:
     )
     if proposal.verdict == "wrong" and any(c.attribute in _ANSWERS for c in answered):
         return True
+    sides = {m[1].lower() for m in _NORMAL_SIDE.finditer(proposal.edited.text)}
+    said = judge(proposal.prefix, proposal.known).conflicts if sides else []
+    if any(c.statement and c.statement.values("side") & sides for c in said):
+        return True  # "left lower lobe collapse. The left lung is normally aerated."
     judgement = judge(proposal.edited.text, claimed, same_slot=False)
     several = _SEVERAL.search(proposal.known.question) is not None or (
         "?" not in proposal.known.question

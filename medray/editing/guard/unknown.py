@@ -86,6 +86,25 @@ def denies_asserted(
     return any(part in word for part in stems for word in asserted)
 
 
+def only_beside(agreed: Sequence[Comparison]) -> bool:
+    """Whether all agreements are in a place, by clauses that name no finding and say more than that
+    place: "the left artery is normal", and "plaque in the left artery"."""
+    return bool(agreed) and all(
+        c.statement is not None
+        and c.fact is not None
+        and c.statement.head is None
+        and bool(c.fact.core)
+        and not _said(c.statement) <= _stems(c.fact.core)
+        for c in agreed
+    )
+
+
+def _said(statement: Statement) -> set[str]:
+    """The stems of a clause's words, but those that add nothing."""
+    first = statement.sentence[0]
+    return _stems(statement.core[statement.start - first : statement.end - first]) - plain_stems()
+
+
 def loses_confirmed(known: Facts, sampled: str, text: str) -> bool:
     """Whether a text leaves out a word of its sampled sentence that no rule reads and a report's
     reference has: the unfolded aorta of "an enlarged heart with unfolding of the aorta"."""

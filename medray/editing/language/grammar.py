@@ -259,4 +259,4 @@ def plain_stems() -> frozenset[str]:
     )
     words = [str(word) for name in lists for word in language[name]]
     words += [str(word) for pair in language["main_verbs"].items() for word in pair]
-    return frozenset(stem(part) for word in words for part in word.split())
+    return frozenset(stem(part) for word in words for part in word.split()) - {"clear"}

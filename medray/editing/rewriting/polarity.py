@@ -40,6 +40,8 @@ _SURE = re.compile(
     r"also$|(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I
 )
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
+_EVIDENCE_OF = re.compile(r"\s*(?:evidence|signs?|indications?)\s+of\s+", re.IGNORECASE)
+_MODIFIER = re.compile(r"\s*([\w-]+)\s+")
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
 _NOT = re.compile(
@@ -99,6 +101,22 @@ def deny(
             new = f"{match_case(first.group(), 'no')} {lower_first(first.group())}"
             return Change(start, start + first.end(), new)
     return None
+
+
+def without_modifiers(answer: str, denial: Change, stop: int, known: str) -> Change:
+    """A denial ("no") without the words before `stop` that describe what it denies, unless the text
+    `known` has them: "no fracture", not "no nondisplaced fracture"."""
+    if denial.text.strip().lower() != "no":
+        return denial
+    evidence = _EVIDENCE_OF.match(answer, denial.end, stop)
+    first = last = evidence.end() if evidence else denial.end
+    kept = {"a", "an", "any", *phrase_words(known)}
+    while (word := _MODIFIER.match(answer, last, stop)) and word[1].lower() not in kept:
+        last = word.end()
+    if last == first:
+        return denial
+    between = answer[denial.end : first].split()
+    return Change(denial.start, last, " ".join([denial.text.strip(), *between, ""]))
 
 
 def deny_chain(answer: str, sentence: tuple[int, int], head_start: int) -> list[Change] | None:

@@ -24,8 +24,8 @@ from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short, names_image, without_incidental_organs
 from medray.editing.rewriting.counting import recount, recount_things
 from medray.editing.rewriting.overlaps import asides, one_per_word
-from medray.editing.rewriting.places import place_phrase
-from medray.editing.rewriting.polarity import affirm, deny, deny_chain, restate
+from medray.editing.rewriting.places import both_of, place_phrase
+from medray.editing.rewriting.polarity import affirm, deny, deny_chain, restate, without_modifiers
 from medray.editing.rewriting.rename import rename
 
 _T = TypeVar("_T")
@@ -42,13 +42,6 @@ _SEEN = re.compile(
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?|remains?)\b", re.IGNORECASE)
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
 _NOUN_ENDS = re.compile(r"\s+(?:of|in|with|at|on|along|over|within|involving)\b|,")
-_ONE_OF_PAIR = re.compile(  # "only in the left lung", which becomes "in both lungs"
-    r"(?:only\s+)?\b(in|on|of|to|within|at|from|involving)\s+(?:only\s+)?the\s+(?:left|right)(?:-sided)?\s+"
-    r"(lung|hemithorax|kidney|eye|breast|hemisphere|ventricle|side|hip|knee|hand)\b",
-    re.IGNORECASE,
-)
-_EVIDENCE = re.compile(r"\s*(?:evidence|signs?|indications?)\s+of\s+", re.IGNORECASE)
-_MODIFIER = re.compile(r"\s*([\w-]+)\s+")
 _ONE_VALUE = 2  # words of an answer that is a number and hardly more
 _FUNCTION_OF = re.compile(
     r"(?:\b(?:is|are|for|in|as|of|with|by|be|to)\s+(?:the\s+)?|:\s*|^\W*(?:the\s+)?)$",
@@ -167,14 +160,12 @@ def _values(text: str, stated: list[Mention], comparison: Comparison) -> list[Re
         if m.negated and m.value != wanted.value:
             continue
         value = next(iter(wrong)) if m.negated else wanted.value
-        pair = next((p for p in _ONE_OF_PAIR.finditer(text) if p.start() < m.start < p.end()), None)
-        if value == "both" and m.form == "adjective" and pair is not None:
-            change = Change(*pair.span(), f"{pair[1]} both {plural(pair[2])}")
+        if value == "both" and m.form == "adjective" and (change := both_of(text, m.start)):
             replacements.append(replacement(change, comparison))
             continue
         new = attribute.forms.get(value, {}).get(m.form)
         if wanted.form == m.form and not m.negated and not (new and new[:2].isupper()):
-            new = lower_first(wanted.surface)
+            new = lower_first(_range(wanted, comparison))
         if new is None:
             raise CannotRewrite
         if m.form == "noun" and m.surface.lower() == plural(attribute.forms[m.value]["noun"]):
@@ -182,6 +173,13 @@ def _values(text: str, stated: list[Mention], comparison: Comparison) -> list[Re
         change = Change(m.start, m.end, match_case(m.surface, new))
         replacements.append(replacement(change, comparison))
     return replacements
+
+
+def _range(wanted: Mention, comparison: Comparison) -> str:
+    """A value as the reference gives it: "small to moderate", if it does not say more exactly."""
+    core = comparison.fact.core if comparison.fact else ""
+    found = re.search(rf"\b{re.escape(wanted.surface)}(?:\s|-)to(?:\s|-)\w+", core, re.IGNORECASE)
+    return found.group() if found else wanted.surface
 
 
 def _presence(
@@ -232,41 +230,25 @@ def _inverted(
     if statement.polarity:
         if head is not None and (chain := deny_chain(text, statement.sentence, head.start)):
             return [replacement(change, comparison) for change in chain]
-        denial = deny(text, statement.start, statement.end, head.start if head else None)
-        plain = _plainly(text, require(denial), statement, comparison)
-        replacements = [replacement(plain, comparison)]
+        change = require(deny(text, statement.start, statement.end, head.start if head else None))
+        if head is not None and comparison.fact is not None and comparison.fact.core:
+            kept = [m.start for m in statement.details if m.attribute in PLACE_OR_TIME]
+            stop = min([head.start, *(start for start in kept if start >= change.end)])
+            change = without_modifiers(text, change, stop, comparison.fact.core)
+        replacements = [replacement(change, comparison)]
         return [*replacements, *_dependent_denial(text, statement, comparison)]
     sides = [m for m in statement.details if m.attribute == "side"]
     other = ontology().attributes["side"].other(sides[0].value) if len(sides) == 1 else None
     if head and head.form == "" and other:  # "the left lung is clear", but the right one is
         new = ontology().attributes["side"].forms[other].get(sides[0].form)
         side = sides[0]
-        change = Change(side.start, side.end, match_case(side.surface, require(new)))
-        return [replacement(change, comparison)]
+        turned = Change(side.start, side.end, match_case(side.surface, require(new)))
+        return [replacement(turned, comparison)]
     following = [s for s in _in_sentence(parsed, statement) if s.start > statement.start]
     if any(not s.polarity and not _DENIAL.search(text[s.start : s.end]) for s in following):
         raise CannotRewrite  # "no mass or nodule": the denial is shared
     asserted = affirm(text, statement.start, statement.end, takes_article([statement]))
     return [replacement(require(asserted), comparison)]
-
-
-def _plainly(text: str, change: Change, statement: Statement, comparison: Comparison) -> Change:
-    """A denial without what describes the finding, unless the reference does, too: "no fracture",
-    not "no nondisplaced fracture". Places and ages stay."""
-    head, fact = statement.head, comparison.fact
-    if head is None or fact is None or not fact.core or change.text.strip().lower() != "no":
-        return change
-    kept = [m.start for m in statement.details if m.attribute in PLACE_OR_TIME]
-    stop = min([head.start, *(start for start in kept if start >= change.end)])
-    evidence = _EVIDENCE.match(text, change.end, stop)
-    first = last = evidence.end() if evidence else change.end
-    known = {"a", "an", "any", *phrase_words(fact.core)}
-    while (word := _MODIFIER.match(text, last, stop)) and word[1].lower() not in known:
-        last = word.end()
-    if last == first:
-        return change
-    kept_words = text[change.end : first].strip()
-    return Change(change.start, last, " ".join([change.text.strip(), *kept_words.split(), ""]))
 
 
 def _dependent_denial(text: str, statement: Statement, comparison: Comparison) -> list[Replacement]:

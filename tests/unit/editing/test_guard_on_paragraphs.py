@@ -191,6 +191,46 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "without",
         ),
         (REPORT, "No evidence of edema. Normal heart.", "There is evidence of mild edema.", "mild"),
+        # a place that is right confirms nothing else of a thing that no rule reads
+        (
+            "Interpret this CT of the heart.",
+            "Severe plaque in the left circumflex artery. The right coronary artery is normal.",
+            "The left circumflex artery is normal.",
+            "normal",
+        ),
+        # a side that is normal, behind words that put something there
+        (
+            REPORT,
+            "Right upper lobe atelectasis. The left lung is normally aerated.",
+            "There is left upper lobe atelectasis. The right lung is normally aerated.",
+            "left lung is normal",
+        ),
+        (
+            REPORT,
+            "No infiltrates. Normal heart.",
+            "The lungs show bilateral infiltrates.",
+            "not show bilateral",
+        ),
+        (
+            REPORT,
+            "Left-sided pacer is unchanged. Normal heart.",
+            "A right-sided pacemaker is in place.",
+            "unchanged",
+        ),
+        # one of a range is not the range
+        (
+            REPORT,
+            "Small to moderate right effusion. Normal heart.",
+            "There is a large right effusion.",
+            "a small right",
+        ),
+        # clear lungs beside what the reference finds, and an answer that the prefix gave
+        (
+            "Are there abnormalities?",
+            "Yes, the X-ray shows an infiltrate.",
+            "The X-ray shows no abnormalities; no infiltrates are seen, and the lungs are fully clear.",
+            "clear",
+        ),
         # two kidneys of which each has a size are no kidneys on both sides
         (
             REPORT,
@@ -233,6 +273,11 @@ def test_a_chosen_sentence_does_not_say(question, reference, answer, never):
             "There is no fracture of the radius.",
         ),
         ("No effusion. Normal heart.", "Small right effusion.", "No right effusion."),
+        (
+            "Small to moderate right effusion. Normal heart.",
+            "There is a large right effusion.",
+            "There is a small to moderate right effusion.",
+        ),
         (
             "The nodules are in both lungs. No effusion.",
             "The nodules are located only in the left lung. No effusion.",
