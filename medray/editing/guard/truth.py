@@ -21,7 +21,8 @@ _SIDES = frozenset({"left", "right"})
 _ATTRIBUTES = frozenset({"side", "zone", "size", "grade"})
 _VALUES = frozenset(
     phrase_words(
-        "left right upper lower middle small large mild moderate severe bilateral unilateral"
+        "left right upper lower middle small large mild moderate severe bilateral unilateral "
+        "smaller larger bigger higher"
     )
 )
 _BESIDE = re.compile(r"\b(?:left|right)\s+of\b", re.IGNORECASE)

@@ -228,7 +228,7 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
         (
             "Are there abnormalities?",
             "Yes, the X-ray shows an infiltrate.",
-            "The X-ray shows no abnormalities; no infiltrates are seen, and the lungs are fully clear.",
+            "The X-ray shows no abnormalities; no infiltrates, and the lungs are fully clear.",
             "clear",
         ),
         # two kidneys of which each has a size are no kidneys on both sides
