@@ -58,7 +58,7 @@ _DENIED_MANY = re.compile(
     re.IGNORECASE,
 )
 _DENIED_MORE = re.compile(
-    r"\b(?:no|not|without)\b(?!\s+\w+er\s+than\b)[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
+    r"\b(?:no|not|without)\b(?!,|\s+\w+er\s+than\b)[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
     r"(?:larger|greater|more)|right\s+(?:greater|more)|left\s+(?:greater|more)|predominantly|"
     r"especially|particularly|mainly|mostly|primarily|measuring|(?:concerning|worrisome|suspicious)"
     r"\s+for|bilaterally)\b|"
