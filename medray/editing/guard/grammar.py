@@ -51,6 +51,8 @@ _PATTERNS = tuple(
         r"fracture|consolidation)\b",
         r"\bbilateral\s+(?:[\w-]+\s+){0,2}?(?:lung|kidney|hemithorax|lobe|zone|base|apex|hilum|side)\b",
         r"(?<!and\s)\b(?:left|right)\s+(?:[\w-]+\s+)?effusions\b|\b(?:midline|normal|central|clear)\s+side\b",
+        r"\b(?:consistent|compatible|keeping|associated)\s+without\b|"
+        r"\b(?:by|from|to|for|into|through|behind|over|against)\s+no\b",
         r"\bno\b[^,.;]*\bwith\s+no\b|\bno\s+(?:healthy|normal)\b|\balso\s+(?:does|do|is|are)\s+not\b",
         r"\b(left|right)\s+(?:is\s+)?(?:greater|more|larger|worse|smaller|less)\s+than\s+(?:the\s+)?\1\b",
         r"\bin\s+the\s+(?:[\w-]+\s+){0,2}zone\s+(?:consolidation|effusion|opacity|nodule|edema)\b",

@@ -72,6 +72,12 @@ _FINITE = re.compile(
     r"seems?|looks?|contains?|lies|measures?)\b",
     re.IGNORECASE,
 )
+_STATES = re.compile(
+    rf"{_FINITE.pattern}|\b(?:seen|noted|identified|present|visible|visualized|belongs?|includes?|"
+    r"uses?|used|involves?|indicates?|suggests?|represents?|depicts?|displays?|provides?|extends?|"
+    r"causes?|exists?|does|do|did|could|would|may|be|been|had|\w+(?<!group)ed\s+(?:in|by|on|at|with|as|to|from))\b",
+    re.IGNORECASE,
+)
 _MEASURES = re.compile(
     r"\W*(?:treat|pay|keep|stop|avoid|take|use|maintain|consider|strengthen|eat|exercise|do|get)\b",
     re.IGNORECASE,
@@ -303,8 +309,9 @@ def _style_lost(sentence: str, edited: EditedSentence, verdict: str, *, behind: 
     words = set(phrase_words(sentence)) & set(phrase_words(edited.text)) - _SMALL_WORDS
     if verdict == "right" and leftovers.gives_up_more(sentence, words):
         return True
-    if behind and _FINITE.search(sentence) and not _VERB.search(edited.text):
-        return True  # a bare phrase among sentences
+    stated = _STATES if len(sentence.split()) >= _SENTENCE_WORDS else _VERB if behind else None
+    if stated is not None and _FINITE.search(sentence) and not stated.search(edited.text):
+        return True  # a bare phrase in place of a sentence
     if len(sentence.split()) < _SENTENCE_WORDS or not _VERB.search(sentence):
         return False
     text = edited.text

@@ -20,6 +20,7 @@ from medray.editing.reading.facts import Facts
 _LETTERS = 4  # shorter words mean little, or are abbreviations that the ontology knows
 _STEM = 5  # letters by which "elevated" and "elevation" are one word
 _DENIED = re.compile(r"\b(?:no|not|without|or|and|nor|negative\s+for|free\s+of|absence)\b|,")
+_CUE = re.compile(r"\b(?:no|not|without|negative|free|absence)\b", re.IGNORECASE)
 _UNQUALIFIED = frozenset(  # what a denial may say of a finding and deny it altogether
     phrase_words(
         "a an any the evidence sign signs of for focal acute visible pulmonary lung chest pleural "
@@ -34,8 +35,8 @@ def says_more(known: Facts, parsed: ParsedText, start: int) -> bool:
     if not known.report:
         return False
     reference = known.reference
-    texts = sentences(f"{known.question}\n{reference.text}")
-    stated = {key for words in texts for word in words for key in _keys(word.text)}
+    asked = (w.text for words in sentences(known.question) for w in words)
+    stated = {key for word in (*asked, *_asserted(reference)) for key in _keys(word)}
     organs = {m.value for m in reference.study if m.attribute == "organ"}
     return any(
         not _keys(word.text) & stated and not _is_near(mention, organs)
@@ -72,18 +73,10 @@ def denies_asserted(
 ) -> bool:
     """Whether text[start:] denies, unconfirmed, what a word that the reference asserts is made of:
     no calcification, of microcalcifications; no hemorrhage, of a hemorrhagic infarct."""
-    reference = known.reference
-    denials = [(s.start, s.end) for s in reference.statements if not s.polarity]
-    asserted = {
-        word.text
-        for words in sentences(reference.text)
-        for word in words
-        if not any(first <= word.start < last for first, last in denials)
-    }
     confirmed = {id(c.statement) for c in agreed}
     heads = (s.head for s in parsed.statements if not s.polarity and id(s) not in confirmed)
     stems = {stem(phrase_words(h.surface)[-1]) for h in heads if h and h.start >= start}
-    return any(part in word for part in stems for word in asserted)
+    return any(part in word for part in stems for word in _asserted(known.reference))
 
 
 def only_beside(agreed: Sequence[Comparison]) -> bool:
@@ -105,6 +98,27 @@ def _said(statement: Statement) -> set[str]:
     return _stems(statement.core[statement.start - first : statement.end - first]) - plain_stems()
 
 
+def _asserted(parsed: ParsedText) -> set[str]:
+    """The words of a text outside its denials."""
+    denials = _denials(parsed)
+    return {
+        word.text
+        for words in sentences(parsed.text)
+        for word in words
+        if not any(first <= word.start < last for first, last in denials)
+    }
+
+
+def _denials(parsed: ParsedText) -> list[tuple[int, int]]:
+    """The characters of each denial, from its "no" on, if that stands before what it denies."""
+    spans = []
+    for s in (*parsed.statements, *parsed.narrow):
+        if not s.polarity:
+            cues = _CUE.finditer(parsed.text, s.start, s.head.start if s.head else s.end)
+            spans.append((max((m.start() for m in cues), default=s.start), s.end))
+    return spans
+
+
 def loses_confirmed(known: Facts, sampled: str, text: str) -> bool:
     """Whether a text leaves out a word of its sampled sentence that no rule reads and a report's
     reference has: the unfolded aorta of "an enlarged heart with unfolding of the aorta"."""
@@ -123,7 +137,7 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
     """The words from `start` on that assert something and that no rule compares, and the place that
     each names, if it names one."""
     onto = ontology()
-    denied = [(s.start, s.end) for s in (*parsed.statements, *parsed.narrow) if not s.polarity]
+    denied = _denials(parsed)
     for words in sentences(parsed.text[start:]):
         read = mentions(parsed.text[start:], words, onto)
         compared = {

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medray.editing.base import Change
-from medray.editing.language.grammar import plain_stems
-from medray.editing.language.text import Mention, stem
-from medray.editing.ontology.lexicon import Ontology, ontology, phrase_words
+from medray.editing.language.text import Mention
+from medray.editing.ontology.lexicon import Ontology, ontology
 from medray.editing.reading.claims import ParsedText, Statement
+from medray.editing.reading.nouns import same_noun
 
 # "No acute infarct" does not exclude a chronic one, "no nodule on the left" one on the right.
 _NORMAL_HEART = Mention("heart", "normal", "normal", 0, 0, 0, 0, "normal")
-_BARE = 3  # words of a clause without a noun: "on the left"
 _PLACES = ("side", "zone", "lobe", "quadrant")
 PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
 
@@ -167,7 +166,7 @@ def _lesion(
     matching = [
         k
         for k in present
-        if _same_finding(statement, k, onto) and (not report or _same_noun(statement, k))
+        if _same_finding(statement, k, onto) and (not report or same_noun(statement, k))
     ]
     denials = [k for k in lesion_facts if _denies(k, statement, onto)]
     # what the reference denies by name takes precedence over the guess that one finding was
@@ -177,6 +176,13 @@ def _lesion(
         return [_presence(False, statement, explicit[0])]
     detailed = [k for k in matching if k.details]
     if matching:
+        if (
+            report
+            and statement.head is not None
+            and not onto.findings[statement.head.value].generic
+        ):
+            named = [k for k in matching if k.head and not onto.findings[k.head.value].generic]
+            matching, detailed = named or matching, [k for k in named if k.details] or detailed
         matching = detailed or matching  # an impression that repeats a finding adds nothing
         options = [_details(statement, k, onto) for k in matching]
         best = min(range(len(options)), key=lambda i: sum(not c.agrees for c in options[i]))
@@ -255,24 +261,6 @@ def _same_finding(one: Statement, other: Statement, onto: Ontology) -> bool:
     if one.subject != "lesion" or one.head is None or other.head is None:
         return one.subject == other.subject == "lesion"
     return onto.compatible(one.head.value, other.head.value)
-
-
-def _same_noun(one: Statement, other: Statement) -> bool:
-    """Whether statements of which one names no finding share a noun: "left lower lobe collapse" and
-    "right middle lobe collapse", but not "the left lobe is homogeneous". "On the left" has none."""
-    if one.head is not None and other.head is not None:
-        return True
-    words, nouns = zip(*map(_clause_words, (one, other)), strict=True)
-    return bool(nouns[0] & nouns[1]) or any(len(said) <= _BARE for said in words)
-
-
-def _clause_words(statement: Statement) -> tuple[tuple[str, ...], set[str]]:
-    """The words of a clause, and the stems of those that are no attribute and no plain word."""
-    first = statement.sentence[0]
-    clause = bare = statement.core[statement.start - first : statement.end - first]
-    for m in statement.details:
-        bare = bare.replace(m.surface, " ")
-    return phrase_words(clause), {stem(w) for w in phrase_words(bare)} - plain_stems()
 
 
 def _is_old(denial: Statement, fact: Statement, onto: Ontology) -> bool:

@@ -231,6 +231,47 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "The X-ray shows no abnormalities; no infiltrates, and the lungs are fully clear.",
             "clear",
         ),
+        # "with" behind "consistent" takes no "without", and a preposition no "no"
+        (
+            REPORT,
+            "No pneumonia. Normal heart.",
+            "Findings are consistent with pneumonia. The heart is normal.",
+            "consistent without",
+        ),
+        (
+            REPORT,
+            "The left heart border is obscured but no consolidation. No effusion.",
+            "The left heart border is obscured by a lingular consolidation.",
+            "by no",
+        ),
+        # what was removed is not denied
+        (
+            REPORT,
+            "No effusion after removal of the left chest tube. Normal heart.",
+            "A small left effusion is seen after removal of the left chest tube.",
+            "no chest tube",
+        ),
+        # a phrase is no sentence
+        (
+            "Which kidney is abnormal, and why?",
+            "The left kidney, because of a large cyst in the upper pole.",
+            "The right kidney is abnormal because of a large cyst in the lower pole.",
+            "left kidney, because",
+        ),
+        # what is said of both kidneys is not said of the cyst in one
+        (
+            REPORT,
+            "Bilateral echogenic kidneys, in keeping with renal disease. A cyst in the right kidney.",
+            "There is a cyst in the left kidney.",
+            "both",
+        ),
+        # a word that the reference has only in a denial is no word for an assertion
+        (
+            REPORT,
+            "Subretinal fluid. No intraretinal cysts.",
+            "There is intraretinal fluid with multiple cysts.",
+            "intraretinal fluid",
+        ),
         # two kidneys of which each has a size are no kidneys on both sides
         (
             REPORT,
@@ -277,6 +318,11 @@ def test_a_chosen_sentence_does_not_say(question, reference, answer, never):
             "Small to moderate right effusion. Normal heart.",
             "There is a large right effusion.",
             "There is a small to moderate right effusion.",
+        ),
+        (
+            "No acute infiltrate, normal heart size, no effusion, small nodule in the right apex.",
+            "Normal heart size, no effusion, small nodule in the left apex.",
+            "Normal heart size, no effusion, small nodule in the right apex.",
         ),
         (
             "The nodules are in both lungs. No effusion.",
