@@ -17,6 +17,7 @@ from medray.editing.guard.unknown import (
     says_more,
 )
 from medray.editing.language.grammar import content
+from medray.editing.language.negation import n_negations
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
 from medray.editing.reading.claims import ParsedText
@@ -219,7 +220,10 @@ def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Compar
     agreed = [c for c in based if c.agrees]
     if says_more(known, chosen, start) or denies_asserted(known, chosen, start, agreed):
         return True
-    return denies_less(based, text) or (known.report and only_beside(agreed))
+    if denies_less(based, text):
+        return True
+    borrowed = not n_negations(text) and qualifiers.borrowed_side(text, known.reference.text)
+    return known.report and (borrowed or only_beside(agreed))
 
 
 def _list_left(start: int, after: Judgement, edited: EditedSentence) -> bool:

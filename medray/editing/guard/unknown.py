@@ -27,6 +27,7 @@ _UNQUALIFIED = frozenset(  # what a denial may say of a finding and deny it alto
         "there is are was were been other further additional active"
     )
 )
+_TAKEN = ("modality", "plane", "sequence", "count")
 _PLACES = ("organ", "vessel", "site")  # known, but compared only where the question asks for them
 
 
@@ -140,9 +141,7 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
     denied = _denials(parsed)
     for words in sentences(parsed.text[start:]):
         read = mentions(parsed.text[start:], words, onto)
-        compared = {
-            i for m in read if m.attribute not in _PLACES for i in range(m.first, m.last + 1)
-        }
+        compared = {i for m in read if _is_compared(m) for i in range(m.first, m.last + 1)}
         places = {i: m for m in read if m.attribute in _PLACES for i in range(m.first, m.last + 1)}
         for index, word in enumerate(words):
             position = word.start + start
@@ -151,6 +150,15 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
             short = len(word.text) < _LETTERS and not any(map(str.isdigit, word.text))
             if not short and stem(word.text) not in plain_stems():
                 yield word, places.get(index)
+
+
+def _is_compared(mention: Mention) -> bool:
+    """Whether a report is compared by what a phrase says: a finding and what is its own, not its
+    place, nor a shape or a density that is somewhere in the image."""
+    attribute = ontology().attributes.get(mention.attribute)
+    if mention.attribute in _PLACES:
+        return False
+    return attribute is None or attribute.about != "study" or mention.attribute in _TAKEN
 
 
 def _is_near(place: Mention | None, organs: set[str]) -> bool:

@@ -41,6 +41,11 @@ _SURE = re.compile(
 )
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _EVIDENCE_OF = re.compile(r"\s*(?:evidence|signs?|indications?)\s+of\s+", re.IGNORECASE)
+_COUNTED = re.compile(  # a finding that is one of several
+    r"(?:[\w-]+\s+){0,2}?(?:lesion|mass|nodule|fracture|cyst|tumou?r|abnormality|opacity|aneurysm|defect|"
+    r"infarct|stone|hernia)\b",
+    re.IGNORECASE,
+)
 _MODIFIER = re.compile(r"\s*([\w-]+)\s+")
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
@@ -204,7 +209,8 @@ def _without_any(clause: str, denied: re.Match[str], singular: bool) -> tuple[st
         return "", denied.end()
     following = clause[denied.end() :].strip()
     first = following.split(maxsplit=1)[0].rstrip(".,") if following else ""
-    plain = not singular or first.lower().endswith("s") or first.lower() == "evidence"
+    counted = _COUNTED.match(following) is not None
+    plain = not (singular or counted) or first.lower().endswith("s") or first.lower() == "evidence"
     return ("" if plain else f" {article(following)}"), denied.end()
 
 

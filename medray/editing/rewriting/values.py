@@ -279,6 +279,7 @@ def takes_article(statements: Sequence[Statement]) -> bool:
         head is not None
         and head.form == "singular"
         and not ontology().findings[head.value].mass_noun
+        and not takes_no_article(head.surface)
     )
 
 

@@ -261,7 +261,7 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
         # what is said of both kidneys is not said of the cyst in one
         (
             REPORT,
-            "Bilateral echogenic kidneys, in keeping with renal disease. A cyst in the right kidney.",
+            "Bilateral echogenic kidneys with renal disease. A cyst in the right kidney.",
             "There is a cyst in the left kidney.",
             "both",
         ),
@@ -272,6 +272,14 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "There is intraretinal fluid with multiple cysts.",
             "intraretinal fluid",
         ),
+        # the collection's side and shape are not its reading's
+        (
+            REPORT,
+            "A biconvex collection over the left lobe, suggesting epidural hematoma. No shift.",
+            "A crescentic collection over the right lobe, suggesting subdural hematoma.",
+            "crescentic",
+        ),
+        (REPORT, "Soft tissue swelling. No fracture.", "There is no swelling.", "a swelling"),
         # two kidneys of which each has a size are no kidneys on both sides
         (
             REPORT,
