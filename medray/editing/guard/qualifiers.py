@@ -42,6 +42,12 @@ _DEVICE = re.compile(
     r"\b(?:tips?|terminat\w+|ends?|overl(?:ies|ying)|coiled|leads?|catheters?|tubes?|lines?|PICC|wires?)\b",
     re.IGNORECASE,
 )
+# How much there is of something, in words of several attributes.
+_DEGREES: tuple[str, ...] = (
+    r"\b(?:minimal|mild|slight|trace|tiny|small)(?:ly)?\b",
+    r"\bmoderate(?:ly)?\b",
+    r"\b(?:marked|severe|extensive|massive|large|gross|advanced)(?:ly)?\b",
+)
 _LEVEL = re.compile(r"\b([TLC]\d{1,2})\b")
 _GREATER = re.compile(
     r"\b(left|right)\s*(?:is\s+|side\s+)?(?:greater|more|larger|worse|>)\s*(?:than)?\b|"
@@ -77,6 +83,15 @@ def other_qualifier(text: str, reference: str) -> bool:
         return True
     greater, stated = _greater(text), _greater(reference)
     return bool(greater) and not greater <= stated
+
+
+def other_degree(text: str, reference: str) -> bool:
+    """Whether a text gives a thing another degree than the sentences of the reference that speak of
+    it: "minimal edema", for "marked edema"."""
+    ours, own = _values(_DEGREES, text), _content(text)
+    sentences = [part for part in re.split(r"(?<=[.;])\s+|\n", reference) if own & _content(part)]
+    theirs = {value for part in sentences for value in _values(_DEGREES, part)}
+    return bool(ours and theirs) and not ours <= theirs
 
 
 def borrowed_side(text: str, reference: str) -> bool:

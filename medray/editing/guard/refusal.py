@@ -185,6 +185,8 @@ def _of_chosen(
     resolved = truth.conflicts_in(before, start)
     if not resolved:
         return "rejected-not-wrong"
+    if denies_less(resolved, before.answer.text[start:]):
+        return "rejected-not-wrong"
     if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
     if truth.states_otherwise(known, after.answer, start):
@@ -222,8 +224,11 @@ def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Compar
         return True
     if denies_less(based, text):
         return True
-    borrowed = not n_negations(text) and qualifiers.borrowed_side(text, known.reference.text)
-    return known.report and (borrowed or only_beside(agreed))
+    reference = known.reference.text
+    other = not n_negations(text) and (
+        qualifiers.borrowed_side(text, reference) or qualifiers.other_degree(text, reference)
+    )
+    return known.report and (other or only_beside(agreed))
 
 
 def _list_left(start: int, after: Judgement, edited: EditedSentence) -> bool:

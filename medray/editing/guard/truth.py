@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from medray.editing.language.grammar import content
@@ -122,19 +123,21 @@ def repeats_reference(known: Facts, text: str) -> bool:
 
 
 def named_again(after: ParsedText, before: ParsedText, start: int) -> bool:
-    """Whether text[start:] asserts a finding that the text before it did, and `before` does not."""
+    """Whether text[start:] asserts a finding that the text before it did, or twice, and `before`
+    does not."""
     onto = ontology()
 
-    def named(parsed: ParsedText, first: int, last: int) -> set[str]:
-        return {
+    def named(parsed: ParsedText, first: int, last: int) -> Counter[str]:
+        return Counter(
             s.head.value
             for s in parsed.statements
             if s.polarity and s.head and first <= s.head.start < last and s.subject == "lesion"
             if not onto.findings[s.head.value].generic
-        }
+        )
 
-    new = named(after, start, len(after.text)) - named(before, start, len(before.text))
-    return bool(new & named(after, 0, start))
+    ours = named(after, start, len(after.text))
+    theirs, earlier = named(before, start, len(before.text)), named(after, 0, start)
+    return any(n > max(1, theirs[v]) or (v not in theirs and v in earlier) for v, n in ours.items())
 
 
 def turned(resolved: Sequence[Comparison], known: Facts, edited: EditedSentence) -> bool:

@@ -53,6 +53,7 @@ def denies_less(based: Sequence[Comparison], text: str) -> bool:
         not _qualifiers(c.fact) <= said
         for c in based
         if c.attribute == "presence" and c.fact is not None and not c.fact.polarity
+        if c.fact.head is not None and not ontology().findings[c.fact.head.value].generic
     )
 
 

@@ -280,6 +280,27 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "crescentic",
         ),
         (REPORT, "Soft tissue swelling. No fracture.", "There is no swelling.", "a swelling"),
+        # another degree, in words of another attribute
+        (
+            REPORT,
+            "Lesion in the left parietal lobe with marked edema. No shift.",
+            "There is a lesion in the right parietal lobe with minimal edema.",
+            "minimal",
+        ),
+        # one name for everything
+        (
+            "Is the opacity in the left lung consistent with pneumonia or a mass?",
+            "Mass",
+            "The opacity in the left lung is consistent with pneumonia, given air bronchograms.",
+            "mass in the left lung is consistent with a mass",
+        ),
+        # "no large effusion" does not contradict a moderate one
+        (
+            REPORT,
+            "No pneumothorax or large effusion. Normal heart.",
+            "There is a moderate effusion on the right.",
+            "large",
+        ),
         # two kidneys of which each has a size are no kidneys on both sides
         (
             REPORT,
