@@ -6,6 +6,8 @@ import re
 
 from medray.editing.language.grammar import takes_no_article
 from medray.editing.language.negation import n_negations
+from medray.editing.language.text import stem
+from medray.editing.ontology.lexicon import phrase_words
 from medray.editing.reading.claims import read
 from medray.records import EditedSentence
 
@@ -85,6 +87,11 @@ _CLEAR = re.compile(
     r"(?:(?!not\b)[\w-]+\s+){0,4}(?:clear|normal|healthy|unremarkable)\b",
     re.IGNORECASE,
 )
+_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|healthy)\b", re.IGNORECASE)
+_IS_NORMAL = re.compile(
+    r"\b([a-z]{4,})\s+(?:is|are|appears?)\s+(?:\w+ly\s+)?(?:normal|unremarkable|clear|intact|healthy)\b",
+    re.I,
+)
 _WITHOUT = re.compile(r"\b(?:without|with\s+no)\b", re.IGNORECASE)
 _WITH = re.compile(r"(?<!consistent\s)(?<!compatible\s)\bwith\b(?!\s+no\b)", re.IGNORECASE)
 _TASK = re.compile(
@@ -140,6 +147,15 @@ def clear_left(sentence: str, text: str) -> bool:
     if n_negations(text) >= n_negations(sentence):
         return False
     return _CLEAR.search(sentence) is not None and _CLEAR.search(text) is not None
+
+
+def was_normal(prefix: str, text: str) -> bool:
+    """Whether a text finds something in a thing that the prefix calls normal: "the pancreas is
+    normal" before "the pancreas is enlarged"."""
+    if n_negations(text) or _NORMAL.search(text):
+        return False
+    words = {stem(word) for word in phrase_words(text)}
+    return any(stem(match[1].lower()) in words for match in _IS_NORMAL.finditer(prefix))
 
 
 def loses_article(sentence: str, text: str) -> bool:

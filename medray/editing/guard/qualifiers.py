@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from medray.editing.language.negation import n_negations
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.claims import read
 
@@ -54,6 +55,7 @@ _GREATER = re.compile(
     r"\b(?:greater|larger|worse)\s+on\s+the\s+(left|right)\b",
     re.IGNORECASE,
 )
+_DENIED = re.compile(r"\b(?:no|not|without)\b[^.,;]*", re.IGNORECASE)
 _SIDE = re.compile(r"\b(?:left|right)\b", re.IGNORECASE)
 _COMMON = {
     word[:5]
@@ -73,9 +75,10 @@ _GENERIC = re.compile(
 def other_qualifier(text: str, reference: str) -> bool:
     """Whether a text qualifies a thing otherwise than the reference does: another valve, another
     place of a tip, another rib, more on the other side."""
+    asserted = reference if n_negations(text) else _DENIED.sub(" ", reference)
     of_devices = _DEVICE.search(text) and _DEVICE.search(reference)
     for group in (*_GROUPS, _TIPS) if of_devices else _GROUPS:
-        ours, theirs = _values(group, text), _values(group, reference)
+        ours, theirs = _values(group, text), _values(group, asserted)
         if ours and theirs and not ours <= theirs:
             return True
     ours, theirs = (set(_LEVEL.findall(t)) for t in (text, reference))

@@ -70,7 +70,7 @@ _SMALL = frozenset(("a", "an", "the", "is", "are", "in", "of", "on"))
 _SMALL_WORDS = _SMALL | frozenset(("there", "no", "and", "with", "seen", "was", "were"))
 _FINITE = re.compile(
     r"\b(?:is|are|was|were|has|have|shows?|appears?|demonstrates?|can|will|should|remains?|reveals?|"
-    r"seems?|looks?|contains?|lies|measures?)\b",
+    r"seems?|looks?|contains?|includes?|lies|measures?)\b",
     re.IGNORECASE,
 )
 _STATES = re.compile(
@@ -342,6 +342,8 @@ def _against_prefix(proposal: Proposal) -> bool:
         judge(proposal.prefix, proposal.known).conflicts if proposal.known.word is not None else []
     )
     if proposal.verdict == "wrong" and any(c.attribute in _ANSWERS for c in answered):
+        return True
+    if proposal.verdict == "wrong" and leftovers.was_normal(proposal.prefix, proposal.edited.text):
         return True
     sides = {m[1].lower() for m in _NORMAL_SIDE.finditer(proposal.edited.text)}
     said = judge(proposal.prefix, proposal.known).conflicts if sides else []

@@ -301,6 +301,20 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "There is a moderate effusion on the right.",
             "large",
         ),
+        # what the reference denies is not what it finds
+        (
+            REPORT,
+            "Osteopenia with an old L2 compression fracture. No acute fracture.",
+            "There is osteopenia with an acute L2 compression fracture.",
+            "acute L2",
+        ),
+        # a thing that the prefix calls normal
+        (
+            REPORT,
+            "The pancreas is enlarged with peripancreatic stranding. No necrosis.",
+            "The pancreas is normal in appearance. No peripancreatic stranding.",
+            "pancreas is enlarged with",
+        ),
         # two kidneys of which each has a size are no kidneys on both sides
         (
             REPORT,
