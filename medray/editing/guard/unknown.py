@@ -89,7 +89,7 @@ def only_beside(agreed: Sequence[Comparison]) -> bool:
         and c.fact is not None
         and c.statement.head is None
         and bool(c.fact.core)
-        and not _said(c.statement) <= _stems(c.fact.core)
+        and not {w[:_STEM] for w in _said(c.statement)} <= {w[:_STEM] for w in _stems(c.fact.core)}
         for c in agreed
     )
 
