@@ -267,10 +267,10 @@ def cuts_what_is_right(known: Facts, sampled: str, text: str) -> bool:
 
     asserted = named(known.reference)
     before, after = read(sampled), read(text)
-    silent = denied(before) - denied(after) - named(after)
-    several = known.word is None and n_negations(sampled) > 1  # a list has one denial
-    if several and not all(any(onto.covers(v, a) for a in asserted) for v in silent):
-        return True
+    if known.word is None and n_negations(sampled) > 1:  # a list has one denial
+        silent = denied(before) - denied(after) - named(after)
+        if not all(any(onto.covers(v, a) for a in asserted) for v in silent):
+            return True
     lost = named(before) - named(after)
     return any(onto.compatible(value, other) for value in lost for other in asserted)
 

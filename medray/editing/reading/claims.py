@@ -287,7 +287,8 @@ def _statement(
         about = _narrow_clear(words, segment, clear, onto)
         denial = Statement("lesion", polarity, replace(clear, attribute="kind"), sides, *location)
         return [denial], about
-    state = _heart_state(segment, "" if names_a_thing(words, segment) else subject)
+    other = subject == "heart" and names_a_thing(words, segment)
+    state = _heart_state(segment, "" if other else subject)
     if state is not None:
         return [Statement("heart", True, state, (), *location)], False
     own = tuple(m for m in details if not _of_unknown_noun(words, m, segment, onto))
