@@ -346,8 +346,8 @@ def _against_prefix(proposal: Proposal) -> bool:
     if proposal.verdict == "wrong" and leftovers.was_normal(proposal.prefix, proposal.edited.text):
         return True
     sides = {m[1].lower() for m in _NORMAL_SIDE.finditer(proposal.edited.text)}
-    said = judge(proposal.prefix, proposal.known).conflicts if sides else []
-    if any(c.statement and c.statement.values("side") & sides for c in said):
+    conflicts = judge(proposal.prefix, proposal.known).conflicts if sides else []
+    if any(c.statement and c.statement.values("side") & sides for c in conflicts):
         return True  # "left lower lobe collapse. The left lung is normally aerated."
     judgement = judge(proposal.edited.text, claimed, same_slot=False)
     several = _SEVERAL.search(proposal.known.question) is not None or (

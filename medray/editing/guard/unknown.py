@@ -36,8 +36,8 @@ def says_more(known: Facts, parsed: ParsedText, start: int) -> bool:
     if not known.report:
         return False
     reference = known.reference
-    asked = (w.text for words in sentences(known.question) for w in words)
-    stated = {key for word in (*asked, *_asserted(reference)) for key in _keys(word)}
+    in_question = (w.text for words in sentences(known.question) for w in words)
+    stated = {key for word in (*in_question, *_asserted(reference)) for key in _keys(word)}
     organs = {m.value for m in reference.study if m.attribute == "organ"}
     return any(
         not _keys(word.text) & stated and not _is_near(mention, organs)
@@ -48,9 +48,9 @@ def says_more(known: Facts, parsed: ParsedText, start: int) -> bool:
 def denies_less(based: Sequence[Comparison], text: str) -> bool:
     """Whether a text denies a finding of which the reference only denies a kind that the text does
     not name: "no overt edema", "no large effusion"."""
-    said = set(phrase_words(text))
+    stated = set(phrase_words(text))
     return any(
-        not _qualifiers(c.fact) <= said
+        not _qualifiers(c.fact) <= stated
         for c in based
         if c.attribute == "presence" and c.fact is not None and not c.fact.polarity
         if c.fact.head is not None and not ontology().findings[c.fact.head.value].generic

@@ -16,7 +16,7 @@ def same_noun(one: Statement, other: Statement) -> bool:
     if one.head is not None and other.head is not None:
         return True
     words, nouns = zip(*map(_clause_words, (one, other)), strict=True)
-    return bool(nouns[0] & nouns[1]) or any(len(said) <= _BARE for said in words)
+    return bool(nouns[0] & nouns[1]) or any(len(clause) <= _BARE for clause in words)
 
 
 def _clause_words(statement: Statement) -> tuple[tuple[str, ...], set[str]]:

@@ -116,15 +116,15 @@ def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
 def _is_asked(question: str, statement: str, main: str, reason: str) -> bool:
     """Whether a sentence says what a question asks: by its words, by its form ("this is a study of
     the head"), or in a last clause (", which does not include the heart")."""
-    wanted, said = _begins(content(question)), _begins(content(main))
-    if len(wanted & said) >= _SHARED * len(wanted):
+    wanted, stated = _begins(content(question)), _begins(content(main))
+    if len(wanted & stated) >= _SHARED * len(wanted):
         return True
     declared_words = phrase_words(statement)
     same = sum(word in phrase_words(main) for word in declared_words)
     if same >= _SAME_FORM * len(declared_words):
         return True
-    asked = content(question) - ASKING
-    return asked <= content(reason) and _WHICH.match(reason) is not None
+    needed = content(question) - ASKING
+    return needed <= content(reason) and _WHICH.match(reason) is not None
 
 
 def _begins(words: Iterable[str]) -> set[str]:
