@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
-from medray.editing.language.grammar import EPONYMS, article
+from medray.editing.language.grammar import EPONYMS, article, is_plural
 from medray.editing.ontology.lexicon import ontology, phrase_words, plural
 
 _ADJECTIVE_NOUNS = frozenset(
@@ -43,12 +43,19 @@ _PATTERNS = tuple(
         r"\b(?:one|each|every|single)\s+(?:lungs|kidneys|hearts|nodules|masses|lesions|hands|"
         r"images|lobes|ribs|organs|vertebrae|breasts|eyes)\b",
         r"\b(?:two|three|four|five|six|several|multiple|many|both)\s+(?:lung|kidney|heart|nodule|"
-        r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|type|kind|sign|area|eye)\b(?!\s+\w+s\b)(?!-)",
+        r"mass|lesion|hand|image|lobe|rib|organ|vertebra|breast|type|kind|sign|area|eye)\b(?!\s+\w{2,}s\b)(?!-)",
         r"\bnormal\s+in\s+size\s+in\s+size\b|\bborderline\s+normal\b",
         r"\b(?:mildly|moderately|markedly|severely|slightly|grossly|massively|minimally)\s+normal\b|"
         r"\btop\s+enlarged\b|\b(?:old|remote|chronic)\s+acute\b|\bacute\s+(?:old|healed|chronic)\b",
         r"\ban?\s+(?:\w+\s+){0,2}bilateral\s+(?:\w+\s+){0,2}(?:effusion|opacity|nodule|infiltrate|"
         r"fracture|consolidation)\b",
+        r"\bbilateral\s+(?:[\w-]+\s+){0,2}?(?:lung|kidney|hemithorax|lobe|zone|base|apex|hilum|side|sinus)\b|"
+        r"\b(?:both|bilateral)\b[^.;]*\bonly\b",
+        r"(?<!and\s)\b(?:left|right)\s+(?:[\w-]+\s+)?effusions\b|\b(?:midline|normal|central|clear)\s+side\b",
+        r"\b(?:consistent|compatible|keeping|associated)\s+without\b|"
+        r"\b(?:by|from|to|for|into|through|behind|over|against)\s+no\b",
+        r"\bno\b[^,.;]*\bwith\s+no\b|\bno\s+(?:healthy|normal)\b|\balso\s+(?:does|do|is|are)\s+not\b",
+        r"\b(left|right)\s+(?:is\s+)?(?:greater|more|larger|worse|smaller|less)\s+than\s+(?:the\s+)?\1\b",
         r"\bin\s+the\s+(?:[\w-]+\s+){0,2}zone\s+(?:consolidation|effusion|opacity|nodule|edema)\b",
         r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
@@ -62,6 +69,11 @@ _PATTERNS = tuple(
 _THERE_ARE = re.compile(
     r"\bthere\s+(?:are|were)\s+([^.,;:]+?)(?=\s+(?:in|on|of|at|with|within|involving|overlying|seen|"
     r"noted|present|throughout|along)\b|[.,;:]|\s*$)",
+    re.IGNORECASE,
+)
+_THERE_IS = re.compile(
+    r"\bthere\s+(?:is|was)\s+([^.,;:]+?)(?=\s+(?:in|on|of|at|with|within|involving|overlying|seen|"
+    r"noted|present|throughout|along|and|or|which|that|to|by|from|consistent|\w+ing)\b|[.,;:]|\s*$)",
     re.IGNORECASE,
 )
 _PLURAL = re.compile(
@@ -119,11 +131,10 @@ def _adjective_for_noun(text: str, sampled: str) -> bool:
 
 
 def _are_one(text: str, sampled: str) -> bool:
-    """ "There are mastectomy"."""
-    return any(
-        match.group() not in sampled and not _PLURAL.search(match[1])
-        for match in _THERE_ARE.finditer(text)
-    )
+    """ "There are mastectomy", "there is changes"."""
+    one = [m for m in _THERE_ARE.finditer(text) if not _PLURAL.search(m[1])]
+    many = [m for m in _THERE_IS.finditer(text) if is_plural(m[1])]
+    return any(match.group() not in sampled for match in (*one, *many))
 
 
 def _capital_inside(text: str, sampled: str) -> bool:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from medray.editing.language.grammar import takes_no_article
 from medray.editing.language.negation import n_negations
+from medray.editing.language.text import stem
+from medray.editing.ontology.lexicon import phrase_words
+from medray.editing.reading.claims import read
 from medray.records import EditedSentence
 
 _EARLIER = (
@@ -49,16 +53,18 @@ _CHANGES = tuple(
 )
 _DENIED_MANY = re.compile(
     r"\bno\s+(?:[\w-]+\s+){0,2}?(?:bilateral|unilateral|multiple|several|numerous|many|scattered|both)\b|"
+    r"\bnot\s+\w+\s+(?:bilateral|unilateral|multiple|several|numerous|many|scattered)\b|"
     r"\b(?:no|not|without)\b[^.;]*\bboth\b|"
     r"\b(?:small|large|tiny|moderate|bilateral|multiple|several|scattered)\s+(?:[\w-]+\s+)*?"
     r"(?:is|are|was|were)\s+not\b",
     re.IGNORECASE,
 )
 _DENIED_MORE = re.compile(
-    r"\b(?:no|not|without)\b[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
+    r"\b(?:no|not|without)\b(?!,|\s+\w+er\s+than\b)[^.;]*(?:,\s*|\s)(?:larger|greater|more|worse|smaller|most|slightly\s+"
     r"(?:larger|greater|more)|right\s+(?:greater|more)|left\s+(?:greater|more)|predominantly|"
     r"especially|particularly|mainly|mostly|primarily|measuring|(?:concerning|worrisome|suspicious)"
-    r"\s+for|bilaterally)\b",
+    r"\s+for|bilaterally)\b|"
+    r"\bno\s+(?:[\w-]+\s+){1,4}?(?<!consistent\s)(?<!compatible\s)(?<!keeping\s)with\b",
     re.IGNORECASE,
 )
 _CONTRAST = re.compile(
@@ -66,11 +72,28 @@ _CONTRAST = re.compile(
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _THE = re.compile(r"\W*the\s+(\w+)", re.IGNORECASE)
+_A_THING = re.compile(r"\W*an?\s", re.IGNORECASE)
+_BARE_THING = re.compile(  # a subject without an article, and no plural
+    r"\W*(?!(?:an?|the|there|no|this|these|it)\b)(?:[\w-]+\s+)*?([\w-]*[^s\W])\s+(?:is|was|has)\b",
+    re.IGNORECASE,
+)
 _NORMAL_WITH = re.compile(
     r"\b(?:normal|clear|straight|unremarkable|intact|midline|healthy)\s+(?:in\s+\w+\s+)?,?\s*with\s+"
     r"(?!no\b|normal\b|out\b|a\s+normal)",
     re.IGNORECASE,
 )
+_CLEAR = re.compile(
+    r"\b(?:lungs?(?:\s+fields?)?|image|picture|x-?ray|radiograph|scan|study|film|everything)\s+"
+    r"(?:(?!not\b)[\w-]+\s+){0,4}(?:clear|normal|healthy|unremarkable)\b",
+    re.IGNORECASE,
+)
+_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|healthy)\b", re.IGNORECASE)
+_IS_NORMAL = re.compile(
+    r"\b([a-z]{4,})\s+(?:is|are|appears?)\s+(?:\w+ly\s+)?(?:normal|unremarkable|clear|intact|healthy)\b",
+    re.I,
+)
+_WITHOUT = re.compile(r"\b(?:without|with\s+no)\b", re.IGNORECASE)
+_WITH = re.compile(r"(?<!consistent\s)(?<!compatible\s)\bwith\b(?!\s+no\b)", re.IGNORECASE)
 _TASK = re.compile(
     r"\b(?:original|given|provided|reference|correct)\s+(?:answer|question|caption|response)s?\b|"
     r"\bdispreferred\b|\bcontradict(?:ory|s|ing)\b|\bgiven\s+the\s+task\b|"
@@ -107,14 +130,42 @@ def measures_turned(sentence: str, edited: EditedSentence, reference: str) -> bo
 
 
 def praises_turned(sentence: str, text: str) -> bool:
-    """Whether "without" became "with" behind a word for normal: "straight with scoliosis"."""
-    return _NORMAL_WITH.search(text) is not None and _NORMAL_WITH.search(sentence) is None
+    """Whether "without" became "with" behind a word for normal ("straight with scoliosis"), or
+    behind no finding at all: "the veins are patent with a thrombus"."""
+    if _NORMAL_WITH.search(text) is not None and _NORMAL_WITH.search(sentence) is None:
+        return True
+    before, after = _WITHOUT.search(sentence), _WITH.search(text)
+    if before is None or after is None or _WITHOUT.search(text) or _WITH.search(sentence):
+        return False
+    stated = [s.head.start for s in read(text).statements if s.head and s.subject == "lesion"]
+    found = [start > after.start() for start in stated]
+    return any(found) and all(found)
+
+
+def clear_left(sentence: str, text: str) -> bool:
+    """Whether a denial became an assertion beside lungs or an image still called clear."""
+    if n_negations(text) >= n_negations(sentence):
+        return False
+    return _CLEAR.search(sentence) is not None and _CLEAR.search(text) is not None
+
+
+def was_normal(prefix: str, text: str) -> bool:
+    """Whether a text finds something in a thing that the prefix calls normal: "the pancreas is
+    normal" before "the pancreas is enlarged"."""
+    if n_negations(text) or _NORMAL.search(text):
+        return False
+    words = {stem(word) for word in phrase_words(text)}
+    return any(stem(match[1].lower()) in words for match in _IS_NORMAL.finditer(prefix))
 
 
 def loses_article(sentence: str, text: str) -> bool:
-    """Whether "The lungs …" became "Lungs …", in the reference's telegraphic style."""
+    """Whether "The lungs …" became "Lungs …", or "A pacemaker is …" "Pacemaker is …", in the
+    reference's telegraphic style."""
     first = _THE.match(sentence)
-    return first is not None and re.match(rf"\W*{first[1]}\b", text, re.IGNORECASE) is not None
+    if first is not None and re.match(rf"\W*{first[1]}\b", text, re.IGNORECASE):
+        return True
+    bare = _BARE_THING.match(text) if _A_THING.match(sentence) else None
+    return bare is not None and not takes_no_article(bare[1])
 
 
 def contrasts(sentence: str, edited: EditedSentence) -> bool:

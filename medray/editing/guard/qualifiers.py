@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from medray.editing.language.negation import n_negations
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.claims import read
 
@@ -42,12 +43,19 @@ _DEVICE = re.compile(
     r"\b(?:tips?|terminat\w+|ends?|overl(?:ies|ying)|coiled|leads?|catheters?|tubes?|lines?|PICC|wires?)\b",
     re.IGNORECASE,
 )
+# How much there is of something, in words of several attributes.
+_DEGREES: tuple[str, ...] = (
+    r"\b(?:minimal|mild|slight|trace|tiny|small)(?:ly)?\b",
+    r"\bmoderate(?:ly)?\b",
+    r"\b(?:marked|severe|extensive|massive|large|gross|advanced)(?:ly)?\b",
+)
 _LEVEL = re.compile(r"\b([TLC]\d{1,2})\b")
 _GREATER = re.compile(
     r"\b(left|right)\s*(?:is\s+|side\s+)?(?:greater|more|larger|worse|>)\s*(?:than)?\b|"
     r"\b(?:greater|larger|worse)\s+on\s+the\s+(left|right)\b",
     re.IGNORECASE,
 )
+_DENIED = re.compile(r"\b(?:no|not|without)\b[^.,;]*", re.IGNORECASE)
 _SIDE = re.compile(r"\b(?:left|right)\b", re.IGNORECASE)
 _COMMON = {
     word[:5]
@@ -67,9 +75,10 @@ _GENERIC = re.compile(
 def other_qualifier(text: str, reference: str) -> bool:
     """Whether a text qualifies a thing otherwise than the reference does: another valve, another
     place of a tip, another rib, more on the other side."""
+    asserted = reference if n_negations(text) else _DENIED.sub(" ", reference)
     of_devices = _DEVICE.search(text) and _DEVICE.search(reference)
     for group in (*_GROUPS, _TIPS) if of_devices else _GROUPS:
-        ours, theirs = _values(group, text), _values(group, reference)
+        ours, theirs = _values(group, text), _values(group, asserted)
         if ours and theirs and not ours <= theirs:
             return True
     ours, theirs = (set(_LEVEL.findall(t)) for t in (text, reference))
@@ -77,6 +86,15 @@ def other_qualifier(text: str, reference: str) -> bool:
         return True
     greater, stated = _greater(text), _greater(reference)
     return bool(greater) and not greater <= stated
+
+
+def other_degree(text: str, reference: str) -> bool:
+    """Whether a text gives a thing another degree than the sentences of the reference that speak of
+    it: "minimal edema", for "marked edema"."""
+    ours, own = _values(_DEGREES, text), _content(text)
+    sentences = [part for part in re.split(r"(?<=[.;])\s+|\n", reference) if own & _content(part)]
+    theirs = {value for part in sentences for value in _values(_DEGREES, part)}
+    return bool(ours and theirs) and not ours <= theirs
 
 
 def borrowed_side(text: str, reference: str) -> bool:

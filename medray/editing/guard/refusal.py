@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, leftovers, qualifiers, truth
+from medray.editing.guard.unknown import (
+    denies_asserted,
+    denies_less,
+    loses_confirmed,
+    only_beside,
+    says_more,
+)
 from medray.editing.language.grammar import content
+from medray.editing.language.negation import n_negations
 from medray.editing.lists import list_left
 from medray.editing.ontology.lexicon import phrase_words
+from medray.editing.reading.claims import ParsedText
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts, facts
 from medray.editing.reading.judge import Judgement, judge
@@ -60,12 +70,24 @@ _SMALL = frozenset(("a", "an", "the", "is", "are", "in", "of", "on"))
 _SMALL_WORDS = _SMALL | frozenset(("there", "no", "and", "with", "seen", "was", "were"))
 _FINITE = re.compile(
     r"\b(?:is|are|was|were|has|have|shows?|appears?|demonstrates?|can|will|should|remains?|reveals?|"
-    r"seems?|looks?|contains?|lies|measures?)\b",
+    r"seems?|looks?|contains?|includes?|lies|measures?)\b",
+    re.IGNORECASE,
+)
+_STATES = re.compile(
+    rf"{_FINITE.pattern}|\b(?:seen|noted|identified|present|visible|visualized|belongs?|includes?|"
+    r"uses?|used|involves?|indicates?|suggests?|represents?|depicts?|displays?|provides?|extends?|"
+    r"causes?|exists?|does|do|did|could|would|may|be|been|had|\w+(?<!group)ed\s+(?:in|by|on|at|with|as|to|from))\b",
     re.IGNORECASE,
 )
 _MEASURES = re.compile(
     r"\W*(?:treat|pay|keep|stop|avoid|take|use|maintain|consider|strengthen|eat|exercise|do|get)\b",
     re.IGNORECASE,
+)
+_WHICH = re.compile(r"[,;]\s+(?:which|obscuring|causing|silhouetting)\b", re.IGNORECASE)
+_ANSWERS = frozenset({"presence", "presupposed", "opposite", "echo"})  # to a closed question
+_NORMAL_SIDE = re.compile(
+    r"\b(left|right)\s+[^.,;]*?\b(?:clear|normal\w*|unremarkable|intact|homogeneous|healthy)\b",
+    re.I,
 )
 _REPLACED = 0.85  # a larger fraction of new words is another text
 _SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
@@ -139,12 +161,13 @@ def _details(proposal: Proposal) -> str:
         return "unconfirmed-change"
     if qualifiers.other_qualifier(chosen, reference):
         return "chosen-unconfirmed"
-    if leftovers.measures_turned(sentence, proposal.edited, reference):
+    cleared = wrong and leftovers.clear_left(sentence, text)
+    if cleared or leftovers.measures_turned(sentence, proposal.edited, reference):
         return "residual-explanation"
-    if not wrong:
-        return ""
     if leftovers.praises_turned(sentence, text):
         return "contradicts-itself"
+    if not wrong:
+        return ""
     other = qualifiers.changes_subject(sentence, text, reference)
     if other or leftovers.loses_article(sentence, text):
         return "style-lost"
@@ -152,7 +175,8 @@ def _details(proposal: Proposal) -> str:
     borrowed = sided and qualifiers.borrowed_side(text, reference)
     if borrowed or qualifiers.names_nothing(text, sentence, f"{known.question} {reference}"):
         return "chosen-unconfirmed"
-    return "right-part-lost" if truth.cuts_what_is_right(known, sentence, text) else ""
+    lost = truth.cuts_what_is_right(known, sentence, text) or loses_confirmed(known, sentence, text)
+    return "right-part-lost" if lost else ""
 
 
 def _of_chosen(
@@ -161,15 +185,20 @@ def _of_chosen(
     resolved = truth.conflicts_in(before, start)
     if not resolved:
         return "rejected-not-wrong"
+    if denies_less(resolved, before.answer.text[start:]):
+        return "rejected-not-wrong"
     if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
     if truth.states_otherwise(known, after.answer, start):
         return "chosen-wrong"
     if truth.guessed(known, edited) or truth.other_modifier(known, after.answer, start):
         return "chosen-unconfirmed"
+    agreed = truth.agreements_in(after, start)
     verbatim = truth.repeats_reference(known, after.answer.text[start:])
     verbatim = verbatim or truth.turned(resolved, known, edited)
-    if not verbatim and not truth.confirms(truth.agreements_in(after, start), resolved):
+    if not verbatim and _unsure(known, after.answer, start, [*agreed, *resolved]):
+        return "chosen-unconfirmed"
+    if not verbatim and not truth.confirms(agreed, resolved):
         return "chosen-unconfirmed"
     if any(
         edited.text[max(0, s.start - 1) : s.end + 1].startswith("(")
@@ -185,6 +214,21 @@ def _of_chosen(
     if _list_left(start, after, edited):
         return "unconfirmed-finding"
     return ""
+
+
+def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Comparison]) -> bool:
+    """Whether a chosen sentence asserts or denies more than the reference's own words do."""
+    text = chosen.text[start:]
+    agreed = [c for c in based if c.agrees]
+    if says_more(known, chosen, start) or denies_asserted(known, chosen, start, agreed):
+        return True
+    if denies_less(based, text):
+        return True
+    reference = known.reference.text
+    other = not n_negations(text) and (
+        qualifiers.borrowed_side(text, reference) or qualifiers.other_degree(text, reference)
+    )
+    return known.report and (other or only_beside(agreed))
 
 
 def _list_left(start: int, after: Judgement, edited: EditedSentence) -> bool:
@@ -206,7 +250,10 @@ def _of_rejected(
         return "chosen-wrong"
     if truth.states_otherwise(known, before.answer, start):
         return "chosen-wrong"
-    if not truth.agreements_in(before, start) or truth.other_modifier(known, before.answer, start):
+    agreed = truth.agreements_in(before, start)
+    if not agreed or truth.other_modifier(known, before.answer, start):
+        return "chosen-unconfirmed"
+    if _unsure(known, before.answer, start, agreed):
         return "chosen-unconfirmed"
     if truth.unconfirmed_finding(before, start, known):
         return "unconfirmed-finding"
@@ -216,8 +263,16 @@ def _of_rejected(
 
 
 def _residual_explanation(proposal: Proposal) -> bool:
-    """Whether a clause behind a change leans on what the change removed."""
+    """Whether a clause behind a change leans on what the change removed, or was itself changed to
+    fit: "in the right lobe, which obscures the right heart border"."""
     edited = proposal.edited
+    sides = ((edited.text, edited.text_spans), (proposal.sentence, edited.answer_spans))
+    placed = [[s for s in spans if s.error_type in ("side", "zone")] for _, spans in sides]
+    if placed[0] and all(
+        _WHICH.search(text, spans[0].start, spans[-1].end)
+        for (text, _), spans in zip(sides, placed, strict=True)
+    ):
+        return True
     stops = [*(span.start for span in edited.text_spans[1:]), len(edited.text)]
     return any(
         (
@@ -263,8 +318,9 @@ def _style_lost(sentence: str, edited: EditedSentence, verdict: str, *, behind: 
     words = set(phrase_words(sentence)) & set(phrase_words(edited.text)) - _SMALL_WORDS
     if verdict == "right" and leftovers.gives_up_more(sentence, words):
         return True
-    if behind and _FINITE.search(sentence) and not _VERB.search(edited.text):
-        return True  # a bare phrase among sentences
+    stated = _STATES if len(sentence.split()) >= _SENTENCE_WORDS else _VERB if behind else None
+    if stated is not None and _FINITE.search(sentence) and not stated.search(edited.text):
+        return True  # a bare phrase in place of a sentence
     if len(sentence.split()) < _SENTENCE_WORDS or not _VERB.search(sentence):
         return False
     text = edited.text
@@ -279,10 +335,20 @@ def _against_prefix(proposal: Proposal) -> bool:
     if not re.search(r"\w", proposal.prefix):
         return False
     claimed = facts(proposal.known.question, proposal.prefix)
-    if proposal.known.word is not None and claimed.word is not None:
-        wrong_word = claimed.word != proposal.known.word
-        if wrong_word and proposal.verdict == "wrong":
-            return True
+    words = (claimed.word, proposal.known.word)
+    if proposal.verdict == "wrong" and None not in words and words[0] != words[1]:
+        return True
+    answered = (
+        judge(proposal.prefix, proposal.known).conflicts if proposal.known.word is not None else []
+    )
+    if proposal.verdict == "wrong" and any(c.attribute in _ANSWERS for c in answered):
+        return True
+    if proposal.verdict == "wrong" and leftovers.was_normal(proposal.prefix, proposal.edited.text):
+        return True
+    sides = {m[1].lower() for m in _NORMAL_SIDE.finditer(proposal.edited.text)}
+    conflicts = judge(proposal.prefix, proposal.known).conflicts if sides else []
+    if any(c.statement and c.statement.values("side") & sides for c in conflicts):
+        return True  # "left lower lobe collapse. The left lung is normally aerated."
     judgement = judge(proposal.edited.text, claimed, same_slot=False)
     several = _SEVERAL.search(proposal.known.question) is not None or (
         "?" not in proposal.known.question

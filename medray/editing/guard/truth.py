@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from medray.editing.language.grammar import content
+from medray.editing.language.negation import n_negations
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, Statement, read
@@ -20,7 +22,8 @@ _SIDES = frozenset({"left", "right"})
 _ATTRIBUTES = frozenset({"side", "zone", "size", "grade"})
 _VALUES = frozenset(
     phrase_words(
-        "left right upper lower middle small large mild moderate severe bilateral unilateral"
+        "left right upper lower middle small large mild moderate severe bilateral unilateral "
+        "smaller larger bigger higher"
     )
 )
 _BESIDE = re.compile(r"\b(?:left|right)\s+of\b", re.IGNORECASE)
@@ -120,19 +123,21 @@ def repeats_reference(known: Facts, text: str) -> bool:
 
 
 def named_again(after: ParsedText, before: ParsedText, start: int) -> bool:
-    """Whether text[start:] asserts a finding that the text before it did, and `before` does not."""
+    """Whether text[start:] asserts a finding that the text before it did, or twice, and `before`
+    does not."""
     onto = ontology()
 
-    def named(parsed: ParsedText, first: int, last: int) -> set[str]:
-        return {
+    def named(parsed: ParsedText, first: int, last: int) -> Counter[str]:
+        return Counter(
             s.head.value
             for s in parsed.statements
             if s.polarity and s.head and first <= s.head.start < last and s.subject == "lesion"
             if not onto.findings[s.head.value].generic
-        }
+        )
 
-    new = named(after, start, len(after.text)) - named(before, start, len(before.text))
-    return bool(new & named(after, 0, start))
+    ours = named(after, start, len(after.text))
+    theirs, earlier = named(before, start, len(before.text)), named(after, 0, start)
+    return any(n > max(1, theirs[v]) or (v not in theirs and v in earlier) for v, n in ours.items())
 
 
 def turned(resolved: Sequence[Comparison], known: Facts, edited: EditedSentence) -> bool:
@@ -247,7 +252,8 @@ def states_otherwise(known: Facts, parsed: ParsedText, start: int) -> bool:
 
 
 def cuts_what_is_right(known: Facts, sampled: str, text: str) -> bool:
-    """Whether a finding that the reference asserts is named in the sampled sentence alone."""
+    """Whether a finding that the reference asserts is named in the sampled sentence alone, or one
+    that it does not assert was denied there alone."""
     onto = ontology()
 
     def named(parsed: ParsedText) -> set[str]:
@@ -255,8 +261,17 @@ def cuts_what_is_right(known: Facts, sampled: str, text: str) -> bool:
         heads = {s.head.value for s in stated if s.polarity and s.head and s.subject == "lesion"}
         return {value for value in heads if not onto.findings[value].generic}
 
+    def denied(parsed: ParsedText) -> set[str]:
+        heads = {s.head.value for s in parsed.statements if not s.polarity and s.head}
+        return {value for value in heads if not onto.findings[value].generic}
+
     asserted = named(known.reference)
-    lost = named(read(sampled)) - named(read(text))
+    before, after = read(sampled), read(text)
+    if known.word is None and n_negations(sampled) > 1:  # a list has one denial
+        silent = denied(before) - denied(after) - named(after)
+        if not all(any(onto.covers(v, a) for a in asserted) for v in silent):
+            return True
+    lost = named(before) - named(after)
     return any(onto.compatible(value, other) for value in lost for other in asserted)
 
 

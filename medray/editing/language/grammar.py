@@ -9,9 +9,23 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 
 from medray.editing.base import Change, Replacement
+from medray.editing.language.text import stem
 from medray.editing.ontology.lexicon import ontology, phrase_words
 
-_SMALL_WORDS = ("show", "shows", "seen", "there", "on", "yes", "no", "and", "or", "with", "for")
+_SMALL_WORDS = (
+    "show",
+    "shows",
+    "seen",
+    "there",
+    "on",
+    "yes",
+    "no",
+    "and",
+    "or",
+    "with",
+    "for",
+    "been",
+)
 
 # names of persons, which keep their capital
 EPONYMS = frozenset(
@@ -23,7 +37,7 @@ EPONYMS = frozenset(
 )
 _OF = ("of", "and", "or", "the", "in", "with", "on", "a", "an")
 _MASS_NOUN = re.compile(
-    r"(?:cancer|disease|air|fluid|o?edema|gas|blood|calcium|swelling|atrophy|pneumonia|ascites|contrast|necrosis|"
+    r"(?:cancer|disease|air|pneumo(?:peritoneum|mediastinum|cephalus)|fluid|o?edema|gas|blood|calcium|swelling|atrophy|pneumonia|ascites|contrast|necrosis|"
     r"\w+(?:itis|osis|emia|aemia|megaly|ectasis|plasia|malacia|uria|trophy))$",
     re.IGNORECASE,
 )
@@ -33,6 +47,11 @@ _COUNTED = re.compile(r"(?:metastasis|stenosis|thrombosis|diagnosis|anastomosis|
 def takes_no_article(noun: str) -> bool:
     """Whether a noun is a mass noun: "free air", "pancreatitis", but "a metastasis"."""
     return _MASS_NOUN.search(noun) is not None and _COUNTED.search(noun) is None
+
+
+def is_plural(phrase: str) -> bool:
+    """Whether a noun phrase ends in a plural with an "s": "changes", but not "atelectasis"."""
+    return re.search(r"(?<![sui])s\W*$", phrase) is not None and not phrase.endswith("ascites")
 
 
 def match_case(old: str, new: str) -> str:
@@ -132,6 +151,14 @@ _DEGREE = re.compile(  # of an enlargement: goes with it
     r"(?:mildly|moderately|markedly|severely|slightly|grossly|massively|minimally|significantly|top)\s+$",
     re.IGNORECASE,
 )
+_WORDS = (  # adjectives and the like: no verb, no preposition
+    r"(?:(?!(?:is|are|was|were|has|have|shows?|with|and|of|for|there|remains?|suggests?|indicates?|"
+    r"demonstrates?|reveals?|to|the|or|but)\b)[\w-]+\s+)*"
+)
+_DESCRIBED = re.compile(  # what describes an enlargement, or is evidence of it
+    rf"\b(?:{_WORDS}(evidence|signs?)\s+of\s+)?{_WORDS}$", re.IGNORECASE
+)
+_AND_MORE = re.compile(r"\s+(?:and|or)\s+(?:[\w-]+\s+)?[\w-]+\s*(?:[.,;]|$)", re.IGNORECASE)
 _SIZE_IS = re.compile(r"\bsize\s+(?:is|was|appears|remains|seems)\s+(?:\w+ly\s+)?$", re.IGNORECASE)
 
 
@@ -148,8 +175,11 @@ def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None
                     match_case(match.group(1), match.group(2)),
                 )
             if value == "normal" and not match.group(1):
-                new = match_case(match.group(2), "no") + " " + lower_first(match.group(2))
-                return Change(start + match.start(2), start + match.end(2), new)
+                described = _DESCRIBED.search(clause[: match.start(2)])
+                first = described.start() if described else match.start(2)
+                evidence = f"{described[1].lower()} of " if described and described[1] else ""
+                new = match_case(clause[first:], "no") + f" {evidence}{lower_first(match.group(2))}"
+                return Change(start + first, start + match.end(2), new)
     for phrase, new in heart["to_" + value].items():
         pattern = r"\b" + phrase.replace(" ", r"[\s-]+") + r"\b"
         if match := re.search(pattern, clause, re.IGNORECASE):
@@ -157,6 +187,8 @@ def heart_phrase(answer: str, start: int, end: int, value: str) -> Change | None
                 new = heart["plain_normal"]
             if new == "enlarged" and _SIZE_IS.search(clause[: match.start()]):
                 new = "increased"  # a heart is enlarged, its size is increased
+            if _AND_MORE.match(answer, start + match.end()):
+                return None
             degree = _DEGREE.search(clause[: match.start()])
             first = degree.start() if degree else match.start()
             return Change(start + first, start + match.end(), match_case(match.group(), new))
@@ -215,3 +247,16 @@ def _base(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 3:
             return word[: -len(ending)].rstrip("e")
     return word.rstrip("e")
+
+
+@functools.cache
+def plain_stems() -> frozenset[str]:
+    """The stems of words that add nothing to what a finding is."""
+    language = ontology().language
+    lists = (
+        *("question_words", "study_words", "verbs", "general_modifiers", "shared_predicate"),
+        *("fillers", "connectors", "fresh_start", "side_words", "plain_words"),
+    )
+    words = [str(word) for name in lists for word in language[name]]
+    words += [str(word) for pair in language["main_verbs"].items() for word in pair]
+    return frozenset(stem(part) for word in words for part in word.split()) - {"clear"}

@@ -12,6 +12,8 @@ from medray.editing.ontology.lexicon import Ontology
 
 _NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot)\b|n['’]t\b", re.IGNORECASE)
 
+_DESCRIBE = frozenset({"size", "grade", "measure", "number", "age"})
+
 
 def n_negations(text: str) -> int:
     """How often a text says no, not, without and the like."""
@@ -62,10 +64,20 @@ def carries(words: Sequence[Word], segment: Segment, onto: Ontology) -> bool:
     texts = [word.text for word in words[segment.first : segment.last + 1]]
     if texts[0] in ("or", "nor"):
         return not _own_verb(texts, onto)
+    if _is_item(words, segment) and not {"or", "nor", "and"} & {
+        w.text for w in words[segment.first :]
+    }:
+        return False  # "no effusion, small nodule in the right apex"
     body = texts[1:] if texts[0] in language["connectors"] else texts
     new_clause = texts[0] in ("with", "but", "however", "although", "while", "whereas", "plus")
     new_clause = new_clause or (bool(body) and body[0] in language["fresh_start"])
     return not new_clause and not _own_verb(texts, onto)
+
+
+def _is_item(words: Sequence[Word], segment: Segment) -> bool:
+    """Whether a segment stands behind a comma and says how large or how old its finding is."""
+    described = any(m.attribute in _DESCRIBE for m in segment.mentions)
+    return words[segment.first].after_comma and described
 
 
 def _own_verb(texts: Sequence[str], onto: Ontology) -> bool:

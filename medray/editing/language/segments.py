@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from medray.editing.language.text import Mention, Word
+from medray.editing.language.grammar import plain_stems
+from medray.editing.language.text import Mention, Word, stem
 from medray.editing.ontology.lexicon import Ontology
+
+_LETTERS = 4  # shorter words mean little
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +96,11 @@ def _one_subject(before: Mention, after: Mention, onto: Ontology) -> bool:
     hearts = before.attribute.startswith("heart-") and after.attribute.startswith("heart-")
     kinds = before.attribute == after.attribute == "kind"
     return hearts or (kinds and onto.compatible(before.value, after.value))
+
+
+def names_a_thing(words: Sequence[Word], segment: Segment) -> bool:
+    """Whether words that no rule reads stand before the last mention: "normal" may be of these."""
+    last = max((m.first for m in segment.mentions), default=segment.first)
+    known = {i for m in segment.mentions for i in range(m.first, m.last + 1)}
+    unread = (words[i].text for i in range(segment.first, last) if i not in known)
+    return any(len(word) >= _LETTERS and stem(word) not in plain_stems() for word in unread)

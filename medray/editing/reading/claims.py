@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from medray.editing.language.assertion import asserted
 from medray.editing.language.negation import carries, negate
 from medray.editing.language.sections import without_structure
-from medray.editing.language.segments import Segment, clause_start, clause_stop, cut
+from medray.editing.language.segments import Segment, clause_start, clause_stop, cut, names_a_thing
 from medray.editing.language.text import Mention, Word, mentions, sentences
 from medray.editing.ontology.lexicon import Ontology, ontology
 
@@ -287,7 +287,8 @@ def _statement(
         about = _narrow_clear(words, segment, clear, onto)
         denial = Statement("lesion", polarity, replace(clear, attribute="kind"), sides, *location)
         return [denial], about
-    state = _heart_state(segment, subject)
+    other = subject == "heart" and names_a_thing(words, segment)
+    state = _heart_state(segment, "" if other else subject)
     if state is not None:
         return [Statement("heart", True, state, (), *location)], False
     own = tuple(m for m in details if not _of_unknown_noun(words, m, segment, onto))

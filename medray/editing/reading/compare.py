@@ -13,10 +13,12 @@ from medray.editing.base import Change
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import Ontology, ontology
 from medray.editing.reading.claims import ParsedText, Statement
+from medray.editing.reading.nouns import same_noun
 
 # "No acute infarct" does not exclude a chronic one, "no nodule on the left" one on the right.
 _NORMAL_HEART = Mention("heart", "normal", "normal", 0, 0, 0, 0, "normal")
-_PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
+_PLACES = ("side", "zone", "lobe", "quadrant")
+PLACE_OR_TIME = ("side", "zone", "lobe", "quadrant", "territory", "site", "age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,11 @@ def _lesion(
     """An asserted finding: matched with the best-fitting known finding, or denied, or neither."""
     lesion_facts = [k for k in known if k.subject == "lesion"]
     present = [k for k in lesion_facts if k.polarity]
-    matching = [k for k in present if _same_finding(statement, k, onto)]
+    matching = [
+        k
+        for k in present
+        if _same_finding(statement, k, onto) and (not report or same_noun(statement, k))
+    ]
     denials = [k for k in lesion_facts if _denies(k, statement, onto)]
     # what the reference denies by name takes precedence over the guess that one finding was
     # mistaken for another, and over a general word for disease
@@ -170,6 +176,13 @@ def _lesion(
         return [_presence(False, statement, explicit[0])]
     detailed = [k for k in matching if k.details]
     if matching:
+        if (
+            report
+            and statement.head is not None
+            and not onto.findings[statement.head.value].generic
+        ):
+            named = [k for k in matching if k.head and not onto.findings[k.head.value].generic]
+            matching, detailed = named or matching, [k for k in named if k.details] or detailed
         matching = detailed or matching  # an impression that repeats a finding adds nothing
         options = [_details(statement, k, onto) for k in matching]
         best = min(range(len(options)), key=lambda i: sum(not c.agrees for c in options[i]))
@@ -200,6 +213,9 @@ def _denies(fact: Statement, statement: Statement, onto: Ontology) -> bool:
     """Whether a known denial is about an asserted finding."""
     if fact.polarity or fact.head is None or statement.head is None:
         return False
+    broader = fact.core and fact.head.value != statement.head.value
+    if broader and any(fact.values(a) and not statement.values(a) for a in _PLACES):
+        return False  # a clear left lung says nothing of a finding without a side
     return onto.covers(fact.head.value, statement.head.value) and not _elsewhere(statement, fact)
 
 
@@ -312,7 +328,7 @@ def _kind(statement: Statement) -> str:
 
 def _elsewhere(one: Statement, other: Statement) -> bool:
     """Whether the two are about different places or times, so that both can be true."""
-    for name in _PLACE_OR_TIME:
+    for name in PLACE_OR_TIME:
         ours, theirs = one.values(name), other.values(name)
         if ours and theirs and not ours & theirs and "both" not in ours | theirs:
             return True
@@ -344,6 +360,9 @@ def _details(statement: Statement, fact: Statement, onto: Ontology) -> list[Comp
     comparisons = []
     for name in dict.fromkeys(m.attribute for m in statement.details):
         stated, known = statement.values(name), fact.values(name)
+        unnamed = statement.head is fact.head is None and bool(fact.core)
+        if name == "side" and unnamed and "both" in known - stated:
+            continue  # "right kidney 10 cm, left kidney 11 cm" is no one thing on both sides
         stated_not, known_not = (s.values(name, negated=True) for s in (statement, fact))
         mention = next(m for m in statement.details if m.attribute == name)
         wanted = next((m for m in fact.details if m.attribute == name and not m.negated), None)

@@ -23,6 +23,11 @@ _THIS = re.compile(
     re.IGNORECASE,
 )
 _SUBJECT = r"(?P<verb>is|are|was|were)\s+(?P<subject>(?:the|both|these|those|this)\s+.+?)\s+"
+_THIS_NOUN = re.compile(
+    r"(?P<verb>is|are|was|were)\s+(?P<subject>(?:this|that|these|those)\s+(?!an?\b|the\b)[\w-]+)\s+"
+    r"(?P<rest>bilateral|unilateral|acute|chronic|normal|abnormal|healthy|benign|malignant)",
+    re.IGNORECASE,
+)
 _PREDICATE = re.compile(
     _SUBJECT
     + r"(?P<rest>(?:(?:normal|abnormal|healthy|enlarged|visible|present|seen|shown|visualized|"
@@ -30,8 +35,12 @@ _PREDICATE = re.compile(
     r"fractured|collapsed|atrophied|elevated|flattened|widened|blunted|sharp|obscured|noted|"
     r"identified|viewed|located|involved|affected|diseased|unremarkable|hyperdense|hypodense|"
     r"hyperintense|hypointense|homogeneous|heterogeneous|well-circumscribed|ring-enhancing|"
+    r"unhealthy|homogenous|open|closed|patent|large|small|(?:high|low|larg|small|bigg)er(?=\s+than)|"
     r"consistent|evident|apparent|observed|sufficient|secondary|due)\b).*)",
     re.IGNORECASE,
+)
+_ONE_ARE = re.compile(
+    r"(?:are|were)\s+the\s+(?:[\w-]+\s+)*?\w+(?:ture|ion|ity|gland)\b\s", re.IGNORECASE
 )
 _PLACED = re.compile(
     _SUBJECT + r"(?P<rest>(?:at|in|on|within|outside|inside|above|below|behind)\s+\S.*)",
@@ -79,6 +88,9 @@ def declared(question: str, *, affirmed: bool) -> str | None:
         return None
     if match := _THERE.fullmatch(text):
         return _there(match, affirmed)
+    if match := _THIS_NOUN.fullmatch(text):
+        denial = "" if affirmed else " not"
+        return f"{_lower(match['subject'])} {match['verb'].lower()}{denial} {match['rest']}"
     if (match := _THIS.fullmatch(text)) or (match := _HAS.fullmatch(text)):
         noun = f" {match['noun'].strip()}" if match.groupdict().get("noun") else ""
         denial = "" if affirmed else " not"
@@ -91,6 +103,8 @@ def declared(question: str, *, affirmed: bool) -> str | None:
             return f"{_lower(match['subject'])} {verb} {match['rest']}"
     if match := _DO.fullmatch(text):
         return _do(match, affirmed)
+    if _ONE_ARE.match(text):
+        return None  # "are the vasculature open?"
     if (match := _PREDICATE.fullmatch(text)) or (match := _PLACED.fullmatch(text)):
         denial = "" if affirmed else " not"
         return f"{_lower(match['subject'])} {match['verb'].lower()}{denial} {match['rest']}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from medray.editing.base import CannotRewrite, Replacement
+from medray.editing.base import CannotRewrite, Change, Replacement
 from medray.editing.language.grammar import lower_first
-from medray.editing.ontology.lexicon import phrase_words
+from medray.editing.ontology.lexicon import phrase_words, plural
 from medray.editing.reading.facts import Facts
 
 _MODIFIER = (
@@ -20,6 +20,11 @@ _PART_OF = re.compile(
     rf"(?:\b(?:{_MODIFIER}|basal|apical|medial|central)\s+)*"
     r"\b(?:lobe|zone|segment|portion|quadrant|apex|base|pole|aspect|horn|tip)s?\s+of\s+"
     r"(?P<article>the\s+)?$",
+    re.IGNORECASE,
+)
+_ONE_OF_PAIR = re.compile(  # "only in the left lung", which becomes "in both lungs"
+    r"(?:only\s+)?\b(in|on|of|to|within|at|from|involving)\s+(?:only\s+)?the\s+(?:left|right)(?:-sided)?\s+"
+    r"(lung|hemithorax|kidney|eye|breast|hemisphere|ventricle|side|hip|knee|hand)\b",
     re.IGNORECASE,
 )
 _SIDED = re.compile(r"\b(?:left|right|bilateral|both)\s+$", re.IGNORECASE)
@@ -68,3 +73,11 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
         if noun is not None and noun[1].lower() not in ("organ", "organs", "this", "part", "the"):
             text = f"{text} {noun[1].lower()}"
     return replace(item, start=start, text=text)
+
+
+def both_of(text: str, start: int) -> Change | None:
+    """The change of the one of a pair whose side begins at `start` into both: "in both lungs"; None
+    if it stands in no such phrase."""
+    found = (m for m in _ONE_OF_PAIR.finditer(text) if m.start() < start < m.end())
+    pair = next(found, None)
+    return Change(*pair.span(), f"{pair[1]} both {plural(pair[2])}") if pair else None

@@ -36,8 +36,17 @@ _SIZED = re.compile(
     re.IGNORECASE,
 )  # what is not there has no size, and is on no side
 _SOME = re.compile(r"some(?=\s+of\b)", re.IGNORECASE)
-_SURE = re.compile(r"(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I)
+_SURE = re.compile(
+    r"also$|(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I
+)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
+_EVIDENCE_OF = re.compile(r"\s*(?:evidence|signs?|indications?)\s+of\s+", re.IGNORECASE)
+_COUNTED = re.compile(  # a finding that is one of several
+    r"(?:[\w-]+\s+){0,2}?(?:lesion|mass|nodule|fracture|cyst|tumou?r|abnormality|opacity|aneurysm|defect|"
+    r"infarct|stone|hernia)\b",
+    re.IGNORECASE,
+)
+_MODIFIER = re.compile(r"\s*([\w-]+)\s+")
 _WITH = re.compile(r"with\b", re.IGNORECASE)
 _NO = re.compile(r"\bno\s+(?!longer\b|doubt\b)(\S+)", re.IGNORECASE)
 _NOT = re.compile(
@@ -90,10 +99,29 @@ def deny(
         return Change(start + verb.start, start + verb.end, verb.text)
     if head_start is not None and not re.search(r"\bthe\s", clause[: head_start - start], re.I):
         first = re.match(r"\S+", clause)
+        sized = _SIZED.match(f" {clause}")
+        if sized and clause[sized.end() - 1 :][:1] == " ":
+            return Change(start, start + sized.end() - 1, match_case(clause, "no"))
         if first:
             new = f"{match_case(first.group(), 'no')} {lower_first(first.group())}"
             return Change(start, start + first.end(), new)
     return None
+
+
+def without_modifiers(answer: str, denial: Change, stop: int, known: str) -> Change:
+    """A denial ("no") without the words before `stop` that describe what it denies, unless the text
+    `known` has them: "no fracture", not "no nondisplaced fracture"."""
+    if denial.text.strip().lower() != "no":
+        return denial
+    evidence = _EVIDENCE_OF.match(answer, denial.end, stop)
+    first = last = evidence.end() if evidence else denial.end
+    kept = {"a", "an", "any", *phrase_words(known)}
+    while (word := _MODIFIER.match(answer, last, stop)) and word[1].lower() not in kept:
+        last = word.end()
+    if last == first:
+        return denial
+    between = answer[denial.end : first].split()
+    return Change(denial.start, last, " ".join([denial.text.strip(), *between, ""]))
 
 
 def deny_chain(answer: str, sentence: tuple[int, int], head_start: int) -> list[Change] | None:
@@ -181,7 +209,8 @@ def _without_any(clause: str, denied: re.Match[str], singular: bool) -> tuple[st
         return "", denied.end()
     following = clause[denied.end() :].strip()
     first = following.split(maxsplit=1)[0].rstrip(".,") if following else ""
-    plain = not singular or first.lower().endswith("s") or first.lower() == "evidence"
+    counted = _COUNTED.match(following) is not None
+    plain = not (singular or counted) or first.lower().endswith("s") or first.lower() == "evidence"
     return ("" if plain else f" {article(following)}"), denied.end()
 
 
@@ -215,7 +244,7 @@ def _last_before(matches: list[re.Match[str]], about: int | None) -> re.Match[st
 def _verbs() -> re.Pattern[str]:
     bases = ontology().language["main_verbs"]
     forms = "|".join({*bases, *bases.values()})
-    return re.compile(rf"\b(?:(\w+ly)\s+)?({forms})\b", re.IGNORECASE)
+    return re.compile(rf"\b(?:(\w+ly|also)\s+)?({forms})\b", re.IGNORECASE)
 
 
 @functools.cache

@@ -28,8 +28,14 @@ from medray.editing.rewriting.values import (
     rewrite_statement,
     rewrite_study,
 )
-from medray.editing.rewriting.yes_no import turn_word
+from medray.editing.rewriting.yes_no import ASKING, turn_word
 
+_SAME_FORM = 0.7  # of the words of the statement that a question asks to confirm
+_BEGINNING = 5  # letters
+_WHICH = re.compile(
+    r"\W*which\s+(?:(?:does|do)\s+not\s|(?:\w+ly\s+|also\s+)?(?:shows?|includes?|contains?)\s)[^,;]*$",
+    re.I,
+)
 _SHARED = 0.5  # of the question's words, for the answer to be about what it asks
 _THERE_IS_NONE = re.compile(r"\W*(?:there\s+(?:is|are)\s+)?no\b", re.IGNORECASE)
 
@@ -74,7 +80,7 @@ def _by_clause(judgement: Judgement, facts: Facts) -> list[Replacement]:
         elif first.statement is None:
             replacements += rewrite_study(judgement, first, facts)
         else:
-            replacements.append(replace_clause(judgement.answer, first))
+            replacements.append(replace_clause(judgement.answer, first, report=facts.report))
     return replacements
 
 
@@ -96,15 +102,34 @@ def _by_question(judgement: Judgement, facts: Facts) -> list[Replacement]:
     start, end = parsed.word_span[0], parsed.tail[1]
     if first is None or statement is None or end <= start:
         raise CannotRewrite
-    wanted = content(facts.question)
     explained = explanation(parsed.text, parsed.word_span[1] + 5, end, narrowing=False)
     main = parsed.text[parsed.tail[0] : explained[0] if explained else end]
-    if len(wanted & content(main)) < _SHARED * len(wanted):
+    reason = parsed.text[explained[0] : end] if explained else ""
+    if not _is_asked(facts.question, statement, main, reason):
         raise CannotRewrite  # the sentence says something else
     word = match_case(parsed.text[slice(*parsed.word_span)], "yes" if facts.word else "no")
     changes = smallest(parsed.text, Change(start, end, f"{word}, {statement}"))
     replacements = [replacement(change, first) for change in changes]
     return [*replacements, *_behind(judgement, facts, first, end)]
+
+
+def _is_asked(question: str, statement: str, main: str, reason: str) -> bool:
+    """Whether a sentence says what a question asks: by its words, by its form ("this is a study of
+    the head"), or in a last clause (", which does not include the heart")."""
+    wanted, stated = _begins(content(question)), _begins(content(main))
+    if len(wanted & stated) >= _SHARED * len(wanted):
+        return True
+    declared_words = phrase_words(statement)
+    same = sum(word in phrase_words(main) for word in declared_words)
+    if same >= _SAME_FORM * len(declared_words):
+        return True
+    needed = content(question) - ASKING
+    return needed <= content(reason) and _WHICH.match(reason) is not None
+
+
+def _begins(words: Iterable[str]) -> set[str]:
+    """The beginnings of words: of "cortex" and "cortical" the same."""
+    return {word[:_BEGINNING] for word in words}
 
 
 def _by_naming(judgement: Judgement, facts: Facts) -> list[Replacement]:

@@ -10,6 +10,7 @@ from medray.editing.base import CannotRewrite, Change, Replacement
 from medray.editing.language.grammar import (
     article,
     heart_phrase,
+    is_plural,
     lower_first,
     match_case,
     takes_no_article,
@@ -17,14 +18,14 @@ from medray.editing.language.grammar import (
 )
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import ontology, phrase_words, plural
-from medray.editing.reading.claims import ParsedText, Statement
-from medray.editing.reading.compare import Comparison
+from medray.editing.reading.claims import ParsedText, Statement, read
+from medray.editing.reading.compare import PLACE_OR_TIME, Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short, names_image, without_incidental_organs
 from medray.editing.rewriting.counting import recount, recount_things
 from medray.editing.rewriting.overlaps import asides, one_per_word
-from medray.editing.rewriting.places import place_phrase
-from medray.editing.rewriting.polarity import affirm, deny, deny_chain, restate
+from medray.editing.rewriting.places import both_of, place_phrase
+from medray.editing.rewriting.polarity import affirm, deny, deny_chain, restate, without_modifiers
 from medray.editing.rewriting.rename import rename
 
 _T = TypeVar("_T")
@@ -40,6 +41,7 @@ _SEEN = re.compile(
 )
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?|remains?)\b", re.IGNORECASE)
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
+_NOUN_ENDS = re.compile(r"\s+(?:of|in|with|at|on|along|over|within|involving)\b|,")
 _ONE_VALUE = 2  # words of an answer that is a number and hardly more
 _FUNCTION_OF = re.compile(
     r"(?:\b(?:is|are|for|in|as|of|with|by|be|to)\s+(?:the\s+)?|:\s*|^\W*(?:the\s+)?)$",
@@ -79,7 +81,7 @@ def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) ->
     kept, removals = asides(parsed.text, stated)
     if comparison.attribute == "function" and not all(_stands(parsed.text, m) for m in kept):
         raise CannotRewrite
-    values_changed = _values(kept, comparison)
+    values_changed = _values(parsed.text, kept, comparison)
     if attribute.error_type == "organ":
         values_changed = [place_phrase(parsed.text, change, facts) for change in values_changed]
     return [*values_changed, *(replacement(r, comparison) for r in removals)]
@@ -111,7 +113,7 @@ def rewrite_statement(
         replacements += [replacement(change, renamed) for change in changes]
     for comparison in comparisons:
         if comparison.attribute == "presence":
-            replacements += _presence(parsed, statement, comparison)
+            replacements += _presence(parsed, statement, comparison, facts.report)
         elif comparison.attribute == "heart":
             if _COORDINATED.search(parsed.text[statement.start : statement.end]):
                 raise CannotRewrite  # "heart size and mediastinal contours are normal"
@@ -139,10 +141,10 @@ def _detail(parsed: ParsedText, statement: Statement, comparison: Comparison) ->
     if all(m.negated for m in stated):
         change = affirm(parsed.text, statement.start, statement.end, singular=True)
         return [replacement(require(change), comparison)]
-    return _values(stated, comparison)
+    return _values(parsed.text, stated, comparison)
 
 
-def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
+def _values(text: str, stated: list[Mention], comparison: Comparison) -> list[Replacement]:
     """Replaces every mention of a wrong value by the wanted value in the same form.
 
     "On the right, not on the left": if the wanted value is the denied one, the two are swapped.
@@ -158,9 +160,12 @@ def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
         if m.negated and m.value != wanted.value:
             continue
         value = next(iter(wrong)) if m.negated else wanted.value
+        if value == "both" and m.form == "adjective" and (change := both_of(text, m.start)):
+            replacements.append(replacement(change, comparison))
+            continue
         new = attribute.forms.get(value, {}).get(m.form)
         if wanted.form == m.form and not m.negated and not (new and new[:2].isupper()):
-            new = lower_first(wanted.surface)
+            new = lower_first(_range(wanted, comparison))
         if new is None:
             raise CannotRewrite
         if m.form == "noun" and m.surface.lower() == plural(attribute.forms[m.value]["noun"]):
@@ -170,20 +175,27 @@ def _values(stated: list[Mention], comparison: Comparison) -> list[Replacement]:
     return replacements
 
 
+def _range(wanted: Mention, comparison: Comparison) -> str:
+    """A value as the reference gives it: "small to moderate", if it does not say more exactly."""
+    core = comparison.fact.core if comparison.fact else ""
+    found = re.search(rf"\b{re.escape(wanted.surface)}(?:\s|-)to(?:\s|-)\w+", core, re.IGNORECASE)
+    return found.group() if found else wanted.surface
+
+
 def _presence(
-    parsed: ParsedText, statement: Statement, comparison: Comparison
+    parsed: ParsedText, statement: Statement, comparison: Comparison, report: bool
 ) -> list[Replacement]:
     """Corrects the assertion of an absent finding, or the denial of a present one."""
     fact = comparison.fact
     replaceable = bool(fact and fact.core and _has_own_clause(parsed, statement))
     if replaceable and not _is_better_inverted(parsed, statement, comparison):
-        return [replace_clause(parsed, comparison)]
+        return [replace_clause(parsed, comparison, report=report)]
     try:
         return _inverted(parsed, statement, comparison)
     except CannotRewrite:
         if not replaceable:
             raise
-        return [replace_clause(parsed, comparison)]
+        return [replace_clause(parsed, comparison, report=report)]
 
 
 def _is_better_inverted(parsed: ParsedText, statement: Statement, comparison: Comparison) -> bool:
@@ -218,21 +230,25 @@ def _inverted(
     if statement.polarity:
         if head is not None and (chain := deny_chain(text, statement.sentence, head.start)):
             return [replacement(change, comparison) for change in chain]
-        change = deny(text, statement.start, statement.end, head.start if head else None)
-        replacements = [replacement(require(change), comparison)]
+        change = require(deny(text, statement.start, statement.end, head.start if head else None))
+        if head is not None and comparison.fact is not None and comparison.fact.core:
+            kept = [m.start for m in statement.details if m.attribute in PLACE_OR_TIME]
+            stop = min([head.start, *(start for start in kept if start >= change.end)])
+            change = without_modifiers(text, change, stop, comparison.fact.core)
+        replacements = [replacement(change, comparison)]
         return [*replacements, *_dependent_denial(text, statement, comparison)]
     sides = [m for m in statement.details if m.attribute == "side"]
     other = ontology().attributes["side"].other(sides[0].value) if len(sides) == 1 else None
     if head and head.form == "" and other:  # "the left lung is clear", but the right one is
         new = ontology().attributes["side"].forms[other].get(sides[0].form)
         side = sides[0]
-        change = Change(side.start, side.end, match_case(side.surface, require(new)))
-        return [replacement(change, comparison)]
+        turned = Change(side.start, side.end, match_case(side.surface, require(new)))
+        return [replacement(turned, comparison)]
     following = [s for s in _in_sentence(parsed, statement) if s.start > statement.start]
     if any(not s.polarity and not _DENIAL.search(text[s.start : s.end]) for s in following):
         raise CannotRewrite  # "no mass or nodule": the denial is shared
-    change = affirm(text, statement.start, statement.end, takes_article([statement]))
-    return [replacement(require(change), comparison)]
+    asserted = affirm(text, statement.start, statement.end, takes_article([statement]))
+    return [replacement(require(asserted), comparison)]
 
 
 def _dependent_denial(text: str, statement: Statement, comparison: Comparison) -> list[Replacement]:
@@ -263,11 +279,15 @@ def takes_article(statements: Sequence[Statement]) -> bool:
         head is not None
         and head.form == "singular"
         and not ontology().findings[head.value].mass_noun
+        and not takes_no_article(head.surface)
     )
 
 
-def replace_clause(parsed: ParsedText, comparison: Comparison) -> Replacement:
-    """Replaces the statement's clause by the reference's sentence."""
+def replace_clause(
+    parsed: ParsedText, comparison: Comparison, *, report: bool = False
+) -> Replacement:
+    """Replaces the statement's clause by the reference's sentence, in a report by one that is about
+    as many findings."""
     statement, fact = comparison.statement, comparison.fact
     if statement is None or fact is None or not fact.core:
         raise CannotRewrite
@@ -276,11 +296,18 @@ def replace_clause(parsed: ParsedText, comparison: Comparison) -> Replacement:
         raise CannotRewrite
     if not _has_sentence(parsed, statement):
         start, end = _after_connector(parsed.text, statement.start, statement.end), statement.end
+    if report and _n_findings(read(fact.core)) > max(1, _n_findings(read(parsed.text[start:end]))):
+        raise CannotRewrite  # the reference's sentence is about more
     core = _as_said(parsed.text[start:end], fact)
     new = core if parsed.text[start].isupper() else lower_first(core)
     if parsed.text[start].isupper():
         new = new[:1].upper() + new[1:]
     return replacement(trimmed(parsed.text, start, end, new), comparison)
+
+
+def _n_findings(parsed: ParsedText) -> int:
+    """The number of findings that a text asserts."""
+    return sum(s.polarity and s.subject == "lesion" and bool(s.head) for s in parsed.statements)
 
 
 def _as_said(clause: str, fact: Statement) -> str:
@@ -289,7 +316,9 @@ def _as_said(clause: str, fact: Statement) -> str:
     bare = head is not None and head.form in ("singular", "plural") and fact.polarity
     if not bare or head is None or _FINITE.search(fact.core):
         return fact.core
-    core, plural_head = lower_first(fact.core), head.form == "plural"
+    core = lower_first(fact.core)
+    named = _NOUN_ENDS.split(core)[0]  # the changes of "postoperative changes of a lobectomy"
+    plural_head = head.form == "plural" or is_plural(named)
     determined = re.match(r"(?:an?|the|some|multiple|two|three)\b", core) is not None
     mass_noun = ontology().findings[head.value].mass_noun or takes_no_article(head.surface)
     if not (plural_head or determined or mass_noun):

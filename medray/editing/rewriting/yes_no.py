@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from medray.editing.base import CannotRewrite, Change, Replacement
 from medray.editing.clauses import clauses, explanation
 from medray.editing.language.grammar import content, match_case
-from medray.editing.ontology.lexicon import WORD, phrase_words
+from medray.editing.ontology.lexicon import WORD, ontology, phrase_words
 from medray.editing.reading.claims import ParsedText
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
@@ -13,12 +15,16 @@ from medray.editing.reading.judge import Judgement
 from medray.editing.rewriting.polarity import affirm, deny, turn_opposite
 from medray.editing.rewriting.values import replacement, require, takes_article
 
-_ASKING = frozenset(
+ASKING = frozenset(
     phrase_words(
         "evidenc sign any present visibl identifi not evident shown found observ demonstrat "
         "display contain includ depict reveal indicat suggest patient used taken don via"
     )
 )  # the words of a question that its answer need not take up
+
+_CLOSING = re.compile(
+    r"which\s+(?:\w+ly\s+|also\s+)?(?:shows?|includes?|contains?)\s+[^,;.]+\.?$", re.I
+)
 
 
 def turn_word(judgement: Judgement, comparison: Comparison, facts: Facts) -> list[Replacement]:
@@ -44,7 +50,7 @@ def _asked_clause(parsed: ParsedText, facts: Facts) -> tuple[int, int, int | Non
 
     Another clause is not to be turned: "Yes, the image is a CT, and it shows the pancreas".
     """
-    wanted = content(facts.question) - _ASKING
+    wanted = content(facts.question) - ASKING
     parts = list(clauses(parsed.text, *parsed.tail))
     for start, end in parts:
         named = explanation(parsed.text, start, end, narrowing=False)
@@ -52,6 +58,11 @@ def _asked_clause(parsed: ParsedText, facts: Facts) -> tuple[int, int, int | Non
         if wanted and wanted <= content(main):
             last = (m.start() for m in WORD.finditer(main) if content(m.group()) & wanted)
             return start, end, start + max(last, default=0)
+    closing = _CLOSING.search(parsed.text, *parsed.tail)
+    if closing and not facts.word and wanted and wanted <= content(closing.group()):
+        if _is_inside(parsed, closing.start()):
+            raise CannotRewrite  # "the abdomen, which does not include the liver"
+        return (*closing.span(), closing.end())
     subject = facts.proposition.study if facts.proposition else None
     if facts.proposition is None:
         raise CannotRewrite
@@ -63,6 +74,14 @@ def _asked_clause(parsed: ParsedText, facts: Facts) -> tuple[int, int, int | Non
         if (about := next((m.start for m in same if start <= m.start < end), None)) is not None:
             return start, end, about
     return (*parts[0], None)
+
+
+def _is_inside(parsed: ParsedText, position: int) -> bool:
+    """Whether an organ named behind a position is part of one named before it."""
+    part_of = ontology().attributes["organ"].part_of
+    organs = [m for m in parsed.study if m.attribute == "organ"]
+    before = {m.value for m in organs if m.start < position}
+    return any(before & {*part_of.get(m.value, ())} for m in organs if m.start > position)
 
 
 def _tail_is_handled(judgement: Judgement, facts: Facts) -> bool:

@@ -113,7 +113,7 @@ def test_the_judges_score_is_the_relevance_and_is_recorded(config, case):
 
 
 def test_judges_order_the_pairs(config, case):
-    other = WRONG.replace("small", "small round")
+    other = WRONG.replace("small", "tiny")
 
     def given(request: ChatRequest) -> Say:
         if request.prompt == "edit":
