@@ -22,6 +22,7 @@ from ray._private import services
 from actors import ONE_MACHINE
 from medray.process import Scratch
 
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"  # torch sets it when it is imported
 PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
 SHARED_PLACES = ("/tmp", "/var/tmp")
 
@@ -43,7 +44,7 @@ class OwnProcesses:
         popen = services.ConsolePopen
         services.ConsolePopen = functools.partial(popen, start_new_session=True)
         before = os.environ.get("TMPDIR")
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_folder()))
+        os.environ[COMPILED] = str(compiled_folder())
         os.environ["TMPDIR"] = str(self.scratch.folder("tmp"))
         os.environ[ONE_MACHINE] = "1"
         try:
@@ -65,11 +66,15 @@ class OwnProcesses:
 
 
 def compiled_folder() -> Path:
-    """Where the next command finds again what torch compiled: torch's own place, unless its path
-    has characters, such as spaces, that torch's commands to the C++ compiler do not quote."""
-    places = (tempfile.gettempdir(), *SHARED_PLACES)
-    usable = (p for p in places if PLAIN_PATH.fullmatch(p) and os.access(p, os.W_OK))
-    return Path(next(usable, places[0])) / f"torchinductor_{getpass.getuser()}"
+    """Where the next command finds again what torch compiled: as the environment has it, which may
+    be torch's own place, unless its path has characters, such as spaces, that torch's commands to
+    the C++ compiler do not quote."""
+    name = f"torchinductor_{getpass.getuser()}"
+    stated = os.environ.get(COMPILED) or str(Path(tempfile.gettempdir()) / name)
+    if PLAIN_PATH.fullmatch(stated):
+        return Path(stated)
+    usable = [place for place in SHARED_PLACES if os.access(place, os.W_OK)]
+    return Path(usable[0]) / name if usable else Path(stated)
 
 
 def children(parent: int) -> Iterator[tuple[int, str]]:
