@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors.cluster import Cluster, connect, keep_token
-from actors.fleet import Fleet, Placement, RestartBudget, plan_placement, this_machine
+from actors.fleet import (
+    Fleet,
+    Placement,
+    RestartBudget,
+    placement_in_time,
+    plan_placement,
+    this_machine,
+)
 from actors.loop.driver import Driver
 from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
@@ -44,7 +51,7 @@ def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -
     Raises RunFailed with the cause if the disk does not let the run go on.
     """
     config = plan.config
-    placement = plan_placement(config, generators=plan.generates)
+    placement = placement_in_time(config, console.say, generators=plan.generates)
     run = RunDirectory(config.run_dir)
     with RunLock(run.path), naming_the_cause(run):
         open_run(run, plan, placement, cluster, console, resume=resume)

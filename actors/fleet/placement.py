@@ -55,8 +55,9 @@ def plan_placement(
     *,
     generators: bool = True,
     learners: bool = True,
+    require: bool = True,
 ) -> Placement:
-    """Options for this cluster, or ResourceError if it is too small.
+    """Options for this cluster, or ResourceError if it is too small (unless not to `require`).
 
     With GPUs, each learner and each language model takes one, each generator `tensor_parallel` and
     each localiser `localiser.gpus` of them. Without GPUs, each learner takes one CPU; the others
@@ -70,13 +71,15 @@ def plan_placement(
     world = config.learner.world_size if learners else 0
     gpus = has.get("GPU", 0)
     cpu_build = is_cpu_build()
-    if gpus and not cpu_build:
+    if (gpus or config.faults.nodes_within) and not cpu_build:  # GPUs may be still to come
         placement = _on_gpus(config, replicas, world, has)
     else:
         placement = _on_cpus(config, node, replicas, world)
     if gpus and cpu_build:
         note = f"its {gpus:g} GPUs are not used: make install STACK=gpu installs what uses them"
         placement = replace(placement, note=note)
+    if not require:
+        return placement
     _require("GPU", placement.gpus, has, config)
     _require("CPU", placement.cpus, has, config)
     for name, amount in custom_resources(config, replicas, world).items():
