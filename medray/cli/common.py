@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from medray.errors import UserError
 
 if TYPE_CHECKING:
     from medray.config import Config
+    from medray.manifest import Checked
     from medray.plan import Plan
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")]
@@ -59,6 +60,33 @@ def plan_of(settings: Config, *, resume: bool) -> Plan:
     where = plan.config.data.path or "data.path"
     references = imitates or answers_needed(settings)
     return replace(plan, dataset=with_usability(plan.dataset, where, references=references))
+
+
+def checked_manifest(path: str, config: str, overrides: list[str] | None) -> Checked:
+    """A manifest without mistakes; else each is a line on stderr, and the command ends."""
+    from medray.manifest import check_manifest
+
+    def load(entrypoint: list[str] | None) -> Config:
+        return load_settings(config, overrides if entrypoint is None else entrypoint)
+
+    checked = check_manifest(path, config, load)
+    _end_with(checked.mistakes)
+    return checked
+
+
+def require_memory_of_pods(checked: Checked, plan: Plan) -> None:
+    """End the command if the pods of a manifest have less memory than the run takes."""
+    from medray.memory import longest_prompt
+
+    tokens = longest_prompt(plan.model, plan.dataset.train)
+    _end_with(checked.memory_mistakes(plan.model, tokens, generates=plan.generates))
+
+
+def _end_with(mistakes: Sequence[UserError]) -> None:
+    for mistake in mistakes:
+        typer.echo(f"medray: {mistake}", err=True)
+    if mistakes:
+        raise typer.Exit(UserError.exit_code)
 
 
 def _foreign_keys(name: str, keys: list[str]) -> list[str]:
