@@ -55,7 +55,7 @@ def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -
     run = RunDirectory(config.run_dir)
     with RunLock(run.path), naming_the_cause(run):
         open_run(run, plan, placement, cluster, console, resume=resume)
-        telemetry = Telemetry(config.run.name, run.logs)
+        telemetry = Telemetry(config.run.name, run.logs, config.loop.steps)
         try:
             asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
         finally:
@@ -122,7 +122,7 @@ async def _drive(
     *,
     resume: bool,
 ) -> None:
-    budget = RestartBudget(plan.config.faults, console.say)
+    budget = RestartBudget(plan.config.faults, console.say, telemetry.restart)
     stop = Stop(plan.config.faults.stop_within)
     with stop.on_signals():
         async with Fleet(plan.config, placement, budget, generators=plan.generates) as fleet:

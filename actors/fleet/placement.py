@@ -6,6 +6,7 @@ import asyncio
 import importlib.metadata
 import os
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,14 @@ def plan_placement(
     for name, amount in custom_resources(config, replicas, world).items():
         _require_custom(name, amount, has)
     return placement
+
+
+def actor_name(config: Config, kind: str, number: int) -> str:
+    """For Ray's dashboard: whose actor it is. No two are alike, as one may outlive its successor.
+
+    Such as quickstart:Generator-0-3f2a91.
+    """
+    return f"{config.run.name}:{kind}-{number}-{uuid.uuid4().hex[:6]}"
 
 
 def is_cpu_build() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="The directory of a run.
 Address = Annotated[
     str | None, typer.Option(help="The Ray cluster to join. Default: start a local one.")
 ]
+OF_A_RAY_JOB = ("RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_JOB_SUBMISSION_ID")  # variables
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -42,6 +44,18 @@ def load_settings(config: str, overrides: list[str] | None) -> Config:
             why = "~ is not expanded: it would be a folder of this name"
             raise UserError(f"{key} = {place}", why, "write your home out")
     return settings
+
+
+def require_lasting_output(key: str, output: str) -> None:
+    """Refuse a relative path within a Ray job: it would be in Ray's copy of the working directory,
+    or in the container, where nobody finds it and no other node sees it."""
+    if os.path.isabs(output) or not any(name in os.environ for name in OF_A_RAY_JOB):
+        return
+    raise UserError(
+        f"{key} = {output}",
+        "is relative, and this is a Ray job: its working directory is a copy that Ray deletes",
+        f"an absolute path on storage that all nodes share, such as {key}=/mnt/runs",
+    )
 
 
 def load_plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:

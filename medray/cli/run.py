@@ -18,6 +18,7 @@ from medray.cli.common import (
     load_settings,
     plan_of,
     require_actors,
+    require_lasting_output,
     require_memory_of_pods,
 )
 from medray.errors import UserError
@@ -74,6 +75,7 @@ def launch(
     """Run the loop: plan, progress, before/after table, report."""
     require_actors()
     settings = load_settings(config, overrides)
+    require_lasting_output("run.output", settings.run.output)
     with RunLock(settings.run_dir):  # a second driver is refused before anything slow
         plan = plan_of(settings, resume=resume)
         from actors.launch import launch as run
