@@ -29,7 +29,13 @@ from medray.manifest.rules.kubernetes import (
     queue_mistakes,
     submitter_mistakes,
 )
-from medray.manifest.rules.operator import cluster_mistakes, job_mistakes, name_mistakes, notes_on
+from medray.manifest.rules.operator import (
+    cluster_mistakes,
+    job_mistakes,
+    label_mistakes,
+    name_mistakes,
+    notes_on,
+)
 from medray.objectives import answers_needed
 
 if TYPE_CHECKING:
@@ -60,7 +66,7 @@ class ManifestRun:
             offer = ", ".join(f"{amount:g} {name}" for name, amount in amounts.items() if amount)
             size = f"{group.memory / 2**30:.0f} GiB"
             rows.append(f"{group.name}: {number} × {', '.join(filter(None, (offer, size)))}")
-        rows += notes_on(_cluster_of(self.document)[0])
+        rows += notes_on(_cluster_of(self.document)[0], self.groups, _labels(self.document))
         return [("manifest" if not index else "", row) for index, row in enumerate(rows)]
 
 
@@ -121,8 +127,9 @@ def check_manifest(path: str, config_file: str, load: Load) -> Checked:
 def _of_run(
     document: Document, documents: Sequence[Document], config_file: str, load: Load
 ) -> tuple[list[Mistake], ManifestRun | None]:
-    spec = document.tree["spec"]
+    spec, labels = document.tree["spec"], _labels(document)
     found = [*name_mistakes(document.kind, document.name)]
+    found += label_mistakes(labels, "metadata.labels")
     if document.kind == "RayJob":
         found += job_mistakes(spec)
         if not spec.get("rayClusterSpec"):
@@ -136,7 +143,6 @@ def _of_run(
         entry = read_entrypoint(spec)
         if isinstance(entry, tuple):
             return [*found, entry], None
-        labels = document.tree["metadata"].get("labels") or {}
         found += entrypoint_mistakes(entry, spec, labels, config_file)
         overrides = entry.overrides
     try:
@@ -166,7 +172,7 @@ def _of_cluster(
     groups: list[Group],
     place: str,
 ) -> Iterator[Iterator[Mistake]]:
-    spec, labels = document.tree["spec"], document.tree["metadata"].get("labels") or {}
+    spec = document.tree["spec"]
     yield version_mistakes(cluster, place)
     for group in groups:
         yield pod_mistakes(group.pod, group.place)
@@ -174,8 +180,12 @@ def _of_cluster(
     if document.kind == "RayJob":
         yield submitter_mistakes(spec)
     yield image_mistakes(groups, spec if document.kind == "RayJob" else {})
-    yield claim_mistakes(documents, groups)
-    yield queue_mistakes(labels, spec, groups)
+    yield claim_mistakes(documents, groups, document.namespace)
+    yield queue_mistakes(_labels(document), spec, groups)
+
+
+def _labels(document: Document) -> dict[str, str]:
+    return dict(document.tree["metadata"].get("labels") or {})
 
 
 def _cluster_of(document: Document) -> tuple[dict[str, Any], str]:

@@ -34,8 +34,15 @@ class Document:
 
     @property
     def name(self) -> str:
+        return self._metadata("name")
+
+    @property
+    def namespace(self) -> str:
+        return self._metadata("namespace")
+
+    def _metadata(self, field: str) -> str:
         metadata = self.tree.get("metadata")
-        return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+        return str(metadata.get(field, "")) if isinstance(metadata, dict) else ""
 
     @property
     def label(self) -> str:

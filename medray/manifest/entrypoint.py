@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from medray.manifest.conformance import Mistake
-from medray.manifest.rules.kubernetes import QUEUE
+from medray.manifest.rules.operator import QUEUE
 
 OPTIONS = ("--resume", "--no-resume", "--dashboard")
 NO_OPTION = ("no such option of launch", f"one of {', '.join(OPTIONS)}")

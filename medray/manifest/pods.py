@@ -83,8 +83,11 @@ class Group:
     @property
     def gpus(self) -> float:
         given = self._given("GPU", "num-gpus")
-        if given is not None:
-            return given
+        return given if given is not None else self.devices
+
+    @property
+    def devices(self) -> float:
+        """GPUs of the container."""
         resources = self.container.get("resources") or {}
         names = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
         return sum(self.limit(name) for name in names if name.endswith("gpu"))

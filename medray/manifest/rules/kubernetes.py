@@ -8,9 +8,15 @@ from typing import Any
 from medray.manifest.conformance import Mistake
 from medray.manifest.documents import Document
 from medray.manifest.pods import Group, amount_of
+from medray.manifest.rules.operator import QUEUE
 
 SHARED_MEMORY = "/dev/shm"
-QUEUE = "kueue.x-k8s.io/queue-name"  # a label: Kueue admits the object
+CHOICES = {
+    "imagePullPolicy": ("Always", "IfNotPresent", "Never"),
+    "restartPolicy": ("Always", "OnFailure", "Never"),
+    "operator": ("Exists", "Equal"),
+    "effect": ("NoSchedule", "PreferNoSchedule", "NoExecute"),
+}
 
 
 def pod_mistakes(pod: dict[str, Any], place: str) -> Iterator[Mistake]:
@@ -26,7 +32,25 @@ def pod_mistakes(pod: dict[str, Any], place: str) -> Iterator[Mistake]:
         yield from _mount_mistakes(container, volumes, where)
         yield from _resource_mistakes(container, where)
         yield from _environment_mistakes(container, where)
+        yield from _choice_mistakes(container, where)
+    yield from _choice_mistakes(pod, place)
+    for toleration in pod.get("tolerations") or ():
+        yield from _choice_mistakes(toleration, f"{place}: toleration {toleration.get('key')}")
+        if toleration.get("operator") == "Exists" and toleration.get("value"):
+            what = f"{place}: toleration {toleration.get('key')}"
+            yield what, "Exists takes no value", "remove value, or write Equal"
     yield from _user_mistakes(pod, place)
+
+
+def _choice_mistakes(node: dict[str, Any], where: str) -> Iterator[Mistake]:
+    """Fields that Kubernetes takes few values for, and the definition any text."""
+    for field, values in CHOICES.items():
+        if node.get(field, values[0]) not in values:
+            yield (
+                f"{where}: {field} = {node[field]}",
+                "no such value",
+                f"one of {', '.join(values)}",
+            )
 
 
 def _mount_mistakes(container: dict[str, Any], volumes: list[str], where: str) -> Iterator[Mistake]:
@@ -118,8 +142,11 @@ def image_mistakes(groups: Sequence[Group], spec: dict[str, Any]) -> Iterator[Mi
             yield f"{place}: image {image}", f"is not the head's, {first}", "use one image"
 
 
-def claim_mistakes(documents: Sequence[Document], groups: Sequence[Group]) -> Iterator[Mistake]:
+def claim_mistakes(
+    documents: Sequence[Document], groups: Sequence[Group], namespace: str
+) -> Iterator[Mistake]:
     """Claims that several pods mount must let them, if the manifest has the claim."""
+    places = {d.name: d.namespace for d in documents if d.kind == "PersistentVolumeClaim"}
     modes = {
         document.name: document.tree.get("spec", {}).get("accessModes") or []
         for document in documents
@@ -132,6 +159,9 @@ def claim_mistakes(documents: Sequence[Document], groups: Sequence[Group]) -> It
         for mount in group.mounts
     }
     for name in sorted(used & modes.keys()):
+        if places[name] != namespace:
+            what = f"PersistentVolumeClaim {name}: namespace {places[name] or '(none)'}"
+            yield what, f"the pods are in {namespace or '(none)'}", "one namespace for both"
         if pods > 1 and not {"ReadWriteMany", "ReadOnlyMany"} & set(modes[name]):
             what = f"PersistentVolumeClaim {name}: accessModes = {', '.join(modes[name]) or 'none'}"
             yield what, f"{pods} pods mount it, on any node", "ReadWriteMany"

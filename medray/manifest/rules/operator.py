@@ -18,9 +18,11 @@ from medray.manifest.pods import Group, amount_of
 
 NAME_LIMITS = {"RayJob": 47, "RayCluster": 53}  # so that the names of pods and services fit
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 LABEL_KEY = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
 START_RESOURCES = ("num-cpus", "num-gpus", "memory", "resources")
+QUEUE = "kueue.x-k8s.io/queue-name"  # a label: Kueue admits the object
 TOKENS_SINCE = (2, 52)  # version of Ray
 GATED = {"networkPolicy": "RayClusterNetworkPolicy", "tlsOptions": "RayClusterMTLS"}
 
@@ -33,6 +35,16 @@ def name_mistakes(kind: str, name: str) -> Iterator[Mistake]:
     if not DNS_LABEL.fullmatch(name):
         why = "must be lower-case letters, digits and '-', and begin with a letter"
         yield f"metadata.name = {name}", why, "rename it"
+
+
+def label_mistakes(labels: dict[str, str], place: str) -> Iterator[Mistake]:
+    """Of labels, in the syntax of Kubernetes."""
+    for key, value in labels.items():
+        if not LABEL_KEY.fullmatch(key):
+            yield f"{place}.{key}", "is no label of Kubernetes", "rename it"
+        if not LABEL_VALUE.fullmatch(value):
+            why = "is no value of a label: at most 63 letters, digits, '-', '_', '.'"
+            yield f"{place}.{key} = {value}", why, "shorten or change it"
 
 
 def job_mistakes(spec: dict[str, Any]) -> Iterator[Mistake]:
@@ -115,8 +127,18 @@ def cluster_mistakes(cluster: dict[str, Any], groups: list[Group], place: str) -
             )
 
 
-def notes_on(cluster: dict[str, Any]) -> Iterator[str]:
-    """What depends on the operator's own settings."""
+def notes_on(cluster: dict[str, Any], groups: list[Group], labels: dict[str, str]) -> Iterator[str]:
+    """What depends on the settings of others, or is allowed and costs something."""
+    if QUEUE in labels and cluster.get("enableInTreeAutoscaling"):
+        gate = "ElasticJobsViaWorkloadSlices"
+        yield f"Kueue admits what an autoscaler resizes with its feature gate {gate} only"
+    without = [
+        group.name
+        for group in groups
+        if not (group.container.get("lifecycle") or {}).get("preStop")
+    ]
+    if without:
+        yield f"no preStop in {', '.join(without)}: a pod that is preempted waits for no checkpoint"
     for field, gate in GATED.items():
         if cluster.get(field):
             yield f"{field} needs the operator's feature gate {gate}, which is off by default"
@@ -131,9 +153,8 @@ def _group_mistakes(group: Group) -> Iterator[Mistake]:
         yield f"{group.place}.resources", why, "move them all here, as CPU, GPU, memory, …"
     if "labels" in parameters:
         yield f"{group.place}.rayStartParams.labels", "is not supported", "write labels beside it"
-    for key in group.tree.get("labels") or {}:
-        if not LABEL_KEY.fullmatch(key):
-            yield f"{group.place}.labels.{key}", "is no label of Kubernetes", "rename it"
+    yield from label_mistakes(group.tree.get("labels") or {}, f"{group.place}.labels")
+    yield from _start_mistakes(group)
     if "resources" in parameters and not group.custom:
         yield (
             f"{group.place}.rayStartParams.resources",
@@ -143,6 +164,22 @@ def _group_mistakes(group: Group) -> Iterator[Mistake]:
     for key, value in (group.tree.get("resources") or {}).items():
         if not amount_of(value) >= 0:
             yield f"{group.place}.resources.{key} = {value}", "is no number", 'such as "1"'
+
+
+def _start_mistakes(group: Group) -> Iterator[Mistake]:
+    """What Ray would count in a pod, and is not there."""
+    for key in ("num-cpus", "num-gpus", "memory", "object-store-memory"):
+        value = group.parameters.get(key, "0")
+        if not amount_of(value) >= 0:
+            yield f"{group.place}.rayStartParams.{key} = {value}", "is no number", 'such as "1"'
+    devices = group.devices
+    if group.gpus > devices:
+        what = f"{group.place}: {group.gpus:g} GPUs for Ray"
+        yield what, f"the container has {devices:g}", "set limits: {nvidia.com/gpu: …}"
+    store = amount_of(group.parameters.get("object-store-memory", "0"))
+    if store > group.memory > 0:
+        what = f"{group.place}.rayStartParams.object-store-memory"
+        yield what, "is more than the container's memory", "lower it"
 
 
 def _worker_mistakes(group: Group, cluster: dict[str, Any]) -> Iterator[Mistake]:
@@ -164,6 +201,9 @@ def _worker_mistakes(group: Group, cluster: dict[str, Any]) -> Iterator[Mistake]
     ):
         why = "must have minReplicas and maxReplicas without autoscaling"
         yield group.place, why, "set both to replicas"
+    if group.tree.get("groupName") and not LABEL_VALUE.fullmatch(group.name):
+        why = "must be at most 63 letters, digits, '-', '_', '.': it is a label of its pods"
+        yield f"{group.place}.groupName", why, "rename the group"
     if not group.tree.get("groupName"):
         yield f"{group.place}.groupName", "is missing", "name the group"
     if tree.get("suspend"):

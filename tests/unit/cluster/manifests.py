@@ -63,5 +63,7 @@ def change(tree: dict[str, Any], place: str, value: Any) -> None:
     key: Any = int(last) if last.isdigit() else last
     if value is ...:
         del node[key]
+    elif isinstance(node, list) and key == len(node):
+        node.append(value)
     else:
         node[key] = value

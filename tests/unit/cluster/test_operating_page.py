@@ -20,7 +20,7 @@ OTHERS = {
 
 def messages() -> list[str]:
     table = PAGE.partition("## When it fails")[2]
-    cells = re.findall(r"^\| ([^|]+) \|", table, re.M)[2:]
+    cells = re.findall(r"^\| ([^|]+) \|", table, re.M)[1:]
     return [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
 
 

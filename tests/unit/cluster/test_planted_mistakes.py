@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cluster.manifests import change, lines, objects, write
+from tests.unit.cluster.manifests import change, check, lines, objects, write
 
 C = "spec.rayClusterSpec"
 HEAD, W = f"{C}.headGroupSpec", f"{C}.workerGroupSpecs.0"
@@ -53,6 +53,11 @@ OPERATOR: list[tuple[str, Any, str]] = [
     (f"{W}.maxReplicas", -1, "maxReplicas = -1: is negative"),
     (f"{W}.maxReplicas", ..., "must have minReplicas and maxReplicas without autoscaling"),
     (f"{W}.groupName", ..., "workerGroupSpecs[0].groupName: is missing"),
+    (f"{W}.groupName", "g" * 64, "it is a label of its pods"),
+    ("metadata.labels.team", "a b", "metadata.labels.team = a b: is no value of a label"),
+    (f"{W}.rayStartParams.num-gpus", "2", "2 GPUs for Ray: the container has 0"),
+    (f"{HEAD}.rayStartParams.num-cpus", "two", "num-cpus = two: is no number"),
+    (f"{HEAD}.rayStartParams.object-store-memory", "9Gi", "is more than the container's memory"),
     (f"{W}.suspend", True, "a group that is suspended has no pods"),
     (f"{W}.idleTimeoutSeconds", 60, "idleTimeoutSeconds: needs version v2 of the autoscaler"),
     (f"{W}.rayStartParams.labels", "a=b", "rayStartParams.labels: is not supported"),
@@ -77,6 +82,15 @@ OPERATOR: list[tuple[str, Any, str]] = [
     (f"{C}.authOptions.enableK8sTokenAuth", True, "is not supported for a RayJob"),
 ]
 PODS: list[tuple[str, Any, str]] = [
+    (f"{BOX}.imagePullPolicy", "Sometimes", "imagePullPolicy = Sometimes: no such value"),
+    (f"{POD}.restartPolicy", "Maybe", "restartPolicy = Maybe: no such value"),
+    (f"{POD}.tolerations", [{"key": "a", "operator": "Is"}], "toleration a: operator = Is"),
+    (
+        f"{POD}.tolerations",
+        [{"key": "a", "operator": "Exists", "value": "b"}],
+        "Exists takes no value",
+    ),
+    (f"{BOX}.env.1", {"name": "RAY_JOB_STOP_WAIT_TIME_S", "value": "9"}, "occurs twice"),
     (f"{BOX}.volumeMounts.0.name", "run", "mount run: the pod has no volume of this name"),
     (f"{BOX}.volumeMounts.1.mountPath", "/mnt/runs", "volumeMounts: /mnt/runs occurs twice"),
     (f"{BOX}.volumeMounts.0.mountPath", "mnt/runs", "mountPath mnt/runs: is not absolute"),
@@ -202,6 +216,24 @@ def test_a_claim_for_one_pod_is_not_for_several(tmp_path):
     trees["PersistentVolumeClaim"]["spec"]["accessModes"] = ["ReadWriteOnce"]
     (line,) = lines(write(tmp_path / "x.yaml", list(trees.values())), "smoke")
     assert "accessModes = ReadWriteOnce: 2 pods mount it, on any node — ReadWriteMany" in line
+
+
+def test_a_claim_of_another_namespace_is_not_seen(tmp_path):
+    trees = objects("smoke")
+    trees["RayJob"]["metadata"]["namespace"] = "runs"
+    (line,) = lines(write(tmp_path / "x.yaml", list(trees.values())), "smoke")
+    assert "PersistentVolumeClaim medray-runs: namespace (none): the pods are in runs" in line
+
+
+def test_what_is_allowed_and_costs_something_is_a_note(tmp_path):
+    job = objects("gpu-groups")["RayJob"]
+    job["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "q"}
+    change(job, f"{BOX}.lifecycle", ...)
+    checked = check(write(tmp_path / "x.yaml", [job]), "gpu-groups")
+    assert checked.mistakes == []
+    notes = [text for _, text in checked.lines()][-2:]
+    assert "its feature gate ElasticJobsViaWorkloadSlices only" in notes[0]
+    assert notes[1].startswith("no preStop in learners: ")
 
 
 def test_a_job_that_kueue_may_preempt_must_resume(tmp_path):
