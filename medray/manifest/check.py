@@ -23,6 +23,7 @@ from medray.manifest.fit.room import (
 from medray.manifest.pods import Group, groups_of
 from medray.manifest.rules.kubernetes import (
     claim_mistakes,
+    empty_mistakes,
     group_mistakes,
     image_mistakes,
     pod_mistakes,
@@ -136,6 +137,8 @@ def _of_run(
             return found, None  # on a cluster that another manifest describes
     cluster, place = _cluster_of(document)
     groups = groups_of(cluster, place)
+    if empty := [*empty_mistakes(groups, spec)]:
+        return [*found, *empty], None
     wrong = list(cluster_mistakes(cluster, groups, place))
     found += chain(wrong, *_of_cluster(document, documents, cluster, groups, place))
     overrides: list[str] | None = None

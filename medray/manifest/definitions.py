@@ -206,10 +206,11 @@ def _check_unique_by(
     validator: Any, keys: list[str], items: Any, schema: Any
 ) -> Iterator[jsonschema.ValidationError]:
     """Lists that act as maps: no two items with the same keys (names of containers, …)."""
-    rows = [tuple(item.get(key) for key in keys) for item in items if isinstance(item, dict)]
+    named = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    rows = [", ".join(str(item.get(key)) for key in keys) for item in named]
     for row, count in Counter(rows).items():
         if count > 1:
-            yield jsonschema.ValidationError(", ".join(str(value) for value in row))
+            yield jsonschema.ValidationError(row)
 
 
 Checker = jsonschema.validators.extend(

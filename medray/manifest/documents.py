@@ -94,7 +94,10 @@ def _of_file(path: Path) -> Iterator[Document]:
 def _documents(file: str, text: str) -> Iterator[Document]:
     for tree in _trees(file, text):
         if tree.get("kind") == "List":
-            yield from (Document(file, item) for item in tree.get("items", ()))
+            items = tree.get("items") or ()
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise UserError(file, "holds a List of what is no object", "list objects")
+            yield from (Document(file, item) for item in items)
         else:
             yield Document(file, tree)
 

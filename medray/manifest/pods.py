@@ -55,7 +55,7 @@ class Group:
 
     @property
     def pod(self) -> dict[str, Any]:
-        return dict(self.tree["template"]["spec"])
+        return dict((self.tree.get("template") or {}).get("spec") or {})
 
     @property
     def container(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,21 @@ CHOICES = {
     "restartPolicy": ("Always", "OnFailure", "Never"),
     "operator": ("Exists", "Equal"),
     "effect": ("NoSchedule", "PreferNoSchedule", "NoExecute"),
+    "fsGroupChangePolicy": ("Always", "OnRootMismatch"),
 }
+SECCOMP = ("RuntimeDefault", "Localhost", "Unconfined")
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+VARIABLE = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
+
+
+def empty_mistakes(groups: Sequence[Group], spec: dict[str, Any]) -> Iterator[Mistake]:
+    """Pods without a container, about which nothing else can be told."""
+    pods = {f"{group.place}.template": group.pod for group in groups}
+    if submitter := (spec.get("submitterPodTemplate") or {}).get("spec"):
+        pods["spec.submitterPodTemplate"] = submitter
+    for place, pod in pods.items():
+        if not pod.get("containers"):
+            yield f"{place}.spec.containers", "is empty", "add one"
 
 
 def pod_mistakes(pod: dict[str, Any], place: str) -> Iterator[Mistake]:
@@ -24,11 +39,16 @@ def pod_mistakes(pod: dict[str, Any], place: str) -> Iterator[Mistake]:
     volumes = [volume["name"] for volume in pod.get("volumes") or ()]
     for volume in pod.get("volumes") or ():
         sources = sorted(volume.keys() - {"name"})
+        if (volume.get("persistentVolumeClaim") or {"claimName": "x"}).get("claimName") == "":
+            yield f"{place}: volume {volume['name']}", "names no claim", "claimName"
+        yield from _negative(f"{place}: volume {volume['name']}", volume.get("emptyDir") or {})
         if len(sources) != 1:
             why = f"has {len(sources)} sources" if sources else "has no source"
             yield f"{place}: volume {volume['name']}", why, "give one, as persistentVolumeClaim"
     for container in (*(pod.get("initContainers") or ()), *pod["containers"]):
         where = f"{place}: container {container['name']}"
+        if not NAME.fullmatch(container["name"]):
+            yield where, "is no name: lower-case letters, digits and '-'", "rename it"
         yield from _mount_mistakes(container, volumes, where)
         yield from _resource_mistakes(container, where)
         yield from _environment_mistakes(container, where)
@@ -65,6 +85,8 @@ def _mount_mistakes(container: dict[str, Any], volumes: list[str], where: str) -
 def _resource_mistakes(container: dict[str, Any], where: str) -> Iterator[Mistake]:
     resources = container.get("resources") or {}
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for part in (requests, limits):
+        yield from _negative(where, part)
     for name, value in requests.items():
         if name in limits and amount_of(value) > amount_of(limits[name]):
             why = f"is above the limit {limits[name]}"
@@ -77,14 +99,28 @@ def _resource_mistakes(container: dict[str, Any], where: str) -> Iterator[Mistak
             yield f"{where}: limits.{name} = {value}", "devices are not divided", "a number of them"
 
 
+def _negative(where: str, amounts: dict[str, Any]) -> Iterator[Mistake]:
+    for name, value in amounts.items():
+        if amount_of(value) < 0:
+            yield f"{where}: {name} = {value}", "is negative", "correct it"
+
+
 def _environment_mistakes(container: dict[str, Any], where: str) -> Iterator[Mistake]:
+    for kind, hook in (container.get("lifecycle") or {}).items():
+        if kind != "stopSignal" and not (hook.get("exec") or {"command": hook}).get("command"):
+            yield f"{where}: lifecycle.{kind}", "does nothing", "exec: {command: […]}"
     for entry in container.get("env") or ():
+        if not VARIABLE.fullmatch(entry["name"]):
+            yield f"{where}: env {entry['name']!r}", "is no name of a variable", "rename it"
+        if entry.get("valueFrom") == {}:
+            yield f"{where}: env {entry['name']}", "valueFrom has no source", "a secretKeyRef"
         if "value" in entry and entry.get("valueFrom"):
             what = f"{where}: env {entry['name']}"
             yield what, "has value and valueFrom", "remove one of them"
         for kind, source in (entry.get("valueFrom") or {}).items():
-            if kind in ("secretKeyRef", "configMapKeyRef") and not source.get("name"):
-                yield f"{where}: env {entry['name']}", f"{kind} has no name", "name the object"
+            for field in ("name", "key") if kind in ("secretKeyRef", "configMapKeyRef") else ():
+                if not source.get(field):
+                    yield f"{where}: env {entry['name']}", f"{kind} has no {field}", f"add {field}"
 
 
 def _user_mistakes(pod: dict[str, Any], place: str) -> Iterator[Mistake]:
@@ -93,6 +129,12 @@ def _user_mistakes(pod: dict[str, Any], place: str) -> Iterator[Mistake]:
     merged: dict[str, Any] = {}
     for context in contexts:
         merged |= context
+        yield from _choice_mistakes(context, place)
+        yield from _negative(place, {k: v for k, v in context.items() if isinstance(v, int)})
+        profile = context.get("seccompProfile") or {}
+        if profile and profile["type"] not in SECCOMP:
+            what = f"{place}: seccompProfile.type = {profile['type']}"
+            yield what, "no such value", f"one of {', '.join(SECCOMP)}"
     if merged.get("runAsNonRoot") and merged.get("runAsUser") == 0:
         yield f"{place}: runAsUser = 0", "runAsNonRoot refuses root", "such as 1000"
 

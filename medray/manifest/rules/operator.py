@@ -64,6 +64,9 @@ def job_mistakes(spec: dict[str, Any]) -> Iterator[Mistake]:
         what = f"spec.preRunningDeadlineSeconds = {spec['preRunningDeadlineSeconds']}"
         why = f"is beyond activeDeadlineSeconds = {spec['activeDeadlineSeconds']}"
         yield what, why, "raise activeDeadlineSeconds"
+    for field in ("entrypointNumCpus", "entrypointNumGpus"):
+        if spec.get(field, 0) < 0:
+            yield f"spec.{field} = {spec[field]}", "is negative", "0 or more"
     if retries < 0:
         yield f"spec.backoffLimit = {retries}", "is negative", "0 or more"
     if retries > 0 and (selector or mode == "InteractiveMode"):
@@ -145,8 +148,6 @@ def notes_on(cluster: dict[str, Any], groups: list[Group], labels: dict[str, str
 
 
 def _group_mistakes(group: Group) -> Iterator[Mistake]:
-    if not group.pod.get("containers"):
-        yield f"{group.place}.template", "has no container", "add one"
     parameters = group.parameters
     if group.tree.get("resources") and any(key in parameters for key in START_RESOURCES):
         why = "cannot be given beside resources in rayStartParams"
@@ -172,6 +173,10 @@ def _start_mistakes(group: Group) -> Iterator[Mistake]:
         value = group.parameters.get(key, "0")
         if not amount_of(value) >= 0:
             yield f"{group.place}.rayStartParams.{key} = {value}", "is no number", 'such as "1"'
+    host = group.parameters.get("dashboard-host", "0.0.0.0")
+    if host != "0.0.0.0":
+        what = f"{group.place}.rayStartParams.dashboard-host = {host}"
+        yield what, "the pod that submits could not reach it", "0.0.0.0"
     devices = group.devices
     if group.gpus > devices:
         what = f"{group.place}: {group.gpus:g} GPUs for Ray"
@@ -221,6 +226,10 @@ def _autoscaler_mistakes(
     cluster: dict[str, Any], groups: list[Group], place: str
 ) -> Iterator[Mistake]:
     head = groups[0]
+    idle = (cluster.get("autoscalerOptions") or {}).get("idleTimeoutSeconds", 0)
+    if idle < 0:
+        what = f"{place}.autoscalerOptions.idleTimeoutSeconds = {idle}"
+        yield what, "is negative", "0 or more"
     switch = head.environment.get("RAY_enable_autoscaler_v2", {}).get("value")
     if not cluster.get("enableInTreeAutoscaling"):
         if switch in ("1", "true"):
