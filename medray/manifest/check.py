@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -20,7 +21,7 @@ from medray.manifest.fit.room import (
     stop_mistakes,
     version_mistakes,
 )
-from medray.manifest.pods import Group, groups_of
+from medray.manifest.pods import UNBOUNDED, Group, groups_of
 from medray.manifest.rules.kubernetes import (
     claim_mistakes,
     empty_mistakes,
@@ -58,15 +59,25 @@ class ManifestRun:
     def spec(self) -> dict[str, Any]:
         return dict(self.document.tree["spec"]) if self.document.kind == "RayJob" else {}
 
+    @property
+    def _generates(self) -> bool:
+        return answers_needed(self.config)
+
     def lines(self) -> list[tuple[str, str]]:
-        """Rows of (topic, sentence) for the console."""
+        """Rows of (topic, sentence) for the console; actors that take nothing may be anywhere."""
         rows = [f"{self.document.kind} {self.document.name}, run.output {self.config.run.output}"]
+        placed: dict[str, Counter[str]] = {group.name: Counter() for group in self.groups}
+        for pod in packed(self.config, self.groups, self.spec, generates=self._generates):
+            placed[pod.group.name] += pod.actors
         for group in self.groups:
-            number = f"{group.now}" if group.most == group.now else f"{group.now} to {group.most}"
+            most = "any number" if group.most >= UNBOUNDED else f"{group.most}"
+            number = f"{group.now}" if group.most == group.now else f"{group.now} to {most}"
             amounts = {"CPUs": group.cpus, "GPUs": group.gpus, **group.custom}
             offer = ", ".join(f"{amount:g} {name}" for name, amount in amounts.items() if amount)
             size = f"{group.memory / 2**30:.0f} GiB"
-            rows.append(f"{group.name}: {number} × {', '.join(filter(None, (offer, size)))}")
+            actors = ", ".join(f"{count} {kind}" for kind, count in placed[group.name].items())
+            row = f"{group.name}: {number} × {', '.join(filter(None, (offer, size)))}"
+            rows.append(f"{row} for {actors}" if actors else row)
         rows += notes_on(_cluster_of(self.document)[0], self.groups, _labels(self.document))
         return [("manifest" if not index else "", row) for index, row in enumerate(rows)]
 

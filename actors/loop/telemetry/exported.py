@@ -62,6 +62,7 @@ class Telemetry:
         self._count("steps_skipped_total", int(not row["pairs_trained"]))
         for reason, count in row.get("drops", {}).items():
             self._count(DROPS.name, count, reason=reason)
+            self.board.add_scalar(f"drops/{reason}", float(count), int(row["step"]))
         for stage, key in STAGE_KEYS.items():
             if _finite(values.get(key)):
                 self.metrics[STAGES.name].observe(float(values[key]), self._tags(stage=stage))

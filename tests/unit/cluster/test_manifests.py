@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ import yaml
 
 from actors.fleet import placement
 from actors.fleet.placement import custom_resources, plan_placement
+from medray import cli
 from medray.config import Config
 from medray.manifest.conformance import conformance_mistakes
 from medray.manifest.documents import read_documents
 from medray.manifest.fit.demand import demands_of
 from tests.support.paths import ROOT
-from tests.unit.cluster.manifests import CONFIGS, SUBMITTED, check, lines, objects
+from tests.unit.cluster.manifests import CONFIGS, SUBMITTED, change, check, lines, objects, write
 
 USES = sorted(CONFIGS)
 
@@ -48,6 +50,42 @@ def test_kustomize_renders_the_objects_that_are_checked(use: str) -> None:
     rendered = {(t["kind"], t["metadata"]["name"]): t for t in yaml.safe_load_all(done.stdout)}
     for document in read_documents(str(ROOT / "cluster" / use)):
         assert rendered[document.kind, document.name] == document.tree
+
+
+def test_it_says_which_actors_fit_where() -> None:
+    rows = [text for _, text in check(ROOT / "cluster/gpu-groups", "gpu-groups").lines()]
+    assert rows[1] == "head: 1 × 1 CPUs, 16 GiB for 1 driver"
+    assert rows[2].endswith("1 learner-node, 128 GiB for 2 Learner")
+    assert rows[3].endswith("1 generator-node, 48 GiB for 4 Generator, 1 Editor")
+
+
+@pytest.mark.parametrize("use", USES)
+def test_the_hook_of_a_pod_finds_the_run_and_neither_shell_nor_itself(use: str) -> None:
+    """Only the patterns: on this machine there may be runs of others."""
+    for pod in pods(use):
+        hooks = [
+            c["lifecycle"]["preStop"]["exec"]["command"]
+            for c in pod["containers"]
+            if "lifecycle" in c
+        ]
+        for shell, option, script in hooks:
+            stop, wait = re.findall(r"-f '([^']+)'", script)
+            for program in ("python", "python3.11"):
+                line = f"/opt/medray/.venv/bin/{program} /usr/local/bin/medray launch c.yaml"
+                assert re.search(stop, line)
+                assert re.search(wait, line)
+            assert not re.search(stop, "/bin/sh -c medray launch c.yaml")
+            for kind in (
+                "Generator(replica=0).generate",
+                "Learner(rank=1)",
+                "Packer",
+                "LanguageModel",
+            ):
+                assert re.search(wait, f"ray::{kind}")
+            assert not re.search(wait, "ray::IDLE")
+            own = f"{shell} {option} {script}"
+            assert not re.search(stop, own)
+            assert not re.search(wait, own)
 
 
 def pods(use: str) -> list[dict[str, Any]]:
@@ -151,3 +189,20 @@ def test_what_is_checked_is_what_the_fleet_asks_for(monkeypatch, settings, gpus)
             custom[name] = custom.get(name, 0) + amount * demand.count
     replicas, world = config.generator.replicas, config.learner.world_size
     assert custom == custom_resources(config, replicas, world)
+
+
+def test_every_mistake_is_a_line_and_the_command_ends_with_2(monkeypatch, capsys, tmp_path) -> None:
+    trees = objects("smoke")
+    change(trees["RayJob"], "spec.backoffLimit", -1)
+    change(trees["RayJob"], "spec.rayClusterSpec.workerGroupSpecs.0.template.spec.containers.0", {})
+    change(trees["PersistentVolumeClaim"], "spec.acces", "x")
+    file = write(tmp_path / "x.yaml", list(trees.values()))
+    command = ["medray", "check", str(ROOT / CONFIGS["smoke"]), "--manifest", str(file)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    printed = capsys.readouterr()
+    assert (end.value.code, printed.out) == (2, "")
+    found = printed.err.splitlines()
+    assert len(found) == 2
+    assert all(line.startswith(f"medray: {file}: ") for line in found)
