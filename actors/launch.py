@@ -18,7 +18,7 @@ from actors.fleet import (
     this_machine,
 )
 from actors.loop.driver import Driver
-from actors.loop.stop import Stop
+from actors.loop.stop import Stop, grace_note
 from actors.loop.telemetry import Telemetry
 from medray.errors import MedrayError, RunFailed
 from medray.files import disk_fault
@@ -77,8 +77,8 @@ def open_run(
     """Make or check the run's directory; the console shows the plan."""
     notes = run.create(plan.config, resume=resume, digests=plan.digests)
     opened = keep_token(run, cluster)
-    if placement.note:
-        notes = [placement.note, *notes]
+    grace = grace_note(plan.config.faults.stop_within, os.environ)
+    notes = [*filter(None, (placement.note, grace)), *notes]
     console.keep_log(run.logs / "progress.log")
     cluster_lines = [("cluster", cluster.describe()), ("logs", cluster.describe_logs(run.logs))]
     console.plan([*plan.lines(), *cluster_lines, *opened, *(("", note) for note in notes)])
