@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
@@ -172,3 +173,10 @@ def test_a_resource_that_no_node_has_is_refused():
 def test_resources_of_ray_itself_are_not_custom_ones():
     with pytest.raises(ValueError, match="GPU is not a custom resource"):
         Config.model_validate({"data": {"kind": "phantom"}, "learner": {"resources": {"GPU": 1}}})
+
+
+def test_a_configuration_with_resources_is_hashable_and_crosses_processes():
+    settings = bound(learner={"l": 0.5})
+    again = Config.model_validate(settings.model_dump(by_alias=True))
+    assert again == pickle.loads(pickle.dumps(again))
+    assert hash(again.learner) == hash(pickle.loads(pickle.dumps(again)).learner)
