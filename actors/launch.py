@@ -9,9 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors.cluster import Cluster, connect, keep_token
-from actors.fleet import Fleet, Placement, RestartBudget, plan_placement, this_machine
+from actors.fleet import (
+    Fleet,
+    Placement,
+    RestartBudget,
+    placement_in_time,
+    plan_placement,
+    this_machine,
+)
 from actors.loop.driver import Driver
-from actors.loop.stop import Stop
+from actors.loop.stop import Stop, grace_note
 from actors.loop.telemetry import Telemetry
 from medray.errors import MedrayError, RunFailed
 from medray.files import disk_fault
@@ -44,11 +51,11 @@ def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -
     Raises RunFailed with the cause if the disk does not let the run go on.
     """
     config = plan.config
-    placement = plan_placement(config, generators=plan.generates)
+    placement = placement_in_time(config, console.say, generators=plan.generates)
     run = RunDirectory(config.run_dir)
     with RunLock(run.path), naming_the_cause(run):
         open_run(run, plan, placement, cluster, console, resume=resume)
-        telemetry = Telemetry(config.run.name, run.logs)
+        telemetry = Telemetry(config.run.name, run.logs, config.loop.steps)
         try:
             asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
         finally:
@@ -70,8 +77,8 @@ def open_run(
     """Make or check the run's directory; the console shows the plan."""
     notes = run.create(plan.config, resume=resume, digests=plan.digests)
     opened = keep_token(run, cluster)
-    if placement.note:
-        notes = [placement.note, *notes]
+    grace = grace_note(plan.config.faults.stop_within, os.environ)
+    notes = [*filter(None, (placement.note, grace)), *notes]
     console.keep_log(run.logs / "progress.log")
     cluster_lines = [("cluster", cluster.describe()), ("logs", cluster.describe_logs(run.logs))]
     console.plan([*plan.lines(), *cluster_lines, *opened, *(("", note) for note in notes)])
@@ -115,7 +122,7 @@ async def _drive(
     *,
     resume: bool,
 ) -> None:
-    budget = RestartBudget(plan.config.faults, console.say)
+    budget = RestartBudget(plan.config.faults, console.say, telemetry.restart)
     stop = Stop(plan.config.faults.stop_within)
     with stop.on_signals():
         async with Fleet(plan.config, placement, budget, generators=plan.generates) as fleet:

@@ -6,6 +6,7 @@
 
 from actors.fleet.cases import BrokenCases
 from actors.fleet.fleet import Fleet
+from actors.fleet.growth import placement_in_time
 from actors.fleet.items import CanaryPrompts, EditedBatch, Item, StepRollout, Unusable, WeightUpdate
 from actors.fleet.learner_group import LearnersLost
 from actors.fleet.placement import Placement, plan_placement, this_machine
@@ -25,6 +26,7 @@ __all__ = [
     "StepRollout",
     "Unusable",
     "WeightUpdate",
+    "placement_in_time",
     "plan_placement",
     "this_machine",
 ]

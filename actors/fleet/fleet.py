@@ -21,7 +21,7 @@ from actors.fleet.gpu_turns import GpuTurns
 from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
 from actors.fleet.learner_group import LearnerGroup, LearnersLost
 from actors.fleet.localisation import needs_localiser
-from actors.fleet.placement import LearnerPlacementGroup, Placement
+from actors.fleet.placement import LearnerPlacementGroup, Placement, actor_name
 from actors.fleet.pool import LEAST_PATIENCE, Pool, RestartBudget
 from actors.fleet.served import LanguageModels
 from actors.generator import Generator
@@ -287,6 +287,7 @@ class Fleet:
 
     def _spawn_rank(self, rank: int) -> Any:
         options = self.placement.learner | self.placement_group.options(rank)
+        options |= self._named("Learner", rank)
         return ray.remote(Learner).options(**options).remote(self.config, rank)
 
     @property
@@ -305,19 +306,24 @@ class Fleet:
         return Pool("localiser", "Localiser", replicas, self._spawn_localiser, self.budget)
 
     def _spawn_localiser(self, replica: int) -> Any:
-        localiser = ray.remote(Localiser).options(**self.placement.localiser)
+        options = self.placement.localiser | self._named("Localiser", replica)
+        localiser = ray.remote(Localiser).options(**options)
         return localiser.remote(self.config, replica)
 
     def _spawn_editor(self, replica: int) -> Any:
-        maker = ray.remote(self._maker).options(**self.placement.editor)
+        options = self.placement.editor | self._named(self._maker.__name__, replica)
+        maker = ray.remote(self._maker).options(**options)
         models = (self.models.served,) if self._maker is Editor else ()
         return maker.remote(self.config, replica, *models)
 
     def _spawn_generator(self, replica: int) -> Any:
         """On a GPU of its own, or on a rank's."""
         shared = self.placement_group.options(replica) if self.placement_group.shared else {}
-        options = self.placement.generator | shared
+        options = self.placement.generator | shared | self._named("Generator", replica)
         return ray.remote(Generator).options(**options).remote(self.config, replica)
+
+    def _named(self, kind: str, number: int) -> dict[str, str]:
+        return {"name": actor_name(self.config, kind, number)}
 
 
 def _patience(config: Config) -> float:

@@ -6,6 +6,8 @@ import asyncio
 import importlib.metadata
 import os
 import time
+import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -54,8 +56,9 @@ def plan_placement(
     *,
     generators: bool = True,
     learners: bool = True,
+    require: bool = True,
 ) -> Placement:
-    """Options for this cluster, or ResourceError if it is too small.
+    """Options for this cluster, or ResourceError if it is too small (unless not to `require`).
 
     With GPUs, each learner and each language model takes one, each generator `tensor_parallel` and
     each localiser `localiser.gpus` of them. Without GPUs, each learner takes one CPU; the others
@@ -69,16 +72,28 @@ def plan_placement(
     world = config.learner.world_size if learners else 0
     gpus = has.get("GPU", 0)
     cpu_build = is_cpu_build()
-    if gpus and not cpu_build:
+    if (gpus or config.faults.nodes_within) and not cpu_build:  # GPUs may be still to come
         placement = _on_gpus(config, replicas, world, has)
     else:
         placement = _on_cpus(config, node, replicas, world)
     if gpus and cpu_build:
         note = f"its {gpus:g} GPUs are not used: make install STACK=gpu installs what uses them"
         placement = replace(placement, note=note)
+    if not require:
+        return placement
     _require("GPU", placement.gpus, has, config)
     _require("CPU", placement.cpus, has, config)
+    for name, amount in custom_resources(config, replicas, world).items():
+        _require_custom(name, amount, has)
     return placement
+
+
+def actor_name(config: Config, kind: str, number: int) -> str:
+    """For Ray's dashboard: whose actor it is. No two are alike, as one may outlive its successor.
+
+    Such as quickstart:Generator-0-3f2a91.
+    """
+    return f"{config.run.name}:{kind}-{number}-{uuid.uuid4().hex[:6]}"
 
 
 def is_cpu_build() -> bool:
@@ -98,18 +113,25 @@ def _on_gpus(config: Config, generators: int, learners: int, has: Mapping[str, f
     cpus = learners + models + generators + config.editor.replicas + localisers
     # Ray would allow each actor with one CPU a single thread: images are prepared with more.
     threads = _threads(min(MAX_THREADS, int(has.get("CPU", 0)) // max(1, cpus)))
+    learner, generator, editor, localiser = _nodes(config)
     return Placement(
-        learner=_NO_RESTARTS | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1} | threads,
-        generator=_SPREAD | {"num_gpus": each, "num_cpus": 1} | threads,
-        editor=_SPREAD | {"num_cpus": 1} | threads,
-        language_model=_SPREAD | {"num_gpus": 1, "num_cpus": 1} | threads,
-        bundle={"GPU": 1, "CPU": 2 if shared else 1},
+        learner=_NO_RESTARTS
+        | {"num_gpus": SHARED_GPU if shared else 1, "num_cpus": 1}
+        | learner
+        | threads,
+        generator=_SPREAD | {"num_gpus": each, "num_cpus": 1} | generator | threads,
+        editor=_SPREAD | {"num_cpus": 1} | editor | threads,
+        language_model=_SPREAD | {"num_gpus": 1, "num_cpus": 1} | generator | threads,
+        bundle={"GPU": 1, "CPU": 2 if shared else 1} | _of_bundle(config, shared=shared),
         gpus=learners
         + models
         + (0 if shared else generators * each)
         + localisers * config.localiser.gpus,
         cpus=cpus,
-        localiser=_SPREAD | {"num_gpus": config.localiser.gpus, "num_cpus": 1} | threads,
+        localiser=_SPREAD
+        | {"num_gpus": config.localiser.gpus, "num_cpus": 1}
+        | localiser
+        | threads,
     )
 
 
@@ -129,16 +151,50 @@ def _on_cpus(config: Config, node: int, generators: int, learners: int) -> Place
     # In an overlapped loop all of them work at the same time; otherwise they take turns.
     together = generators if config.loop.max_lag else 0
     taking_turns = _threads(node // max(1, together and learners + generators))
+    learner, generator, editor, localiser = _nodes(config)
+    none = _SPREAD | {"num_cpus": 0}
     return Placement(
-        learner=_NO_RESTARTS | {"num_cpus": 1} | _threads(node // max(1, learners + together)),
-        generator=_SPREAD | {"num_cpus": 0} | taking_turns,
-        editor=_SPREAD | {"num_cpus": 0} | taking_turns,
-        language_model=_SPREAD | {"num_cpus": 0} | taking_turns,
-        bundle={"CPU": 1},
+        learner=_NO_RESTARTS
+        | {"num_cpus": 1}
+        | learner
+        | _threads(node // max(1, learners + together)),
+        generator=none | generator | taking_turns,
+        editor=none | editor | taking_turns,
+        language_model=none | generator | taking_turns,
+        bundle={"CPU": 1} | _of_bundle(config, shared=False),
         gpus=0,
         cpus=learners,
-        localiser=_SPREAD | {"num_cpus": 0} | taking_turns,
+        localiser=none | localiser | taking_turns,
     )
+
+
+def _nodes(config: Config) -> list[dict[str, Any]]:
+    """Ray options that bind learners, generators, editors and localisers to nodes of a kind."""
+    sections = (config.learner, config.generator, config.editor, config.localiser)
+    return [{"resources": dict(s.resources)} if s.resources else {} for s in sections]
+
+
+def _of_bundle(config: Config, *, shared: bool) -> dict[str, float]:
+    """Custom resources of a rank, and of the generator that shares its GPU."""
+    found = Counter(config.learner.resources)
+    if shared:
+        found.update(config.generator.resources)
+    return dict(found)
+
+
+def custom_resources(config: Config, generators: int, learners: int) -> dict[str, float]:
+    """All custom resources that a run takes."""
+    localisers = config.localiser.replicas if learners and needs_localiser(config) else 0
+    counts = (
+        (config.learner.resources, learners),
+        (config.generator.resources, generators + len(config.editor.served)),
+        (config.editor.resources, config.editor.replicas),
+        (config.localiser.resources, localisers),
+    )
+    total: Counter[str] = Counter()
+    for resources, count in counts:
+        total.update({name: amount * count for name, amount in resources.items() if count})
+    return dict(total)
 
 
 def require_causal_images(architecture: Architecture) -> None:
@@ -180,6 +236,15 @@ def _require(kind: str, needed: float, has: Mapping[str, float], config: Config)
             + (f", {models} model(s) of editor.path" if models else ""),
             f"needs {needed:g} {kind}s, the cluster has {has.get(kind, 0):g}",
             _advice(kind, has, config),
+        )
+
+
+def _require_custom(name: str, needed: float, has: Mapping[str, float]) -> None:
+    if needed > has.get(name, 0):
+        raise ResourceError(
+            f"the resource {name}",
+            f"the configuration takes {needed:g} of it, the cluster has {has.get(name, 0):g}",
+            "offer it on the nodes (`ray start --resources`), or change the `resources` of actors",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from math import nan
 from typing import Any
@@ -88,7 +89,17 @@ def measure(rollout: StepRollout, report: StepReport, counts: StepCounts) -> dic
         "tokens_generated": rollout.tokens_sampled,
         "t_generate": rollout.load_seconds + rollout.generate_seconds,
         "t_edit": rollout.edit_seconds,
+        "drops": _drops(rollout, skipped=report.skipped),
     }
+
+
+def _drops(rollout: StepRollout, *, skipped: bool) -> dict[str, int]:
+    """How many rows of the step were dropped for which reason."""
+    reasons = Counter(item.reason for item in rollout.unusable)
+    reasons.update(dropped.reason for dropped in rollout.dropped)
+    if skipped and rollout.pairs:
+        reasons["non-finite-loss"] = len(rollout.pairs)
+    return dict(reasons)
 
 
 def count_errors(

@@ -5,13 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import TypeVar
 
 from medray.errors import StoppedOnRequest
 from medray.process import current_signals
 
 T = TypeVar("T")
+OF_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set in the driver of a Ray job
+JOB_GRACE = "RAY_JOB_STOP_WAIT_TIME_S"  # as the job's supervisor reads it; its child inherits it
+
+
+def grace_note(within: float, environment: Mapping[str, str]) -> str:
+    """What to know beforehand if `ray job stop` kills before a checkpoint is written; else ""."""
+    if OF_A_JOB not in environment:
+        return ""
+    try:
+        grace = float(environment.get(JOB_GRACE, "3"))
+    except ValueError:
+        return ""
+    if grace >= within:
+        return ""
+    return (
+        f"`ray job stop` kills this run after {grace:g} s, faults.stop_within is {within:g} s: "
+        f"set {JOB_GRACE} before `ray start`"
+    )
 
 
 class Stop:

@@ -129,7 +129,8 @@ class _Cells:
             open_run(run, plan, placement, self.cluster, console, resume=True)
             starting = warm.fleet_for(plan, placement, console.say)
             fleet, start = await self.stop.cancel_on_stop(starting)
-            telemetry = Telemetry(plan.config.run.name, run.logs)
+            telemetry = Telemetry(plan.config.run.name, run.logs, plan.config.loop.steps)
+            fleet.budget.count = telemetry.restart
             try:
                 driver = Driver(plan, fleet, run, telemetry, console, self.stop)
                 await driver.run(resume=True)

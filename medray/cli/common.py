@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from medray.errors import UserError
 
 if TYPE_CHECKING:
     from medray.config import Config
+    from medray.manifest import Checked
     from medray.plan import Plan
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")]
@@ -27,6 +29,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="The directory of a run.
 Address = Annotated[
     str | None, typer.Option(help="The Ray cluster to join. Default: start a local one.")
 ]
+OF_A_RAY_JOB = ("RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_JOB_SUBMISSION_ID")  # variables
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -41,6 +44,18 @@ def load_settings(config: str, overrides: list[str] | None) -> Config:
             why = "~ is not expanded: it would be a folder of this name"
             raise UserError(f"{key} = {place}", why, "write your home out")
     return settings
+
+
+def require_lasting_output(key: str, output: str) -> None:
+    """Refuse a relative path within a Ray job: it would be in Ray's copy of the working directory,
+    or in the container, where nobody finds it and no other node sees it."""
+    if os.path.isabs(output) or not any(name in os.environ for name in OF_A_RAY_JOB):
+        return
+    raise UserError(
+        f"{key} = {output}",
+        "is relative, and this is a Ray job: its working directory is a copy that Ray deletes",
+        f"an absolute path on storage that all nodes share, such as {key}=/mnt/runs",
+    )
 
 
 def load_plan(config: str, overrides: list[str] | None, *, resume: bool) -> Plan:
@@ -59,6 +74,33 @@ def plan_of(settings: Config, *, resume: bool) -> Plan:
     where = plan.config.data.path or "data.path"
     references = imitates or answers_needed(settings)
     return replace(plan, dataset=with_usability(plan.dataset, where, references=references))
+
+
+def checked_manifest(path: str, config: str, overrides: list[str] | None) -> Checked:
+    """A manifest without mistakes; else each is a line on stderr, and the command ends."""
+    from medray.manifest import check_manifest
+
+    def load(entrypoint: list[str] | None) -> Config:
+        return load_settings(config, overrides if entrypoint is None else entrypoint)
+
+    checked = check_manifest(path, config, load)
+    _end_with(checked.mistakes)
+    return checked
+
+
+def require_memory_of_pods(checked: Checked, plan: Plan) -> None:
+    """End the command if the pods of a manifest have less memory than the run takes."""
+    from medray.memory import longest_prompt
+
+    tokens = longest_prompt(plan.model, plan.dataset.train)
+    _end_with(checked.memory_mistakes(plan.model, tokens, generates=plan.generates))
+
+
+def _end_with(mistakes: Sequence[UserError]) -> None:
+    for mistake in mistakes:
+        typer.echo(f"medray: {mistake}", err=True)
+    if mistakes:
+        raise typer.Exit(UserError.exit_code)
 
 
 def _foreign_keys(name: str, keys: list[str]) -> list[str]:

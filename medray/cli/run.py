@@ -13,10 +13,13 @@ from medray.cli.common import (
     ConfigPath,
     Overrides,
     Run,
+    checked_manifest,
     load_plan,
     load_settings,
     plan_of,
     require_actors,
+    require_lasting_output,
+    require_memory_of_pods,
 )
 from medray.errors import UserError
 from medray.process import RunLock
@@ -72,6 +75,7 @@ def launch(
     """Run the loop: plan, progress, before/after table, report."""
     require_actors()
     settings = load_settings(config, overrides)
+    require_lasting_output("run.output", settings.run.output)
     with RunLock(settings.run_dir):  # a second driver is refused before anything slow
         plan = plan_of(settings, resume=resume)
         from actors.launch import launch as run
@@ -87,8 +91,13 @@ def check(
         float | None,
         typer.Option(min=1, help="Memory of one GPU in GiB. Default: of the GPU found here."),
     ] = None,
+    manifest: Annotated[
+        str | None,
+        typer.Option(metavar="F", help="A RayJob or RayCluster: a file, a kustomization, or -."),
+    ] = None,
 ) -> None:
     """Check everything that can be known before spending a GPU, its memory included."""
+    cluster = None if manifest is None else checked_manifest(manifest, config, overrides)
     plan = load_plan(config, overrides, resume=True)
     from medray.memory import found_gpu, longest_prompt, memory_lines
     from medray.report.console import RunConsole
@@ -97,6 +106,9 @@ def check(
     if (gpu := gpu_memory or found_gpu()) is not None:
         tokens = longest_prompt(plan.model, plan.dataset.train)
         lines += memory_lines(plan.config, plan.model, tokens, gpu, generates=plan.generates)
+    if cluster is not None:
+        require_memory_of_pods(cluster, plan)
+        lines += cluster.lines()
     RunConsole(plan.config.loop.steps).plan(lines)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medray.cli.common import Address, Overrides, require_actors
+from medray.cli.common import Address, Overrides, require_actors, require_lasting_output
 from medray.errors import RunFailed, UserError
 
 app = typer.Typer()
@@ -28,6 +28,7 @@ def study(
     from medray.study.design import read_study
 
     found = read_study(path, tuple(overrides or ()))
+    require_lasting_output("study.output", str(found.output))
     holds_study = found.path.exists() and any(found.path.iterdir())
     if tables and not holds_study:
         raise UserError(str(path), f"{found.path} holds no study", "run it first")

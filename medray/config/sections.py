@@ -15,6 +15,21 @@ LocaliserKind = Literal["clipseg", "grounding-dino", "sam3"]
 FOUND_REGIONS = ("found", "found-or-whole")  # values of corruption.region that need a localiser
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
+
+class Amounts(dict[str, float]):
+    """Amounts by name. Hashable, as the tree is: nothing changes them."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+# Ray's custom resources of one actor: it is on a node that has them.
+ResourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
+NodeResources = Annotated[
+    dict[ResourceName, Annotated[float, Field(gt=0.0)]], pydantic.AfterValidator(Amounts)
+]
+RAYS_OWN = ("CPU", "GPU", "memory", "object_store_memory")  # resources with settings of their own
+
 PhantomStyle = Literal["short", "paragraphs"]
 
 
@@ -88,6 +103,7 @@ class GeneratorConfig(Section):
     memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.85  # share of the GPU's memory
     colocated: bool = False  # on the learners' GPUs, asleep while those work
     max_num_seqs: PositiveInt | None = None  # decoded together; null: 256 on a GPU, 64 on CPUs
+    resources: NodeResources = Amounts()  # of each replica, and of each engine of editor.path
 
 
 class EditorConfig(Section):
@@ -117,6 +133,7 @@ class EditorConfig(Section):
     relevance: Literal["severity", "significance"] = "severity"
     judges: tuple[str, ...] = ()  # models that score relevance in turn; empty: by `relevance`
     send_image: bool = False  # whether the image is sent to the endpoint
+    resources: NodeResources = Amounts()  # of each replica
 
     @pydantic.model_validator(mode="after")
     def _one_language_model(self) -> EditorConfig:
@@ -145,6 +162,7 @@ class LocaliserConfig(Section):
     max_area: float = Field(0.5, gt=0.0, le=1.0)  # share of the picture; more points nowhere
     replicas: PositiveInt = 1
     gpus: Fraction = 0.0  # of each replica; 0: works on CPUs
+    resources: NodeResources = Amounts()  # of each replica
 
     @pydantic.model_validator(mode="after")
     def _kind_needs_path(self) -> LocaliserConfig:
@@ -214,6 +232,7 @@ class LearnerConfig(Section):
     gradient_checkpointing: bool = False
     offload: Literal["none", "optimizer", "all"] = "none"  # all: also the parameters, ZeRO-3 only
     clip: float = Field(1.0, gt=0.0)
+    resources: NodeResources = Amounts()  # of each rank
 
     @pydantic.model_validator(mode="after")
     def _offload_needs_sharding(self) -> LearnerConfig:
@@ -255,6 +274,7 @@ class FaultsConfig(Section):
     learner: int = Field(3, ge=0)
     deadline: float = Field(1800.0, gt=0.0)  # seconds for one call of an actor
     stop_within: float = Field(60.0, gt=0.0)  # seconds from SIGTERM to a checkpoint
+    nodes_within: float = Field(0.0, ge=0.0)  # seconds that a cluster may take to grow
 
 
 class TargetingConfig(Section):
@@ -288,6 +308,14 @@ class Config(Section):
     faults: FaultsConfig = FaultsConfig()
     targeting: TargetingConfig = TargetingConfig()
     eval: EvalConfig = EvalConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _resources_are_custom(self) -> Config:
+        sections = (self.generator, self.editor, self.localiser, self.learner)
+        for name in (name for section in sections for name in section.resources):
+            if name in RAYS_OWN:
+                raise ValueError(f"{name} is not a custom resource; remove it from resources")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _adapter_sync_needs_lora(self) -> Config:

@@ -10,10 +10,18 @@ from medray.config import FaultsConfig
 
 
 class RestartBudget:
-    """Restarts of one run. `announce` prints one line for each, with its cause."""
+    """Restarts of one run. `announce` prints one line for each, with its cause.
 
-    def __init__(self, config: FaultsConfig, announce: Callable[[str], None]) -> None:
-        self.config, self.announce = config, announce
+    `count` gets the kind and the cause of each; what is taken back later has happened all the same.
+    """
+
+    def __init__(
+        self,
+        config: FaultsConfig,
+        announce: Callable[[str], None],
+        count: Callable[[str, str], None] = lambda kind, cause: None,
+    ) -> None:
+        self.config, self.announce, self.count = config, announce, count
         self.spent: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -40,5 +48,6 @@ class RestartBudget:
             self.announce(f"{who} {lost.cause}: {lost.why}; not restarted, faults.{kind} = {limit}")
             return False
         self.spent[key] += 1
+        self.count(kind, lost.cause)
         self.announce(f"{who} {lost.cause}: {lost.why}; restart {self.spent[key]} of {limit}")
         return True

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from actors.fleet.calls import START_DEADLINE, ActorLost, await_ref
+from actors.fleet.placement import actor_name
 from actors.fleet.pool import RestartBudget
 from actors.judge import LanguageModel, Served
 from medray.config import Config
@@ -47,10 +48,13 @@ class LanguageModels:
         """Spawn the engines; `wait_ready` returns when they answer."""
         directories = self.config.editor.served
         identities = {d: await asyncio.to_thread(identity_of, d) for d in directories}
-        spawn = ray.remote(self.engine).options(**self.options).remote
-        self.engines = {d: spawn(d, self.config.run.seed) for d in directories}
+        self.engines = {d: self._spawn(number, d) for number, d in enumerate(directories)}
         if self.engines:
             self.served = Served(self.config.editor, self.engines, identities)
+
+    def _spawn(self, number: int, directory: str) -> Any:
+        options = self.options | {"name": actor_name(self.config, "LanguageModel", number)}
+        return ray.remote(self.engine).options(**options).remote(directory, self.config.run.seed)
 
     async def wait_ready(self) -> None:
         """Return when every engine answers, and watch them from then on. Raises RunFailed."""

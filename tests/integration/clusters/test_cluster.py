@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from actors.loop.telemetry import SERIES
 from tests.support.processes.clusters import BIN, Cluster
 from tests.support.processes.running import Finished
 
@@ -59,7 +60,10 @@ def exported(cluster) -> str:
 
 @pytest.fixture(scope="module")
 def job(cluster, tmp_path_factory, shared_data):
-    """The submitted job while and after it runs: (log, actors seen alive, metrics read back)."""
+    """The submitted job while and after it runs.
+
+    (status, log, actors seen alive, metrics read back last, run directory, metrics read first)
+    """
     output = tmp_path_factory.mktemp("job")
     submitted = submit(
         cluster,
@@ -79,16 +83,18 @@ def job(cluster, tmp_path_factory, shared_data):
     )
     assert submitted.returncode == 0, submitted.stderr
     alive: list[dict] = []
-    samples = ""
+    samples = first = ""
     deadline = time.monotonic() + 300
     while job_status(cluster) in ("PENDING", "RUNNING") and time.monotonic() < deadline:
         page = exported(cluster)
-        samples = page if "ray_medray_logp_gap{" in page else samples
+        first = first or (page if "ray_medray_running{" in page else "")
+        samples = page if re.search(r"^ray_medray_step\{.*\} [1-9]", page, re.M) else samples
         if not {actor["repr_name"] for actor in alive} >= SHOWN:
             alive = actors(cluster, "ALIVE")
         time.sleep(0.5)
     logs = cluster.ray("job", "logs", "vqa-rad")
-    return job_status(cluster), logs.stdout + logs.stderr, alive, samples, output / "vqa-rad"
+    log = logs.stdout + logs.stderr
+    return job_status(cluster), log, alive, samples, output / "vqa-rad", first
 
 
 def test_the_job_succeeds(job):
@@ -101,6 +107,15 @@ def test_actors_show_under_the_names_of_the_design(job):
     alive = job[2]
     assert {actor["class_name"] for actor in alive} == NAMES
     assert {actor["repr_name"] for actor in alive} >= SHOWN
+
+
+def test_actors_are_named_after_their_run(job):
+    assert all(re.match(r"vqa-rad:[A-Z][A-Za-z]+-0-[0-9a-f]{6}$", a["name"]) for a in job[2])
+
+
+def test_every_series_is_there_from_the_first_scrape(job):
+    names = {line.split("{")[0] for line in job[5].splitlines() if 'run="vqa-rad"' in line}
+    assert {name for series in SERIES for name in series.exported} <= names
 
 
 def test_no_actor_outlives_the_run(job, cluster):

@@ -109,6 +109,9 @@ USED = (
         "deepspeed.runtime.zero.partition_parameters:Init", "ds_tensor", DEEPSPEED, "test_learner"
     ),
     Private("ray.actor", "__ray_ready__", POOL, "test_pool"),
+    Private(
+        "ray.util.metrics:Metric", "_record", "actors/loop/telemetry/exported.py", "test_cluster"
+    ),
     Private("ray._private.services", "ConsolePopen", "actors/head/own.py", "test_own_cluster"),
     Private("torch:UntypedStorage", "_cdata", "medray/memory/activations.py", "test_activations"),
     Private(

@@ -31,7 +31,7 @@ LAYERS = (
     *("medray.phantom", "medray.evaluation"),
     *(
         "medray.report medray.bench medray.plan medray.memory",
-        "medray.study medray.review",
+        "medray.study medray.review medray.manifest",
         "medray.cli",
     ),
     "actors.weights actors.accelerator",

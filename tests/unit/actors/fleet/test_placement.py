@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
@@ -137,3 +138,45 @@ def test_a_model_whose_image_tokens_see_each_other_generates_on_gpus_only(tiny_g
         plan_placement(settings, {"CPU": 8.0})
     plan_placement(settings, {"CPU": 8.0}, generators=False)
     plan_placement(settings, {"CPU": 8.0, "GPU": 2.0})
+
+
+def bound(**keys):
+    """A configuration whose actors are bound to nodes."""
+    return config().model_copy(
+        update={
+            section: getattr(config(), section).model_copy(update={"resources": resources})
+            for section, resources in keys.items()
+        }
+    )
+
+
+@pytest.mark.parametrize("gpus", [0.0, 4.0])
+def test_each_kind_of_actor_can_be_bound_to_nodes(gpus):
+    settings = bound(
+        learner={"learner-node": 0.5}, generator={"generator-node": 0.25}, editor={"any": 1.0}
+    )
+    has = {"CPU": 16.0, "GPU": gpus, "learner-node": 1.0, "generator-node": 1.0, "any": 1.0}
+    found = plan_placement(settings, has)
+    assert found.learner["resources"] == {"learner-node": 0.5}
+    assert found.generator["resources"] == {"generator-node": 0.25}
+    assert found.language_model["resources"] == {"generator-node": 0.25}
+    assert found.editor["resources"] == {"any": 1.0}
+    assert "resources" not in found.localiser
+    assert found.bundle["learner-node"] == 0.5
+
+
+def test_a_resource_that_no_node_has_is_refused():
+    with pytest.raises(ResourceError, match=r"takes 1 of it, the cluster has 0\.5"):
+        plan_placement(bound(learner={"x": 1.0}), {"CPU": 8.0, "x": 0.5})
+
+
+def test_resources_of_ray_itself_are_not_custom_ones():
+    with pytest.raises(ValueError, match="GPU is not a custom resource"):
+        Config.model_validate({"data": {"kind": "phantom"}, "learner": {"resources": {"GPU": 1}}})
+
+
+def test_a_configuration_with_resources_is_hashable_and_crosses_processes():
+    settings = bound(learner={"l": 0.5})
+    again = Config.model_validate(settings.model_dump(by_alias=True))
+    assert again == pickle.loads(pickle.dumps(again))
+    assert hash(again.learner) == hash(pickle.loads(pickle.dumps(again)).learner)

@@ -1,0 +1,1 @@
+"""What no schema sees: rules of KubeRay's operator, and of Kubernetes for pods."""

@@ -1,0 +1,133 @@
+"""Board and alert rules against the series that a run exports, and those against their docs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from actors.loop.telemetry import SERIES
+from actors.loop.telemetry.series import COUNTERS, GAUGES, STAGE_KEYS
+from tests.support.paths import ROOT
+
+MONITORING = ROOT / "cluster/monitoring"
+BOARD = json.loads((MONITORING / "dashboard.json").read_text())
+RULES = yaml.safe_load((MONITORING / "rules.yaml").read_text())
+OPERATING = (ROOT / "docs/operating.md").read_text()
+RUN_DIRECTORY = (ROOT / "docs/run-directory.md").read_text()
+# Series of others: of Ray's own agents, and of the kubelet.
+OTHERS = {
+    *("ray_node_gpus_utilization", "ray_node_gram_used", "ray_node_mem_used"),
+    *("ray_node_cpu_utilization", "kubelet_volume_stats_available_bytes"),
+    "kubelet_volume_stats_capacity_bytes",
+}
+DECLARED = {name: series for series in SERIES for name in series.exported}
+SERIES_NAME = re.compile(r"\b(?:ray|kubelet)_[a-z_]+\b")
+
+
+def expressions() -> Iterator[str]:
+    for panel in BOARD["panels"]:
+        yield from (target["expr"] for target in panel.get("targets", ()))
+    for variable in BOARD["templating"]["list"]:
+        yield str(variable.get("definition", ""))
+    yield from (rule["expr"] for group in RULES["spec"]["groups"] for rule in group["rules"])
+
+
+def names_in(text: str) -> set[str]:
+    return {name for name in SERIES_NAME.findall(text) if name != "ray_io_cluster"}
+
+
+def test_board_and_rules_use_series_that_exist() -> None:
+    used = set.union(*map(names_in, expressions()))
+    assert len(used) > 20
+    assert used - DECLARED.keys() == OTHERS
+
+
+def test_the_board_shows_every_series() -> None:
+    shown = set.union(*map(names_in, expressions()))
+    assert {s.name for s in SERIES if not shown & set(s.exported)} == set()
+
+
+@pytest.mark.parametrize("text", sorted(set(expressions())))
+def test_labels_are_those_of_the_series(text: str) -> None:
+    for name, matchers in re.findall(r"(ray_medray_[a-z_]+)\{([^}]*)\}", text):
+        used = set(re.findall(r"(\w+)=~?", matchers))
+        assert used <= {"run", *DECLARED[name].labels}, name
+    allowed = {label for series in SERIES for label in series.labels} | {"run", "le"}
+    if "ray_medray" in text:
+        for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", text):
+            assert {label.strip() for label in group.split(",")} <= allowed
+
+
+def test_a_name_is_declared_once() -> None:
+    assert len({series.name for series in SERIES}) == len(SERIES)
+
+
+def test_values_come_from_documented_keys_of_a_row() -> None:
+    derived = {"pairs_per_second", "tokens_per_second"}  # of two keys
+    keys = {s.key for s in (*GAUGES, *COUNTERS)} - {"", *derived} | {*STAGE_KEYS.values(), "drops"}
+    assert {key for key in keys if f"`{key}`" not in RUN_DIRECTORY} == set()
+
+
+def test_every_series_is_documented() -> None:
+    documented = set(re.findall(r"`(ray_medray_[a-z_]+)`", OPERATING))
+    names = {f"ray_medray_{series.name}" for series in SERIES}
+    assert documented == names
+    assert {name for name in OTHERS if f"`{name}`" not in OPERATING} == set()
+
+
+def test_every_alert_is_documented() -> None:
+    alerts = {rule["alert"] for group in RULES["spec"]["groups"] for rule in group["rules"]}
+    assert set(re.findall(r"`(Medray[A-Za-z]+)`", OPERATING)) == alerts
+
+
+def test_panels_have_a_place_of_their_own() -> None:
+    panels = BOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken
+        assert place["x"] + place["w"] <= 24
+        assert panel["title"]
+        taken |= cells
+
+
+def test_the_board_fits_into_a_config_map() -> None:
+    assert (MONITORING / "dashboard.json").stat().st_size < 2**20
+    tree: Any = yaml.safe_load((MONITORING / "kustomization.yaml").read_text())
+    (generator,) = tree["configMapGenerator"]
+    assert generator["files"] == ["dashboard.json"]
+    assert generator["options"]["labels"] == {"grafana_dashboard": "1"}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus' own test of rules")
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(RULES["spec"]))
+    shutil.copy(ROOT / "tests/unit/cluster/alerts.yaml", tmp_path)
+    command = ["promtool", "test", "rules", str(tmp_path / "alerts.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus' own reading of queries")
+def test_queries_of_the_board_can_be_read(tmp_path: Path) -> None:
+    queries = [text.replace("$run", ".*").replace("$figure", ".*") for text in expressions()]
+    queries = [text for text in queries if text and not text.startswith("label_values")]
+    rules = [{"record": f"query_{i}", "expr": text} for i, text in enumerate(queries)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": rules}]}))
+    done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
