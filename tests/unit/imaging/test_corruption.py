@@ -236,8 +236,14 @@ def lesions(shared_data):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("feather", [0, 3])
-@pytest.mark.parametrize("kind", INSIDE)
+@pytest.mark.parametrize(
+    ("kind", "feather"),
+    [
+        ("gaussian", 0),
+        *((kind, 3) for kind in INSIDE),
+        *(pytest.param(kind, 0, marks=pytest.mark.chaos) for kind in INSIDE if kind != "gaussian"),
+    ],
+)
 def test_every_real_lesion_is_corrupted_inside_and_nowhere_else(lesions, kind, feather):
     settings = config(kind=kind, feather=feather, sigma=9.0)
     for image, mask, regions, seed in lesions:
