@@ -29,7 +29,7 @@ test: $(INSTALLED)
 
 # While you work: no model is loaded, and no real data are read.
 test-fast: $(INSTALLED)
-	$(PYTEST) $(PARALLEL) -n 3 -m 'not chaos and not data' $(addprefix tests/unit/,$(FAST))
+	$(PYTEST) $(PARALLEL) -n 3 -m 'not chaos and not data and not slow' $(addprefix tests/unit/,$(FAST))
 
 test-unit: $(INSTALLED)
 	$(PYTEST) $(PARALLEL) tests/unit

@@ -68,6 +68,7 @@ def medray(here, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_file_of_answers_needs_no_model_and_no_cluster(here, tmp_path):
     table = tmp_path / "kept.parquet"
     done = medray(

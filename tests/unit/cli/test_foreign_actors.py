@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = (
     ("launch", "configs/quickstart.yaml"),
     ("eval", "configs/quickstart.yaml", "--checkpoint", "nowhere"),

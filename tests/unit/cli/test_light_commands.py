@@ -91,6 +91,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stdout", ["open", pytest.param("closed", marks=pytest.mark.chaos)])
 def test_light_commands(here, environment, stdout):
     """One after the other: later ones read what earlier ones wrote."""

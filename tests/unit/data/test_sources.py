@@ -32,6 +32,7 @@ def items(path):
     st.sampled_from([None, 0, 3]),
     st.booleans(),
 )
+@pytest.mark.slow
 def test_a_list_is_read_in_chunks_of_any_size(tmp_path_factory, values, chunk, indent, ascii_only):
     path = tmp_path_factory.mktemp("json") / "a.json"
     path.write_text(json.dumps(values, indent=indent, ensure_ascii=ascii_only), encoding="utf-8")

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import pytest
+
 from tests.support.paths import ROOT
 
 MODULES = {
@@ -184,6 +186,7 @@ def test_every_folder_is_a_package():
     assert [str(f) for f in sorted(folders) if not (f / "__init__.py").exists()] == []
 
 
+@pytest.mark.slow
 def test_importing_medray_imports_no_engine():
     names = sorted(m for m in MODULES if m.startswith("medray"))
     code = (

@@ -18,6 +18,8 @@ from tests.support.processes.chat_server import serve
 from tests.support.processes.hostile_server import BEHAVIOURS, hostile
 from tests.unit.editing.llm.test_llm_editor import QUESTION, REFERENCE, WRONG, change, reply
 
+pytestmark = pytest.mark.slow
+
 REASONS = {"llm-unreachable", "llm-refused", "llm-malformed"}
 PATIENCE = 20.0  # seconds; without a deadline of the request some would take for ever
 

@@ -182,6 +182,7 @@ def test_a_deflated_file(tmp_path):
     assert reason_of(path) == "image-truncated"
 
 
+@pytest.mark.slow
 def test_a_deflated_file_is_inflated_up_to_a_limit(tmp_path):
     plain = deflated(tmp_path / "a.dcm").read_bytes()
     at = plain.index(b"UL\x04\0") + 4
