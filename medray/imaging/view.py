@@ -7,6 +7,7 @@ the model's own processor.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from medray.errors import ItemError
 from medray.imaging.load import read_image
 from medray.imaging.regions import embed_mask, read_mask
 from medray.records import Region
@@ -34,7 +36,8 @@ class View:
     def regions(self, regions: Iterable[Region]) -> tuple[Region, ...]:
         """Regions of the image as regions of the view: whatever they touch is in them.
 
-        Raises ItemError mask-size | mask-missing | mask-unreadable.
+        A mask that cannot be read stays as it is: it is an error for who reads it, and many never
+        do, such as an evaluation.
         """
         view = self.pixels.shape[0], self.pixels.shape[1]
         if view == self.size:
@@ -72,7 +75,8 @@ def _scaled(region: Region, size: Size, view: Size) -> Region:
         y0, y1 = _touched(box[1], box[3], size[0], view[0])
         box = (x0, y0, x1, y1)
     if mask is not None:
-        mask = embed_mask(_reduced_mask(read_mask(mask, *size), view))
+        with contextlib.suppress(ItemError):
+            mask = embed_mask(_reduced_mask(read_mask(mask, *size), view))
     return replace(region, box=box, mask=mask)
 
 

@@ -95,12 +95,17 @@ def over(pixel: int, size: int, view: int) -> list[bool]:
     return [i * size < (pixel + 1) * view and (i + 1) * size > pixel * view for i in range(view)]
 
 
-def test_a_mask_of_another_size_is_refused(tmp_path):
+@pytest.mark.parametrize(("name", "reason"), [("m.png", "mask-size"), ("no.png", "mask-missing")])
+def test_a_mask_that_cannot_be_read_is_an_error_for_who_reads_it(name, reason, tmp_path):
+    """Of another size than the image, or gone; the other regions are scaled."""
     (tmp_path / "m.png").write_bytes(encode_png(np.ones((20, 30), bool)))
     view = View(np.zeros((4, 4, 3), np.uint8), (40, 40))
+    bad, box = Region("a", mask=str(tmp_path / name)), Region("b", box=(0, 0, 10, 20))
+    kept, scaled = view.regions([bad, box])
+    assert (kept, scaled.box) == (bad, (0, 0, 1, 2))
     with pytest.raises(ItemError) as caught:
-        view.regions([Region("a", mask=str(tmp_path / "m.png"))])
-    assert caught.value.reason == "mask-size"
+        region_mask([kept], 4, 4)
+    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("resample", [BICUBIC, Image.Resampling.BILINEAR])
