@@ -125,6 +125,13 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_identity(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
+    """Inode, size and times: one of them changes if a file is replaced or written to, whatever its
+    times are set to. Raises OSError, or ValueError for a name that no file can have."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 _SAMPLE = 2**20  # bytes
 
 

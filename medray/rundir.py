@@ -266,17 +266,21 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
-def source_commit() -> str:
+def source_commit(digits: int = 12) -> str:
     """The commit of the code that runs, if it is in a repository of its own; "+changes" if files
     differ from it. "" if unknown."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return ""
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+changes"]
     try:
         # Tags are not asked for: a name would hide the commit.
         done = subprocess.run(
-            [*command, "--exclude=*"], capture_output=True, text=True, timeout=10, check=True
+            [*command, f"--abbrev={digits}", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medray.config import Config
+from medray.data.stream import images_of
 from medray.errors import ItemError
 from medray.imaging.view import View
 from medray.objectives import needs_of
@@ -21,11 +22,6 @@ OUT_OF_MEMORY = "out-of-memory"  # the reason of a case that needs more than the
 def reason_of(error: ItemError | MemoryError) -> str:
     """Why a case is dropped over `error`."""
     return error.reason if isinstance(error, ItemError) else OUT_OF_MEMORY
-
-
-def images_of(cases: Sequence[Case]) -> list[str]:
-    """The images of cases, each once, in the order of their first case."""
-    return list(dict.fromkeys(case.image for case in cases))
 
 
 class Encoder:

@@ -10,9 +10,9 @@ import numpy as np
 from actors.editor.encoder import Encoder, reason_of
 from medray.data.pairs.differences import GIVEN, differences
 from medray.errors import ItemError
-from medray.imaging.corruption import Corrupted, corrupt, noted
+from medray.imaging.corruption import Corrupted
 from medray.imaging.load import pixels_sha256, resized
-from medray.imaging.view import scale_note
+from medray.imaging.view import corrupt_view
 from medray.policy.packing import PackedBatch, PackedPair, pack_given, pack_reference
 from medray.records import Case, Dropped, GivenSide, Pair, Span
 from medray.seeds import item_seed
@@ -102,8 +102,8 @@ class Packer(Encoder):
             other = resized(view, size, self.codec.resample)
             return Corrupted(other, GIVEN, GIVEN, pixels_sha256(other))
         seed = item_seed(self.config.run.seed, case.case_id)
-        corrupted = corrupt(image, case.regions, self.config.corruption, seed=seed)
-        return noted(corrupted, scale_note(image, self.codec.resample))
+        how, resample = self.config.corruption, self.codec.resample
+        return corrupt_view(image, case.regions, how, seed=seed, resample=resample)
 
 
 def _pair(call: PackCall, item_id: str, case: Case, given: GivenSide) -> Pair:

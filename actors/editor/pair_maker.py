@@ -18,8 +18,8 @@ from medray.editing.llm import JudgedEdit
 from medray.editing.llm.check import SHORT_ANSWER
 from medray.editing.relevance import score_relevance
 from medray.errors import ItemError
-from medray.imaging.corruption import Corrupted, corrupt, noted
-from medray.imaging.view import scale_note
+from medray.imaging.corruption import Corrupted
+from medray.imaging.view import corrupt_view
 from medray.localising import edited_regions, joint_relevance
 from medray.objectives import Needs
 from medray.policy.model.chat import ChatCodec
@@ -168,8 +168,9 @@ class PairMaker:
         key = case.case_id, regions, how
         if key not in call.corrupted:
             seed = item_seed(self.config.run.seed, case.case_id)
-            note = scale_note(image, self.codec.resample)
-            call.corrupted[key] = noted(corrupt(image, regions, how, seed=seed), note)
+            call.corrupted[key] = corrupt_view(
+                image, regions, how, seed=seed, resample=self.codec.resample
+            )
         return call.corrupted[key]
 
     def _prompt(

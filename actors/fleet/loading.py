@@ -12,6 +12,7 @@ from actors.fleet.calls import ActorLost
 from actors.fleet.cases import REASON, BrokenCases, Trial, bisect
 from actors.fleet.items import Item, Unusable
 from actors.fleet.pool import CallResult, Pool
+from medray.data.stream import images_of
 from medray.records import Case, Region
 
 Blame = Callable[[Case, ActorLost], str]  # remembers a case that took an actor along
@@ -53,7 +54,7 @@ async def _load(editors: Pool, cases: Sequence[Case], blame: Blame) -> dict[str,
     """What one call gave, by case id."""
 
     async def load(cases: Sequence[Case], trial: Trial) -> CallResult:
-        returns = 1 + len({case.image for case in cases})
+        returns = 1 + len(images_of(cases))
         return await editors.run(
             lambda editor, _: editor.load.options(num_returns=returns).remote(cases), **trial
         )
@@ -61,7 +62,7 @@ async def _load(editors: Pool, cases: Sequence[Case], blame: Blame) -> dict[str,
     found = await bisect(cases, load)
     loaded = {case.case_id: _Loaded(blame(case, lost)) for case, lost in found.broken}
     for part, call in found.results:
-        images = dict(zip(dict.fromkeys(c.image for c in part), call.refs[1:], strict=True))
+        images = dict(zip(images_of(part), call.refs[1:], strict=True))
         for case, (reason, regions) in zip(part, call.value, strict=True):
             loaded[case.case_id] = _Loaded(reason, regions, images[case.image])
     return loaded
@@ -74,5 +75,5 @@ def _unscaled(item: Item) -> Case:
 
 def _by_image(cases: Sequence[Case]) -> list[Case]:
     """Cases of the same image side by side, images in the order of their first case."""
-    first = {image: n for n, image in enumerate(dict.fromkeys(case.image for case in cases))}
+    first = {image: n for n, image in enumerate(images_of(cases))}
     return sorted(cases, key=lambda case: first[case.image])

@@ -55,9 +55,11 @@ def read_rows(kind: str, path: str | None, digests: Digests | None = None) -> It
     while chunk := list(islice(rows, CHUNK)):
         found = digests.of({row.case.image for row in chunk if not row.case.image_sha256})
         for row in chunk:
-            image = row.case.image
-            case = replace(row.case, image_sha256=found[image]) if image in found else row.case
-            yield replace(row, case=case)
+            if row.case.image_sha256:
+                yield row
+            else:
+                digest = found[row.case.image]
+                yield replace(row, case=replace(row.case, image_sha256=digest))
 
 
 def open_dataset(config: DataConfig, digests: Digests | None = None) -> Dataset:

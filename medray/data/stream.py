@@ -44,6 +44,11 @@ def _epoch_order(
     return tuple(order)
 
 
+def images_of(cases: Sequence[Case]) -> list[str]:
+    """The images of cases, each once, in the order of their first case."""
+    return list(dict.fromkeys(case.image for case in cases))
+
+
 def image_groups(cases: Sequence[Case]) -> tuple[int, ...]:
     """The number of each case's image: equal for cases about the same one.
 

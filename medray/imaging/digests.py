@@ -14,7 +14,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from medray.files import replacing
+from medray.files import file_identity, replacing
 from medray.imaging.load import file_sha256
 from medray.imaging.reference import parse_reference
 
@@ -77,13 +77,11 @@ class Digests:
 def _key(image: str) -> bytes | None:
     """What changes if the file does; None if there is no such file."""
     try:
-        reference = parse_reference(image)
-        status = os.stat(reference.file)
+        identity = file_identity(parse_reference(image).file)
         path = os.path.abspath(image)
     except (OSError, ValueError):
         return None
-    times = (status.st_mtime_ns, status.st_ctime_ns)
-    text = f"{path}\0{status.st_ino} {status.st_size} {times}"
+    text = f"{path}\0{identity}"
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=KEY).digest()
 
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from medray.config import CorruptionConfig
 from medray.errors import ItemError
+from medray.imaging.corruption import Corrupted, corrupt, noted
 from medray.imaging.load import read_image
 from medray.imaging.regions import embed_mask, read_mask
 from medray.records import Region
@@ -48,6 +50,19 @@ class View:
 def load_view(path: str, view_size: ViewSize, resample: Image.Resampling) -> View:
     """Read an image, resized to its view. Raises ItemError as `load_image` does."""
     return View(*read_image(path, view_size, resample))
+
+
+def corrupt_view(
+    pixels: np.ndarray,
+    regions: Iterable[Region],
+    config: CorruptionConfig,
+    *,
+    seed: int,
+    resample: Image.Resampling,
+) -> Corrupted | None:
+    """v' of a view, as `corrupt` makes it, with the scale at which it was made in its kind."""
+    note = scale_note(pixels, resample)
+    return noted(corrupt(pixels, regions, config, seed=seed), note)
 
 
 def scale_note(pixels: np.ndarray, resample: Image.Resampling) -> str:

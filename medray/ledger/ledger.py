@@ -138,7 +138,7 @@ class Ledger:
         if step <= self._last_step:
             raise LedgerError(f"step {step}", "items were issued after it was closed", _BUG)
         for item_id, case in items:
-            if any(item_id in ids for ids in self._issued.values()) or item_id in self._open:
+            if self._is_issued(item_id) or item_id in self._open:
                 raise LedgerError(item_id, "was issued twice", _BUG)
             self._issued.setdefault(step, set()).add(item_id)
             self._open[item_id] = case
@@ -205,12 +205,17 @@ class Ledger:
         ending = self._ending.get(item_id)
         case = ending.case if ending else self._open.get(item_id)
         if case is None:
-            known = any(item_id in ids for ids in self._issued.values())
-            why = "was recorded twice" if known else "was never issued, or ended in an earlier step"
+            why = "was never issued, or ended in an earlier step"
+            if self._is_issued(item_id):
+                why = "was recorded twice"
             raise LedgerError(item_id, why, _BUG)
         if case.case_id != case_id:
             raise LedgerError(item_id, f"issued for {case.case_id}, ended for {case_id}", _BUG)
         return case
+
+    def _is_issued(self, item_id: str) -> bool:
+        """Whether an item was issued for a step that is not closed."""
+        return any(item_id in ids for ids in self._issued.values())
 
     def _scored(self, pair: Pair, score: PairScore) -> None:
         """Check that the pair is of an issued item; that of sampled answers its response is known.

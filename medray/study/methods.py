@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from medray.config import Config
 from medray.files import write_text
 from medray.objectives import find_objective
-from medray.rundir import RunDirectory, installed_versions
+from medray.rundir import RunDirectory, installed_versions, source_commit
 from medray.study.design import Study
 from medray.study.results import CellResult
 from medray.study.tables import caption
@@ -139,20 +138,5 @@ def _software(runs: Sequence[RunDirectory]) -> str:
         for package, version in recorded.items():
             versions.setdefault(package, {})[version] = None
     text = ", ".join(f"{package} {' and '.join(found)}" for package, found in versions.items())
-    return f"{text}.\n\nCommit of medray when this file was written: {commit_of(Path(__file__))}."
-
-
-def commit_of(file: Path) -> str:
-    """The commit of the checkout that a file of the package lies in, and whether it was changed."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=file.parent,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "not known (no checkout)"
-    return done.stdout.strip()
+    commit = source_commit(digits=40) or "not known (no checkout)"
+    return f"{text}.\n\nCommit of medray when this file was written: {commit}."

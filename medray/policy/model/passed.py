@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from medray.config import ModelConfig
-from medray.files import replacing
+from medray.files import file_identity, replacing
 from medray.policy.model.loading import ModelFacts
 
 KEPT = 64  # inspections; the oldest go
@@ -48,25 +48,18 @@ def inspect_unless_passed(
 
 
 def _key(config: ModelConfig, folders: Iterable[Path]) -> str | None:
-    """Digest of the settings, the versions of the packages, and what identifies each file: a file
-    that was replaced or written to has another inode or time of change, whatever tools set.
+    """Digest of the settings, the versions of the packages, and what identifies each file.
 
     None if that cannot be had: a directory or a package is missing.
     """
     try:
         versions = [metadata.version(name) for name in PACKAGES]
         paths = [path for folder in folders for path in sorted(folder.iterdir())]
-        files = [(str(path.resolve()), *_identity(path)) for path in paths]
+        files = [(str(path.resolve()), *file_identity(path)) for path in paths]
     except (OSError, metadata.PackageNotFoundError):
         return None
     content = [config.model_dump(mode="json"), versions, files]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _identity(path: Path) -> tuple[int, int, int, int]:
-    """Inode, size and times of a file. Raises OSError."""
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _file() -> Path | None:

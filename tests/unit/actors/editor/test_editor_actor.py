@@ -136,10 +136,10 @@ def test_what_answers_to_a_case_share_is_made_once(editor, case, monkeypatch):
     cases, image = [*[case] * 4, other], load_image(case.image)
     alone = [editor.edit(CONTEXT, [c], [r], image) for c, r in zip(cases, responses, strict=True)]
     calls = []
-    encode, disturb = editor.codec.encode, pair_maker.corrupt
+    encode, disturb = editor.codec.encode, pair_maker.corrupt_view
     monkeypatch.setattr(editor.codec, "encode", lambda *a: calls.append("encode") or encode(*a))
     monkeypatch.setattr(
-        pair_maker, "corrupt", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
+        pair_maker, "corrupt_view", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
     )
     results, batch = editor.edit(CONTEXT, cases, responses, *[image] * 5)
     assert results == [outcome for (outcome,), _ in alone]
