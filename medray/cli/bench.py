@@ -139,3 +139,17 @@ def sync(
 
     result = run_sync(task, progress(quiet=as_json))
     print_result(result, as_json=as_json, show=show_sync)
+
+
+@app.command()
+def ledger(
+    rows: Annotated[int, typer.Option(help="Rows of the long ledger.")] = 2_000_000,
+    batch: Annotated[int, typer.Option(help="Rows of a step.")] = 32,
+    tokens: Annotated[int, typer.Option(help="Words of an answer.")] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a run's length costs its ledger, its report and a search in it."""
+    from medray.bench.ledger import LedgerSettings, run_ledger, show_ledger
+
+    result = run_ledger(LedgerSettings(rows, batch, tokens), progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_ledger)

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from medray.data.dataset import open_dataset
 from medray.data.pairs.base import PreferencePair, Spans
 from medray.errors import DataError
-from medray.ledger import read_ledger
+from medray.ledger import read_steps
 from medray.records import Case
 from medray.rundir import RunDirectory
 
@@ -27,18 +29,25 @@ def run_pairs(path: Path) -> Iterator[PreferencePair]:
 
     Raises DataError if the run has none, or if a case of it is not in the dataset any more.
     """
-    config = RunDirectory.open(path).read_config()
-    rows = [row for row in read_ledger(path).to_pylist() if row["status"] == "trained"]
-    if not rows:
-        raise DataError(str(path), "has no trained pair", "let the run do a step")
+    run = RunDirectory.open(path)
+    config = run.read_config()
     dataset = open_dataset(config.data)
     cases = {case.case_id: case for case in dataset.train}
-    for row in rows:
+    trained = False
+    for row in _trained_rows(run):
         case = cases.get(row["case_id"])
         if case is None or case.image_sha256 != (row["image_sha256"] or ""):
             why = f"case {row['case_id']} is not what the run was trained on"
             raise DataError(str(config.data.path), why, "restore the dataset of the run")
         yield _pair(row, case, config.data.kind)
+        trained = True
+    if not trained:
+        raise DataError(str(path), "has no trained pair", "let the run do a step")
+
+
+def _trained_rows(run: RunDirectory) -> Iterator[dict[str, Any]]:
+    for table in read_steps(run.ledger):
+        yield from table.filter(pc.equal(table["status"], "trained")).to_pylist()
 
 
 def _pair(row: dict[str, Any], case: Case, source: str) -> PreferencePair:

@@ -2,15 +2,16 @@
 
     step-000001.parquet … step-000100.parquet  ──▶  steps-000001-000100.parquet
 
-Steps have row groups of their own, and each file's footer says what it holds and what the run had
-come to before and after it, so that a run is counted, reopened and read step by step without its
-rows in memory.
+A row group holds the rows of one step or of several, in order, and each file's footer says what it
+holds and what the run had come to before and after it, so that a run is counted, reopened and read
+without its rows in memory.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from medray.files import replacing
 from medray.ledger.columns import SCHEMA
 
 BLOCK = 100  # steps in one file, once they are this far behind
+GROUP = 1024  # rows: steps share a row group until it has as many
 _FOOTER = b"medray.totals"
 _NAME = re.compile(r"step(?:-(\d{6,})|s-(\d{6,})-(\d{6,}))\.parquet")
 
@@ -83,21 +85,20 @@ def write_step(folder: Path, step: int, table: pa.Table, before: Counts, after: 
 
 
 def read_steps(
-    folder: Path, columns: Sequence[str] | None = None, *, step: int | None = None
+    folder: Path, columns: Sequence[str] | None = None, *, steps: Sequence[int] | None = None
 ) -> Iterator[pa.Table]:
-    """The rows of one step after the other, or of one step alone; steps without rows are left out.
+    """The rows of these steps (None: of all), some steps at a time, in order and none without rows.
 
-    `columns`: None for all of SCHEMA. Raises UserError if a file is unreadable.
+    `columns`: None for all of SCHEMA; `steps`: ascending. Raises UserError if a file is unreadable.
     """
     for file in list_files(folder):
-        if step is None or file.first <= step <= file.last:
-            try:
-                yield from _row_groups(
-                    file, columns, None if step is None else range(step, step + 1)
-                )
-            except (OSError, pa.ArrowException) as error:
-                why = f"is not a ledger file ({' '.join(str(error).split())[:200]})"
-                raise UserError(str(file.path), why, "restore it from a copy of the run") from None
+        if steps is not None and not _between(steps, file.first, file.last):
+            continue
+        try:
+            yield from _row_groups(file, columns, steps)
+        except (OSError, pa.ArrowException) as error:
+            why = f"is not a ledger file ({' '.join(str(error).split())[:200]})"
+            raise UserError(str(file.path), why, "restore it from a copy of the run") from None
 
 
 def count(tables: Iterable[pa.Table]) -> Counts:
@@ -164,31 +165,61 @@ def compact(folder: Path, step: int) -> None:
 
 
 def _merge(folder: Path, files: Sequence[LedgerFile], last: int) -> Path:
-    """One file with the rows of `files` up to step `last`; a step is in memory at a time."""
+    """One file with the rows of `files` up to step `last`; a row group is in memory at a time."""
     path = folder / f"steps-{files[0].first:06d}-{last:06d}.parquet"
     before = _read_footer(files[0].path)["before"]
     total, rows = before, 0
+    parts = (table for file in files for table in _row_groups(file, None, range(1, last + 1)))
     with replacing(path) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
-        for file in files:
-            for table in _row_groups(file, None, range(file.first, last + 1)):
-                writer.write_table(table)
-                total, rows = total + count([table]), rows + table.num_rows
+        for table in _grouped(parts):
+            writer.write_table(table, row_group_size=table.num_rows)
+            total, rows = total + count([table]), rows + table.num_rows
         writer.add_key_value_metadata(_footer(last, rows, before, total))
     return path
 
 
+def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of GROUP rows or more, but for the last one; none is cut in two."""
+    parts: list[pa.Table] = []
+    for table in tables:
+        parts.append(table)
+        if sum(part.num_rows for part in parts) >= GROUP:
+            yield pa.concat_tables(parts)
+            parts = []
+    if parts:
+        yield pa.concat_tables(parts)
+
+
 def _row_groups(
-    file: LedgerFile, columns: Sequence[str] | None, steps: range | None
+    file: LedgerFile, columns: Sequence[str] | None, steps: Sequence[int] | None
 ) -> Iterator[pa.Table]:
-    """The row groups of these steps (None: of all), each with the columns that are asked for."""
+    """The rows of these steps (None: of all) by row group, with the columns that are asked for."""
     names = list(columns or SCHEMA.names)
     schema = pa.schema([SCHEMA.field(name) for name in names])
     with pq.ParquetFile(file.path) as opened:
-        there = [name for name in names if name in opened.schema_arrow.names]
+        there = [*{*(name for name in names if name in opened.schema_arrow.names), "step"}]
+        step_column = opened.metadata.schema.names.index("step")
         for group in range(opened.num_row_groups):
-            table = opened.read_row_group(group, [*{*there, "step"}])
-            if table.num_rows and (steps is None or table["step"][0].as_py() in steps):
-                yield _complete(table, schema)
+            content = opened.metadata.row_group(group)
+            if content.num_rows == 0:
+                continue
+            known = content.column(step_column).statistics
+            wanted = None if steps is None else _between(steps, known.min, known.max)
+            if wanted is None or wanted:
+                table = opened.read_row_group(group, there)
+                if wanted is not None and known.min != known.max:
+                    table = table.filter(pc.is_in(table["step"], pa.array(wanted, pa.int64())))
+                if table.num_rows:
+                    yield _complete(table, schema)
+
+
+def _between(steps: Sequence[int], first: int, last: int) -> Sequence[int]:
+    """Those of the ascending steps from `first` to `last`, both included.
+
+    >>> _between([1, 4, 9], 2, 9)
+    [4, 9]
+    """
+    return steps[bisect_left(steps, first) : bisect_right(steps, last)]
 
 
 def _complete(table: pa.Table, schema: pa.Schema) -> pa.Table:

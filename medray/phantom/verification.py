@@ -13,7 +13,7 @@ from typing import Any
 
 from medray.data.dataset import open_dataset
 from medray.errors import UserError
-from medray.ledger import read_ledger
+from medray.ledger import read_steps
 from medray.phantom.paragraphs.grammar import is_worded
 from medray.phantom.paragraphs.reading import Claim, claims, sentences
 from medray.rundir import RunDirectory
@@ -56,9 +56,10 @@ def verify_run(run_dir: str | os.PathLike[str]) -> Verification:
         why = "its data are not phantoms in paragraphs, so no truth is known of every sentence"
         raise UserError(str(run_dir), why, "give a run with data.style: paragraphs")
     result = Verification()
-    for row in read_ledger(run_dir).to_pylist():
-        if row["status"] == "trained":
-            verify_pair(row, truths[row["case_id"]], result)
+    for table in read_steps(run.ledger):
+        for row in table.to_pylist():
+            if row["status"] == "trained":
+                verify_pair(row, truths[row["case_id"]], result)
     return result
 
 

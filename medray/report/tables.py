@@ -91,22 +91,29 @@ class Account:
 
 
 def account_of(tables: Iterable[pa.Table]) -> Account:
-    """Count the rows of a ledger; `tables`: with LEDGER_COLUMNS, one at a time."""
+    """Count the rows of a ledger; `tables`: with LEDGER_COLUMNS, no step in two of them."""
     answers, kept = 0, 0
     statuses, reasons, edits = Counter[str](), Counter[str](), Counter[str]()
     for table in tables:
         trained = table.filter(pc.equal(table["status"], "trained"))
         answers += _distinct(table)
         kept += _distinct(trained)
-        statuses.update(table["status"].to_pylist())
-        reasons.update(reason for reason in table["drop_reason"].to_pylist() if reason)
+        statuses.update(_counts(table["status"]))
+        reasons.update(_counts(table["drop_reason"]))
         spans = pc.list_flatten(trained["rejected_spans"].combine_chunks())
-        edits.update(kind for kind in pc.struct_field(spans, "error_type").to_pylist() if kind)
+        edits.update(_counts(pc.struct_field(spans, "error_type")))
     return Account(answers, kept, statuses, reasons, edits)
 
 
+def _counts(names: pa.Array | pa.ChunkedArray) -> dict[str, int]:
+    """How often each name is there; null and "" are none."""
+    counted = pc.value_counts(names)
+    values, counts = (counted.field(i).to_pylist() for i in range(2))
+    return {value: count for value, count in zip(values, counts, strict=True) if value}
+
+
 def _distinct(table: pa.Table) -> int:
-    """The answers that the rows of a step are of; all pairs of an answer are in one step."""
+    """The answers that the rows of some steps are of; all pairs of an answer are in one step."""
     return len(pc.unique(pc.coalesce(table["item_id"], table["pair_id"])))
 
 

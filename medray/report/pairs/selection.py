@@ -2,7 +2,7 @@
 
     ledger ──columns of the filter──▶ places (step, index) ──all columns──▶ rows
 
-A run of any length is searched in the memory of one step, and of twenty bytes per row found.
+A run of any length is searched in the memory of some steps, and of twenty bytes per row found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from medray.rundir import RunDirectory
 WITH_A_PAIR = ("trained", "skipped")
 Order = Literal["step", "loss", "relevance"]
 Array = np.ndarray[Any, np.dtype[Any]]
-FEW_STEPS = 32  # that are looked up one by one
+STRETCHES = 64  # of neighbouring rows, where few are taken of very many: each is read at one go
 _TEXTS = ("question", "reference", "response", "prefix", "chosen", "rejected", "case_id", "pair_id")
 _SPANS = ("rejected_spans", "chosen_spans")
 
@@ -50,6 +50,10 @@ class PairFilter:
         names = ["step", "status", "drop_reason", "response_was_correct", "relevance", "loss"]
         names += _SPANS if self.error_types else ()
         return [*names, *(_TEXTS if self.text else ())]
+
+    @property
+    def steps_to_read(self) -> range | None:
+        return None if self.steps is None else range(self.steps[0], self.steps[1] + 1)
 
     def matches(self, table: pa.Table) -> Array:
         """Whether each row of a table matches: bool [rows]."""
@@ -109,9 +113,15 @@ class Places:
 
 
 def evenly(values: Array, count: int) -> Array:
-    """At most `count` of the values, evenly over all of them, in order."""
+    """At most `count` of the values, evenly over all of them, in order.
+
+    Of more than STRETCHES times as many, neighbours in STRETCHES even places.
+    """
     if len(values) <= count:
         return values
+    if len(values) > STRETCHES * count >= STRETCHES * STRETCHES:
+        starts = np.linspace(0, len(values), STRETCHES, endpoint=False).astype(int)
+        return np.concatenate([values[start : start + count // STRETCHES] for start in starts])
     picked: Array = values[np.linspace(0, len(values) - 1, count).round().astype(int)]
     return picked
 
@@ -119,20 +129,29 @@ def evenly(values: Array, count: int) -> Array:
 def find_rows(run: RunDirectory, wanted: PairFilter) -> Places:
     """The places of all rows that match, by step. Raises UserError if the ledger is unreadable."""
     found: list[list[Array]] = [[], [], [], [], []]
-    alone = wanted.steps[0] if wanted.steps and wanted.steps[0] == wanted.steps[1] else None
-    for table in read_steps(run.ledger, wanted.columns, step=alone):
-        (index,) = np.nonzero(wanted.matches(table))
+    for table in read_steps(run.ledger, wanted.columns, steps=wanted.steps_to_read):
+        (rows,) = np.nonzero(wanted.matches(table))
+        steps = table["step"].to_numpy()
         columns = (
-            np.full(len(index), table["step"][0].as_py(), np.int32),
-            index.astype(np.int32),
-            _true(pc.equal(table["status"], "dropped"))[index],
-            *(_numbers(table[name])[index] for name in ("loss", "relevance")),
+            steps[rows].astype(np.int32),
+            _within_step(steps)[rows],
+            _true(pc.equal(table["status"], "dropped"))[rows],
+            *(_numbers(table[name])[rows] for name in ("loss", "relevance")),
         )
         for part, column in zip(found, columns, strict=True):
             part.append(column)
     kinds = (np.int32, np.int32, bool, np.float32, np.float32)
     empty = [np.zeros(0, kind) for kind in kinds]
     return Places(*(np.concatenate([none, *part]) for none, part in zip(empty, found, strict=True)))
+
+
+def _within_step(steps: Array) -> Array:
+    """The index of each row among those of its step; int32 [rows], `steps` is ascending.
+
+    >>> _within_step(np.array([1, 1, 1, 4, 4])).tolist()
+    [0, 1, 2, 0, 1]
+    """
+    return (np.arange(len(steps)) - np.searchsorted(steps, steps)).astype(np.int32)
 
 
 def read_rows(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
@@ -149,21 +168,11 @@ def read_rows(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
 
 
 def _read_in_order(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
-    steps, starts = np.unique(places.step, return_index=True)
-    indices = dict(zip(steps.tolist(), np.split(places.index, starts[1:]), strict=True))
-    for table in _tables(run, list(indices)):
-        index = indices.get(table["step"][0].as_py())
-        if index is not None:
-            yield from table.take(index).to_pylist()
-
-
-def _tables(run: RunDirectory, steps: list[int]) -> Iterator[pa.Table]:
-    """The rows of these steps, and perhaps of others: to open few files, or to read in one go."""
-    if len(steps) > FEW_STEPS:
-        yield from read_steps(run.ledger)
-    else:
-        for step in steps:
-            yield from read_steps(run.ledger, step=step)
+    wanted = places.step.astype(np.int64) << 32 | places.index
+    for table in read_steps(run.ledger, steps=np.unique(places.step).tolist()):
+        steps = table["step"].to_numpy()
+        here = steps << 32 | _within_step(steps)
+        yield from table.filter(pa.array(np.isin(here, wanted))).to_pylist()
 
 
 def _of_types(spans: pa.ChunkedArray, types: tuple[str, ...]) -> Array:

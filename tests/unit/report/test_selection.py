@@ -10,6 +10,7 @@ from medray.cli.main import app
 from medray.ledger import read_ledger
 from medray.report import PairFilter, find_rows, read_rows
 from medray.report.pairs import error_types
+from medray.report.pairs.selection import evenly
 from medray.rundir import RunDirectory
 from tests.unit.report.test_report import EVIL, make_run
 
@@ -85,6 +86,17 @@ def test_orders_and_limits(run: RunDirectory) -> None:
     assert [row["step"] for row in spread] == [1, 2, 3, 4, 5, 6]
     assert len(found.spread(100)) == len(found.first(100)) == 48
     assert list(read_rows(run, found.take(np.arange(0)))) == []
+
+
+def test_few_of_many_are_neighbours_in_even_places() -> None:
+    some = evenly(np.arange(1_000_000), 640)
+    assert len(some) == 640
+    stretches = some.reshape(64, 10)
+    assert (np.diff(stretches, axis=1) == 1).all()
+    assert (np.diff(stretches[:, 0]) == 1_000_000 // 64).all()
+    assert evenly(np.arange(9), 3).tolist() == [0, 4, 8]
+    assert len(np.unique(evenly(np.arange(1_000_000), 12))) == 12
+    assert 0 < len(np.unique(evenly(np.arange(1_000_000), 1600))) <= 1600
 
 
 def test_a_run_without_rows(tmp_path) -> None:

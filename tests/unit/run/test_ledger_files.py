@@ -68,7 +68,7 @@ def test_blocks_that_lie_behind_are_one_file_each(run):
 
 @pytest.mark.parametrize("step", [1, 7, 10, 11, 25, STEPS, STEPS + 1])
 def test_one_step_is_read_alone(run, step):
-    tables = [*read_steps(run / "ledger", ["item_id"], step=step)]
+    tables = [*read_steps(run / "ledger", ["item_id"], steps=[step])]
     found = [item for table in tables for item in table["item_id"].to_pylist()]
     assert found == [item for item in expected(STEPS) if item.startswith(f"s{step:06d}")]
     assert all(table.column_names == ["item_id"] for table in tables)
@@ -86,6 +86,19 @@ def test_it_is_reopened_at_any_step(run, last):
     assert ids(run) == expected(STEPS)
     assert Ledger.reopen(run, STEPS).totals.dropped == len(expected(STEPS))
     assert not list((run / "ledger").glob(".*"))
+
+
+def test_steps_share_row_groups_and_are_read_out_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "GROUP", 6)
+    run_on(Ledger(tmp_path), 1, STEPS)
+    block = pq.ParquetFile(tmp_path / "ledger/steps-000001-000010.parquet")
+    sizes = [block.metadata.row_group(i).num_rows for i in range(block.num_row_groups)]
+    assert sizes == [6, 6, 6]  # steps 1-3, 4-6, 8-10; none has rows of a seventh
+    assert ids(tmp_path) == expected(STEPS)
+    for wanted in ([3, 4], [7], [2, 9, 21], range(5, 14), [STEPS, STEPS + 1]):
+        tables = read_steps(tmp_path / "ledger", ["item_id", "step"], steps=wanted)
+        found = [item for table in tables for item in table["item_id"].to_pylist()]
+        assert found == [item for item in expected(STEPS) if int(item[1:7]) in wanted]
 
 
 def test_a_kill_between_writing_a_block_and_deleting_its_parts_loses_and_doubles_nothing(run):
