@@ -58,11 +58,14 @@ class OwnProcesses:
                 os.environ["TMPDIR"] = before
 
     def end(self) -> None:
-        """End them at once, and remove what they have written: the command cannot wait."""
-        for pid, _ in children(os.getpid()):
+        """End them at once and leave what they have written to be removed: Ray's native code ends
+        this process, with a code of its own, as soon as it sees that they are gone."""
+        started = [pid for pid, _ in children(os.getpid())]
+        agents = [pid for parent in started for pid, _ in children(parent)]  # else a minute behind
+        for pid in (*agents, *started):
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        self.scratch.remove(seconds=1.0)
+        self.scratch.abandon()
 
 
 def compiled_folder() -> Path:

@@ -10,11 +10,12 @@ import contextlib
 import os
 import re
 import select
+import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from actors.head.own import children
@@ -22,10 +23,7 @@ from medray.errors import RunFailed
 
 HEADS = ("gcs_server", "raylet")  # processes without which a cluster is none,
 AGENTS = re.compile(rb"agent(/main)?\.py|ray::\w*Agent")  # and those that take the raylet along
-EVERY, GONE = (
-    2.0,
-    45.0,
-)  # seconds between two looks at a head elsewhere, and until it counts as gone
+EVERY, GONE = 2.0, 45.0  # seconds between looks at a head elsewhere, and until it counts as gone
 
 
 class HeadWatch:
@@ -63,7 +61,7 @@ class HeadWatch:
             while not self._stopped.is_set():
                 if ended := poll.poll(200):
                     if not self._stopped.is_set():
-                        self._end(f"Ray's {opened[ended[0][0]]} has ended")
+                        self._end(f"Ray's {opened[ended[0][0]]} has ended", opened)
                     return
         finally:
             for handle in opened:
@@ -77,7 +75,9 @@ class HeadWatch:
             if time.monotonic() - answered > GONE and not self._stopped.is_set():
                 self._end(f"the Ray cluster at {where[0]}:{where[1]} is gone")
 
-    def _end(self, what: str) -> None:
+    def _end(self, what: str, others: Iterable[int] = ()) -> None:
+        """End the command, and the processes behind the handles `others`, which would notice it
+        by themselves only after a minute."""
         failed = RunFailed(
             what,
             "it was killed, or its machine is in trouble",
@@ -85,6 +85,9 @@ class HeadWatch:
         )
         # In one write, before Ray's own lines.
         os.write(sys.stderr.fileno(), f"medray: {failed}\n".encode("utf-8", "replace"))
+        for handle in others:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
         with contextlib.suppress(Exception):
             self.on_end()
         os._exit(failed.exit_code)

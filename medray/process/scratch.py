@@ -59,6 +59,14 @@ class Scratch:
             os.close(self._handle)
             self._handle = -1
 
+    def abandon(self) -> None:
+        """Have the folder deleted by a process that outlives this one, which has no time left."""
+        delete = 'rm -rf -- "$0" || { sleep 1; rm -rf -- "$0"; }'
+        command = ["/bin/sh", "-c", delete, str(self.path)]
+        nowhere = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
+        with contextlib.suppress(OSError):  # then the next command does it
+            os.posix_spawn(command[0], command, os.environ, file_actions=nowhere, setsid=True)
+
     def folder(self, name: str) -> Path:
         """A folder in it."""
         path = self.path / name

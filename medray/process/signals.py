@@ -102,10 +102,10 @@ class Signals:
                 self._woken.settimeout(max(0.01, deadline - time.monotonic()))
             self._woken.close()
             return
+        print(f"medray: {STOPPED}", file=sys.stderr, flush=True)
         for action in self.on_end:
             with contextlib.suppress(Exception):
                 action()
-        print(f"medray: {STOPPED}", file=sys.stderr, flush=True)
         os._exit(STOPPED.exit_code)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,13 @@ def test_a_long_temporary_folder_is_not_used(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OSError, match="at most 24 characters"):
         scratch._parent()
+
+
+def test_it_is_deleted_behind_a_command_that_has_no_time_left(tmp_path):
+    hurried = HOLD.replace("time.sleep(120)", "scratch.abandon(); import os; os._exit(3)")
+    done = subprocess.run([sys.executable, "-c", hurried, str(tmp_path)], cwd=ROOT, check=False)
+    assert done.returncode == 3
+    deadline = time.monotonic() + 10
+    while list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not list(tmp_path.iterdir())
