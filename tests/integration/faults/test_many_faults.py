@@ -118,7 +118,7 @@ def test_forty_faults(tmp_path, monkeypatch):
     done: list[str] = []
     while len(done) < FAULTS:
         with contextlib.suppress(psutil.Error):
-            if run.wait_for_progress() and not run.ended:
+            if run.wait_for_progress(900) and not run.ended:
                 time.sleep(rng.uniform(0.0, 1.5))
                 done.append(disturb(run))
         if run.ended:
