@@ -121,7 +121,7 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
     config, dataset = open_data(config, digests)
     _require_inputs_of_objective(config, needs, dataset)
     _require_answers(config)
-    _require_adapter_sync(config, model)
+    config = _with_sync(config, model)
     digests.keep()
     return Plan(config, dataset, model)
 
@@ -233,14 +233,21 @@ def _require_inputs_of_objective(config: Config, needs: Needs, dataset: Dataset)
         raise ConfigError(key, "needs more than one pair per step", "raise loop.batch")
 
 
-def _require_adapter_sync(config: Config, model: ModelFacts) -> None:
-    """Refuse to send an adapter that a generator could not apply."""
-    if config.loop.sync != "adapter" or config.model.lora is None:
-        return
+def _with_sync(config: Config, model: ModelFacts) -> Config:
+    """What is sent to generators: the adapter alone, where there is one that they can apply.
+
+    Raises ConfigError if that was asked for and they cannot.
+    """
+    lora, sync = config.model.lora, config.loop.sync
     served = model.architecture.adapters_in_vllm
-    if missing := [group for group in config.model.lora.targets if group not in served]:
+    missing = [group for group in lora.targets if group not in served] if lora else []
+    if sync == "auto":
+        sync = "adapter" if lora and not missing else "full"
+        return config.model_copy(update={"loop": config.loop.model_copy(update={"sync": sync})})
+    if sync == "adapter" and missing:
         why = f"vLLM cannot apply an adapter on {missing[0]} of {model.architecture.name}"
         raise ConfigError("loop.sync = adapter", why, "set loop.sync=full")
+    return config
 
 
 def _require_answers(config: Config) -> None:

@@ -252,7 +252,7 @@ class LoopConfig(Section):
     # starts.
     resample_every: int = Field(1, ge=0)
     importance_clip: float | None = Field(None, gt=1.0)  # null: lagging answers are not corrected
-    sync: Literal["full", "adapter"] = "full"
+    sync: Literal["auto", "full", "adapter"] = "auto"  # a plan decides what auto is
     max_logp_gap: float = Field(0.5, gt=0.0)  # nats; above it generator weights are wrong: stop
     checkpoint_every: int = Field(10, ge=0)  # in steps; 0: only after the last
     keep_checkpoints: PositiveInt = 2  # the newest ones: one to fall back on

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from medray.config import load_config
-from medray.plan import make_plan
+from medray.errors import ConfigError
+from medray.plan import Plan, make_plan
 from tests.support.datasets.miniatures import slake
 from tests.support.paths import ROOT
+
+
+def plan_of(folder: Path, model: Path, *overrides: str) -> Plan:
+    """Of one_gpu.yaml without its `loop.sync`, on a miniature of SLAKE."""
+    data = folder / "slake"
+    if not data.exists():
+        data.mkdir()
+        slake(data)
+    where = (
+        f"model.path={model}",
+        "model.max_length=null",
+        f"run.output={folder}",
+        "loop.sync=auto",
+    )
+    path = f"data={{kind: slake, path: {data}}}"
+    return make_plan(load_config(ROOT / "configs/one_gpu.yaml", [*where, path, *overrides]))
 
 
 def test_one_gpu_is_accepted_and_shared(tmp_path, tiny_llava):
@@ -20,3 +41,25 @@ def test_one_gpu_is_accepted_and_shared(tmp_path, tiny_llava):
     assert plan.config.generator.colocated
     assert plan.config.loop.sync == "adapter"
     assert plan.lines()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sync"),
+    [
+        (["model.lora={rank: 4}"], "adapter"),
+        (["model.lora={rank: 4, targets: [language, projector, vision]}"], "adapter"),
+        (["model.lora=null", "learner.lr=1e-6"], "full"),
+        (["model.lora={rank: 4}", "loop.sync=full"], "full"),
+    ],
+)
+def test_only_what_generators_lack_is_sent(tmp_path, tiny_llava, overrides, sync):
+    assert plan_of(tmp_path, tiny_llava, *overrides).config.loop.sync == sync
+
+
+def test_an_adapter_that_vllm_cannot_apply_is_merged(tmp_path, tiny_qwen3_vl):
+    on_towers = "model.lora={rank: 4, targets: [language, vision]}"
+    plan = plan_of(tmp_path, tiny_qwen3_vl, on_towers)
+    assert plan.config.loop.sync == "full"
+    assert plan_of(tmp_path, tiny_qwen3_vl, "model.lora={rank: 4}").config.loop.sync == "adapter"
+    with pytest.raises(ConfigError, match="set loop.sync=full"):
+        plan_of(tmp_path, tiny_qwen3_vl, on_towers, "loop.sync=adapter")
