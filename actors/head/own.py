@@ -20,7 +20,7 @@ from pathlib import Path
 from ray._private import services
 
 from actors import ONE_MACHINE
-from medray.process import Scratch
+from medray.process import Scratch, children
 
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"  # torch sets it when it is imported
 PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
@@ -78,12 +78,3 @@ def compiled_folder() -> Path:
         return Path(stated)
     usable = [place for place in SHARED_PLACES if os.access(place, os.W_OK)]
     return Path(usable[0]) / name if usable else Path(stated)
-
-
-def children(parent: int) -> Iterator[tuple[int, str]]:
-    """(pid, name) of the processes that another one has started."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError):
-            head, _, rest = path.read_text().rpartition(")")
-            if int(rest.split()[1]) == parent:
-                yield int(path.parent.name), head.partition("(")[2]

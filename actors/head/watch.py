@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from actors.head.own import children
 from medray.errors import RunFailed
+from medray.process import cause_was_given, children
 
 HEADS = ("gcs_server", "raylet")  # processes without which a cluster is none,
 AGENTS = re.compile(rb"agent(/main)?\.py|ray::\w*Agent")  # and those that take the raylet along
@@ -85,6 +85,7 @@ class HeadWatch:
         )
         # In one write, before Ray's own lines.
         os.write(sys.stderr.fileno(), f"medray: {failed}\n".encode("utf-8", "replace"))
+        cause_was_given()
         for handle in others:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)

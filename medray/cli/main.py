@@ -14,9 +14,10 @@ from medray import __version__
 from medray.cli import bench, data, evaluate, phantom, review, run, study, transform
 from medray.errors import MedrayError, RunFailed
 from medray.files import disk_fault
-from medray.process import stop_on_signals
+from medray.process import closing, stop_on_signals, supervise
 from medray.terminal import lasting_output
 
+WITH_RAY = ("launch", "study", "eval", "bench")  # commands that may start a cluster
 app = typer.Typer(
     name="medray",
     no_args_is_help=True,
@@ -84,6 +85,8 @@ def run_and_exit() -> NoReturn:
     """
     code: Any = 0
     output = lasting_output()
+    if sys.argv[1:2] and sys.argv[1] in WITH_RAY:
+        supervise()
     with stop_on_signals():
         try:
             main()
@@ -93,6 +96,7 @@ def run_and_exit() -> NoReturn:
         if output.full and code in (0, None):
             print("medray: standard output: no space left — make room", file=sys.stderr)
             code = 3
+        closing()
         if "ray" in sys.modules and (code is None or isinstance(code, int)):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -4,5 +4,17 @@ folder. All of them end with it, whatever ends it."""
 from medray.process.lock import RunLock, held_lock
 from medray.process.scratch import Scratch
 from medray.process.signals import Signals, current_signals, stop_on_signals
+from medray.process.supervisor import cause_was_given, children, closing, supervise
 
-__all__ = ["RunLock", "Scratch", "Signals", "current_signals", "held_lock", "stop_on_signals"]
+__all__ = [
+    "RunLock",
+    "Scratch",
+    "Signals",
+    "cause_was_given",
+    "children",
+    "closing",
+    "current_signals",
+    "held_lock",
+    "stop_on_signals",
+    "supervise",
+]

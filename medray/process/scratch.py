@@ -82,6 +82,12 @@ def sweep(parent: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def sweep_own() -> None:
+    """Remove those where this command would have its own."""
+    with contextlib.suppress(OSError):
+        sweep(_parent())
+
+
 @contextlib.contextmanager
 def _unowned(path: Path) -> Iterator[bool]:
     """Whether no living command owns the folder; nobody else decides it at the same time."""

@@ -61,5 +61,5 @@ def test_an_adapter_that_vllm_cannot_apply_is_merged(tmp_path, tiny_qwen3_vl):
     plan = plan_of(tmp_path, tiny_qwen3_vl, on_towers)
     assert plan.config.loop.sync == "full"
     assert plan_of(tmp_path, tiny_qwen3_vl, "model.lora={rank: 4}").config.loop.sync == "adapter"
-    with pytest.raises(ConfigError, match="set loop.sync=full"):
+    with pytest.raises(ConfigError, match="set loop\\.sync=full"):
         plan_of(tmp_path, tiny_qwen3_vl, on_towers, "loop.sync=adapter")

@@ -36,6 +36,22 @@ except MedrayError as error:
     os._exit(error.exit_code)
 """
 
+BUSY = """
+import asyncio, os
+import ray
+from actors.cluster import connect
+from medray.process import stop_on_signals, supervise
+
+async def work():
+    while True:
+        ray.get(ray.put(bytes(200_000)))
+
+supervise()
+with stop_on_signals(), connect(None):
+    print("ready", flush=True)
+    asyncio.run(work())
+"""
+
 
 @pytest.fixture
 def command():
@@ -121,3 +137,27 @@ def test_what_a_killed_command_leaves_is_removed_by_the_next(command):
     with Scratch(folder):
         pass
     assert [path.name for path in folder.iterdir()] == ["ray"]
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_a_command_that_uses_the_store_ends_so_too(name):
+    """Ray's native code ends it before anything else can."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    everyone = family(process)
+    named(process, name).kill()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert err.startswith("medray: Ray")
+    assert "--resume" in err
+    assert err.count("medray:") == 1
+    _, alive = psutil.wait_procs(everyone, timeout=30)
+    assert alive == []
