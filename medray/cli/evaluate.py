@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +17,8 @@ from medray.errors import DataError, UserError
 if TYPE_CHECKING:
     from medray.config import Config
     from medray.evaluation.answers import AnswerRow, Answers
+    from medray.evaluation.judging import Judge
+    from medray.evaluation.sums import Figure
     from medray.records import Case
 
 app = typer.Typer()
@@ -44,7 +48,11 @@ def evaluate(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A metric of another package, e.g. radeval:radgraph."),
+        typer.Option(
+            metavar="NAME",
+            help="Also nli, crimson, radmatch (by the model of eval.judge), or a metric of another "
+            "package, e.g. radeval:radgraph.",
+        ),
     ] = None,
     address: Address = None,
 ) -> None:
@@ -54,29 +62,92 @@ def evaluate(
     if not all(map(_is_answer_file, paths)):
         require_actors()
     from medray.config import load_config
-    from medray.evaluation.packages import add_external, find_metrics
+    from medray.evaluation.judging import JUDGED, open_judge
+    from medray.evaluation.packages import find_metrics
 
-    names = find_metrics(metric or [])
-    cases, found = _answers_of(load_config(config, overrides or []), paths, address)
-    from medray.evaluation.metrics import WORDED, compare, score_answers, summarise
+    names = find_metrics(metric or [], JUDGED)
+    settings = load_config(config, overrides or [])
+    asks = any(name in JUDGED for name in names)
+    judge = open_judge(settings.eval.judge) if asks else None  # before anything is answered
+    cases, found = _answers_of(settings, paths, address)
+    from medray.evaluation.metrics import compare, score_answers, summarise
 
-    scored, lines = [], []
-    for part, _ in found:
-        rows = score_answers(cases, part.texts, confidences=part.confidences)
-        rows, more, missing = add_external(rows, names, types=WORDED)
-        scored.append(rows)
-        lines += missing
-    figures, (given, metadata) = summarise(scored[0], more), found[0]
+    sides = [score_answers(cases, part.texts, confidences=part.confidences) for part, _ in found]
+    measured = _measure(sides, names, settings, judge, address)
+    rows, more, (given, metadata) = measured.sides[0], measured.figures, found[0]
+    figures = summarise(rows, more)
     own = [*_lines(figures["notes"]), *_lines(metadata.get("notes"))]
-    notes = list(dict.fromkeys([*own, *lines]))
-    result = figures | metadata | {"notes": notes}
-    if against is not None:
-        result |= compare(scored[0], scored[1], more)
+    notes = list(dict.fromkeys([*own, *measured.notes]))
+    result = figures | metadata | measured.about | {"notes": notes}
+    if measured.paired is not None:
+        result |= compare(*measured.paired, more)
         if not result["cases"]:
             raise DataError(f"--against {against}", "has no case in common", "give another")
     if answers is not None:
-        _write(answers, given, scored[0])
+        _write(answers, given, rows, more)
     typer.echo(json.dumps(result, indent=1, allow_nan=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The scored answers of each side with what further metrics say of them, and their figures.
+
+    `paired`: two sides as they are to be compared; `about`: for the result, which judge it was.
+    """
+
+    sides: list[list[AnswerRow]]
+    paired: tuple[list[AnswerRow], list[AnswerRow]] | None
+    figures: list[Figure]
+    notes: list[str]
+    about: dict[str, Any]
+
+
+def _measure(
+    sides: list[list[AnswerRow]],
+    names: Sequence[str],
+    settings: Config,
+    judge: Judge | None,
+    address: str | None,
+) -> Measured:
+    """What the metrics of other packages and of the judge say of the answers."""
+    from medray.evaluation.judging import JUDGED, judge_answers, shared
+    from medray.evaluation.metrics import WORDED
+    from medray.evaluation.packages import add_external
+
+    judged = [JUDGED[name] for name in names if name in JUDGED]
+    external = [name for name in names if name not in JUDGED]
+    figures: list[Figure] = []
+    notes: list[str] = []
+    for number, side in enumerate(sides):
+        sides[number], figures, missing = add_external(side, external, types=WORDED)
+        notes += missing
+    if not judged:
+        return Measured(sides, _pair(sides), figures, notes, {})
+    with _at_work(judge, settings, address) as model:
+        sides, more, lines = judge_answers(sides, judged, model)
+        about = {"judge": model.describe()}
+    notes += lines[0] + [f"--against: {line}" for side in lines[1:] for line in side]
+    paired = _pair(sides)
+    paired = paired and shared(*paired, judged)
+    return Measured(sides, paired, [*figures, *more], notes, about)
+
+
+def _pair(sides: list[list[AnswerRow]]) -> tuple[list[AnswerRow], list[AnswerRow]] | None:
+    return (sides[0], sides[1]) if len(sides) == 2 else None
+
+
+@contextlib.contextmanager
+def _at_work(judge: Judge | None, settings: Config, address: str | None) -> Iterator[Judge]:
+    """The judge; one whose model is served here, as long as the context lasts."""
+    if judge is not None:
+        yield judge
+        return
+    require_actors()
+    from actors.evaluate import serve_judge
+    from medray.evaluation.judging import Judge
+
+    with serve_judge(settings, address=address) as served:
+        yield Judge(settings.eval.judge, served)
 
 
 Found = tuple["Answers", dict[str, Any]]  # answers, and what is said of them beside the figures
@@ -143,11 +214,11 @@ def _with_model(config: Config, path: Path) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update=own)})
 
 
-def _write(path: Path, answers: Answers, rows: Sequence[AnswerRow]) -> None:
+def _write(path: Path, answers: Answers, rows: Sequence[AnswerRow], more: Sequence[Figure]) -> None:
     from medray.evaluation.answer_files import write_answer_table, write_answers
 
     if path.suffix == ".parquet":
-        write_answer_table(path, rows)
+        write_answer_table(path, rows, more)
     else:
         write_answers(path, answers)
 
