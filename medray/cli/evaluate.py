@@ -67,18 +67,17 @@ def evaluate(
 
     names = find_metrics(metric or [], JUDGED)
     settings = load_config(config, overrides or [])
-    asks = any(name in JUDGED for name in names)
-    judge = open_judge(settings.eval.judge) if asks else None  # before anything is answered
+    asked_of_judge = not JUDGED.keys().isdisjoint(names)
+    judge = open_judge(settings.eval.judge) if asked_of_judge else None  # before any answer
     cases, found = _answers_of(settings, paths, address)
     from medray.evaluation.metrics import compare, score_answers, summarise
 
     sides = [score_answers(cases, part.texts, confidences=part.confidences) for part, _ in found]
     measured = _measure(sides, names, settings, judge, address)
     rows, more, (given, metadata) = measured.sides[0], measured.figures, found[0]
-    figures = summarise(rows, more)
-    own = [*_lines(figures["notes"]), *_lines(metadata.get("notes"))]
-    notes = list(dict.fromkeys([*own, *measured.notes]))
-    result = figures | metadata | measured.about | {"notes": notes}
+    result = summarise(rows, more)
+    notes = [*_lines(result["notes"]), *_lines(metadata.get("notes")), *measured.notes]
+    result |= metadata | measured.about | {"notes": list(dict.fromkeys(notes))}
     if measured.paired is not None:
         result |= compare(*measured.paired, more)
         if not result["cases"]:
