@@ -58,6 +58,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on the held-out cases; prints JSON. By default the one in CONFIG."""
     path = _only_one({"--model": model, "--checkpoint": checkpoint, "--predictions": predictions})
+    _require_writable(answers)
     paths = [path] if against is None else [path, against]
     if not all(map(_is_answer_file, paths)):
         require_actors()
@@ -67,8 +68,7 @@ def evaluate(
 
     names = find_metrics(metric or [], JUDGED)
     settings = load_config(config, overrides or [])
-    asked_of_judge = not JUDGED.keys().isdisjoint(names)
-    judge = open_judge(settings.eval.judge) if asked_of_judge else None  # before any answer
+    judge = None if JUDGED.keys().isdisjoint(names) else open_judge(settings.eval.judge)
     cases, found = _answers_of(settings, paths, address)
     from medray.evaluation.metrics import compare, score_answers, summarise
 
@@ -153,10 +153,31 @@ Found = tuple["Answers", dict[str, Any]]  # answers, and what is said of them be
 
 
 def _only_one(given: dict[str, Path | None]) -> Path | None:
+    """The one path that is given, if any; a file of answers is not taken for a model, nor a model
+    for answers."""
     named = {name: path for name, path in given.items() if path is not None}
     if len(named) > 1:
         raise UserError(" and ".join(named), "are alternatives", "give one; another --against it")
+    for name, path in named.items():
+        if name != "--predictions" and path.is_file():
+            todo = "give a folder; a file of answers is --predictions"
+            raise UserError(f"{name} {path}", "is a file", todo)
+        if name == "--predictions" and not path.is_file():
+            why = "is a folder" if path.is_dir() else "no such file"
+            todo = "give a file of answers; a model is --model, a run --checkpoint"
+            raise UserError(f"{name} {path}", why, todo)
     return next(iter(named.values()), None)
+
+
+def _require_writable(answers: Path | None) -> None:
+    """Refuse a place where no answers could be written, before anything is evaluated."""
+    if answers is None:
+        return
+    if answers.suffix not in (".jsonl", ".parquet"):
+        why = "does not end with .jsonl or .parquet"
+        raise UserError(f"--answers {answers}", why, "give a name that ends so")
+    if not answers.parent.is_dir():
+        raise UserError(f"--answers {answers}", f"{answers.parent}: no such folder", "create it")
 
 
 def _answers_of(
