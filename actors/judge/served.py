@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from medray.config import EditorConfig
+from medray.config import LanguageModelConfig
 from medray.editing.llm.completion import Body, Budget
 from medray.errors import ItemError
 
@@ -27,10 +27,10 @@ class Served:
     constrained, threads = True, 0
 
     def __init__(
-        self, config: EditorConfig, engines: Mapping[str, Any], identities: Mapping[str, str]
+        self, config: LanguageModelConfig, engines: Mapping[str, Any], identities: Mapping[str, str]
     ) -> None:
         self.config, self.engines, self.identities = config, engines, identities
-        self.budget = Budget(config.budget, config.replicas)
+        self.budget = Budget(config.requests, config.section)
         self._reported = False
 
     def __reduce__(self) -> tuple[type[Served], tuple[Any, ...]]:

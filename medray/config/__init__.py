@@ -3,6 +3,7 @@
 Nothing heavy is imported here, so an invalid file is rejected within a second.
 """
 
+from medray.config.language_model import JudgeConfig, LanguageModelConfig
 from medray.config.reading import YAML_ERRORS, load_config
 from medray.config.sections import (
     FOUND_REGIONS,
@@ -35,6 +36,8 @@ __all__ = [
     "EvalConfig",
     "FaultsConfig",
     "GeneratorConfig",
+    "JudgeConfig",
+    "LanguageModelConfig",
     "LearnerConfig",
     "LocaliserConfig",
     "LocaliserKind",

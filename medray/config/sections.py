@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+from medray.config.language_model import JudgeConfig, LanguageModelConfig
+from medray.config.section import Fraction, PositiveInt, Section
+
 LocaliserKind = Literal["clipseg", "grounding-dino", "sam3"]
 FOUND_REGIONS = ("found", "found-or-whole")  # values of corruption.region that need a localiser
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -31,12 +32,6 @@ NodeResources = Annotated[
 RAYS_OWN = ("CPU", "GPU", "memory", "object_store_memory")  # resources with settings of their own
 
 PhantomStyle = Literal["short", "paragraphs"]
-
-
-class Section(BaseModel):
-    """One section: immutable, without unknown keys, strict about types ("3" is not 3)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class RunConfig(Section):
@@ -106,7 +101,9 @@ class GeneratorConfig(Section):
     resources: NodeResources = Amounts()  # of each replica, and of each engine of editor.path
 
 
-class EditorConfig(Section):
+class EditorConfig(LanguageModelConfig):
+    section: ClassVar[str] = "editor"
+
     kind: Literal["findings", "llm", "findings+llm"] = "findings"
     replicas: PositiveInt = 1
     scope: Literal["sentence", "answer"] = "sentence"  # what one pair is about
@@ -115,20 +112,6 @@ class EditorConfig(Section):
     continue_: bool = Field(False, alias="continue")
     same_slot: bool = True  # findings: also the weaker rule "same slot, other value"
     max_edit_fraction: Fraction = 0.5  # texts of fewer than four words are exempt
-    # Read only if a language model edits: any OpenAI-compatible chat endpoint, or a directory.
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")] | None = None
-    model: str | None = None  # its name at the endpoint
-    plain_http: bool = False  # whether texts may go to another machine without encryption
-    proxy: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+/?$")] | None = (
-        None  # to the endpoint
-    )
-    path: str | None = None  # a Hugging Face directory, served inside the cluster; no endpoint
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
-    timeout: float = Field(60.0, gt=0.0)  # seconds for one request, including its retries
-    retries: int = Field(3, ge=0)
-    concurrency: PositiveInt = 8  # concurrent requests per editor
-    budget: PositiveInt | None = None  # requests per run, divided among the editors
-    cache: str | None = None  # a directory; null: replies are not cached
     # What makes a pair relevant: its type of error, or how much its finding matters clinically.
     relevance: Literal["severity", "significance"] = "severity"
     judges: tuple[str, ...] = ()  # models that score relevance in turn; empty: by `relevance`
@@ -146,6 +129,11 @@ class EditorConfig(Section):
         if self.budget is not None and self.budget < self.replicas:
             raise ValueError("budget is below one request per editor; raise it")
         return self
+
+    @property
+    def requests(self) -> int | None:
+        """Of one editor: the budget is divided among them."""
+        return None if self.budget is None else self.budget // self.replicas
 
     @property
     def served(self) -> tuple[str, ...]:
@@ -292,6 +280,7 @@ class EvalConfig(Section):
     every: int = Field(10, ge=0)  # steps; 0: only before and after training
     n: PositiveInt = 512  # held-out studies (images)
     data: DataConfig | None = None  # another dataset to evaluate on; null: the held-out part
+    judge: JudgeConfig = JudgeConfig()  # of `medray eval --metric nli` and others like it
 
 
 class Config(Section):

@@ -12,6 +12,7 @@ from medray.data.sources import json_lines, parquet_rows
 from medray.errors import DataError
 from medray.evaluation.answers import AnswerRow, Answers
 from medray.evaluation.metrics import answer_scores
+from medray.evaluation.sums import Figure
 from medray.files import output_file
 from medray.records import Case
 
@@ -60,36 +61,44 @@ def write_answers(path: Path, answers: Answers) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def write_answer_table(path: Path, rows: Sequence[AnswerRow]) -> None:
+def write_answer_table(path: Path, rows: Sequence[AnswerRow], more: Sequence[Figure] = ()) -> None:
     """`answer_table` as a Parquet file. Raises DataError if it cannot be written."""
     import pyarrow.parquet as pq
 
     with output_file(path) as temporary:
-        pq.write_table(answer_table(rows), temporary)
+        pq.write_table(answer_table(rows, more), temporary)
 
 
-def answer_table(rows: Sequence[AnswerRow]) -> pa.Table:
-    """One row per answer: the case, what was answered, the verdict and every figure of it alone."""
+def answer_table(rows: Sequence[AnswerRow], more: Sequence[Figure] = ()) -> pa.Table:
+    """One row per answer: the case, what was answered, the verdict and every figure of it alone,
+    `more` included, and what a judge said of it (METRIC.judgement, JSON)."""
     import pyarrow as pa
 
     text, real = pa.string(), pa.float64()
     texts = ("case_id", "image_sha256", "answer_type", "question", "reference", "answer", "verdict")
-    scores = answer_scores(rows)
+    scores = answer_scores(rows, more)
+    judged = dict.fromkeys(name for row in rows for name in row.judgements)
+    judgements = {
+        f"{name}.judgement": [_printable(row.judgements.get(name)) for row in rows]
+        for name in judged
+    }
     fields = [*((name, text) for name in texts), ("confidence", real)]
-    schema = pa.schema([*fields, *((name, real) for name in scores)])
+    fields += [*((name, real) for name in scores), *((name, text) for name in judgements)]
+    schema = pa.schema(fields)
     columns: dict[str, list[Any]] = {
         **{name: [_printable(getattr(row.case, name)) for row in rows] for name in texts[:5]},
         "answer": [_printable(row.answer) for row in rows],
         "verdict": [row.verdict for row in rows],
         "confidence": [row.confidence for row in rows],
         **scores,
+        **judgements,
     }
     return pa.table(columns, schema=schema)
 
 
-def _printable(text: str) -> str:
+def _printable(text: str | None) -> str | None:
     """Parquet holds UTF-8, which lone surrogates are not."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

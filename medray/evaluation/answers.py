@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from medray.evaluation.sums import Statistics
@@ -19,13 +20,17 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """One scored answer: the editor's verdict on it, and its statistics."""
+    """One scored answer: the editor's verdict on it, and its statistics.
+
+    `judgements`: what a judge said of it, as JSON, by the name of the metric.
+    """
 
     case: Case
     answer: str
     verdict: VerdictName
     statistics: Statistics
     confidence: float | None = None
+    judgements: Mapping[str, str] = field(default_factory=dict)
 
 
 def cluster_of(case: Case) -> tuple[str, str]:

@@ -126,10 +126,14 @@ def compare(
     }
 
 
-def answer_scores(rows: Sequence[AnswerRow]) -> dict[str, list[float | None]]:
-    """Every figure of each answer alone, in the order of the rows; None where it does not apply."""
+def answer_scores(
+    rows: Sequence[AnswerRow], more: Sequence[Figure] = ()
+) -> dict[str, list[float | None]]:
+    """Every figure of each answer alone, and `more`, in the order of the rows; None where it does
+    not apply."""
     table = sum_table([row.statistics for row in rows])
-    values = {figure.name: table.values(figure, table.rows) for figure in _figures()}
+    figures = (*_figures(), *more)
+    values = {figure.name: table.values(figure, table.rows) for figure in figures}
     return {name: [number(value) for value in column] for name, column in values.items()}
 
 

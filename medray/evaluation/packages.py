@@ -6,7 +6,7 @@ those that send texts to a service are not offered. Nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -41,11 +41,13 @@ EXTERNAL: dict[str, Callable[[], Measure]] = {
 }
 
 
-def find_metrics(names: Sequence[str]) -> list[str]:
-    """The names, without duplicates. Raises UserError for one that is not known."""
+def find_metrics(names: Sequence[str], others: Iterable[str] = ()) -> list[str]:
+    """The names, without duplicates. Raises UserError for one that is neither of a package here
+    nor one of `others`."""
+    known = [*EXTERNAL, *others]
     for name in names:
-        if name not in EXTERNAL:
-            raise UserError(f"--metric {name}", "is not known", f"one of {', '.join(EXTERNAL)}")
+        if name not in known:
+            raise UserError(f"--metric {name}", "is not known", f"one of {', '.join(known)}")
     return list(dict.fromkeys(names))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +14,7 @@ from medray.errors import DataError
 from medray.review.key import Key, KeyEntry, Side
 from medray.seeds import stream
 
+T = TypeVar("T")
 UNMARKED = "unmarked"  # the error type of a pair without edited spans
 
 
@@ -28,10 +29,10 @@ def draw_pairs(table: pa.Table, n: int, seed: int) -> tuple[list[dict[str, Any]]
     rows = [row for row in trained.to_pylist() if _gradable(row)]
     if not rows:
         raise DataError("the run", "has no trained pair with two different sides", "train first")
-    salt = _digest(rows)
+    salt = digest_of(rows)
     source = stream(seed, f"review of {n}, {salt}")
     by_type = _by_error_type(rows)
-    drawn = _spread(by_type, n, source)
+    drawn = spread(by_type, n, source)
     source.shuffle(drawn)
     sides: list[Side] = ["A" if i % 2 else "B" for i in range(len(drawn))]
     source.shuffle(sides)
@@ -66,13 +67,11 @@ def _by_error_type(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, A
     return by_type
 
 
-def _spread(
-    by_type: dict[str, list[dict[str, Any]]], n: int, source: Random
-) -> list[dict[str, Any]]:
-    """One pair of each type in turn, at random within a type, until `n` are drawn."""
+def spread(by_type: Mapping[str, Sequence[T]], n: int, source: Random) -> list[T]:
+    """One of each type in turn, at random within a type, until `n` are drawn."""
     queues = [source.sample(rows, len(rows)) for _, rows in sorted(by_type.items())]
     source.shuffle(queues)  # which types get one more, where n is no multiple
-    drawn: list[dict[str, Any]] = []
+    drawn: list[T] = []
     while queues and len(drawn) < n:
         for queue in queues[: n - len(drawn)]:
             drawn.append(queue.pop())
@@ -80,7 +79,7 @@ def _spread(
     return drawn
 
 
-def _digest(rows: Sequence[dict[str, Any]]) -> str:
+def digest_of(rows: Sequence[dict[str, Any]]) -> str:
     """Of what the page does not show: losses and ids."""
     digest = hashlib.sha256()
     for row in rows:

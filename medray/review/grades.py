@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medray.errors import DataError
-from medray.review.key import Key, read_key
+from medray.review.key import AnyKey, read_key
 
 Answer = Literal["A", "B", "both", "neither", "cannot tell"]
 _AGAIN = "save it again from the page, or leave it out"
@@ -53,7 +53,7 @@ class GradeFile(BaseModel):
 Grades = dict[str, dict[str, Grade]]  # reader → pair's id in the page → grade
 
 
-def read_grades(run: Path, paths: Sequence[Path]) -> tuple[Key, Grades]:
+def read_grades(run: Path, paths: Sequence[Path]) -> tuple[AnyKey, Grades]:
     """The grades in files of one review of a run, and its key.
 
     A reader without a name is called by the number of the file. Raises DataError, naming the file,
@@ -79,7 +79,7 @@ def read_grades(run: Path, paths: Sequence[Path]) -> tuple[Key, Grades]:
     return keys[0], grades
 
 
-def _key(run: Path, path: Path, file: GradeFile) -> Key:
+def _key(run: Path, path: Path, file: GradeFile) -> AnyKey:
     key = read_key(run, file.review)
     if key is None:
         why = f"{run} has no review {file.review[:40]}"
@@ -104,7 +104,7 @@ def _parse(path: Path) -> GradeFile:
     return file
 
 
-def _checked(path: Path, file: GradeFile, key: Key) -> dict[str, Grade]:
+def _checked(path: Path, file: GradeFile, key: AnyKey) -> dict[str, Grade]:
     """The grades by pair; each of a pair of the review, and once."""
     names = Counter(grade.pair for grade in file.grades)
     unknown = sorted(names.keys() - key.pairs.keys())

@@ -6,6 +6,7 @@
   const storageKey = `medray-review-${review}`;
   const pairs = [...document.querySelectorAll("article[data-pair]")];
   const fields = [...document.querySelectorAll("[data-field]")];
+  const { noun, nouns, alone } = document.body.dataset; // alone: one answer, not two sides
   const RIGHT = ["A", "B", "both", "neither", "cannot tell"];
   const READABLE = ["A", "B", "both"]; // with other answers there is no better text to judge
 
@@ -74,17 +75,17 @@
     const done = pairs.map((pair) => isDone(gradeOf(pair)));
     const count = done.filter(Boolean).length;
     pairs.forEach((pair, index) => { pair.hidden = index !== current; });
-    element("position").textContent = `Pair ${current + 1} of ${pairs.length} · ${count} answered`;
+    element("position").textContent = `${noun} ${current + 1} of ${pairs.length} · ${count} answered`;
     element("bar").value = count;
     map.forEach((button, index) => {
       button.className = done[index] ? "done" : "";
       button.ariaCurrent = index === current ? "true" : null;
-      button.ariaLabel = `Pair ${index + 1}${done[index] ? ", answered" : ""}`;
+      button.ariaLabel = `${noun} ${index + 1}${done[index] ? ", answered" : ""}`;
     });
 
     const readable = READABLE.includes(grade.right);
     element("well-label").textContent =
-      grade.right === "both" ? "Both read well" : readable ? `${grade.right} reads well` : "It reads well";
+      grade.right === "both" ? "Both read well" : readable && !alone ? `${grade.right} reads well` : "It reads well";
     const pressed = { right: grade.right, reads_well: grade.reads_well === null ? null : grade.reads_well ? "yes" : "no" };
     for (const field of fields) {
       const off = field.dataset.field === "reads_well" && !readable;
@@ -159,7 +160,7 @@
 
   function askName() {
     const count = pairs.filter((pair) => isDone(gradeOf(pair))).length;
-    element("state").textContent = `${count} of ${pairs.length} pairs are answered.`;
+    element("state").textContent = `${count} of ${pairs.length} ${nouns} are answered.`;
     element("reader").value = state.reader;
     element("saving").showModal();
     element("reader").focus();

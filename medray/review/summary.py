@@ -11,7 +11,7 @@ import numpy as np
 
 from medray.review.agreement import MISSING, agreement, wilson
 from medray.review.grades import Answer, Grade, Grades
-from medray.review.key import Key, KeyEntry
+from medray.review.key import AnyKey, Key, KeyEntry
 
 OUTCOMES = ("chosen", "rejected", "both", "neither", "cannot tell")
 SPLIT = "split"  # no outcome has more than half of a pair's readers
@@ -47,7 +47,7 @@ def summarise(key: Key, grades: Grades) -> dict[str, Any]:
         "by_reader": {
             name: rates(filter(None, given.values())) for name, given in by_reader.items()
         },
-        "agreement": _agreement(key, grades),
+        "agreement": agreement_of(key, grades),
         "pairs": [_listed(name, key.pairs[name], grades, opinions.get(name)) for name in key.pairs],
     }
 
@@ -124,7 +124,7 @@ def _expected(key: Key, opinions: Mapping[str, Opinion]) -> dict[str, Any]:
     }
 
 
-def _agreement(key: Key, grades: Grades) -> dict[str, Any] | None:
+def agreement_of(key: AnyKey, grades: Grades) -> dict[str, Any] | None:
     """None for one reader, or if no pair has two answers."""
     if len(grades) < 2:
         return None

@@ -27,32 +27,32 @@ def summary_table(summary: Mapping[str, Any]) -> RenderableType:
     for group in [*groups, summary["by_reader"]] if several else groups:
         for i, (label, rates) in enumerate(group.items(), 1):
             cells = _cells(rates, columns)
-            table.add_row(Text(_clean(label)), *cells, end_section=i == len(group))
+            table.add_row(Text(clean(label)), *cells, end_section=i == len(group))
     lines: list[RenderableType] = [_head(summary), table]
-    lines += [*_agreement(summary["agreement"], several), _expected(summary)]
+    lines += [*agreement_lines(summary["agreement"], several), _expected(summary)]
     return Group(*lines, *_to_inspect(summary["pairs"]))
 
 
 def _cells(rates: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    special = {"pairs": f"{rates['pairs']:,}", "95 % interval": _interval(rates["interval"])}
+    special = {"pairs": f"{rates['pairs']:,}", "95 % interval": interval(rates["interval"])}
     return [
-        special[name] if name in special else _percent(rates[name.replace(" ", "_")])
+        special[name] if name in special else percent(rates[name.replace(" ", "_")])
         for name in columns
     ]
 
 
 def _head(summary: Mapping[str, Any]) -> Text:
-    readers = ", ".join(map(_clean, summary["by_reader"]))
+    readers = ", ".join(map(clean, summary["by_reader"]))
     counts = f"{summary['graded']} of {summary['drawn']} pairs graded"
     return Text(f"review {summary['review']}: {counts} by {readers}")
 
 
-def _agreement(found: Mapping[str, Any] | None, several: bool) -> list[Text]:
+def agreement_lines(found: Mapping[str, Any] | None, several: bool) -> list[Text]:
     if not several:
         return []
     if found is None:
         return [Text("The readers share no pair, so their agreement is not known.")]
-    equal = f"{_percent(found['equal'])} of answers equal"
+    equal = f"{percent(found['equal'])} of answers equal"
     if found["value"] is None:
         return [Text(f"agreement on {found['pairs']} shared pairs: {equal}, all of them the same")]
     value = f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
@@ -61,7 +61,7 @@ def _agreement(found: Mapping[str, Any] | None, several: bool) -> list[Text]:
 
 def _expected(summary: Mapping[str, Any]) -> Text:
     found = summary["trained_pairs"]
-    rate = f"{_percent(found['accept_rate'])} [{_interval(found['interval'])}]"
+    rate = f"{percent(found['accept_rate'])} [{interval(found['interval'])}]"
     return Text(f"expected of all {found['pairs']:,} trained pairs of these error types: {rate}")
 
 
@@ -73,22 +73,22 @@ def _to_inspect(pairs: Sequence[Mapping[str, Any]]) -> list[Text]:
         if pair["outcome"] in (None, "chosen") and not comments:
             continue
         outcome = pair["outcome"] or "not graded"
-        name, error_type = _clean(pair["pair_id"]), _clean(pair["error_type"])
+        name, error_type = clean(pair["pair_id"]), clean(pair["error_type"])
         lines.append(Text(f"  step {pair['step']}  {name}  {error_type}: {outcome}"))
-        lines += [Text(f"    {_clean(name)}: {_clean(text)}") for name, text in comments.items()]
+        lines += [Text(f"    {clean(name)}: {clean(text)}") for name, text in comments.items()]
     if lines:
         lines.insert(0, Text("not accepted, or with a comment (see medray pairs RUN --step N):"))
     return lines
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """One line without characters that control a terminal."""
     return visible(" ".join(text.split()))
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def _interval(bounds: Sequence[float] | None) -> str:
+def interval(bounds: Sequence[float] | None) -> str:
     return "–" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f} %"

@@ -26,14 +26,14 @@ class Cache:
     Nothing of the question is stored, only its digest and the model's reply.
     """
 
-    def __init__(self, directory: str) -> None:
-        self.path = Path(directory)
+    def __init__(self, directory: str, section: str = "editor") -> None:
+        self.path, self._section = Path(directory), section
         self._warned = False
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
-                f"editor.cache = {directory}",
+                f"{section}.cache = {directory}",
                 f"cannot be created ({error.strerror or error})",
                 "give a directory you may write to",
             ) from None
@@ -58,7 +58,7 @@ class Cache:
         except OSError as error:
             if not self._warned:
                 self._warned = True
-                _log.warning("editor.cache cannot be written: %s", error.strerror)
+                _log.warning("%s.cache cannot be written: %s", self._section, error.strerror)
 
     def _file(self, key: str) -> Path:
         return self.path / key[:2] / f"{key}.json"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from medray.config import EditorConfig
+from medray.config import LanguageModelConfig
 from medray.editing.llm import prompts
 from medray.editing.llm.cache import Cache, digest
 from medray.editing.llm.completion import Body, Completer, Dialogue
@@ -22,9 +22,9 @@ _REPLY_TOKENS = 2048
 class Chat:
     """A completer behind a cache. Only replies that fit their schema are cached."""
 
-    def __init__(self, config: EditorConfig, completer: Completer) -> None:
+    def __init__(self, config: LanguageModelConfig, completer: Completer) -> None:
         self.completer = completer
-        self.cache = Cache(config.cache) if config.cache is not None else None
+        self.cache = None if config.cache is None else Cache(config.cache, config.section)
 
     def ask(
         self,
@@ -38,7 +38,14 @@ class Chat:
         """The reply, parsed as `kind`. Raises ItemError if there is none, or none of that kind."""
         form = schema(kind) if self.completer.constrained else None
         body = request(model, prompt, inputs, image, form)
-        key = digest(self.completer.identity(model), prompts.version(), body)
+        return (yield from self.send(body, prompts.version(), kind))
+
+    def send(self, body: Body, version: str, kind: type[R]) -> Dialogue[R]:
+        """The reply to a request, parsed as `kind`; `version`: of the prompts, for the cache.
+
+        Raises ItemError as `ask`.
+        """
+        key = digest(self.completer.identity(body["model"]), version, body)
         if self.cache is not None and (cached := self.cache.get(key)) is not None:
             try:
                 return parse(cached, kind)
@@ -58,28 +65,38 @@ def request(
     image: np.ndarray | None = None,
     form: dict[str, Any] | None = None,
 ) -> Body:
-    """The body of one request: the texts in `inputs`, the image if given, and nothing else.
-
-    `form`: the JSON schema that the reply has to fit; None: any JSON object.
-    """
+    """The body of one request by the editor's prompt of this name: the texts in `inputs`, the image
+    if given, and nothing else. `form`: as in `write_request`."""
     content: str | list[dict[str, Any]] = prompts.material(inputs)
     if image is not None:
         content = [
             {"type": "text", "text": content},
             {"type": "image_url", "image_url": {"url": _as_url(image)}},
         ]
+    system = prompts.instructions(prompt, image=image is not None)
+    return write_request(model, prompt, system, content, form)
+
+
+def write_request(
+    model: str,
+    name: str,
+    system: str,
+    content: str | list[dict[str, Any]],
+    form: dict[str, Any] | None = None,
+    *,
+    tokens: int = _REPLY_TOKENS,
+) -> Body:
+    """The body of one request, for a reply in JSON of at most so many tokens. `form`: the schema
+    that it has to fit, called `name`; None: any JSON object."""
     reply_format: dict[str, Any] = {"type": "json_object"}
     if form is not None:
-        named = {"name": prompt, "schema": form, "strict": True}
+        named = {"name": name, "schema": form, "strict": True}
         reply_format = {"type": "json_schema", "json_schema": named}
     return {
         "model": model,
-        "messages": [
-            {"role": "system", "content": prompts.instructions(prompt, image=image is not None)},
-            {"role": "user", "content": content},
-        ],
+        "messages": [{"role": "system", "content": system}, {"role": "user", "content": content}],
         "temperature": 0.0,
-        "max_tokens": _REPLY_TOKENS,
+        "max_tokens": tokens,
         "response_format": reply_format,
     }
 

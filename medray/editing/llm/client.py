@@ -21,7 +21,7 @@ import httpcore2 as httpcore
 import httpx2 as httpx
 import openai
 
-from medray.config import EditorConfig
+from medray.config import LanguageModelConfig
 from medray.editing.llm.completion import Body, Budget
 from medray.editing.llm.deadline import DeadlineBackend
 from medray.errors import ConfigError, ItemError
@@ -40,15 +40,15 @@ class Client:
 
     constrained = False  # few endpoints know JSON schemas: replies are checked here
 
-    def __init__(self, config: EditorConfig) -> None:
+    def __init__(self, config: LanguageModelConfig) -> None:
         assert config.url is not None
         _require_private(config)
         for name in ("openai", "httpx2", "httpcore2"):  # at level DEBUG they log what is sent
             logging.getLogger(name).setLevel(logging.WARNING)
         self.threads = config.concurrency
-        self._timeout = config.timeout
-        key = _api_key(config.api_key_env)
-        budget = Budget(config.budget, config.replicas)
+        self._timeout, self._section = config.timeout, config.section
+        key = _api_key(config)
+        budget = Budget(config.requests, config.section)
         self._transport = _Transport(
             budget, config.concurrency, with_key=bool(key), proxy=config.proxy
         )
@@ -128,7 +128,7 @@ class Client:
             new = problem not in self._reported
             self._reported.add(problem)
         if new:
-            _log.warning("editor.url %s; see the drop reasons in the ledger", problem)
+            _log.warning("%s.url %s", self._section, problem)
 
 
 class _Transport(httpx.BaseTransport):
@@ -234,15 +234,15 @@ class _Bounded(httpx.SyncByteStream):
         self._close()
 
 
-def _require_private(config: EditorConfig) -> None:
+def _require_private(config: LanguageModelConfig) -> None:
     """Refuse to send texts of patients unencrypted to another machine, unless that is confirmed."""
     url = httpx.URL(config.url or "")
     if url.scheme == "https" or config.plain_http or _is_this_machine(url.host):
         return
     raise ConfigError(
-        f"editor.url = {config.url}",
+        f"{config.section}.url = {config.url}",
         "sends texts, and the key, unencrypted to another machine",
-        "use https, or confirm it with editor.plain_http=true",
+        f"use https, or confirm it with {config.section}.plain_http=true",
     )
 
 
@@ -260,17 +260,16 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _api_key(variable: str | None) -> str:
+def _api_key(config: LanguageModelConfig) -> str:
     """The key from an environment variable; "" if none is named."""
+    variable, name = config.api_key_env, f"{config.section}.api_key_env"
     if variable is None:
         return ""
     key = os.environ.get(variable, "").strip()
     if not key or not key.isascii() or not key.isprintable():
-        why = "is not set where the editor runs" if not key else "does not contain a valid key"
+        why = "is not set where it is used" if not key else "does not contain a valid key"
         raise ConfigError(
-            f"editor.api_key_env = {variable}",
-            f"the variable {why}",
-            "set it on every node, or remove editor.api_key_env",
+            f"{name} = {variable}", f"the variable {why}", f"set it on every node, or remove {name}"
         )
     return key
 

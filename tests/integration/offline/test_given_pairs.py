@@ -1,6 +1,7 @@
 """MMedPO's own pairs, as released, trained on without a generator: offline preference learning."""
 
 import asyncio
+import math
 
 import pyarrow.parquet as pq
 import pytest
@@ -94,8 +95,11 @@ def test_kills_lose_no_pair_and_train_none_twice(mmedpo):
 
 
 @pytest.mark.chaos
-def test_no_generator_and_no_editor_is_started(pairs, tmp_path):
-    """Of all actors that Ray has ever seen in this run."""
+def test_dpo_trains_on_them_without_generator_and_editor(mmedpo, pairs, tmp_path):
+    """Five steps of `dpo`; the actors are all that Ray has ever seen in this run.
+
+    The policy is its own reference at the first step, so the objectives differ from the second on.
+    """
     import ray
     from ray._private.state import actors
 
@@ -107,7 +111,7 @@ def test_no_generator_and_no_editor_is_started(pairs, tmp_path):
     from medray.report.console import RunConsole
     from medray.rundir import RunDirectory
 
-    options = [f"run.output={tmp_path}", *overrides(pairs), "loop.steps=1", "loop.batch=4"]
+    options = [f"run.output={tmp_path}", *overrides(pairs)]
     plan = make_plan(load_config(ROOT / "configs/quickstart.yaml", options))
     run = RunDirectory(plan.config.run_dir)
     run.create(plan.config)
@@ -120,3 +124,11 @@ def test_no_generator_and_no_editor_is_started(pairs, tmp_path):
     finally:
         ray.shutdown()
     assert {name.split(".")[-1] for name in classes} == {"Packer", "Learner"}
+    done = Finished(0, "", "", run.path)
+    rows, losses = done.ledger(), [row["loss"] for row in done.metrics()]
+    given = {row["pair_id"] for row in pq.read_table(pairs).to_pylist()}
+    assert len({row["case_id"] for row in rows} & given) == len(rows) == 5 * 16
+    assert all(map(math.isfinite, losses))
+    others = [row["loss"] for row in mmedpo.metrics()]
+    assert losses[0] == pytest.approx(others[0], rel=1e-5)
+    assert all(one != other for one, other in zip(losses[1:], others[1:], strict=True))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from medray.review import read_grades, summarise
+from medray.data.dataset import open_dataset
+from medray.evaluation.metrics import score_answers
+from medray.review import draw_answers, read_grades, summarise, summarise_answers, write_page
 from tests.support.browser import Browser, needs_chromium
 from tests.unit.report.test_report import make_run
 from tests.unit.review.review_files import make_review
@@ -102,6 +104,40 @@ def test_a_browser_that_keeps_nothing_still_saves(browser, review):
     assert len(json.loads(file.read_text())["grades"]) == 1
     read_grades(run.path, [file])
     assert quiet(browser, page)
+
+
+@pytest.mark.parametrize("evaluations", [1, 2])
+def test_answers_are_graded_by_keyboard(browser, tmp_path, evaluations):
+    """One answer a card has other buttons than two sides; what they say is read back alike."""
+    run, page = make_run(tmp_path / "runs", steps=2, evil=True), tmp_path / "answers.html"
+    heldout = open_dataset(run.read_config().data).heldout
+    texts = (HOSTILE, "There is a nodule.")
+    sides = [
+        (f"evaluation {i}", score_answers(heldout, {case.case_id: text for case in heldout}))
+        for i, text in enumerate(texts[:evaluations])
+    ]
+    rows, key = draw_answers(sides, 3, 0, "")
+    write_page(run.path, rows, key, page)
+    browser.open(page)
+    noun = "Answer" if evaluations == 1 else "Pair"
+    assert position(browser) == f"{noun} 1 of 3 · 0 answered"
+    first = [entry.first.lower() for entry in key.pairs.values()]
+    browser.press(first[0], "y", "ArrowRight", "0", "ArrowRight", "b", "2")
+    expected = 2 if evaluations == 1 else 3  # a single answer has neither B nor both
+    if evaluations == 2:
+        browser.press("n")
+    assert position(browser) == f"{noun} 3 of 3 · {expected} answered"
+    browser.press("s", "Enter")
+    file = browser.downloaded()
+    assert quiet(browser, page)
+    summary = summarise_answers(*read_grades(run.path, [file]))
+    rates = [found["overall"] for found in summary["evaluations"]]
+    assert [found["answers"] for found in rates] == [expected] * evaluations
+    assert rates[0]["accept_rate"] == pytest.approx(1 / 2 if evaluations == 1 else 2 / 3)
+    for width in (420, 1280):
+        browser.look(width, 900, dark=False)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        assert browser.evaluate(CONTRAST) >= 4.5
 
 
 @pytest.mark.parametrize("dark", [False, True])

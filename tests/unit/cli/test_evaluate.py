@@ -122,7 +122,16 @@ def test_another_dataset_can_be_evaluated_on(evaluate):
         (("--predictions", "other.jsonl"), "none of its case_id is that of a held-out case"),
         (("--predictions", "right.jsonl", "--metric", "x"), "--metric x: is not known"),
         (("--predictions", "right.jsonl", "--model", "m"), "--model and --predictions: are alter"),
-        (("--predictions", "right.jsonl", "--answers", "data"), "data: is a folder"),
+        (
+            ("--predictions", "right.jsonl", "--answers", "data"),
+            "data: does not end with .jsonl or",
+        ),
+        (("--predictions", "right.jsonl", "--answers", "a.csv"), "a.csv: does not end with .jsonl"),
+        (("--predictions", "right.jsonl", "--answers", "no/a.jsonl"), "no: no such folder"),
+        (("--predictions", "data"), "--predictions data: is a folder"),
+        (("--predictions", "nothing"), "--predictions nothing: no such file"),
+        (("--model", "right.jsonl"), "--model right.jsonl: is a file"),
+        (("--checkpoint", "right.jsonl"), "--checkpoint right.jsonl: is a file"),
         (
             ("--predictions", "right.jsonl", "eval.data.kind=jsonl", "eval.data.path=nowhere"),
             "nowhere",

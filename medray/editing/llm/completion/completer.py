@@ -52,10 +52,10 @@ class Unserved:
 
 
 class Budget:
-    """The number of requests that one of several editors may still send, over all its threads."""
+    """The number of requests that one client may still send, over all its threads."""
 
-    def __init__(self, limit: int | None, editors: int) -> None:
-        self._left = None if limit is None else limit // editors
+    def __init__(self, limit: int | None, section: str) -> None:
+        self._left, self._section = limit, section
         self._lock = threading.Lock()
 
     def spend(self) -> None:
@@ -64,7 +64,7 @@ class Budget:
             if self._left is None:
                 return
             if self._left <= 0:
-                raise ItemError("llm-budget", "the requests of editor.budget are used up")
+                raise ItemError("llm-budget", f"the requests of {self._section}.budget are used up")
             self._left -= 1
 
 

@@ -164,7 +164,8 @@ def test_without_answers_nothing_is_asked(model):
 
 
 def test_a_budget_is_divided_among_editors():
-    budget = Budget(7, editors=3)
+    config = EditorConfig(kind="llm", url="http://localhost/v1", model="m", budget=7, replicas=3)
+    budget = Budget(config.requests, config.section)
     budget.spend()
     budget.spend()
     with pytest.raises(ItemError) as caught:
