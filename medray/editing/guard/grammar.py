@@ -49,7 +49,8 @@ _PATTERNS = tuple(
         r"\btop\s+enlarged\b|\b(?:old|remote|chronic)\s+acute\b|\bacute\s+(?:old|healed|chronic)\b",
         r"\ban?\s+(?:\w+\s+){0,2}bilateral\s+(?:\w+\s+){0,2}(?:effusion|opacity|nodule|infiltrate|"
         r"fracture|consolidation)\b",
-        r"\bbilateral\s+(?:[\w-]+\s+){0,2}?(?:lung|kidney|hemithorax|lobe|zone|base|apex|hilum|side|sinus)\b|"
+        r"\bbilateral\s+(?:[\w-]+\s+){0,2}?(?:lung|kidney|hemithorax|lobe|zone|base|apex|hilum|side|sinus|scapula|clavicle|humerus|femur|"
+        r"shoulder|hip|knee|breast|axilla|hemidiaphragm|atrium|ventricle|rib)\b|"
         r"\b(?:both|bilateral)\b[^.;]*\bonly\b",
         r"(?<!and\s)\b(?:left|right)\s+(?:[\w-]+\s+)?effusions\b|\b(?:midline|normal|central|clear)\s+side\b",
         r"\b(?:consistent|compatible|keeping|associated)\s+without\b|"

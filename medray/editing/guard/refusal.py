@@ -89,6 +89,7 @@ _NORMAL_SIDE = re.compile(
     r"\b(left|right)\s+[^.,;]*?\b(?:clear|normal\w*|unremarkable|intact|homogeneous|healthy)\b",
     re.I,
 )
+_ANEW = 0.6  # the largest fraction of new words for an attribute
 _REPLACED = 0.85  # a larger fraction of new words is another text
 _SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
 
@@ -176,6 +177,7 @@ def _details(proposal: Proposal) -> str:
     if borrowed or qualifiers.names_nothing(text, sentence, f"{known.question} {reference}"):
         return "chosen-unconfirmed"
     lost = truth.cuts_what_is_right(known, sentence, text) or loses_confirmed(known, sentence, text)
+    lost = lost or truth.loses_region(known, sentence, text)
     return "right-part-lost" if lost else ""
 
 
@@ -187,6 +189,8 @@ def _of_chosen(
         return "rejected-not-wrong"
     if denies_less(resolved, before.answer.text[start:]):
         return "rejected-not-wrong"
+    if known.report and _says_anew(resolved, edited):
+        return "style-lost"
     if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
     if truth.states_otherwise(known, after.answer, start):
@@ -214,6 +218,12 @@ def _of_chosen(
     if _list_left(start, after, edited):
         return "unconfirmed-finding"
     return ""
+
+
+def _says_anew(resolved: Sequence[Comparison], edited: EditedSentence) -> bool:
+    """Whether a sentence with a wrong side or size gave way to another one altogether."""
+    attributes = all(truth.is_attribute(c) for c in resolved)
+    return attributes and edit_fraction(edited.text, edited.text_spans) > _ANEW
 
 
 def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Comparison]) -> bool:
@@ -345,13 +355,17 @@ def _against_prefix(proposal: Proposal) -> bool:
         return True
     if proposal.verdict == "wrong" and leftovers.was_normal(proposal.prefix, proposal.edited.text):
         return True
+    if proposal.verdict == "wrong" and truth.takes_back(proposal.known, proposal.prefix, proposal.edited.text):
+        return True
     sides = {m[1].lower() for m in _NORMAL_SIDE.finditer(proposal.edited.text)}
     conflicts = judge(proposal.prefix, proposal.known).conflicts if sides else []
     if any(c.statement and c.statement.values("side") & sides for c in conflicts):
         return True  # "left lower lobe collapse. The left lung is normally aerated."
     judgement = judge(proposal.edited.text, claimed, same_slot=False)
-    several = _SEVERAL.search(proposal.known.question) is not None or (
-        "?" not in proposal.known.question
+    several = (
+        proposal.known.report
+        or _SEVERAL.search(proposal.known.question) is not None
+        or "?" not in proposal.known.question
     )
     renamed = {
         id(c.statement)
