@@ -53,7 +53,9 @@ def _keeps_no(text: str, sampled: str) -> bool:
     """Whether a denial behind a "No" became an assertion, and the "No" stays."""
     texts = (text, sampled)
     matches = [_NO.match(t) for t in texts]
-    denied = [m is not None and _denies_first(t[m.end() :]) for m, t in zip(matches, texts, strict=True)]
+    denied = [
+        m is not None and _denies_first(t[m.end() :]) for m, t in zip(matches, texts, strict=True)
+    ]
     return all(matches) and denied == [False, True]
 
 

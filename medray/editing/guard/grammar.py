@@ -59,6 +59,8 @@ _PATTERNS = tuple(
         r"\b(left|right)\s+(?:is\s+)?(?:greater|more|larger|worse|smaller|less)\s+than\s+(?:the\s+)?\1\b",
         r"\bin\s+the\s+(?:[\w-]+\s+){0,2}zone\s+(?:consolidation|effusion|opacity|nodule|edema)\b",
         r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
+        r"\bthe\s+(\w+)\s+(?:is|are)\s+(?:\w+\s+)?in\s+the\s+\1\b",
+        r"\bthe\s+(?:underneath|under|below|above|behind|near|beside|between|along|around)\b",
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
         r"\b(?:is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)\w+\s+){0,6}?"
         r"\b(?:not|no|without|absent)\b",

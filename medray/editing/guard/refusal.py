@@ -355,7 +355,9 @@ def _against_prefix(proposal: Proposal) -> bool:
         return True
     if proposal.verdict == "wrong" and leftovers.was_normal(proposal.prefix, proposal.edited.text):
         return True
-    if proposal.verdict == "wrong" and truth.takes_back(proposal.known, proposal.prefix, proposal.edited.text):
+    if proposal.verdict == "wrong" and truth.takes_back(
+        proposal.known, proposal.prefix, proposal.edited.text
+    ):
         return True
     sides = {m[1].lower() for m in _NORMAL_SIDE.finditer(proposal.edited.text)}
     conflicts = judge(proposal.prefix, proposal.known).conflicts if sides else []
@@ -381,6 +383,11 @@ def _against_prefix(proposal: Proposal) -> bool:
 def _is_another(comparison: Comparison) -> bool:
     """Whether two findings are only different: what the prefix names need not be all there is."""
     statement, fact = comparison.statement, comparison.fact
-    if comparison.attribute != "presence" or statement is None or fact is None:
+    if statement is None or fact is None:
+        return False
+    if comparison.attribute == "side" and "both" in fact.values("side"):
+        names = [s.head.value if s.head else "" for s in (statement, fact)]
+        return names[0] != names[1]  # a lesion of one side, beside metastases on both
+    if comparison.attribute != "presence":
         return False
     return statement.polarity == fact.polarity

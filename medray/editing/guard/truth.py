@@ -34,6 +34,11 @@ _ASKS_SIDE = re.compile(
     re.IGNORECASE,
 )
 _BY_QUESTION = frozenset({"opposite", "echo", "alternative", "option"})
+_FOCUS = re.compile(
+    r",?\s+(?:with\s+(?:a|the)\s+focus|focus\w*|concentrat\w+|specifically|particularly|especially|"
+    r"highlighting)\b",
+    re.IGNORECASE,
+)
 _NEGATION = re.compile(
     r"\b(?:no|not|nor|never|without|neither|cannot|absen\w+|non)\b|n['’]t\b", re.I
 )
@@ -65,7 +70,9 @@ def position(comparison: Comparison, parsed: ParsedText) -> int | None:
 def is_attribute(comparison: Comparison) -> bool:
     """Whether a comparison is about an attribute of a finding, and not about the finding."""
     attribute = ontology().attributes.get(comparison.attribute)
-    return comparison.statement is not None and attribute is not None and attribute.about == "lesion"
+    return (
+        comparison.statement is not None and attribute is not None and attribute.about == "lesion"
+    )
 
 
 def conflicts_in(judgement: Judgement, start: int, end: int | None = None) -> list[Comparison]:
@@ -286,14 +293,14 @@ def loses_region(known: Facts, sampled: str, text: str) -> bool:
     """Whether a text leaves out the region of the body that its sampled sentence names beside the
     wrong organ, and the reference names no region: "the abdomen, with a focus on the spleen"."""
 
-    def organs(parsed: ParsedText) -> list[str]:
-        return [m.value for m in parsed.study if m.attribute == "organ"]
+    def organs(parsed: ParsedText) -> set[str]:
+        return {m.value for m in parsed.study if m.attribute == "organ"}
 
-    stated = organs(read(sampled))
-    wanted = set(organs(known.reference))
-    if known.word is not None or len(set(stated)) <= 1 or not wanted or wanted & {*REGIONS}:
+    focus = _FOCUS.search(sampled)
+    wanted = organs(known.reference)
+    if known.word is not None or focus is None or not wanted or wanted & {*REGIONS}:
         return False
-    return bool({*stated} & {*REGIONS} - {*organs(read(text))})
+    return bool(organs(read(sampled[: focus.start()])) & {*REGIONS} - organs(read(text)))
 
 
 def located_otherwise(parsed: ParsedText, start: int) -> bool:
@@ -312,7 +319,7 @@ def located_otherwise(parsed: ParsedText, start: int) -> bool:
                 continue
             for attribute in ("side", "zone"):
                 ours, theirs = later.values(attribute), earlier.values(attribute)
-                if ours and theirs and not set(ours) & set(theirs):
+                if "both" not in ours | theirs and ours and theirs and not ours & theirs:
                     return True
     return False
 

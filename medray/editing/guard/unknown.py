@@ -97,7 +97,8 @@ def only_beside(agreed: Sequence[Comparison]) -> bool:
 def _said(statement: Statement) -> set[str]:
     """The stems of a clause's words, but those that add nothing."""
     first = statement.sentence[0]
-    return _stems(statement.core[statement.start - first : statement.end - first]) - plain_stems()
+    said = _stems(statement.core[statement.start - first : statement.end - first])
+    return {word for word in said - plain_stems() if len(word) > 1}  # the X of an X-ray
 
 
 def _asserted(parsed: ParsedText) -> set[str]:

@@ -19,7 +19,7 @@ _MODIFIERS = re.compile(rf"(?:\b(?:{_MODIFIER})\s+)+$", re.IGNORECASE)
 _MODIFIED = re.compile(rf"(?:the\s+)?((?:(?:{_MODIFIER})\s+)*)(.+)", re.IGNORECASE)
 _PART_OF = re.compile(
     rf"(?:\b(?:{_MODIFIER}|basal|apical|medial|central)\s+)*"
-    r"\b(?:lobe|zone|segment|portion|quadrant|apex|base|pole|aspect|horn|tip)s?\s+of\s+"
+    r"\b(?:lobe|zone|segment|portion|quadrant|apex|base|pole|aspect|horn|tip|side|half|part|edge|margin|wall)s?\s+of\s+"
     r"(?P<article>the\s+)?$",
     re.IGNORECASE,
 )
@@ -35,15 +35,20 @@ _UNPAIRED = re.compile(
     re.IGNORECASE,
 )
 _PLACE_NOUNS = frozenset(
-    phrase_words("lobe region area fossa hemisphere cortex horn side lung zone space sinus apex base")
+    phrase_words(
+        "lobe region area fossa hemisphere cortex horn side lung zone space sinus apex base"
+    )
 )
 _PLACE_WORDS = 5
 _NO_ONE_PLACE = re.compile(
-    r"[,;:/()\d]|\b(?:and|or|bilateral\w*|both|is|are|not|no|in|on|near|of)\b", re.IGNORECASE
+    r"[,;:/()\d]|\b(?:and|or|bilateral\w*|both|is|are|not|no|in|on|near)\b|^\W*(?:under\w*|below|above|behind|beside|between|along|around|of)\b",
+    re.IGNORECASE,
 )
 _ASKS_PLACE = re.compile(
     r"\W*(?:where\b|(?:in|on|at)\s+(?:which|what)\b|what\s+is\s+the\s+location\b)", re.IGNORECASE
 )
+_AND_THE = re.compile(r"\band\s+(?:the\s+)?(?:[\w-]+\s+){0,6}$", re.IGNORECASE)
+_AND_MORE = re.compile(r",|\band\b", re.IGNORECASE)
 _LOCATED = re.compile(
     r"(?:the|it|this|these|they|there)\b[^,;.]*?\b(?:is|are)\s+(?:primarily\s+|mainly\s+)?"
     r"(?:located|seen|found|situated|present|visible|identified)?\s*"
@@ -66,6 +71,12 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     "left [middle cerebral artery]" → "basilar artery"; "[appendix]" → "left kidney".
     """
     start, text = item.start, item.text
+    named = re.search(rf"\b{re.escape(text)}\b", facts.reference.text, re.IGNORECASE)
+    inner = _PART_OF.search(facts.reference.text[: named.start()]) if named else None
+    if inner and not set(phrase_words(inner.group())) <= set(phrase_words(answer)):
+        raise CannotRewrite  # the trachea is more than "the right side of the trachea"
+    if _AND_THE.search(answer[:start]) and not _AND_MORE.search(facts.reference.text):
+        raise CannotRewrite  # the other one of "the right lobe and the left lobe" would stay
     described = _NOUN_FOLLOWS.match(answer, item.end) is not None
     old = answer[start : item.end]
     if described and _ADJECTIVE.fullmatch(old) and not _ADJECTIVE.fullmatch(text):
@@ -134,7 +145,9 @@ def _contains(outer: str, reference: str) -> bool:
 
 
 def _lower_sides(text: str) -> str:
-    return re.sub(rf"\b(?:{_MODIFIER}|{'|'.join(_PLACE_NOUNS)})\b", lambda m: m[0].lower(), text, flags=re.I)
+    return re.sub(
+        rf"\b(?:{_MODIFIER}|{'|'.join(_PLACE_NOUNS)})\b", lambda m: m[0].lower(), text, flags=re.I
+    )
 
 
 def both_of(text: str, start: int) -> Change | None:

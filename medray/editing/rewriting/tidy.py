@@ -11,6 +11,7 @@ from medray.editing.clauses import dependent
 from medray.editing.language.grammar import fix_articles, is_plural
 from medray.editing.language.negation import n_negations
 from medray.editing.lists import one_of_list
+from medray.editing.ontology.lexicon import ontology
 from medray.editing.sentences import Sentence
 
 _WHICH_IS = re.compile(r",\s+(?:which|that)\s+(is|are)\b")
@@ -45,10 +46,17 @@ def _in_number(text: str, changes: Sequence[Replacement]) -> tuple[Replacement, 
         verb = _WHICH_IS.match(text, change.end)
         if verb is None or change.error_type != "organ" or not change.text:
             continue
-        new = _MANY if is_plural(change.text) or " and " in change.text else _ONE
+        new = _MANY if _are_several(change.text) else _ONE
         if verb[1] not in new:
             verbs.append(replace(change, start=verb.start(1), end=verb.end(1), text=new[0]))
     return arrange(text, [*changes, *verbs])
+
+
+def _are_several(name: str) -> bool:
+    """Whether an organ's name is a plural: "lungs", but not "pons"."""
+    forms = ontology().attributes["organ"].forms.values()
+    is_one = any(form.get("noun") == name.lower().removeprefix("the ") for form in forms)
+    return " and " in name or (is_plural(name) and not is_one)
 
 
 def _without_contrast(

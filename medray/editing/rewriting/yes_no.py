@@ -93,7 +93,11 @@ def turn_normal(text: str, start: int, end: int) -> Change | None:
     Change(start=23, end=46, text='abnormal')
     """
     normal = _IS_NORMAL.fullmatch(text[start:end])
-    return Change(start + normal.start("normal"), start + normal.end("normal"), "abnormal") if normal else None
+    return (
+        Change(start + normal.start("normal"), start + normal.end("normal"), "abnormal")
+        if normal
+        else None
+    )
 
 
 def _is_inside(parsed: ParsedText, position: int) -> bool:

@@ -88,6 +88,31 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "The X-ray reveals partial collapse of the right upper lobe. The left lung is clear.",
             "elevation",
         ),
+        # a place is named as closely as the reference names it, once, and in place of all others
+        (
+            "Where is the abnormality located?",
+            "Right side of the trachea",
+            "The abnormality is located in the left lower lobe of the lung.",
+            "in the trachea",
+        ),
+        (
+            "Where are the lesions?",
+            "Paratracheal area",
+            "The lesions are located in the right upper lobe and the left lower lobe of the lungs.",
+            "and the paratracheal",
+        ),
+        (
+            "Where is the spleen in this image?",
+            "The spleen is located in the left upper quadrant of the image.",
+            "In this image, the spleen is located in the pelvis.",
+            "the spleen is located in the spleen",
+        ),
+        (
+            "Where is the gastric bubble located?",
+            "Underneath the right hemidiaphragm",
+            "The gastric bubble is located in the left hemithorax.",
+            "in the underneath",
+        ),
     ],
 )
 def test_no_chosen_side_says(question: str, reference: str, answer: str, never: str) -> None:
@@ -145,6 +170,19 @@ def test_no_chosen_side_says(question: str, reference: str, answer: str, never: 
             "The mediastinum is shifted toward the left. No effusion.",
             "The mediastinum is shifted toward the right.",
         ),
+        (
+            REPORT,
+            "There is right lower lobe collapse. The left lung is clear.",
+            "The X-ray shows collapse of the right upper lobe. The left lung is clear.",
+            "The X-ray shows collapse of the right lower lobe.",
+        ),
+        (
+            REPORT,
+            "Multiple bilateral pulmonary metastases. Lytic lesion in the right scapula.",
+            "There are multiple metastases in both lungs. There is a lytic lesion of the left "
+            "scapula.",
+            "There is a lytic lesion of the right scapula.",
+        ),
         # an impression that says less of a finding takes no measure from it
         (
             REPORT,
@@ -172,6 +210,12 @@ def test_no_chosen_side_says(question: str, reference: str, answer: str, never: 
             "Right frontal lobe",
             "The enhancement is located in the right parietal lobe of the brain.",
             "The enhancement is located in the right frontal lobe of the brain.",
+        ),
+        (
+            "Where is/are the abnormality located?",
+            "Right lobe of the liver",
+            "The abnormality is located in the right adrenal gland.",
+            "The abnormality is located in the right lobe of the liver.",
         ),
         (
             "Where is/are the abnormality located?",
