@@ -17,6 +17,11 @@ from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import PLACE_OR_TIME, Comparison
 from medray.editing.reading.facts import Facts
 
+_SHOWS = re.compile(  # "the PA and lateral views show": no part of what is seen
+    r"^\W*(?:the|this|these)\s+(?:(?!(?:in|of|on|at)\b)[\w/-]+\s+){0,5}?(?:views?|images?|pictures?|x-?rays?|scans?|radiographs?|films?|stud(?:y|ies))\s+"
+    r"(?:\w+ly\s+)?(?:shows?|demonstrates?|reveals?|depicts?|displays?)\b",
+    re.IGNORECASE,
+)
 _LETTERS = 4  # shorter words mean little, or are abbreviations that the ontology knows
 _STEM = 5  # letters by which "elevated" and "elevation" are one word
 _DENIED = re.compile(r"\b(?:no|not|without|or|and|nor|negative\s+for|free\s+of|absence)\b|,")
@@ -97,7 +102,8 @@ def only_beside(agreed: Sequence[Comparison]) -> bool:
 def _said(statement: Statement) -> set[str]:
     """The stems of a clause's words, but those that add nothing."""
     first = statement.sentence[0]
-    said = _stems(statement.core[statement.start - first : statement.end - first])
+    clause = statement.core[statement.start - first : statement.end - first]
+    said = _stems(_SHOWS.sub("", clause))
     return {word for word in said - plain_stems() if len(word) > 1}  # the X of an X-ray
 
 
@@ -140,6 +146,8 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
     """The words from `start` on that assert something and that no rule compares, and the place that
     each names, if it names one."""
     onto = ontology()
+    lead = _SHOWS.match(parsed.text[start:])
+    shown = start + (lead.end() if lead else 0)
     denied = _denials(parsed)
     for words in sentences(parsed.text[start:]):
         read = mentions(parsed.text[start:], words, onto)
@@ -147,7 +155,11 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
         places = {i: m for m in read if m.attribute in _PLACES for i in range(m.first, m.last + 1)}
         for index, word in enumerate(words):
             position = word.start + start
-            if index in compared or any(first <= position < last for first, last in denied):
+            if (
+                position < shown
+                or index in compared
+                or any(first <= position < last for first, last in denied)
+            ):
                 continue
             short = len(word.text) < _LETTERS and not any(map(str.isdigit, word.text))
             if not short and stem(word.text) not in plain_stems():

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from medray.editing.language.assertion import asserted
 from medray.editing.language.negation import carries, negate
 from medray.editing.language.sections import without_structure
-from medray.editing.language.segments import Segment, clause_start, clause_stop, cut, names_a_thing
+from medray.editing.language.segments import (
+    Segment,
+    clause_start,
+    clause_stop,
+    cut,
+    names_a_thing,
+    own_sides,
+)
 from medray.editing.language.text import Mention, Word, mentions, sentences
 from medray.editing.ontology.lexicon import Ontology, ontology
 
@@ -277,6 +284,7 @@ def _statement(
     specific = (m for m in segment.heads if m.attribute == "kind")
     head = next((m for m in specific if not onto.findings[m.value].generic), head)
     details = tuple(m for m in details if _belongs(m, head))
+    details = own_sides(words, head, details, onto)
     if head is not None:
         narrow = head.negated and _narrow(words, segment, head, onto)
         return [Statement("lesion", not head.negated, head, details, *location)], narrow

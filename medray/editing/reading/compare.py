@@ -177,7 +177,7 @@ def _lesion(
     new = [k for k in explicit if calls_new(statement) and calls_new(k)]
     if new:
         return [_presence(False, statement, new[0])]
-    if explicit and all(k.head and onto.findings[k.head.value].generic for k in matching):
+    if explicit and all(not k.head or onto.findings[k.head.value].generic for k in matching):
         return [_presence(False, statement, explicit[0])]
     detailed = [k for k in matching if k.details]
     if matching:

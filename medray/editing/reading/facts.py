@@ -20,7 +20,6 @@ from medray.editing.reading.options import Option, chosen_option, options, stem_
 from medray.editing.reading.question import opposite_word
 from medray.editing.reading.ranking import Ranking, ranked, ranking
 
-
 _TO_SUBJECT = 2  # words: "is the"
 _PREDICATE = 2  # words behind "right": "lung normal"
 

@@ -25,7 +25,8 @@ def same_noun(one: Statement, other: Statement) -> bool:
     if one.head is not None and other.head is not None:
         return True
     words, nouns = zip(*map(_clause_words, (one, other)), strict=True)
-    return bool(nouns[0] & nouns[1]) or any(len(clause) <= _BARE for clause in words)
+    bare = (len(w) <= _BARE and not named for w, named in zip(words, nouns, strict=True))
+    return bool(nouns[0] & nouns[1]) or any(bare)
 
 
 def nearest(statement: Statement, facts: Sequence[Statement]) -> list[Statement]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import re
 
-from medray.editing.language.grammar import article, lower_first, takes_no_article
 from medray.editing.base import Change
+from medray.editing.language.grammar import article, lower_first, takes_no_article
 from medray.editing.ontology.lexicon import ontology, phrase_words
 
 _THERE = re.compile(

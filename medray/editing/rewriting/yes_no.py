@@ -18,7 +18,8 @@ from medray.editing.rewriting.values import replacement, require, takes_article
 ASKING = frozenset(
     phrase_words(
         "evidenc sign any present visibl identifi not evident shown found observ demonstrat "
-        "explain describ pleas display contain includ depict reveal indicat suggest patient used taken don via"
+        "explain describ pleas display contain includ depict reveal indicat suggest patient "
+        "used taken don via"
     )
 )  # the words of a question that its answer need not take up
 

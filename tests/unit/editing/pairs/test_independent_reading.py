@@ -88,6 +88,13 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "The X-ray reveals partial collapse of the right upper lobe. The left lung is clear.",
             "elevation",
         ),
+        (
+            REPORT,
+            "Left internal jugular dialysis catheter with tip in the right atrium. No effusion.",
+            "A dialysis catheter enters from the right internal jugular vein with its tip in the "
+            "right atrium.",
+            "Left internal jugular dialysis catheter with",
+        ),
         # a place is named as closely as the reference names it, once, and in place of all others
         (
             "Where is the abnormality located?",
@@ -190,6 +197,32 @@ def test_no_chosen_side_says(question: str, reference: str, answer: str, never: 
             "pneumothorax.",
             "There is a small apical pneumothorax on the right measuring 18 mm.",
             "There is a small apical pneumothorax on the right measuring 8 mm.",
+        ),
+        (
+            REPORT,
+            "Large right tension pneumothorax with leftward mediastinal shift. No hemothorax.",
+            "There is a large left tension pneumothorax. There is no hemothorax.",
+            "There is a large right tension pneumothorax.",
+        ),
+        (
+            REPORT,
+            "Blunting of the left costophrenic angle. No infiltrate. The heart is normal.",
+            "The PA and lateral views demonstrate blunting of the right costophrenic angle.",
+            "The PA and lateral views demonstrate blunting of the left costophrenic angle.",
+        ),
+        # what is not there is in no two lungs
+        (
+            REPORT,
+            "No pulmonary nodules. No effusion. The heart is normal in size.",
+            "There are several pulmonary nodules in both lungs. There is no effusion.",
+            "There are no pulmonary nodules.",
+        ),
+        # a small heart confirms no small effusion
+        (
+            REPORT,
+            "No pleural effusion. Heart is small. No pneumothorax.",
+            "There is a small left pleural effusion. There is no pneumothorax.",
+            "There is no left pleural effusion.",
         ),
         # the clause that repeats the question stays, and agrees
         (
