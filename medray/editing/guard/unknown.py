@@ -148,18 +148,14 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
     onto = ontology()
     lead = _SHOWS.match(parsed.text[start:])
     shown = start + (lead.end() if lead else 0)
-    denied = _denials(parsed)
+    denied = [(start, shown), *_denials(parsed)]
     for words in sentences(parsed.text[start:]):
         read = mentions(parsed.text[start:], words, onto)
         compared = {i for m in read if _is_compared(m) for i in range(m.first, m.last + 1)}
         places = {i: m for m in read if m.attribute in _PLACES for i in range(m.first, m.last + 1)}
         for index, word in enumerate(words):
             position = word.start + start
-            if (
-                position < shown
-                or index in compared
-                or any(first <= position < last for first, last in denied)
-            ):
+            if index in compared or any(first <= position < last for first, last in denied):
                 continue
             short = len(word.text) < _LETTERS and not any(map(str.isdigit, word.text))
             if not short and stem(word.text) not in plain_stems():

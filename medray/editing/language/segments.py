@@ -124,3 +124,14 @@ def own_sides(
         if words[m.last + 1].joined and words[m.last + 1].text not in places
     }
     return tuple(m for m in details if id(m) not in other)
+
+
+def of_unknown_noun(
+    words: Sequence[Word], detail: Mention, segment: Segment, onto: Ontology
+) -> bool:
+    """Whether an adjective belongs to a noun that is not understood: "a right aortic knuckle"."""
+    following = detail.last + 1
+    if detail.form != "adjective" or following >= len(words) or not words[following].joined:
+        return False
+    known = any(m.first <= following <= m.last for m in segment.mentions)
+    return not known and words[following].text not in onto.language["place_nouns"]

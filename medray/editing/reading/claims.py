@@ -19,6 +19,7 @@ from medray.editing.language.segments import (
     clause_stop,
     cut,
     names_a_thing,
+    of_unknown_noun,
     own_sides,
 )
 from medray.editing.language.text import Mention, Word, mentions, sentences
@@ -299,21 +300,10 @@ def _statement(
     state = _heart_state(segment, "" if other else subject)
     if state is not None:
         return [Statement("heart", True, state, (), *location)], False
-    own = tuple(m for m in details if not _of_unknown_noun(words, m, segment, onto))
+    own = tuple(m for m in details if not of_unknown_noun(words, m, segment, onto))
     if own and subject == "lesion" and not segment.heads:
         return [Statement("lesion", True, None, own, *location)], False
     return [], False
-
-
-def _of_unknown_noun(
-    words: Sequence[Word], detail: Mention, segment: Segment, onto: Ontology
-) -> bool:
-    """Whether an adjective belongs to a noun that is not understood: "a right aortic knuckle"."""
-    following = detail.last + 1
-    if detail.form != "adjective" or following >= len(words) or not words[following].joined:
-        return False
-    known = any(m.first <= following <= m.last for m in segment.mentions)
-    return not known and words[following].text not in onto.language["place_nouns"]
 
 
 def _narrow_clear(words: Sequence[Word], segment: Segment, clear: Mention, onto: Ontology) -> bool:

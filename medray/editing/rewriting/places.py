@@ -75,7 +75,12 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     inner = _PART_OF.search(facts.reference.text[: named.start()]) if named else None
     if inner and not set(phrase_words(inner.group())) <= set(phrase_words(answer)):
         raise CannotRewrite  # the trachea is more than "the right side of the trachea"
-    if _AND_THE.search(answer[:start]) and not _AND_MORE.search(facts.reference.text):
+    clauses = re.split(r",?\s+(?:which|including|such|whose)\b", answer[:start])
+    if (
+        len(clauses) == 1
+        and _AND_THE.search(clauses[0])
+        and not _AND_MORE.search(facts.reference.text)
+    ):
         raise CannotRewrite  # the other one of "the right lobe and the left lobe" would stay
     described = _NOUN_FOLLOWS.match(answer, item.end) is not None
     old = answer[start : item.end]
