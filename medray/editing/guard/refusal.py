@@ -169,6 +169,8 @@ def _details(proposal: Proposal) -> str:
         return "contradicts-itself"
     if not wrong:
         return ""
+    if leftovers.is_a_part(known.question, text):
+        return "chosen-unconfirmed"
     other = qualifiers.changes_subject(sentence, text, reference)
     if other or leftovers.loses_article(sentence, text):
         return "style-lost"

@@ -184,4 +184,6 @@ def _is_near(place: Mention | None, organs: set[str]) -> bool:
 def _keys(word: str) -> set[str]:
     """What two spellings of one word share."""
     base = stem(word)
+    if base.startswith("hemi") and len(base) > _STEM + 4:
+        return _keys(word.removeprefix("hemi")) | {base}  # of "hemidiaphragm" and "diaphragm"
     return {base, base[:_STEM]} if len(base) >= _STEM else {base}

@@ -19,7 +19,7 @@ ASKING = frozenset(
     phrase_words(
         "evidenc sign any present visibl identifi not evident shown found observ demonstrat "
         "explain describ pleas display contain includ depict reveal indicat suggest patient "
-        "used taken don via"
+        "used taken don via exist locat"
     )
 )  # the words of a question that its answer need not take up
 

@@ -95,6 +95,12 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "right atrium.",
             "Left internal jugular dialysis catheter with",
         ),
+        (
+            "Which part of the human body is the organ located in?",
+            "Pelvic Cavity",
+            "The organ in the image is the brain, which is part of the nervous system.",
+            "is the pelvic cavity",
+        ),
         # a place is named as closely as the reference names it, once, and in place of all others
         (
             "Where is the abnormality located?",
@@ -223,6 +229,32 @@ def test_no_chosen_side_says(question: str, reference: str, answer: str, never: 
             "No pleural effusion. Heart is small. No pneumothorax.",
             "There is a small left pleural effusion. There is no pneumothorax.",
             "There is no left pleural effusion.",
+        ),
+        # several things are several of another kind
+        (
+            "What are those densities in the wall of the aorta?",
+            "Calcifications",
+            "The densities in the wall of the aorta are indicative of a resolved hemorrhage.",
+            "The densities in the wall of the aorta are indicative of calcifications.",
+        ),
+        # the sentence's own words, where they say no more than the reference
+        (
+            REPORT,
+            "Free air under the right hemidiaphragm. Lungs clear. No effusion.",
+            "There is no free air under the diaphragm. The lungs are clear.",
+            "There is free air under the diaphragm.",
+        ),
+        (
+            "Do the organs in the image exist in the neck?",
+            "Yes",
+            "No, the organs in the image are not found in the neck.",
+            "Yes, the organs in the image are found in the neck.",
+        ),
+        (
+            "Does the trachea exist in this picture?",
+            "No",
+            "Yes, the trachea is clearly visible in this image.",
+            "No, the trachea is not visible in this image.",
         ),
         # the clause that repeats the question stays, and agrees
         (
