@@ -83,6 +83,7 @@ _MEANS = re.compile(
     r"\b(?:mean|indicat|suggest|consistent|typical|abnormal|unusual|location|refer|known|called|lead|caus|result|risk|severe)",
     re.IGNORECASE,
 )
+_BELONGS = content("part parts belong belongs organ organs component components member members")
 _CLOSING = re.compile(r"[\s.!?\"'”’)\]*]*$")
 _GENERAL = re.compile(
     r"\b(?:would|typically|generally|usually|commonly|often|sometimes|in\s+general|if|whether|"
@@ -97,7 +98,7 @@ _GENERAL = re.compile(
 _NO_NAME = r"(?!(?:The|This|That|These|Those|It|There|They|Yes|No|Here|Both|One)\b)"
 _DEFINITION = re.compile(
     rf"(?:An?\s+|{_NO_NAME})[\w'-]+\s+(?:[\w'-]+\s+){{0,4}}?(?:\([^)]*\)\s+)?"
-    r"(?:is|are|means?|represents?)\s+(?:an?|any|one|characteri|caused|used)"
+    r"(?:is|are|means?|represents?)\s+(?:(?:an?|any|one)\b|characteri|caused|used)"
     r"|(?:This|It|That)\s+(?:is|are|means?|represents?)\s+(?:an?|the|one|any)\s+"
     r"(?:[\w-]+\s+){0,4}?(?:accumulation|collection|conditions?|diseases?|disorders?|types?|form|"
     r"kind|technique|procedure|infection|inflammation|process|abnormality|term|growth|sacs?|"
@@ -147,10 +148,17 @@ def dependent(
     repeats the `question` belongs to the answer.
     """
     found = _dependent(text, position, end, error_type, removed, new)
-    while found is not None and question and content(text[slice(*found)]) <= content(question):
+    while found is not None and question and _repeats(text[slice(*found)], question):
         position = found[1]
         found = _dependent(text, position, end, error_type, removed, new)
     return found
+
+
+def _repeats(clause: str, question: str) -> bool:
+    """Whether a clause says only what the question does: ", which are part of the digestive
+    system", where it asks what belongs to it."""
+    asked, said = content(question), content(clause)
+    return said <= asked or (bool(said & asked) and said - _BELONGS <= asked & said)
 
 
 def _dependent(

@@ -32,7 +32,7 @@ class FindingsEditor:
     """
 
     name = "findings"
-    version = "8"
+    version = "9"
 
     def __init__(
         self, prefer: Mapping[str, float] | None = None, *, same_slot: bool = True

@@ -44,7 +44,19 @@ def repeats(prefix: str, text: str, sampled: str) -> bool:
 
 def contradicts_itself(text: str, parsed: ParsedText, sampled: ParsedText) -> bool:
     """Whether a text asserts and denies one thing, and the sampled one does not."""
+    if _keeps_no(text, sampled.text):
+        return True
     return bool(_both(text, parsed) - _both(sampled.text, sampled))
+
+
+def _keeps_no(text: str, sampled: str) -> bool:
+    """Whether a denial behind a "No" became an assertion, and the "No" stays."""
+    texts = (text, sampled)
+    matches = [_NO.match(t) for t in texts]
+    denied = [
+        m is not None and _denies_first(t[m.end() :]) for m, t in zip(matches, texts, strict=True)
+    ]
+    return all(matches) and denied == [False, True]
 
 
 def _both(text: str, parsed: ParsedText) -> set[tuple[str, str]]:

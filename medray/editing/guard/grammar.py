@@ -49,7 +49,8 @@ _PATTERNS = tuple(
         r"\btop\s+enlarged\b|\b(?:old|remote|chronic)\s+acute\b|\bacute\s+(?:old|healed|chronic)\b",
         r"\ban?\s+(?:\w+\s+){0,2}bilateral\s+(?:\w+\s+){0,2}(?:effusion|opacity|nodule|infiltrate|"
         r"fracture|consolidation)\b",
-        r"\bbilateral\s+(?:[\w-]+\s+){0,2}?(?:lung|kidney|hemithorax|lobe|zone|base|apex|hilum|side|sinus)\b|"
+        r"\bbilateral\s+(?:[\w-]+\s+){0,2}?(?:lung|kidney|hemithorax|lobe|zone|base|apex|hilum|side|sinus|scapula|clavicle|humerus|femur|"
+        r"shoulder|hip|knee|breast|axilla|hemidiaphragm|atrium|ventricle|rib)\b|"
         r"\b(?:both|bilateral)\b[^.;]*\bonly\b",
         r"(?<!and\s)\b(?:left|right)\s+(?:[\w-]+\s+)?effusions\b|\b(?:midline|normal|central|clear)\s+side\b",
         r"\b(?:consistent|compatible|keeping|associated)\s+without\b|"
@@ -58,6 +59,8 @@ _PATTERNS = tuple(
         r"\b(left|right)\s+(?:is\s+)?(?:greater|more|larger|worse|smaller|less)\s+than\s+(?:the\s+)?\1\b",
         r"\bin\s+the\s+(?:[\w-]+\s+){0,2}zone\s+(?:consolidation|effusion|opacity|nodule|edema)\b",
         r"\b(?:in|on|of|at|to|from|with)\s+(?:in|on|of|at|from|with)\b",
+        r"\bthe\s+(\w+)\s+(?:is|are)\s+(?:\w+\s+)?in\s+the\s+\1\b",
+        r"\bthe\s+(?:underneath|under|below|above|behind|near|beside|between|along|around)\b",
         r"\bthe\s+(?:axial|coronal|sagittal|transverse|PA|AP)\s*(?:[.,;]|$)",
         r"\b(?:is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)\w+\s+){0,6}?"
         r"\b(?:not|no|without|absent)\b",

@@ -101,6 +101,8 @@ _TASK = re.compile(
     r"\bas\s+an\s+(?:AI|assistant)\b",
     re.IGNORECASE,
 )
+_WHICH_PART = re.compile(r"\b(?:which|what)\s+part\b|\bwhere\b", re.IGNORECASE)
+_ORGAN_IS = re.compile(r"\W*the\s+organs?\b[^,;.]*?\b(?:is|are)\s+the\b", re.IGNORECASE)
 _YES_NO = re.compile(r"^\W*(?:yes|no)\b\s*,\s*", re.IGNORECASE)
 _MORE_SAID = re.compile(r"[,;]|\b(?:and|with|or|but)\b", re.IGNORECASE)
 
@@ -173,6 +175,12 @@ def contrasts(sentence: str, edited: EditedSentence) -> bool:
     if n_negations(edited.text) == n_negations(sentence) or not edited.text_spans:
         return False
     return _CONTRAST.search(edited.text) is not None
+
+
+def is_a_part(question: str, text: str) -> bool:
+    """Whether a text calls an organ what the question only asks its place for: "the organ is the
+    pelvic cavity", to "Which part of the body is the organ in?"."""
+    return _WHICH_PART.search(question) is not None and _ORGAN_IS.match(text) is not None
 
 
 def speaks_of_task(text: str) -> bool:

@@ -89,6 +89,7 @@ _NORMAL_SIDE = re.compile(
     r"\b(left|right)\s+[^.,;]*?\b(?:clear|normal\w*|unremarkable|intact|homogeneous|healthy)\b",
     re.I,
 )
+_ANEW = 4  # words of one attribute: "3.2 x 2.8 cm"
 _REPLACED = 0.85  # a larger fraction of new words is another text
 _SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
 
@@ -168,6 +169,8 @@ def _details(proposal: Proposal) -> str:
         return "contradicts-itself"
     if not wrong:
         return ""
+    if leftovers.is_a_part(known.question, text):
+        return "chosen-unconfirmed"
     other = qualifiers.changes_subject(sentence, text, reference)
     if other or leftovers.loses_article(sentence, text):
         return "style-lost"
@@ -176,6 +179,7 @@ def _details(proposal: Proposal) -> str:
     if borrowed or qualifiers.names_nothing(text, sentence, f"{known.question} {reference}"):
         return "chosen-unconfirmed"
     lost = truth.cuts_what_is_right(known, sentence, text) or loses_confirmed(known, sentence, text)
+    lost = lost or truth.loses_region(known, sentence, text)
     return "right-part-lost" if lost else ""
 
 
@@ -187,6 +191,8 @@ def _of_chosen(
         return "rejected-not-wrong"
     if denies_less(resolved, before.answer.text[start:]):
         return "rejected-not-wrong"
+    if known.report and _says_anew(resolved, edited):
+        return "style-lost"
     if truth.conflicts_in(after, start) or truth.other_word(edited.text, known):
         return "chosen-wrong"
     if truth.states_otherwise(known, after.answer, start):
@@ -214,6 +220,14 @@ def _of_chosen(
     if _list_left(start, after, edited):
         return "unconfirmed-finding"
     return ""
+
+
+def _says_anew(resolved: Sequence[Comparison], edited: EditedSentence) -> bool:
+    """Whether a sentence with a wrong side or size gave way to another one altogether."""
+    if not all(truth.is_attribute(c) for c in resolved):
+        return False
+    new = sum(len(edited.text[span.start : span.end].split()) for span in edited.text_spans)
+    return new > _ANEW * len(resolved)
 
 
 def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Comparison]) -> bool:
@@ -345,13 +359,19 @@ def _against_prefix(proposal: Proposal) -> bool:
         return True
     if proposal.verdict == "wrong" and leftovers.was_normal(proposal.prefix, proposal.edited.text):
         return True
+    if proposal.verdict == "wrong" and truth.takes_back(
+        proposal.known, proposal.prefix, proposal.edited.text
+    ):
+        return True
     sides = {m[1].lower() for m in _NORMAL_SIDE.finditer(proposal.edited.text)}
     conflicts = judge(proposal.prefix, proposal.known).conflicts if sides else []
     if any(c.statement and c.statement.values("side") & sides for c in conflicts):
         return True  # "left lower lobe collapse. The left lung is normally aerated."
     judgement = judge(proposal.edited.text, claimed, same_slot=False)
-    several = _SEVERAL.search(proposal.known.question) is not None or (
-        "?" not in proposal.known.question
+    several = (
+        proposal.known.report
+        or _SEVERAL.search(proposal.known.question) is not None
+        or "?" not in proposal.known.question
     )
     renamed = {
         id(c.statement)
@@ -367,6 +387,11 @@ def _against_prefix(proposal: Proposal) -> bool:
 def _is_another(comparison: Comparison) -> bool:
     """Whether two findings are only different: what the prefix names need not be all there is."""
     statement, fact = comparison.statement, comparison.fact
-    if comparison.attribute != "presence" or statement is None or fact is None:
+    if statement is None or fact is None:
+        return False
+    if comparison.attribute == "side" and "both" in fact.values("side"):
+        names = [s.head.value if s.head else "" for s in (statement, fact)]
+        return names[0] != names[1]  # a lesion of one side, beside metastases on both
+    if comparison.attribute != "presence":
         return False
     return statement.polarity == fact.polarity

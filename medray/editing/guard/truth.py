@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from medray.editing.language.grammar import content
 from medray.editing.language.negation import n_negations
 from medray.editing.language.text import Mention
+from medray.editing.ontology.levels import REGIONS
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
-from medray.editing.reading.judge import Judgement
+from medray.editing.reading.judge import Judgement, judge
 from medray.records import EditedSentence
 
 _FINDING = frozenset({"presence", "kind", "word", "heart", "opposite", "presupposed", "slot"})
@@ -33,6 +34,11 @@ _ASKS_SIDE = re.compile(
     re.IGNORECASE,
 )
 _BY_QUESTION = frozenset({"opposite", "echo", "alternative", "option"})
+_FOCUS = re.compile(
+    r",?\s+(?:with\s+(?:a|the)\s+focus|focus\w*|concentrat\w+|specifically|particularly|especially|"
+    r"highlighting)\b",
+    re.IGNORECASE,
+)
 _NEGATION = re.compile(
     r"\b(?:no|not|nor|never|without|neither|cannot|absen\w+|non)\b|n['’]t\b", re.I
 )
@@ -59,6 +65,14 @@ def position(comparison: Comparison, parsed: ParsedText) -> int | None:
         named = comparison.mention or comparison.statement.head
         return named.start if named is not None else comparison.statement.start
     return comparison.mention.start if comparison.mention is not None else None
+
+
+def is_attribute(comparison: Comparison) -> bool:
+    """Whether a comparison is about an attribute of a finding, and not about the finding."""
+    attribute = ontology().attributes.get(comparison.attribute)
+    return (
+        comparison.statement is not None and attribute is not None and attribute.about == "lesion"
+    )
 
 
 def conflicts_in(judgement: Judgement, start: int, end: int | None = None) -> list[Comparison]:
@@ -275,6 +289,20 @@ def cuts_what_is_right(known: Facts, sampled: str, text: str) -> bool:
     return any(onto.compatible(value, other) for value in lost for other in asserted)
 
 
+def loses_region(known: Facts, sampled: str, text: str) -> bool:
+    """Whether a text leaves out the region of the body that its sampled sentence names beside the
+    wrong organ, and the reference names no region: "the abdomen, with a focus on the spleen"."""
+
+    def organs(parsed: ParsedText) -> set[str]:
+        return {m.value for m in parsed.study if m.attribute == "organ"}
+
+    focus = _FOCUS.search(sampled)
+    wanted = organs(known.reference)
+    if known.word is not None or focus is None or not wanted or wanted & {*REGIONS}:
+        return False
+    return bool(organs(read(sampled[: focus.start()])) & {*REGIONS} - organs(read(text)))
+
+
 def located_otherwise(parsed: ParsedText, start: int) -> bool:
     """Whether text[start:] places a finding where the text before it, hedged or not, does not place
     the same one: "This right opacity may be infectious. …, there is an opacity on the left." """
@@ -291,8 +319,29 @@ def located_otherwise(parsed: ParsedText, start: int) -> bool:
                 continue
             for attribute in ("side", "zone"):
                 ours, theirs = later.values(attribute), earlier.values(attribute)
-                if ours and theirs and not set(ours) & set(theirs):
+                if "both" not in ours | theirs and ours and theirs and not ours & theirs:
                     return True
+    return False
+
+
+def takes_back(known: Facts, prefix: str, text: str) -> bool:
+    """Whether a text denies a finding of which its prefix asserts a sign that the reference does
+    not confirm: no pneumonia, of a lobe that is consolidated."""
+    onto = ontology()
+    denied = [s for s in read(text).statements if not s.polarity and s.head]
+    if not denied:
+        return False
+    claimed = [c.statement for c in judge(prefix, known).conflicts if c.attribute == "presence"]
+    for sign in claimed:
+        if sign is None or not sign.polarity or sign.head is None:
+            continue
+        for s in denied:
+            kind = s.head.value if s.head else ""
+            if kind == sign.head.value or onto.findings[kind].generic:
+                continue
+            places = [{(m.attribute, m.value) for m in t.details} for t in (s, sign)]
+            if sign.head.value in onto.findings[kind].plausible or places[0] & places[1]:
+                return True
     return False
 
 

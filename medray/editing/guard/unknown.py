@@ -17,6 +17,11 @@ from medray.editing.reading.claims import ParsedText, Statement, read
 from medray.editing.reading.compare import PLACE_OR_TIME, Comparison
 from medray.editing.reading.facts import Facts
 
+_SHOWS = re.compile(  # "the PA and lateral views show": no part of what is seen
+    r"^\W*(?:the|this|these)\s+(?:(?!(?:in|of|on|at)\b)[\w/-]+\s+){0,5}?(?:views?|images?|pictures?|x-?rays?|scans?|radiographs?|films?|stud(?:y|ies))\s+"
+    r"(?:\w+ly\s+)?(?:shows?|demonstrates?|reveals?|depicts?|displays?)\b",
+    re.IGNORECASE,
+)
 _LETTERS = 4  # shorter words mean little, or are abbreviations that the ontology knows
 _STEM = 5  # letters by which "elevated" and "elevation" are one word
 _DENIED = re.compile(r"\b(?:no|not|without|or|and|nor|negative\s+for|free\s+of|absence)\b|,")
@@ -97,7 +102,9 @@ def only_beside(agreed: Sequence[Comparison]) -> bool:
 def _said(statement: Statement) -> set[str]:
     """The stems of a clause's words, but those that add nothing."""
     first = statement.sentence[0]
-    return _stems(statement.core[statement.start - first : statement.end - first]) - plain_stems()
+    clause = statement.core[statement.start - first : statement.end - first]
+    said = _stems(_SHOWS.sub("", clause))
+    return {word for word in said - plain_stems() if len(word) > 1}  # the X of an X-ray
 
 
 def _asserted(parsed: ParsedText) -> set[str]:
@@ -139,7 +146,9 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
     """The words from `start` on that assert something and that no rule compares, and the place that
     each names, if it names one."""
     onto = ontology()
-    denied = _denials(parsed)
+    lead = _SHOWS.match(parsed.text[start:])
+    shown = start + (lead.end() if lead else 0)
+    denied = [(start, shown), *_denials(parsed)]
     for words in sentences(parsed.text[start:]):
         read = mentions(parsed.text[start:], words, onto)
         compared = {i for m in read if _is_compared(m) for i in range(m.first, m.last + 1)}
@@ -175,4 +184,6 @@ def _is_near(place: Mention | None, organs: set[str]) -> bool:
 def _keys(word: str) -> set[str]:
     """What two spellings of one word share."""
     base = stem(word)
+    if base.startswith("hemi") and len(base) > _STEM + 4:
+        return _keys(word.removeprefix("hemi")) | {base}  # of "hemidiaphragm" and "diaphragm"
     return {base, base[:_STEM]} if len(base) >= _STEM else {base}

@@ -35,7 +35,7 @@ def asserted(
         elif cue.attribute == "definition":
             kept = [m for m in kept if m.first <= cue.last]
     kept = _with_abbreviations(text, words, kept)
-    normal = _normal_study(text, words)
+    normal = _normal_study(text, words) or _abnormal_study(text, words)
     return sorted([*kept, normal], key=lambda m: (m.first, m.last)) if normal else kept
 
 
@@ -86,6 +86,28 @@ def _normal_study(text: str, words: Sequence[Word]) -> Mention | None:
     if index is None:
         return None
     return Mention("clear", "abnormality", "", start, end, index, index, text[start:end])
+
+
+def _abnormal_study(text: str, words: Sequence[Word]) -> Mention | None:
+    """The "abnormal" of "the scan appears abnormal", as the assertion of an abnormality."""
+    match = _study_is_abnormal().search(text, words[0].start, words[-1].end)
+    if match is None:
+        return None
+    start, end = match.span("abnormal")
+    index = next((i for i, w in enumerate(words) if w.start == start), None)
+    if index is None:
+        return None
+    return Mention("clear", "abnormality", "not", start, end, index, index, text[start:end])
+
+
+@functools.cache
+def _study_is_abnormal() -> re.Pattern[str]:
+    studies = "|".join(ontology().language["study_words"])
+    return re.compile(
+        rf"\b(?:{studies})s?\s+(?:(?:is|are|was|looks?|appears?|seems?)\s+)(?:to\s+be\s+)?"
+        r"(?:\w+ly\s+)?(?P<abnormal>abnormal)\b(?=\s*(?:[.;!?]|$))",
+        re.IGNORECASE,
+    )
 
 
 @functools.cache

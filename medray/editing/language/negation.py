@@ -12,6 +12,7 @@ from medray.editing.ontology.lexicon import Ontology
 
 _NEGATION = re.compile(r"\b(?:no|not|nor|never|without|neither|cannot)\b|n['’]t\b", re.IGNORECASE)
 
+_OF_REACH = 3  # words from "of" to the finding: "of the right"
 _DESCRIBE = frozenset({"size", "grade", "measure", "number", "age"})
 
 
@@ -30,6 +31,7 @@ def negate(words: Sequence[Word], mentions: Sequence[Mention], onto: Ontology) -
     if not any(m.attribute == "negation" for m in mentions):
         return list(mentions)
     segments = cut(words, mentions, onto)
+    own = {id(m) for m in mentions if m.attribute == "kind" and _has_part(words, m, onto)}
     denied: set[int] = set()
     carried = listed = False
     for index, segment in enumerate(segments):
@@ -47,7 +49,22 @@ def negate(words: Sequence[Word], mentions: Sequence[Mention], onto: Ontology) -
                 denied |= {id(m) for m in segment.mentions if cue.last < m.first < end}
                 carried = carried or (cue.value == "before" and bool(segment.heads))
                 listed = listed or any(cue.last < m.first < end for m in segment.heads)
+    denied -= own
     return [replace(m, negated=True) if id(m) in denied else m for m in mentions]
+
+
+def _has_part(words: Sequence[Word], finding: Mention, onto: Ontology) -> bool:
+    """Whether only a part or a property of a finding is spoken of, and the finding is there: "the
+    feeding tube tip is not seen", "the cause of the effusion is not evident"."""
+    parts = onto.language["parts"]
+    following = words[finding.last + 1 : finding.last + 3]
+    if following and following[0].joined and any(w.text in parts for w in following):
+        return True
+    before = [word.text for word in words[max(0, finding.first - 5) : finding.first]]
+    if "of" not in before:
+        return False
+    place = len(before) - 1 - before[::-1].index("of")
+    return place > 0 and before[place - 1] in parts and len(before) - place <= _OF_REACH
 
 
 def _scope_end(words: Sequence[Word], cue: Mention, segment: Segment, onto: Ontology) -> int:

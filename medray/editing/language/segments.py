@@ -104,3 +104,34 @@ def names_a_thing(words: Sequence[Word], segment: Segment) -> bool:
     known = {i for m in segment.mentions for i in range(m.first, m.last + 1)}
     unread = (words[i].text for i in range(segment.first, last) if i not in known)
     return any(len(word) >= _LETTERS and stem(word) not in plain_stems() for word in unread)
+
+
+def own_sides(
+    words: Sequence[Word], head: Mention | None, details: tuple[Mention, ...], onto: Ontology
+) -> tuple[Mention, ...]:
+    """The details without the side of another noun behind a "with": "right pneumothorax with
+    leftward mediastinal shift"."""
+    sides = [m for m in details if m.attribute == "side"]
+    if head is None or len({m.value for m in sides}) < 2:
+        return details
+    link = next((i for i in range(head.last, len(words)) if words[i].text == "with"), len(words))
+    before = [m for m in sides if m.first < link]
+    places = onto.language["place_nouns"]
+    other = {
+        id(m)
+        for m in sides
+        if before and m.first > link and m.last + 1 < len(words)
+        if words[m.last + 1].joined and words[m.last + 1].text not in places
+    }
+    return tuple(m for m in details if id(m) not in other)
+
+
+def of_unknown_noun(
+    words: Sequence[Word], detail: Mention, segment: Segment, onto: Ontology
+) -> bool:
+    """Whether an adjective belongs to a noun that is not understood: "a right aortic knuckle"."""
+    following = detail.last + 1
+    if detail.form != "adjective" or following >= len(words) or not words[following].joined:
+        return False
+    known = any(m.first <= following <= m.last for m in segment.mentions)
+    return not known and words[following].text not in onto.language["place_nouns"]

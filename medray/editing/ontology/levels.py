@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from medray.editing.ontology.lexicon import Attribute
 
-_REGIONS = ("head", "brain", "neck", "chest", "abdomen", "pelvis")
+REGIONS = ("head", "brain", "neck", "chest", "abdomen", "pelvis")
 _GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "plane": (("axial", "coronal", "sagittal"), ("pa", "ap", "lateral")),
     "sequence": (("t1", "t2", "flair"), ("dwi", "t1", "t2", "flair")),
@@ -71,7 +71,7 @@ def other_values(
     if len(named) > 1:
         values = tuple(named)
     elif attribute.name == "organ" and _ASKS_REGION.search(question):
-        values = _REGIONS[1:] if value in _REGIONS else ()
+        values = REGIONS[1:] if value in REGIONS else ()
     else:
         values = _level(attribute, value)
     return [
@@ -97,8 +97,8 @@ def _level(attribute: Attribute, value: str) -> tuple[str, ...]:
             return group
     if attribute.name != "organ":
         return ()
-    if value in _REGIONS:
-        return tuple(v for v in _REGIONS if v != "head")
+    if value in REGIONS:
+        return tuple(v for v in REGIONS if v != "head")
     parts = attribute.part_of.get(value, frozenset())
     if len(parts) < 2:
         return ()

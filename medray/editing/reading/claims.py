@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from medray.editing.language.assertion import asserted
 from medray.editing.language.negation import carries, negate
 from medray.editing.language.sections import without_structure
-from medray.editing.language.segments import Segment, clause_start, clause_stop, cut, names_a_thing
+from medray.editing.language.segments import (
+    Segment,
+    clause_start,
+    clause_stop,
+    cut,
+    names_a_thing,
+    of_unknown_noun,
+    own_sides,
+)
 from medray.editing.language.text import Mention, Word, mentions, sentences
 from medray.editing.ontology.lexicon import Ontology, ontology
 
@@ -277,6 +285,7 @@ def _statement(
     specific = (m for m in segment.heads if m.attribute == "kind")
     head = next((m for m in specific if not onto.findings[m.value].generic), head)
     details = tuple(m for m in details if _belongs(m, head))
+    details = own_sides(words, head, details, onto)
     if head is not None:
         narrow = head.negated and _narrow(words, segment, head, onto)
         return [Statement("lesion", not head.negated, head, details, *location)], narrow
@@ -291,21 +300,10 @@ def _statement(
     state = _heart_state(segment, "" if other else subject)
     if state is not None:
         return [Statement("heart", True, state, (), *location)], False
-    own = tuple(m for m in details if not _of_unknown_noun(words, m, segment, onto))
+    own = tuple(m for m in details if not of_unknown_noun(words, m, segment, onto))
     if own and subject == "lesion" and not segment.heads:
         return [Statement("lesion", True, None, own, *location)], False
     return [], False
-
-
-def _of_unknown_noun(
-    words: Sequence[Word], detail: Mention, segment: Segment, onto: Ontology
-) -> bool:
-    """Whether an adjective belongs to a noun that is not understood: "a right aortic knuckle"."""
-    following = detail.last + 1
-    if detail.form != "adjective" or following >= len(words) or not words[following].joined:
-        return False
-    known = any(m.first <= following <= m.last for m in segment.mentions)
-    return not known and words[following].text not in onto.language["place_nouns"]
 
 
 def _narrow_clear(words: Sequence[Word], segment: Segment, clear: Mention, onto: Ontology) -> bool:

@@ -13,7 +13,7 @@ from medray.editing.base import Change
 from medray.editing.language.text import Mention
 from medray.editing.ontology.lexicon import Ontology, ontology
 from medray.editing.reading.claims import ParsedText, Statement
-from medray.editing.reading.nouns import same_noun
+from medray.editing.reading.nouns import calls_new, fullest, is_of_the_rest, nearest, same_noun
 
 # "No acute infarct" does not exclude a chronic one, "no nodule on the left" one on the right.
 _NORMAL_HEART = Mention("heart", "normal", "normal", 0, 0, 0, 0, "normal")
@@ -137,6 +137,8 @@ def _denial(statement: Statement, known: Sequence[Statement], onto: Ontology) ->
     lesions = [k for k in known if k.subject == "lesion" and k.head]
     for fact in lesions:
         contradicts = fact.polarity and fact.head and onto.covers(kind, fact.head.value)
+        if contradicts and is_of_the_rest(statement):
+            continue  # "the remaining lung fields are clear"
         if contradicts and not _elsewhere(statement, fact) and not _is_old(statement, fact, onto):
             return [_presence(False, statement, fact)]
     hearts = [k for k in known if k.subject == "heart" and k.head and k.head.value == "enlarged"]
@@ -172,7 +174,10 @@ def _lesion(
     # what the reference denies by name takes precedence over the guess that one finding was
     # mistaken for another, and over a general word for disease
     explicit = [k for k in denials if k.core and k.head and not onto.findings[k.head.value].generic]
-    if explicit and all(k.head and onto.findings[k.head.value].generic for k in matching):
+    new = [k for k in explicit if calls_new(statement) and calls_new(k)]
+    if new:
+        return [_presence(False, statement, new[0])]
+    if explicit and all(not k.head or onto.findings[k.head.value].generic for k in matching):
         return [_presence(False, statement, explicit[0])]
     detailed = [k for k in matching if k.details]
     if matching:
@@ -183,7 +188,8 @@ def _lesion(
         ):
             named = [k for k in matching if k.head and not onto.findings[k.head.value].generic]
             matching, detailed = named or matching, [k for k in named if k.details] or detailed
-        matching = detailed or matching  # an impression that repeats a finding adds nothing
+        matching = fullest(detailed or matching)  # an impression that repeats one adds nothing
+        matching = nearest(statement, matching) if report else matching
         options = [_details(statement, k, onto) for k in matching]
         best = min(range(len(options)), key=lambda i: sum(not c.agrees for c in options[i]))
         return [*_named(statement, matching[best], onto, open_question), *options[best]]
@@ -212,6 +218,8 @@ def _lesion(
 def _denies(fact: Statement, statement: Statement, onto: Ontology) -> bool:
     """Whether a known denial is about an asserted finding."""
     if fact.polarity or fact.head is None or statement.head is None:
+        return False
+    if _is_old(fact, statement, onto):
         return False
     broader = fact.core and fact.head.value != statement.head.value
     if broader and any(fact.values(a) and not statement.values(a) for a in _PLACES):
@@ -268,7 +276,8 @@ def _is_old(denial: Statement, fact: Statement, onto: Ontology) -> bool:
     if denial.head is None or fact.head is None or not onto.findings[denial.head.value].generic:
         return False
     acute = "acute" in {m.value for m in denial.details if m.attribute == "age"}
-    known = fact.values("age") == {"acute"} or fact.head.value in onto.language["acute_findings"]
+    age = fact.values("age")
+    known = age == {"acute"} or (not age and fact.head.value in onto.language["acute_findings"])
     return acute and not known
 
 

@@ -20,6 +20,9 @@ from medray.editing.reading.options import Option, chosen_option, options, stem_
 from medray.editing.reading.question import opposite_word
 from medray.editing.reading.ranking import Ranking, ranked, ranking
 
+_TO_SUBJECT = 2  # words: "is the"
+_PREDICATE = 2  # words behind "right": "lung normal"
+
 
 @dataclass(frozen=True, slots=True)
 class Proposition:
@@ -137,12 +140,15 @@ def proposition(question: str) -> Proposition | None:
     """What a closed question asks to confirm; None for open ones and those not understood."""
     onto = ontology()
     parts = sentences(question)
+    while len(parts) > 1 and parts[-1][0].text in onto.language["questions"]["requests"]:
+        parts.pop()  # "Is there a mass? Explain."
     if not parts:
         return None
     words = parts[-1]
     asks = {w.text for i, w in enumerate(words) if i == 0 or w.after_comma}
     if not asks & set(onto.language["questions"]["closed"]):
         return None
+    question = question[: words[-1].end]
     parsed = read(question, subject=subject_of(question))
     in_question = mentions(question, words, onto)
     question_words = {word.text for word in words}
@@ -198,6 +204,8 @@ def _of_statement(
     if len(attributes) > 1:  # "in the left kidney" asks for the side
         attributes = [name for name in attributes if name != "site"]
     asks_presence = bool(question_words & set(onto.language["questions"]["presence"]))
+    if statement.head is None and _of_subject(question, statement.details):
+        return None  # "Is the right lung normal in size?" does not ask for the side
     if statement.head is None:
         sure = len(attributes) == 1 and not asks_presence  # "Is the cerebellum present?"
         return Proposition(attributes[0], statement) if sure else None
@@ -208,6 +216,14 @@ def _of_statement(
     if (asks_presence and not definite) or not attributes:
         return Proposition("presence", statement)
     return Proposition(attributes[0], statement) if len(attributes) == 1 else None
+
+
+def _of_subject(question: str, details: Sequence[Mention]) -> bool:
+    """Whether an attribute describes the subject of a question, and its predicate follows."""
+    before = phrase_words(question[: details[0].start]) if details else ()
+    following = phrase_words(question[details[-1].end :]) if details else ()
+    subject = 0 < len(before) <= _TO_SUBJECT and before[-1] in ("is", "are", "the", "does", "do")
+    return subject and len(following) >= _PREDICATE
 
 
 def _offers_choice(in_question: Sequence[Mention], onto: Ontology) -> bool:

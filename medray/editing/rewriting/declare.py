@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import re
 
+from medray.editing.base import Change
 from medray.editing.language.grammar import article, lower_first, takes_no_article
-from medray.editing.ontology.lexicon import ontology
+from medray.editing.ontology.lexicon import ontology, phrase_words
 
 _THERE = re.compile(
     r"(?P<verb>is|are|was|were)\s+there\s+(?P<det>an?\s+|any\s+|some\s+)?(?P<rest>.+)",
@@ -64,6 +65,13 @@ _HAS = re.compile(
     r"(?P<rest>(?:been|be)\s+.+)",
     re.IGNORECASE,
 )
+_SHOWS_HEALTH = re.compile(
+    r"(?:the|this)\s[^,;.]*?\b(?:image|picture|scan|x-?ray|radiograph|mri|ct)\b[^,;.]*?\s"
+    r"(?:shows?|indicates|displays|depicts|reveals|demonstrates)\s(?P<object>(?:the\s+presence\s+of\s+)?"
+    r"(?:an?\s+|only\s+|no\b)?(?:(?:completely|perfectly|entirely)\s+)?(?:(?<=no)|normal|healthy|clear)\b"
+    r"[^.;]*)\.?",
+    re.IGNORECASE,
+)
 _NAMES = 8  # words of names that are no sentence
 _STATES = re.compile(r"\b(?:is|are|was|were|shows?|has|have|no|not|yes)\b|[.;:/()]", re.IGNORECASE)
 _STATE = re.compile(
@@ -71,6 +79,7 @@ _STATE = re.compile(
     r"affected|calcified|displaced|broken)\b.*$",
     re.IGNORECASE,
 )
+_SIDE = re.compile(r"\b(?:Left|Right|Upper|Lower)\b")
 _UNCLEAR = re.compile(r"\bor\b|\bis/are\b|/|[,;:]|\bnot\b|\bno\b|\bif\b", re.IGNORECASE)
 _THIRD = {"have": "has", "cross": "crosses"}
 
@@ -84,6 +93,7 @@ def declared(question: str, *, affirmed: bool) -> str | None:
     'the image does not contain the liver'
     """
     text = _bare_organ().sub(r"\1 the \2", question.strip()).rstrip("?. ").strip()
+    text = _SIDE.sub(lambda side: side[0].lower(), text)
     if _UNCLEAR.search(text) or not text:
         return None
     if match := _THERE.fullmatch(text):
@@ -124,6 +134,35 @@ def is_seen(names: str) -> str | None:
     many = len(items) > 1 or (items[0].endswith("s") and not takes_no_article(items[0]))
     verb = "are" if (many and not items[0].endswith(("is", "ss"))) or len(items) > 1 else "is"
     return f"{listed[:1].upper()}{listed[1:]} {verb} seen"
+
+
+def shown(sentence: str, names: str) -> Change | None:
+    """The change of what an image is said to show, if that is health alone, into the `names`.
+
+    >>> shown("The scan shows a healthy lung with no nodules.", "Nodule, Pneumonia")
+    Change(start=15, end=45, text='a nodule and pneumonia')
+    """
+    healthy = _SHOWS_HEALTH.fullmatch(sentence)
+    if healthy is None or is_seen(names) is None:
+        return None
+    items = [_with_article(item.strip()) for item in re.split(r",|\band\b", names.strip(" ."))]
+    if not all(items):
+        return None
+    listed = ", ".join(filter(None, items[:-1])) + f" and {items[-1]}" if items[1:] else items[0]
+    return Change(*healthy.span("object"), listed or "")
+
+
+def _with_article(name: str) -> str | None:
+    """A finding's name with the article it takes; None if that is not known."""
+    name = lower_first(name)
+    if takes_no_article(name):
+        return name
+    entries = ontology().entries.get(phrase_words(name), ())
+    forms = {e.form for e in entries if e.attribute == "kind"}
+    mass = any(ontology().findings[e.value].mass_noun for e in entries if e.attribute == "kind")
+    if mass or "plural" in forms:
+        return name
+    return f"{article(name)} {name}" if "singular" in forms else None
 
 
 @functools.cache

@@ -39,6 +39,7 @@ _SOME = re.compile(r"some(?=\s+of\b)", re.IGNORECASE)
 _SURE = re.compile(
     r"also$|(?:clear|distinct|definit|obvious|certain|evident|defin|apparent)\w*ly", re.I
 )
+_SURELY = re.compile(r"\s+(?:clear|distinct|obvious|evident)ly\b", re.IGNORECASE)
 _EVIDENCE = re.compile(r"\b(?:evidence|signs?|indications?)\s+of\s+$", re.IGNORECASE)
 _EVIDENCE_OF = re.compile(r"\s*(?:evidence|signs?|indications?)\s+of\s+", re.IGNORECASE)
 _COUNTED = re.compile(  # a finding that is one of several
@@ -232,7 +233,10 @@ def _deny_verb(clause: str, about: int | None) -> Change | None:
         return Change(verb.start(), verb.end(), new)
     if copula is None:
         return None
-    return Change(copula.end(), copula.end(), "not" if copula.group().lower() == "can" else " not")
+    if copula.group().lower() == "can":
+        return Change(copula.end(), copula.end(), "not")
+    sure = _SURELY.match(clause, copula.end())  # "not clearly visible" would be half visible
+    return Change(copula.end(), sure.end() if sure else copula.end(), " not")
 
 
 def _last_before(matches: list[re.Match[str]], about: int | None) -> re.Match[str] | None:

@@ -29,6 +29,9 @@ _NO_ADJECTIVE = frozenset(
     )
 )
 
+_PLURAL_VERB = re.compile(r"\b(?:are|were|suggest|indicate|represent|reflect)\b[^,;.]*$", re.I)
+_THERE = re.compile(r"\bthere\s+(?:are|were)\b", re.IGNORECASE)
+
 
 def rename(
     answer: str,
@@ -47,7 +50,8 @@ def rename(
         return None
     onto = ontology()
     old, new = onto.findings[head.value], onto.findings[wanted.value]
-    name = _name(head, wanted)
+    several = wanted.form == "plural" and _of_several(answer[statement.start : head.start])
+    name = lower_first(wanted.surface) if several else _name(head, wanted)
     zones = [m for m in statement.details if m.attribute == "zone"]
     if zones and not new.zoned:
         sides = statement.values("side")
@@ -57,7 +61,7 @@ def rename(
         return (changes, {"zone"}) if changes is not None else None
     if fact is not None and not zones and new.zoned and not old.zoned:
         name = _zone_before(fact) + name if len(answer.split()) > 3 else name
-    mass_noun = new.mass_noun or takes_no_article(name)
+    mass_noun = several or new.mass_noun or takes_no_article(name)
     phrase = _phrase(answer, statement, head)
     kept, handled = _kept(answer, phrase, statement, fact, others, context)
     plain = len(kept) == len(phrase.words) and not (mass_noun and phrase.article)
@@ -70,6 +74,11 @@ def rename(
         start = changes[0].start
         changes += agreeing_verbs(answer, statement.start, start, head.end, singular=True)
     return changes, handled
+
+
+def _of_several(before: str) -> bool:
+    """Whether a finding is what several things are called: "the densities are a …"."""
+    return _PLURAL_VERB.search(before) is not None and not _THERE.search(before)
 
 
 def _name(head: Mention, wanted: Mention) -> str:

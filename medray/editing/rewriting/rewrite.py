@@ -1,6 +1,7 @@
 """From contradictions to replacements: only what is wrong, in the answer's own words.
 
-Six strategies, from the smallest change to the largest: replace the value alone; the clause, by
+Seven strategies, from the smallest change to the largest: replace the value alone; what fills the
+slot that the question asks for; the clause, by
 the reference's clause; a yes/no sentence, by the statement that the other one stands for; the
 denial of all abnormalities, by a sentence that names them; a short answer, by the reference; a
 yes/no sentence that cannot be corrected, by its yes or no. The caller takes the first that is sure.
@@ -17,9 +18,10 @@ from medray.editing.language.grammar import content, lower_first, match_case, sm
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import Statement
 from medray.editing.reading.compare import Comparison
-from medray.editing.reading.facts import Facts
+from medray.editing.reading.facts import Facts, asks_what
 from medray.editing.reading.judge import Judgement, is_short
-from medray.editing.rewriting.declare import declared, is_seen
+from medray.editing.rewriting.declare import declared, is_seen, shown
+from medray.editing.rewriting.places import named_place
 from medray.editing.rewriting.values import (
     in_place,
     replace_clause,
@@ -28,7 +30,8 @@ from medray.editing.rewriting.values import (
     rewrite_statement,
     rewrite_study,
 )
-from medray.editing.rewriting.yes_no import ASKING, turn_word
+from medray.editing.rewriting.yes_no import ASKING, turn_normal, turn_word
+from medray.editing.sentences import split
 
 _SAME_FORM = 0.7  # of the words of the statement that a question asks to confirm
 _BEGINNING = 5  # letters
@@ -42,7 +45,7 @@ _THERE_IS_NONE = re.compile(r"\W*(?:there\s+(?:is|are)\s+)?no\b", re.IGNORECASE)
 
 def candidates(judgement: Judgement, facts: Facts) -> Iterator[list[Replacement]]:
     """Rewrites that resolve all contradictions of a wrong answer, the smallest change first."""
-    for strategy in (_by_value, _by_clause, _by_question, _by_naming, _by_reference, _word_alone):
+    for strategy in (_by_value, _by_slot, _by_clause, *_LARGER):
         try:
             yield strategy(judgement, facts)
         except CannotRewrite:
@@ -65,6 +68,27 @@ def _by_value(judgement: Judgement, facts: Facts) -> list[Replacement]:
         else:
             replacements += rewrite_statement(parsed, statement, comparisons, facts)
     return replacements
+
+
+def _by_slot(judgement: Judgement, facts: Facts) -> list[Replacement]:
+    """The object or the place of one wrong sentence replaced by what the reference names, or what
+    is said to be normal called abnormal."""
+    answer = judgement.answer
+    first = judgement.conflicts[0]
+    part = next((p for p in split(answer.text) if p.end == len(answer.text.rstrip())), None)
+    if part is None or answer.word is not None or facts.report or facts.options:
+        raise CannotRewrite
+    sentence, reference = answer.text[part.start : part.end], facts.reference.text
+    if facts.word is not None:
+        wanted = "asks_abnormal" if facts.word else "asks_normal"
+        asked = set(phrase_words(facts.question)) & set(ontology().language[wanted])
+        change = turn_normal(sentence, 0, len(sentence)) if asked else None
+    elif asks_what(facts.question):
+        change = shown(sentence, reference)
+    else:
+        change = named_place(facts.question, sentence, reference)
+    start, end, text = require(change)
+    return [replacement(Change(part.start + start, part.start + end, text), first)]
 
 
 def _by_clause(judgement: Judgement, facts: Facts) -> list[Replacement]:
@@ -208,3 +232,6 @@ def _by_statement(conflicts: Iterable[Comparison]) -> list[list[Comparison]]:
         key = comparison.attribute if comparison.statement is None else id(comparison.statement)
         groups.setdefault(key, []).append(comparison)
     return list(groups.values())
+
+
+_LARGER = (_by_question, _by_naming, _by_reference, _word_alone)

@@ -8,11 +8,14 @@ from dataclasses import replace
 
 from medray.editing.base import Replacement, arrange
 from medray.editing.clauses import dependent
-from medray.editing.language.grammar import fix_articles
+from medray.editing.language.grammar import fix_articles, is_plural
 from medray.editing.language.negation import n_negations
 from medray.editing.lists import one_of_list
+from medray.editing.ontology.lexicon import ontology
 from medray.editing.sentences import Sentence
 
+_WHICH_IS = re.compile(r",\s+(?:which|that)\s+(is|are)\b")
+_ONE, _MANY = ("is",), ("are",)
 _BUT = re.compile(r"\bbut\b(?!\s+(?:not|rather|also)\b)", re.IGNORECASE)
 
 
@@ -31,7 +34,29 @@ def tidied(
     changes = one_of_list(text, part.start, part.end, arrange(text, replacements), kept)
     changes = _without_explanations(text, part.end, changes, question)
     changes = _without_contrast(text, part, changes)
+    changes = _in_number(text, changes)
     return arrange(text, fix_articles(text, changes))
+
+
+def _in_number(text: str, changes: Sequence[Replacement]) -> tuple[Replacement, ...]:
+    """The changes, and that of the verb of a clause behind an organ of another number: "the heart,
+    which is part of", for "the lungs, which are part of"."""
+    verbs = []
+    for change in changes:
+        verb = _WHICH_IS.match(text, change.end)
+        if verb is None or change.error_type != "organ" or not change.text:
+            continue
+        new = _MANY if _are_several(change.text) else _ONE
+        if verb[1] not in new:
+            verbs.append(replace(change, start=verb.start(1), end=verb.end(1), text=new[0]))
+    return arrange(text, [*changes, *verbs])
+
+
+def _are_several(name: str) -> bool:
+    """Whether an organ's name is a plural: "lungs", but not "pons"."""
+    forms = ontology().attributes["organ"].forms.values()
+    is_one = any(form.get("noun") == name.lower().removeprefix("the ") for form in forms)
+    return " and " in name or (is_plural(name) and not is_one)
 
 
 def _without_contrast(

@@ -42,6 +42,11 @@ _SEEN = re.compile(
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?|remains?)\b", re.IGNORECASE)
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
 _NOUN_ENDS = re.compile(r"\s+(?:of|in|with|at|on|along|over|within|involving)\b|,")
+_INDICATES = re.compile(r"\b(?:indicates?|suggests?|represents?|confirms?)\s+$", re.IGNORECASE)
+_IDLE = re.compile(  # what is denied is nothing more, and of no two lungs
+    r"\s+(?:also|bilaterally|(?:in|within|throughout|on)\s+both\s+(?:lungs|sides|lung\s+fields|lung\s+bases))\b",
+    re.IGNORECASE,
+)
 _ONE_VALUE = 2  # words of an answer that is a number and hardly more
 _FUNCTION_OF = re.compile(
     r"(?:\b(?:is|are|for|in|as|of|with|by|be|to)\s+(?:the\s+)?|:\s*|^\W*(?:the\s+)?)$",
@@ -119,6 +124,9 @@ def rewrite_statement(
                 raise CannotRewrite  # "heart size and mediastinal contours are normal"
             value = comparison.wanted.value if comparison.wanted else ""
             change = heart_phrase(parsed.text, statement.start, statement.end, value)
+            before = parsed.text[statement.start : change.start if change else statement.end]
+            if change and value == "normal" and _INDICATES.search(before):
+                change = deny(parsed.text, statement.start, statement.end, change.start)
             if change is None:  # "does not show an enlarged heart"
                 change = affirm(parsed.text, statement.start, statement.end, singular=True)
             replacements.append(replacement(require(change), comparison))
@@ -236,6 +244,9 @@ def _inverted(
             stop = min([head.start, *(start for start in kept if start >= change.end)])
             change = without_modifiers(text, change, stop, comparison.fact.core)
         replacements = [replacement(change, comparison)]
+        if change.text.lower().startswith("no"):
+            idle = _IDLE.finditer(text, change.end, statement.end)
+            replacements += [replacement(Change(*match.span(), ""), comparison) for match in idle]
         return [*replacements, *_dependent_denial(text, statement, comparison)]
     sides = [m for m in statement.details if m.attribute == "side"]
     other = ontology().attributes["side"].other(sides[0].value) if len(sides) == 1 else None

@@ -18,12 +18,22 @@ from medray.editing.rewriting.values import replacement, require, takes_article
 ASKING = frozenset(
     phrase_words(
         "evidenc sign any present visibl identifi not evident shown found observ demonstrat "
-        "display contain includ depict reveal indicat suggest patient used taken don via"
+        "explain describ pleas display contain includ depict reveal indicat suggest patient "
+        "used taken don via exist locat"
     )
 )  # the words of a question that its answer need not take up
 
 _CLOSING = re.compile(
     r"which\s+(?:\w+ly\s+|also\s+)?(?:shows?|includes?|contains?)\s+[^,;.]+\.?$", re.I
+)
+
+
+_IS_NORMAL = re.compile(
+    r"(?:the|this|it)\s[^,;.]*?(?:is|appears|looks|seems)\s+(?:to\s+be\s+)?"
+    r"(?P<normal>(?:(?:completely|entirely|perfectly|generally|mostly|relatively)\s+)?(?:normal|healthy)"
+    r"(?:,?\s+(?:with\s+no|with\s+an?\s+absence\s+of|without|showing\s+no|and\s+(?:shows|there\s+(?:is|are))\s+no|as\s+it\s+shows\s+no|as\s+there\s+are\s+no)"
+    r"\b[^.;]*)?)\.?",
+    re.IGNORECASE,
 )
 
 
@@ -74,6 +84,21 @@ def _asked_clause(parsed: ParsedText, facts: Facts) -> tuple[int, int, int | Non
         if (about := next((m.start for m in same if start <= m.start < end), None)) is not None:
             return start, end, about
     return (*parts[0], None)
+
+
+def turn_normal(text: str, start: int, end: int) -> Change | None:
+    """The change of a sentence that finds its subject normal into one that finds it abnormal: the
+    rest of it, which denies more, goes.
+
+    >>> turn_normal("The scan appears to be normal, with no lesions.", 0, 47)
+    Change(start=23, end=46, text='abnormal')
+    """
+    normal = _IS_NORMAL.fullmatch(text[start:end])
+    return (
+        Change(start + normal.start("normal"), start + normal.end("normal"), "abnormal")
+        if normal
+        else None
+    )
 
 
 def _is_inside(parsed: ParsedText, position: int) -> bool:
