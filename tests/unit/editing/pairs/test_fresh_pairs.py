@@ -1,4 +1,4 @@
-"""Pairs of eleven sets of reports and paragraphs, graded before their faults were mended: none is made again."""
+"""Pairs of eleven sets, graded before their faults were mended: no fault is made again."""
 
 from __future__ import annotations
 
