@@ -108,7 +108,8 @@ class Learner:
         """One optimiser step on all pairs of `batches`, from `policy_version`, the current one."""
         if policy_version != self.version:
             raise RunFailed(f"learner at version {self.version}", f"{policy_version} was expected")
-        pairs = merge_batches(batches)
+        weighted = self.config.learner.weighting == "relevance"
+        pairs = merge_batches(batches, weighted=weighted)
         pixels = {key: array for batch in batches for key, array in batch.pixels.items()}
         lr = learning_rate(self.config.learner, self.version + 1, self.config.loop.steps)
         for group in self.engine.optimizer.param_groups:

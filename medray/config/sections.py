@@ -215,6 +215,7 @@ class LearnerConfig(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.0, ge=0.0)
+    weighting: Literal["relevance", "none"] = "relevance"  # what a pair's loss is multiplied by
     micro_batch: PositiveInt = 8  # pairs per rank and forward pass, on average
     row_tokens: PositiveInt | None = None  # per packed row; null: the cheapest length
     gradient_checkpointing: bool = False

@@ -78,10 +78,12 @@ class PackedBatch:
     pixels: dict[str, np.ndarray]
 
 
-def merge_batches(batches: Sequence[PackedBatch]) -> list[PackedPair]:
-    """All pairs in order of their ids, however batched; relevance normalised over all of them."""
+def merge_batches(batches: Sequence[PackedBatch], *, weighted: bool = True) -> list[PackedPair]:
+    """All pairs in order of their ids, however batched; relevance normalised over all of them, or 1
+    if they are not `weighted`."""
     pairs = sorted((p for batch in batches for p in batch.pairs), key=lambda p: p.pair_id)
-    weights = normalise([pair.relevance for pair in pairs], "window")
+    relevance = [pair.relevance for pair in pairs]
+    weights = normalise(relevance, "window") if weighted else [1.0] * len(pairs)
     return [replace(pair, relevance=weight) for pair, weight in zip(pairs, weights, strict=True)]
 
 

@@ -17,7 +17,7 @@ REUSABLE = (
     *("model.lora", "model.trainable", "model.adapter", "model.reference"),
     "editor.",
     *("learner.lr", "learner.schedule", "learner.warmup_steps", "learner.clip"),
-    *("learner.weight_decay", "learner.micro_batch", "learner.row_tokens"),
+    *("learner.weight_decay", "learner.micro_batch", "learner.row_tokens", "learner.weighting"),
     "learner.gradient_checkpointing",
 )
 

@@ -27,6 +27,8 @@ def test_pairs_are_ordered_by_id_and_relevance_is_normalised_over_all_of_them():
     assert [pair.pair_id for pair in window] == ["p0", "p1", "p2", "p3"]
     assert [pair.relevance for pair in window] == pytest.approx([0.75, 1.0, 1.0, 1.25])
     assert [p.relevance for p in given] == [0, 0.5, 0.5, 1]
+    unweighted = merge_batches(batches, weighted=False)
+    assert [(p.pair_id, p.relevance) for p in unweighted] == [(f"p{n}", 1.0) for n in range(4)]
 
 
 @pytest.fixture(scope="module")
