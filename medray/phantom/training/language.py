@@ -1,4 +1,4 @@
-"""A base model around a language model of another's: the shipped tower, a new projector, it.
+"""A base model around an existing language model: the shipped tower, a new projector, its layers.
 
 The tower and the embeddings are kept as they are; projector and decoder layers learn.
 """
@@ -32,7 +32,7 @@ def load_language(directory: Path) -> tuple[LlavaForConditionalGeneration, PreTr
     tokenizer = _tokenizer(directory)
     try:
         text = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=torch.float32, local_files_only=True
+            directory, dtype=torch.float32, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
         raise _unusable(directory, f"holds no language model ({type(error).__name__})") from None
@@ -43,8 +43,8 @@ def load_language(directory: Path) -> tuple[LlavaForConditionalGeneration, PreTr
     config = make_config(tokenizer, tower.config.vision_config, text.config)
     model = LlavaForConditionalGeneration(config)
     model.model.vision_tower.load_state_dict(tower.model.vision_tower.state_dict())
-    model.model.language_model.load_state_dict(text.model.state_dict())
-    model.lm_head.load_state_dict(text.lm_head.state_dict())
+    model.model.language_model.load_state_dict(text.base_model.state_dict())
+    model.lm_head.load_state_dict(text.get_output_embeddings().state_dict())
     model.model.vision_tower.requires_grad_(False)
     model.get_input_embeddings().requires_grad_(False)
     return model, tokenizer
@@ -55,7 +55,9 @@ def _tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     if not directory.is_dir():
         raise _unusable(directory, "no such directory")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise _unusable(directory, f"holds no tokenizer ({type(error).__name__})") from None
     vocabulary = tokenizer.get_vocab()

@@ -94,10 +94,10 @@ def biased_reports(number: int) -> list[tuple[Truth, EditTask]]:
     for index in range(1000):
         truth = SHORT.truth(7, "heldout", index)
         reported = bias(SHORT, truth, stream(7, "heldout", index, "reported"), 0.7)
-        said = SHORT.exchanges(7, "heldout", index, truth, reported)[0]
+        spoken = SHORT.exchanges(7, "heldout", index, truth, reported)[0]
         right = SHORT.exchanges(7, "heldout", index, truth, truth)[0]
-        if "right lung" in said.answer:
-            found.append((truth, EditTask(said.question, right.answer, said.answer)))
+        if "right lung" in spoken.answer:
+            found.append((truth, EditTask(spoken.question, right.answer, spoken.answer)))
     return found[:number]
 
 

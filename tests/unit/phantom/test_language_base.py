@@ -99,11 +99,11 @@ def test_bf16_products_and_a_frozen_tower_learn_what_fp32_learns(tmp_path):
     for mixed in (False, True):
         torch.manual_seed(0)
         model, tokenizer = load_language(start)
-        said: list[str] = []
+        lines: list[str] = []
         stage = Stage(steps=100, batch=4, lr=3e-3)
-        learn_to_speak(model, tokenizer, SHORT, pool, stage, said.append, seed=0, mixed=mixed)
+        learn_to_speak(model, tokenizer, SHORT, pool, stage, lines.append, seed=0, mixed=mixed)
         assert {p.dtype for p in model.parameters()} == {torch.float32}
-        losses.append(float(said[-1].split("loss ")[1]))
+        losses.append(float(lines[-1].split("loss ")[1]))
     assert losses[0] < 2  # from log(340) = 5.8
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
