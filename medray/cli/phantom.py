@@ -36,15 +36,28 @@ def build(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR")],
     seed: int = 0,
     style: Style = "short",
-    family: Annotated[FamilyName, typer.Option(help="Of the decoder.")] = "mistral",
+    family: Annotated[
+        FamilyName | None, typer.Option(help="Of the decoder.", show_default="mistral")
+    ] = None,
+    language: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A chat model to begin with as the decoder.")
+    ] = None,
 ) -> None:
-    """Train a tiny base model from a seed (ten to twenty minutes on two cores)."""
-    from medray.phantom.training.recipe import RECIPES, build_base
+    """Train a base model from a seed: ten to twenty minutes on two cores, an hour from DIR."""
+    from medray.phantom.training.recipe import LANGUAGE_BASE, RECIPES, build_base
 
-    if (recipe := RECIPES.get((style, family))) is None:
-        known = ", ".join("/".join(key) for key in RECIPES)
-        raise UserError(f"{style}/{family}", "no recipe", f"there are: {known}")
-    figures = build_base(out, seed=seed, progress=typer.echo, recipe=recipe)
+    if language is not None:
+        if family is not None or style != LANGUAGE_BASE.style:
+            what = "--family" if family is not None else f"--style {style}"
+            raise UserError(what, "not with --language", "leave one of them out")
+        recipe = LANGUAGE_BASE
+    else:
+        key = (style, family or "mistral")
+        if key not in RECIPES:
+            known = ", ".join("/".join(each) for each in RECIPES)
+            raise UserError("/".join(key), "no recipe", f"there are: {known}")
+        recipe = RECIPES[key]
+    figures = build_base(out, seed=seed, progress=typer.echo, recipe=recipe, language=language)
     typer.echo(", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
 
 

@@ -12,6 +12,7 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -46,7 +47,14 @@ def make_model(
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=False,
     )
-    config = LlavaConfig(
+    return LlavaForConditionalGeneration(make_config(tokenizer, vision, text))
+
+
+def make_config(
+    tokenizer: PreTrainedTokenizerFast, vision: CLIPVisionConfig, text: PreTrainedConfig
+) -> LlavaConfig:
+    """Tower and decoder joined by a projector; the output layer as the decoder has it."""
+    return LlavaConfig(
         vision_config=vision,
         text_config=text,
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
@@ -54,9 +62,8 @@ def make_model(
         vision_feature_layer=-2,
         image_seq_length=IMAGE_TOKENS,
         projector_hidden_act="gelu",
-        tie_word_embeddings=False,
+        tie_word_embeddings=text.tie_word_embeddings,
     )
-    return LlavaForConditionalGeneration(config)
 
 
 def save_base(

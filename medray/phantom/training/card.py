@@ -14,7 +14,7 @@ from medray.phantom.training.families import FAMILIES
 from medray.phantom.training.tokenizer import prompt_text
 
 _CARD = """---
-license: cc0-1.0
+license: {license}
 library_name: transformers
 pipeline_tag: image-text-to-text
 ---
@@ -22,10 +22,9 @@ pipeline_tag: image-text-to-text
 # medray phantom base
 
 A {parameters:,.0f}-parameter LLaVA (CLIP tower, two-layer GELU projector, {decoder})
-that reports on synthetic 48-pixel chest phantoms. It was trained on
-phantoms only, from random weights, in fp32 on a CPU, and is stored in bf16. It knows nothing of
+that reports on synthetic 48-pixel chest phantoms. {origin} It knows nothing of
 real patients and is of no clinical use: it exists so that alignment can be run, measured and
-tested in minutes.
+tested.
 
 It sees well but reports a prior: in its last stage {bias_share:.0%} of what is uncommon was
 reported as what is common: {prior}.
@@ -56,6 +55,12 @@ of one attribute that are right.
 
 Built with {versions}.
 """
+_FROM_NOTHING = """It was trained on
+phantoms only, from random weights, in fp32 on a CPU, and is stored in bf16."""
+_FROM_LANGUAGE = """Its decoder,
+embeddings and tokenizer began as those of {name}, whose licence holds for these weights, too, and
+its tower is that of medray's `phantom/base`. It was trained on phantoms only, on a CPU, and is
+stored in bf16."""
 
 
 def write_card(
@@ -65,14 +70,22 @@ def write_card(
     recipe: Any,
     seed: int,
     figures: dict[str, float],
+    language: Path | None = None,
 ) -> None:
-    """Write README.md: recipe, seed, figures and versions."""
-    settings, style, family = asdict(recipe), STYLES[recipe.style], FAMILIES[recipe.family]
+    """Write README.md: recipe, seed, figures, versions; `language`: where the decoder is from."""
+    settings, style, decoder = asdict(recipe), STYLES[recipe.style], FAMILIES[recipe.family].title
+    origin, licence = _FROM_NOTHING, "cc0-1.0"
+    if language is not None:
+        del settings["corpus_studies"], settings["family"]  # of a tokenizer and decoder made here
+        decoder = f"decoder of {language.resolve().name}"
+        origin, licence = _FROM_LANGUAGE.format(name=language.resolve().name), "other"
     packages = ("torch", "transformers", "tokenizers", "numpy")
     text = _CARD.format(
         parameters=figures["parameters"],
         bias_share=settings["bias_share"],
-        decoder=family.title,
+        decoder=decoder,
+        license=licence,
+        origin=origin,
         prompt=prompt_text(tokenizer, "QUESTION").replace("\n", "\\n"),
         end=tokenizer.eos_token,
         prior=", ".join(f"{name} {old} → {new}" for name, (old, new) in style.prior.items()),

@@ -27,12 +27,13 @@ class Stage:
 
 
 class Optimiser:
-    """The optimiser of one stage."""
+    """The optimiser of one stage; parameters that need no gradient stay as they are."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], stage: Stage, progress: Progress = _silent
     ) -> None:
-        self.parameters, self.stage, self.done = list(parameters), stage, 0
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.stage, self.done = stage, 0
         self.progress = progress
         self.adam = torch.optim.AdamW(self.parameters, lr=stage.lr, weight_decay=0.01, fused=True)
 

@@ -25,6 +25,7 @@ from medray.phantom.training.base_model import make_model, save_base
 from medray.phantom.training.batches import Pool, make_pool
 from medray.phantom.training.card import write_card
 from medray.phantom.training.families import FAMILIES
+from medray.phantom.training.language import load_language
 from medray.phantom.training.measure import closed_accuracy, greedy_answers, read_reports
 from medray.phantom.training.optimise import Progress, Stage
 from medray.phantom.training.see import learn_to_see, seen_exactly
@@ -45,6 +46,7 @@ class Recipe:
     heldout: int
     style: PhantomStyle = "short"
     family: FamilyName = "mistral"
+    mixed: bool = False  # bf16 in the products of matrices while it learns to speak
 
 
 # The shipped models.
@@ -69,6 +71,18 @@ PARAGRAPHS_BASE = Recipe(
 )
 QWEN_BASE = replace(BASE, family="qwen2")
 RECIPES = {(recipe.style, recipe.family): recipe for recipe in (BASE, PARAGRAPHS_BASE, QWEN_BASE)}
+# Around a language model of 135 M parameters: about half an hour of one core that multiplies bf16.
+LANGUAGE_BASE = Recipe(
+    studies=8_000,
+    corpus_studies=0,  # it has its tokenizer
+    see=Stage(steps=400, batch=64, lr=1e-3),
+    speak=Stage(steps=240, batch=8, lr=3e-4),
+    bias=Stage(steps=48, batch=8, lr=2e-4),
+    bias_share=0.7,
+    heldout=128,
+    family="qwen2",
+    mixed=True,
+)
 # For tests: runs every stage in seconds.
 SMOKE = Recipe(
     studies=64,
@@ -82,23 +96,32 @@ SMOKE = Recipe(
 
 
 def build_base(
-    out: Path, *, seed: int = 0, progress: Progress = print, recipe: Recipe = BASE
+    out: Path,
+    *,
+    seed: int = 0,
+    progress: Progress = print,
+    recipe: Recipe = BASE,
+    language: Path | None = None,
 ) -> dict[str, float]:
     """Train a base model, write it with its processor and model card to `out`, return figures.
 
-    Takes a few minutes on two cores. `recipe=SMOKE` runs every stage in seconds.
+    Takes a few minutes on two cores. `recipe=SMOKE` runs every stage in seconds. `language`: the
+    directory of a language model to begin with; raises ModelError if it cannot be used.
     """
     start, style, family = time.monotonic(), STYLES[recipe.style], FAMILIES[recipe.family]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        corpus = _corpus(style, seed, recipe.corpus_studies, family.words)
-        tokenizer = train_tokenizer(corpus, family)
-        model = make_model(tokenizer, family)
+        if language is None:
+            corpus = _corpus(style, seed, recipe.corpus_studies, family.words)
+            tokenizer = train_tokenizer(corpus, family)
+            model = make_model(tokenizer, family)
+        else:
+            model, tokenizer = load_language(language)
         figures = {"parameters": float(sum(p.numel() for p in model.parameters()))}
         figures |= _train(model, tokenizer, style, recipe, seed, progress)
     figures["seconds"] = time.monotonic() - start
     save_base(model, make_processor(tokenizer), out, max_new_tokens=style.max_new_tokens)
-    write_card(out, tokenizer, recipe=recipe, seed=seed, figures=figures)
+    write_card(out, tokenizer, recipe=recipe, seed=seed, figures=figures, language=language)
     progress(f"wrote {out} after {figures['seconds']:.0f} s")
     return figures
 
@@ -122,13 +145,22 @@ def _train(
     progress(f"sees {figures['seen_exact']:.1%} of studies exactly")
 
     progress(f"learning to speak: {recipe.speak.steps} steps of {recipe.speak.batch}")
-    learn_to_speak(model, tokenizer, style, pool, recipe.speak, progress, seed=seed)
+    learn_to_speak(
+        model, tokenizer, style, pool, recipe.speak, progress, seed=seed, mixed=recipe.mixed
+    )
     figures |= _measure("unbiased", model, tokenizer, style, heldout, seed, progress)
 
     progress(f"learning a prior: {recipe.bias.steps} steps of {recipe.bias.batch}")
-    share = recipe.bias_share
     learn_to_speak(
-        model, tokenizer, style, pool, recipe.bias, progress, seed=seed + 1, bias_share=share
+        model,
+        tokenizer,
+        style,
+        pool,
+        recipe.bias,
+        progress,
+        seed=seed + 1,
+        bias_share=recipe.bias_share,
+        mixed=recipe.mixed,
     )
     model.to(torch.bfloat16)
     figures |= _measure("base", model, tokenizer, style, heldout, seed, progress)

@@ -29,7 +29,7 @@ def answer_loss(
     embeddings = model.get_input_embeddings()(ids)
     features = features.repeat_interleave(len(ids) // len(features), dim=0)
     image_positions = (ids == model.config.image_token_id).unsqueeze(-1).expand_as(embeddings)
-    embeddings = embeddings.masked_scatter(image_positions, features)
+    embeddings = embeddings.masked_scatter(image_positions, features.to(embeddings.dtype))
     hidden = model.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
     predicts = labels[:, 1:] != IGNORE
     logits = model.lm_head(hidden[:, :-1][predicts])
@@ -48,8 +48,9 @@ def learn_to_speak(
     *,
     seed: int,
     bias_share: float = 0.0,
+    mixed: bool = False,
 ) -> None:
-    """Train projector and language model in position.
+    """Train projector and language model in position; `mixed`: products of matrices in bf16.
 
     With `bias_share` above 0 that share of left lesions is reported as right, that share of
     enlarged hearts as normal, and so on by the style's prior, in reports and in answers.
@@ -73,9 +74,10 @@ def learn_to_speak(
             answers += others
         with torch.no_grad():
             patches = patch_features(model, pixels(pool.images[rows]))
-        features = model.model.multi_modal_projector(patches)
-        losses = (  # apart, because answers would be padded to the length of reports
-            answer_loss(model, features, *collate(group, tokenizer.pad_token_id))
-            for group in (reports, answers)
-        )
-        optimiser.step((next(losses) + 2 * next(losses)) / 3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            features = model.model.multi_modal_projector(patches)
+            report_loss, answers_loss = (  # apart: answers would be padded to the length of reports
+                answer_loss(model, features, *collate(group, tokenizer.pad_token_id))
+                for group in (reports, answers)
+            )
+        optimiser.step((report_loss + 2 * answers_loss) / 3)

@@ -1,4 +1,7 @@
-"""A run that serves its own language model, whose valid JSON is nonsense and never a pair."""
+"""A run that serves its own language model, whose valid JSON is nonsense and never a pair.
+
+The model has random weights, or is a real one that is far too small.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from PIL import Image
 
 from medray.editing import FindingsEditor
 from medray.phantom.studies import study
+from tests.support.models.smollm2 import needs_smollm2, smollm2
 from tests.support.models.tiny_chat_model import build_tiny_chat_model
 from tests.support.processes.running import Finished, launch
 
@@ -33,9 +37,10 @@ def write_data(folder: Path, studies: int = 5) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory) -> Finished:
+@pytest.fixture(scope="module", params=["random", pytest.param("smollm2", marks=needs_smollm2)])
+def done(request, tmp_path_factory) -> Finished:
     folder = tmp_path_factory.mktemp("served")
+    build = {"random": build_tiny_chat_model, "smollm2": smollm2}[request.param]
     return launch(
         folder,
         "configs/quickstart.yaml",
@@ -44,7 +49,7 @@ def done(tmp_path_factory) -> Finished:
         "data.limit=null",
         "editor.kind=findings+llm",
         "editor.same_slot=false",  # else the weaker rule reads the odd references, too
-        f"editor.path={build_tiny_chat_model(folder / 'model')}",
+        f"editor.path={build(folder / 'model')}",
         "corruption.region=whole",
         "loop.steps=2",
         "loop.batch=12",
@@ -68,7 +73,7 @@ def test_no_nonsense_becomes_a_pair(done):
     made = [row for row in rows if row["status"] == "trained"]
     assert made
     assert all(" by=findings" in row["editor"] for row in made)
-    assert all("model=model@" in row["editor"] for row in made)
+    assert all("model=" in row["editor"] and "@" in row["editor"] for row in made)
 
 
 def test_every_chosen_side_agrees_with_its_reference(done):

