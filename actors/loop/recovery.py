@@ -15,6 +15,7 @@ from actors.loop.stop import Stop
 from actors.loop.weight_sync import WeightSync
 from actors.weights import checkpoint
 from actors.weights.checkpoint import State
+from medray.config import FaultsConfig
 from medray.errors import MedrayError, RunFailed, StoppedOnRequest
 from medray.evaluation.metrics import LOWER_IS_BETTER
 from medray.files import disk_fault
@@ -52,6 +53,15 @@ class Recovery:
     @property
     def fleet(self) -> Fleet:
         return self.rollouts.fleet
+
+    @property
+    def saved(self) -> bool:
+        """Whether the present step has a checkpoint."""
+        return self.last_saved_step == self.state.step
+
+    @property
+    def faults(self) -> FaultsConfig:
+        return self.plan.config.faults
 
     @property
     def next_rollout_reads_weights(self) -> bool:
@@ -94,19 +104,16 @@ class Recovery:
     async def replace_learners(
         self, lost: LearnersLost, begin: Callable[[], Awaitable[None]]
     ) -> None:
-        """New learners instead of lost ones, then `begin`, as often as the budget allows.
+        """New learners instead of lost ones, then `begin`, if the budget allows it.
 
-        Raises LearnersLost when the budget is exhausted.
+        Raises `lost` otherwise, and LearnersLost if they are lost again.
         """
         self.learners_consistent = False
         await self.abandon()
-        while self.fleet.budget.spend("learner", lost.what, lost.lost):
-            try:
-                await self.fleet.restart_learners()
-                return await begin()
-            except LearnersLost as again:
-                lost = again
-        raise lost
+        if not self.fleet.budget.spend("learner", lost.what, lost.lost):
+            raise lost
+        await self.fleet.restart_learners()
+        await begin()
 
     @contextlib.contextmanager
     def changing_learners(self) -> Iterator[None]:
@@ -150,14 +157,15 @@ class Recovery:
 
     async def stopped(self, stop: Stop) -> StoppedOnRequest:
         """Write a checkpoint in the time that is left; returns what to raise."""
-        step, why = self.state.step, "as requested"
+        step, why = self.state.step, stop.why
         try:
             async with asyncio.timeout(stop.seconds_left):
-                await self._save_last_step()
+                await self.save_last_step()
         except TimeoutError:
-            why = f"no checkpoint within faults.stop_within = {stop.within:g} s"
+            key = "faults.stop_within = " if stop.within == self.faults.stop_within else ""
+            why += f", no checkpoint within {key}{stop.within:g} s"
         except (RunFailed, OSError) as failed:
-            why = f"no checkpoint ({disk_fault(failed) or failed})"
+            why += f", no checkpoint ({disk_fault(failed) or failed})"
         if self.last_saved_step != step and self.last_saved_step:
             why += f"; the newest checkpoint is of step {self.last_saved_step}"
         return StoppedOnRequest(f"stopped after step {step}", why, "continue with --resume")
@@ -166,12 +174,12 @@ class Recovery:
         """A last checkpoint if the learners are still alive; the error to report is another one."""
         before = self.last_saved_step
         with contextlib.suppress(MedrayError, OSError):
-            await self._save_last_step()
+            await self.save_last_step()
         if self.last_saved_step != before:
             step = self.last_saved_step
             self.console.say(f"checkpoint of step {step} written before the run ends")
 
-    async def _save_last_step(self) -> None:
+    async def save_last_step(self) -> None:
         """Publish the held metrics and write a checkpoint, unless there is one of this step."""
         if self.prefetcher is not None:
             await self.prefetcher.cancel()

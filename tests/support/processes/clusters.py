@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -50,25 +52,47 @@ class Cluster:
             assert self.nodes[0].poll() is None, "ray start ended"
             time.sleep(0.5)
 
-    def add_node(self, cpus: int) -> subprocess.Popen:
-        """One more raylet, once the head knows of it."""
-        before = self.alive()
+    def add_node(self, cpus: int, **resources: float) -> subprocess.Popen:
+        """One more raylet, once the head knows of it; `resources` of its own beside CPUs."""
+        before = self.ids()
         node = self._start(
             f"--address={self.address}",
             f"--num-cpus={cpus}",
+            f"--resources={json.dumps(resources)}",
             f"--dashboard-agent-listen-port={free_port()}",
         )
         self.nodes.append(node)
         deadline = time.monotonic() + 90
-        while self.alive() == before and time.monotonic() < deadline:
+        while self.ids() == before and time.monotonic() < deadline:
             assert node.poll() is None, "ray start ended"
             time.sleep(0.5)
         return node
 
-    def alive(self) -> int:
-        """Nodes that the head counts as alive."""
+    def ids(self) -> set[str]:
+        """Ids of the nodes that the head counts as alive."""
         listed = self.ray("list", "nodes", "--format=json", "--filter=state=ALIVE")
-        return listed.stdout.count('"node_id"') if listed.returncode == 0 else 0
+        return set(re.findall(r'"node_id": "(\w+)"', listed.stdout))
+
+    def actors(self) -> dict[str, set[str]]:
+        """Node → the actors alive on it."""
+        listed = self.ray("list", "actors", "--detail", "--format=json", "--filter=state=ALIVE")
+        found: dict[str, set[str]] = {}
+        for actor in json.loads(listed.stdout):
+            name = actor["repr_name"] or actor["class_name"]
+            found.setdefault(actor["node_id"], set()).add(name)
+        return found
+
+    def drain(self, node: str, seconds: int) -> None:
+        """Say that a node is taken away in so many seconds, as a provider of spot nodes does."""
+        done = self.ray(
+            "drain-node",
+            f"--address={self.address}",
+            f"--node-id={node}",
+            "--reason=DRAIN_NODE_REASON_PREEMPTION",
+            "--reason-message=of the test",
+            f"--deadline-remaining-seconds={seconds}",
+        )
+        assert done.returncode == 0, done.stderr
 
     def kill(self, node: subprocess.Popen) -> None:
         """The power of one machine fails: everything on it is gone at once."""
