@@ -122,14 +122,14 @@ class Driver:
         with self.recovery.changing_learners():
             learning = learn(self.fleet, self.recovery.ledger, rollout, self.state)
             report, row, self.recovery.state = await self.stop.until_deadline(learning)
-        held = self.metrics.hold(row | {"t_step": time.monotonic() - start})
+        pending = self.metrics.hold(row | {"t_step": time.monotonic() - start})
         await self.stop.briefly(self.metrics.flush())  # the row before
         changed = self.recovery.next_rollout_reads_weights and not report.skipped
-        held.sync = await self.stop.until_deadline(self.sync.send(changed=changed))
+        pending.sync = await self.stop.until_deadline(self.sync.send(changed=changed))
         prefetcher.start_allowed(self.state)
         if on_policy:
-            await self.stop.briefly(asyncio.shield(held.sync))
-        held.row["t_step"] = time.monotonic() - start
+            await self.stop.briefly(asyncio.shield(pending.sync))
+        pending.row["t_step"] = time.monotonic() - start
         self.progress.require(self.state.step, report)
         await self._do_what_is_due()
         if on_policy:

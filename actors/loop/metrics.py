@@ -13,7 +13,7 @@ from medray.rundir import RunDirectory
 
 
 @dataclass(slots=True)
-class Held:
+class PendingRow:
     """A row, and its weights on their way."""
 
     row: dict[str, Any]
@@ -35,29 +35,29 @@ class MetricsWriter:
 
     def __init__(self, run: RunDirectory, telemetry: Telemetry, console: RunConsole) -> None:
         self.run, self.telemetry, self.console = run, telemetry, console
-        self.held: list[Held] = []
+        self.pending: list[PendingRow] = []
 
-    def hold(self, row: dict[str, Any]) -> Held:
+    def hold(self, row: dict[str, Any]) -> PendingRow:
         """Keep the row of a step that is learnt; its `sync` is set once its weights are sent."""
-        self.held.append(Held(row))
-        return self.held[-1]
+        self.pending.append(PendingRow(row))
+        return self.pending[-1]
 
     async def flush(self) -> None:
         """Publish what is held, as soon as its weights have arrived, if they were sent."""
-        while self.held and (sync := self.held[0].sync) is not None:
+        while self.pending and (sync := self.pending[0].sync) is not None:
             result = await asyncio.shield(sync)
-            self._publish(self.held.pop(0).row, result)
+            self._publish(self.pending.pop(0).row, result)
 
     def flush_now(self) -> None:
         """Publish what is held without waiting: the run ends before its weights arrive."""
-        while self.held:
-            held = self.held.pop(0)
-            self._publish(held.row, held.cancel())
+        while self.pending:
+            first = self.pending.pop(0)
+            self._publish(first.row, first.cancel())
 
     async def drop(self) -> None:
         """Forget what is held: the run returns to a step before it."""
-        syncs = {held.sync for held in self.held if held.sync is not None}
-        self.held.clear()
+        syncs = {one.sync for one in self.pending if one.sync is not None}
+        self.pending.clear()
         for sync in syncs:
             sync.cancel()
         if syncs:

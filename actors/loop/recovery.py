@@ -15,7 +15,6 @@ from actors.loop.stop import Stop
 from actors.loop.weight_sync import WeightSync
 from actors.weights import checkpoint
 from actors.weights.checkpoint import State
-from medray.config import FaultsConfig
 from medray.errors import MedrayError, RunFailed, StoppedOnRequest
 from medray.evaluation.metrics import LOWER_IS_BETTER
 from medray.files import disk_fault
@@ -58,10 +57,6 @@ class Recovery:
     def saved(self) -> bool:
         """Whether the present step has a checkpoint."""
         return self.last_saved_step == self.state.step
-
-    @property
-    def faults(self) -> FaultsConfig:
-        return self.plan.config.faults
 
     @property
     def next_rollout_reads_weights(self) -> bool:
@@ -162,8 +157,11 @@ class Recovery:
             async with asyncio.timeout(stop.seconds_left):
                 await self.save_last_step()
         except TimeoutError:
-            key = "faults.stop_within = " if stop.within == self.faults.stop_within else ""
-            why += f", no checkpoint within {key}{stop.within:g} s"
+            why += (
+                f", no checkpoint within faults.stop_within = {stop.within:g} s"
+                if stop.within == self.plan.config.faults.stop_within
+                else f", no checkpoint within {stop.within:.0f} s"
+            )
         except (RunFailed, OSError) as failed:
             why += f", no checkpoint ({disk_fault(failed) or failed})"
         if self.last_saved_step != step and self.last_saved_step:

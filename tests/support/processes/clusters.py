@@ -69,9 +69,11 @@ class Cluster:
         return node
 
     def ids(self) -> set[str]:
-        """Ids of the nodes that the head counts as alive."""
-        listed = self.ray("list", "nodes", "--format=json", "--filter=state=ALIVE")
-        return set(re.findall(r'"node_id": "(\w+)"', listed.stdout))
+        """Ids of the nodes that the head counts as alive, once it answers."""
+        deadline, found = time.monotonic() + 90, ""
+        while '"node_id"' not in found and time.monotonic() < deadline:
+            found = self.ray("list", "nodes", "--format=json", "--filter=state=ALIVE").stdout
+        return set(re.findall(r'"node_id": "(\w+)"', found))
 
     def actors(self) -> dict[str, set[str]]:
         """Node → the actors alive on it."""
