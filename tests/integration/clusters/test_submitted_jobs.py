@@ -190,7 +190,6 @@ def test_a_job_waits_for_a_second_node_and_runs_on_it(machine):
     assert not (machine.copy / "runs/waits/metrics.jsonl").exists()
     joined = machine.sh(
         *readme_commands()[:1],
-        "export RAY_AUTH_MODE=token",  # and the token of ~/.ray/auth_token
         f"ray start --address 127.0.0.1:{PORTS[0]} --num-cpus=1 --resources='{{\"second\": 1}}' "
         f"--dashboard-agent-listen-port={free_port()}",
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from math import inf
 from types import SimpleNamespace
 
 import pytest
 
 from actors.fleet.growth import has_room
+from actors.loop.departures import departures
 from actors.loop.departures.affected import Affected, find_affected
 from actors.loop.departures.decision import Notice, decide, describe
 from actors.loop.stop import Stop
+from medray.config import Config
 from medray.errors import RunFailed, StoppedOnRequest
 
 GPU = {"GPU": 1, "CPU": 1}
@@ -187,3 +190,82 @@ def test_an_interruption_is_of_one_run_and_a_request_of_all():
             other.check()
 
     run(scenario)
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """What Ray would answer: to be changed."""
+    answers = SimpleNamespace(draining={}, vital={}, free={"b": {"CPU": 4.0}})
+
+    def draining():
+        if answers.draining is None:
+            raise ConnectionError("no answer")
+        return answers.draining
+
+    monkeypatch.setattr(departures, "LOOK", 0.01)
+    monkeypatch.setattr(departures, "draining_nodes", draining)
+    monkeypatch.setattr(departures, "vital_nodes", lambda: answers.vital)
+    monkeypatch.setattr(departures, "node_of", lambda handle: handle)
+    monkeypatch.setattr(departures, "free_resources", lambda without: dict(answers.free))
+    return answers
+
+
+def watch(found, ray, seconds=0.3, **later):
+    """(the run's stop, what was said) after `later` has become true of Ray."""
+    lines = []
+    found.room = asyncio.Event()
+    found.room.set()
+    found.placement_group = SimpleNamespace(shared=False)
+    found.config = Config.model_validate({"data": {"kind": "phantom"}})
+    found.left = []
+    for pool in found.pools:
+        pool.leave = found.left.extend
+    found.models.leave = found.left.extend
+
+    async def scenario(stop):
+        async with departures.Departures(found, None, stop, lines.append).watched():
+            await asyncio.sleep(0.1)
+            vars(ray).update(later)
+            await asyncio.sleep(seconds)
+            return stop
+
+    return run(scenario), lines
+
+
+def test_a_run_without_room_elsewhere_stops_in_time(ray):
+    stop, lines = watch(fleet(["a"], ["b"], ["b"]), ray, draining={"a": time.time() + 40})
+    (line,) = lines
+    assert line.startswith("node a is drained, until ")
+    assert line.endswith("the run stops after a checkpoint, as no other node has room for it")
+    assert 30 < stop.seconds_left <= 40
+    assert "no other node has room for it" in stop.why
+
+
+def test_learners_are_interrupted_and_what_else_is_there_moves(ray):
+    found = fleet(["a"], ["a", "b"], ["a"])
+    stop, lines = watch(found, ray, draining={"a": inf}, free={"b": {"CPU": 4.0, "GPU": 1.0}})
+    assert len(lines) == 1
+    assert found.left == [0, 0]
+    with pytest.raises(departures.LearnersLeave):
+        stop.check()
+
+
+def test_the_node_of_somebody_else_is_nothing_to_speak_of(ray):
+    stop, lines = watch(fleet(["b"], ["b"], ["b"]), ray, draining={"a": inf})
+    assert lines == []
+    stop.check()
+
+
+def test_the_driver_and_the_head_stop_the_run(ray):
+    _, lines = watch(
+        fleet(["b"], ["b"], ["b"]), ray, draining={"a": inf}, vital={"a": "it is the head"}
+    )
+    assert lines == [
+        "node a is drained, without a deadline: the run stops after a checkpoint, as it is the head"
+    ]
+
+
+def test_an_answer_that_does_not_come_is_said_once(ray):
+    stop, lines = watch(fleet(["a"], ["b"], ["b"]), ray, draining=None)
+    assert lines == ["nodes that leave are not seen for now: ConnectionError: no answer"]
+    stop.check()
