@@ -69,6 +69,9 @@ class Fleet:
         # Cleared while learners that had to leave look for a place: they come first.
         self.room = asyncio.Event()
         self.room.set()
+        # Cleared until new learners offer weights: earlier ones may be lost with their node.
+        self._offer_lasts = asyncio.Event()
+        self._offer_lasts.set()
         for pool in self.pools:
             pool.may_start = self.room.wait
         self.turns = GpuTurns(self.generators, self.learners, shared=shared)
@@ -144,6 +147,8 @@ class Fleet:
     async def restart_learners(self) -> None:
         """Replace lost ranks by new ones, with the weights that the run began with."""
         self.dismiss_learners()
+        if not self.turns.shared:  # else they wait for generators, and move together in any case
+            self._offer_lasts.clear()
         await self._start_learners()
 
     async def saliency_boxes(
@@ -196,6 +201,7 @@ class Fleet:
 
     def offer(self, update: WeightUpdate) -> None:
         """Generate with these weights from now on; running calls finish first."""
+        self._offer_lasts.set()
         self.generators.offer(update)
 
     async def wait_adopted(self, update: WeightUpdate) -> None:
@@ -220,6 +226,9 @@ class Fleet:
 
     async def _adopt_weights(self, generator: Any, update: WeightUpdate) -> None:
         """One generator's weight update, and the proof that it has the learners' weights."""
+        await self._offer_lasts.wait()
+        if update is not self.generators.offered:
+            return  # the pool goes on with that one
         version, canaries = update.manifest.version, self.canaries
         what = f"sending weights of version {version}"
         try:

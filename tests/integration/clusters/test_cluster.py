@@ -39,11 +39,7 @@ def submit(cluster, *arguments: str):
 
 
 def actors(cluster, state: str) -> list[dict]:
-    """As `ray list actors` asks for them, but without starting a process."""
-    query = "detail=true&limit=1000&filter_keys=state&filter_predicates=%3D&filter_values="
-    page = json.loads(cluster.read(f"{cluster.dashboard}/api/v0/actors?{query}{state}"))
-    assert page["result"], page["msg"]
-    found = page["data"]["result"]["result"]
+    found = cluster.listed("actors", state)
     return [actor for actor in found if actor["class_name"] != "JobSupervisor"]  # Ray's own
 
 

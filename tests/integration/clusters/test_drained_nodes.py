@@ -21,7 +21,7 @@ from tests.support.processes.running import Finished, environment
 # Several nodes on one machine, and actors that start three times: minutes.
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed, pytest.mark.chaos]
 
-BATCH = 12
+STEPS, BATCH = 2000, 12  # more than there is time for
 NOTICE = 60  # seconds
 LEARNER, GENERATOR = "Learner(rank=0)", "Generator(replica=0)"
 
@@ -78,7 +78,13 @@ def launch(tmp_path, cluster):
     def start(*overrides: str) -> Launched:
         command = [sys.executable, "-m", "medray.cli", "launch", "configs/quickstart.yaml"]
         command += [f"run.output={tmp_path}", "run.name=run", f"--address={cluster.address}"]
-        command += [f"loop.batch={BATCH}", "eval.n=8", "eval.every=0", *overrides]
+        command += [
+            f"loop.steps={STEPS}",
+            f"loop.batch={BATCH}",
+            "eval.n=8",
+            "eval.every=0",
+            *overrides,
+        ]
         with (tmp_path / "log").open("a") as log:
             process = subprocess.Popen(
                 command,
@@ -119,14 +125,10 @@ def require_saved_in_time(text: str, node: str) -> None:
 def test_learners_leave_before_their_node_and_the_run_goes_on(cluster, launch):
     """Its node is drained: the learner moves to another one with everything that it has learnt.
     That one is drained, too, and there is none: it waits until one comes."""
-    steps = 80
     nodes = dict(added(cluster, learner=1) for _ in range(2))
     run = launch(
-        f"loop.steps={steps}",
         "loop.max_lag=1",
         "loop.checkpoint_every=0",
-        "generator.replicas=2",
-        "editor.replicas=2",
         "learner.resources.learner=0.01",
         "faults.nodes_within=300",
         "faults.learner=0",
@@ -146,12 +148,16 @@ def test_learners_leave_before_their_node_and_the_run_goes_on(cluster, launch):
     run.until(lambda: run.text().count("s before the node ends") == 2)
     cluster.kill(nodes[second])
     added(cluster, learner=1)
-    done = run.finish(600)
-    assert done.code == 0, done.out
+    run.until(lambda: run.text().count("continuing from") == 2)
+    run.progress()
+    run.process.send_signal(signal.SIGTERM)
+    done = run.finish(90)
+    assert done.code == 75, done.out
     require_saved_in_time(done.out, first)
     require_saved_in_time(done.out, second)
-    require_whole(done, steps, lag=1)
-    assert len(fates(done)) == BATCH * steps
+    last = done.metrics()[-1]["step"]
+    require_whole(done, last, lag=1)
+    assert len(fates(done)) == BATCH * last
     assert done.metrics()[-1]["restarts"] == 0  # nobody is to blame
     log = (run.run / "logs" / "progress.log").read_text()
     assert first[:12] in log
@@ -159,12 +165,10 @@ def test_learners_leave_before_their_node_and_the_run_goes_on(cluster, launch):
 
 
 def test_generators_move_and_a_head_that_leaves_stops_the_run(cluster, launch):
-    """The only generator and editor are on a node that gets SIGTERM, as a pod that is deleted: Ray
-    drains it. Then the head is drained, with the driver."""
-    steps = 60
-    node, process = added(cluster, worker=1)
+    """The node of the only generator gets SIGTERM, as a pod that is deleted: Ray drains it. Then
+    the head is drained, with the driver."""
+    nodes = dict(added(cluster, worker=1) for _ in range(2))
     run = launch(
-        f"loop.steps={steps}",
         "loop.checkpoint_every=0",
         "generator.resources.worker=0.01",
         "editor.resources.worker=0.01",
@@ -172,11 +176,12 @@ def test_generators_move_and_a_head_that_leaves_stops_the_run(cluster, launch):
         "faults.editor=0",
     )
     run.until(lambda: run.rows() >= 2)
-    assert GENERATOR in cluster.actors()[node]
-    other, _ = added(cluster, worker=1)
-    process.send_signal(signal.SIGTERM)
+    found = cluster.actors()
+    (node,) = [node for node in nodes if GENERATOR in found.get(node, ())]
+    (other,) = set(nodes) - {node}
+    nodes[node].send_signal(signal.SIGTERM)
     run.until(lambda: f"node {node[:12]} is drained, until" in run.text())
-    process.wait(timeout=60)
+    nodes[node].wait(timeout=60)
     run.progress()
     assert GENERATOR in cluster.actors()[other]
     (head,) = cluster.ids() - {other}
@@ -188,7 +193,7 @@ def test_generators_move_and_a_head_that_leaves_stops_the_run(cluster, launch):
     assert f"node {head[:12]} is drained, until" in done.out
     assert "the run stops after a checkpoint, as the run's driver is on it" in done.out
     last = done.metrics()[-1]["step"]
-    assert 2 < last < steps
+    assert last > 2
     assert (run.run / "checkpoints" / "latest").read_text().strip() == f"step-{last:06d}"
     require_whole(done, last, lag=0)
     assert done.metrics()[-1]["restarts"] == 0

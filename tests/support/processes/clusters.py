@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -69,20 +68,30 @@ class Cluster:
         return node
 
     def ids(self) -> set[str]:
-        """Ids of the nodes that the head counts as alive, once it answers."""
-        deadline, found = time.monotonic() + 90, ""
-        while '"node_id"' not in found and time.monotonic() < deadline:
-            found = self.ray("list", "nodes", "--format=json", "--filter=state=ALIVE").stdout
-        return set(re.findall(r'"node_id": "(\w+)"', found))
+        """Ids of the nodes that the head counts as alive."""
+        return {node["node_id"] for node in self.listed("nodes")}
 
     def actors(self) -> dict[str, set[str]]:
         """Node → the actors alive on it."""
-        listed = self.ray("list", "actors", "--detail", "--format=json", "--filter=state=ALIVE")
         found: dict[str, set[str]] = {}
-        for actor in json.loads(listed.stdout):
+        for actor in self.listed("actors"):
             name = actor["repr_name"] or actor["class_name"]
             found.setdefault(actor["node_id"], set()).add(name)
         return found
+
+    def listed(self, kind: str, state: str = "ALIVE") -> list[dict]:
+        """As `ray list` asks for nodes or actors, without a process; again until it is answered."""
+        query = "detail=true&limit=1000&filter_keys=state&filter_predicates=%3D&filter_values="
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                page = json.loads(self.read(f"{self.dashboard}/api/v0/{kind}?{query}{state}"))
+                if page["result"]:
+                    return page["data"]["result"]["result"]
+                assert time.monotonic() < deadline, page["msg"]
+            except OSError:
+                assert time.monotonic() < deadline
+            time.sleep(0.5)
 
     def drain(self, node: str, seconds: int) -> None:
         """Say that a node is taken away in so many seconds, as a provider of spot nodes does."""
