@@ -68,8 +68,11 @@ class Cluster:
         return node
 
     def ids(self) -> set[str]:
-        """Ids of the nodes that the head counts as alive."""
-        return {node["node_id"] for node in self.listed("nodes")}
+        """Ids of the nodes that the head counts as alive, once it counts itself."""
+        deadline = time.monotonic() + 90
+        while not (nodes := self.listed("nodes")) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return {node["node_id"] for node in nodes}
 
     def actors(self) -> dict[str, set[str]]:
         """Node → the actors alive on it."""
