@@ -19,7 +19,13 @@ from tests.support.processes.killing import fates, require_whole
 from tests.support.processes.running import Finished, environment
 
 # Several nodes on one machine, and actors that start three times: minutes.
-pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed, pytest.mark.chaos]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.vllm,
+    pytest.mark.deepspeed,
+    pytest.mark.chaos,
+    pytest.mark.timeout(3000),
+]
 
 STEPS, BATCH = 2000, 12  # more than there is time for
 NOTICE = 60  # seconds
@@ -52,7 +58,7 @@ class Launched:
         path = self.run / "metrics.jsonl"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
-    def until(self, what, seconds: float = 300.0) -> None:
+    def until(self, what, seconds: float = 900.0) -> None:
         """Until `what()` is true."""
         deadline = time.monotonic() + seconds
         while not what():

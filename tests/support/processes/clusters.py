@@ -19,6 +19,7 @@ from tests.support.paths import ROOT
 from tests.support.processes.running import environment, free_port
 
 BIN = Path(sys.executable).parent
+PATIENCE = 300.0  # seconds that a part of Ray may take to answer on a machine with other work
 
 
 class Cluster:
@@ -46,7 +47,7 @@ class Cluster:
                 f"--temp-dir={self.folder}",
             )
         ]
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE
         while not self.answers(f"{self.dashboard}/api/version") and time.monotonic() < deadline:
             assert self.nodes[0].poll() is None, "ray start ended"
             time.sleep(0.5)
@@ -61,7 +62,7 @@ class Cluster:
             f"--dashboard-agent-listen-port={free_port()}",
         )
         self.nodes.append(node)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE
         while self.ids() == before and time.monotonic() < deadline:
             assert node.poll() is None, "ray start ended"
             time.sleep(0.5)
@@ -69,7 +70,7 @@ class Cluster:
 
     def ids(self) -> set[str]:
         """Ids of the nodes that the head counts as alive, once it counts itself."""
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE
         while not (nodes := self.listed("nodes")) and time.monotonic() < deadline:
             time.sleep(0.5)
         return {node["node_id"] for node in nodes}
@@ -85,7 +86,7 @@ class Cluster:
     def listed(self, kind: str, state: str = "ALIVE") -> list[dict]:
         """As `ray list` asks for nodes or actors, without a process; again until it is answered."""
         query = "detail=true&limit=1000&filter_keys=state&filter_predicates=%3D&filter_values="
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 page = json.loads(self.read(f"{self.dashboard}/api/v0/{kind}?{query}{state}"))
