@@ -66,9 +66,22 @@ class Fleet:
             budget,
             self._adopt_weights,
         )
+        # Cleared while learners that had to leave look for a place: they come first.
+        self.room = asyncio.Event()
+        self.room.set()
+        # Cleared until new learners offer weights: earlier ones may be lost with their node.
+        self._offer_lasts = asyncio.Event()
+        self._offer_lasts.set()
+        for pool in self.pools:
+            pool.may_start = self.room.wait
         self.turns = GpuTurns(self.generators, self.learners, shared=shared)
         self._learners_starting: asyncio.Task[None] | None = None
         self._shards = 0  # of one weight update
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All replicas; their kinds are names of `Placement` too."""
+        return self.generators, self.editors, self.localisers
 
     async def __aenter__(self) -> Fleet:
         return self
@@ -81,9 +94,8 @@ class Fleet:
     ) -> None:
         if self._learners_starting is not None:
             self._learners_starting.cancel()
-        pools = self.generators, self.editors, self.localisers, self.models
-        await asyncio.gather(*(pool.close() for pool in pools))
-        self._dismiss_learners()
+        await asyncio.gather(*(pool.close() for pool in self.pools), self.models.close())
+        self.dismiss_learners()
         self.placement_group.remove()
 
     async def start(self) -> None:
@@ -134,7 +146,9 @@ class Fleet:
 
     async def restart_learners(self) -> None:
         """Replace lost ranks by new ones, with the weights that the run began with."""
-        self._dismiss_learners()
+        self.dismiss_learners()
+        if not self.turns.shared:  # else they wait for generators, and move together in any case
+            self._offer_lasts.clear()
         await self._start_learners()
 
     async def saliency_boxes(
@@ -187,6 +201,7 @@ class Fleet:
 
     def offer(self, update: WeightUpdate) -> None:
         """Generate with these weights from now on; running calls finish first."""
+        self._offer_lasts.set()
         self.generators.offer(update)
 
     async def wait_adopted(self, update: WeightUpdate) -> None:
@@ -211,6 +226,9 @@ class Fleet:
 
     async def _adopt_weights(self, generator: Any, update: WeightUpdate) -> None:
         """One generator's weight update, and the proof that it has the learners' weights."""
+        await self._offer_lasts.wait()
+        if update is not self.generators.offered:
+            return  # the pool goes on with that one
         version, canaries = update.manifest.version, self.canaries
         what = f"sending weights of version {version}"
         try:
@@ -262,11 +280,13 @@ class Fleet:
             await pool.reset(self.config, self.budget, other.patience)
             return pool
         await pool.close()
+        other.may_start = self.room.wait
         other.start()
         return other
 
     async def _start_learners(self) -> None:
         await self.placement_group.reserve()
+        self.room.set()
         await self.turns.clear_for_learners()
         await self.learners.start()
         await self._count_shards()
@@ -280,7 +300,8 @@ class Fleet:
         self._shards, *_ = await self.learners.call("shard_count", self.config.loop.sync)
         await self.turns.to_generators()
 
-    def _dismiss_learners(self) -> None:
+    def dismiss_learners(self) -> None:
+        """End all ranks; `restart_learners` begins with new ones."""
         self.learners.kill()
         self.turns.learners_left()
         self.placement_group.release()

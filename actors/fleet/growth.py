@@ -1,9 +1,10 @@
-"""A cluster that is too small now: it may grow, where an autoscaler brings nodes."""
+"""A cluster that is too small, now or once nodes leave: an autoscaler may bring others."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ray.autoscaler.sdk import request_resources
@@ -15,7 +16,14 @@ from medray.errors import ResourceError
 
 LOOK = 5.0  # seconds between two looks at the cluster
 
+TOLERANCE = 1e-6  # of a resource: shares add up inexactly
+
 Bundles = list[dict[str, float]]
+
+
+def request_nodes(bundles: Bundles) -> None:
+    """Ask the cluster's autoscaler, if it has one, for room for all of these."""
+    request_resources(bundles=bundles)
 
 
 def placement_in_time(
@@ -23,7 +31,7 @@ def placement_in_time(
     announce: Callable[[str], None],
     *,
     generators: bool,
-    request: Callable[[Bundles], object] = lambda bundles: request_resources(bundles=bundles),
+    request: Callable[[Bundles], object] = request_nodes,
     wait: Callable[[float], object] = time.sleep,
 ) -> Placement:
     """The placement on this cluster, once it is large enough; see `plan_placement`.
@@ -50,6 +58,49 @@ def placement_in_time(
             request([])
 
 
+def has_room(needs: Bundles, free: Iterable[Mapping[str, float]]) -> bool:
+    """Whether nodes with these `free` resources have a place for each of `needs`.
+
+    >>> has_room([{"GPU": 1}, {"GPU": 1}], [{"GPU": 1, "CPU": 8}, {"CPU": 8}])
+    False
+    """
+    left = [dict(node) for node in free]
+    for bundle in sorted(needs, key=lambda bundle: sum(bundle.values()), reverse=True):
+        for node in left:
+            if all(node.get(k, 0) >= amount - TOLERANCE for k, amount in bundle.items()):
+                for k, amount in bundle.items():
+                    node[k] = node.get(k, 0) - amount
+                break
+        else:
+            return False
+    return True
+
+
+async def room_in_time(
+    config: Config,
+    needs: Bundles,
+    free: Callable[[], Iterable[Mapping[str, float]]],
+    *,
+    generators: bool,
+    request: Callable[[Bundles], object] = request_nodes,
+) -> bool:
+    """Whether the cluster has room for `needs` within `faults.nodes_within`, in which an autoscaler
+    is asked for all that the run takes. `free`: of each node, as it is now."""
+    deadline, asking = time.monotonic() + config.faults.nodes_within, False
+    try:
+        while not has_room(needs, await asyncio.to_thread(free)):
+            if time.monotonic() >= deadline:
+                return False
+            if not asking:
+                asking = True
+                request(bundles_of(config, generators=generators))
+            await asyncio.sleep(min(LOOK, max(0.0, deadline - time.monotonic())))
+        return True
+    finally:
+        if asking:
+            request([])
+
+
 def bundles_of(config: Config, *, generators: bool) -> Bundles:
     """What each actor of the run takes of a node."""
     placement = plan_placement(config, generators=generators, require=False)
@@ -64,11 +115,12 @@ def bundles_of(config: Config, *, generators: bool) -> Bundles:
         (placement.localiser, localisers),
     )
     bundles = [placement.bundle] * config.learner.world_size
-    bundles += [_bundle(options) for options, count in counts for _ in range(count)]
+    bundles += [bundle_of(options) for options, count in counts for _ in range(count)]
     return [bundle for bundle in bundles if bundle]
 
 
-def _bundle(options: dict[str, Any]) -> dict[str, float]:
+def bundle_of(options: dict[str, Any]) -> dict[str, float]:
+    """What an actor with these Ray options takes of a node."""
     amounts = {"CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0)}
     return {k: v for k, v in (amounts | options.get("resources", {})).items() if v}
 

@@ -24,6 +24,7 @@ import time
 
 from actors.fleet import BrokenCases, Fleet, LearnersLost, Rollouts
 from actors.loop.canaries import pick_canaries
+from actors.loop.departures import Departures
 from actors.loop.evaluation import Evaluator
 from actors.loop.metrics import MetricsWriter
 from actors.loop.recovery import Recovery
@@ -54,9 +55,10 @@ class Driver:
         self.rollouts = Rollouts(fleet, BrokenCases(run.broken_cases))
         self.sync = WeightSync(fleet)
         self.metrics = MetricsWriter(run, telemetry, console)
-        self.stop = stop or Stop(self.config.faults.stop_within)
+        self.stop = (stop or Stop(self.config.faults.stop_within)).of_run()
         self.evaluator = Evaluator(plan, self.rollouts, run, telemetry, console)
         self.recovery = Recovery(plan, self.rollouts, run, self.sync, self.metrics, console)
+        self.departures = Departures(fleet, self.recovery, self.stop, console.say)
         self.progress = Progress()
 
     @property
@@ -66,13 +68,14 @@ class Driver:
     async def run(self, *, resume: bool) -> None:
         """From step 1, or from the newest checkpoint, to the last step."""
         try:
-            await self.stop.cancel_on_stop(self._begin(resume=resume))
-            while self.state.step < self.config.loop.steps:
-                self.stop.check()
-                try:
-                    await self._step(self.state.step + 1)
-                except LearnersLost as lost:
-                    await self.stop.cancel_on_stop(self._begin_again(lost))
+            async with self.departures.watched():
+                await self.stop.cancel_on_stop(self._begin(resume=resume))
+                while self.state.step < self.config.loop.steps:
+                    try:
+                        self.stop.check()
+                        await self._step(self.state.step + 1)
+                    except LearnersLost as lost:
+                        await self.stop.cancel_on_stop(self._begin_again(lost))
         except StoppedOnRequest:
             raise await self.recovery.stopped(self.stop) from None
         except RunFailed as failed:
@@ -91,8 +94,8 @@ class Driver:
             await self._begin_again(lost)
 
     async def _begin_again(self, lost: LearnersLost) -> None:
-        """Replace lost learners, and return to the newest checkpoint."""
-        await self.recovery.replace_learners(
+        """Replace learners that are lost or leave, and return to the newest checkpoint."""
+        await self.departures.replace_learners(
             lost, lambda: self._restore_or_start(resume=True, again=True)
         )
 
@@ -115,17 +118,18 @@ class Driver:
         prefetcher = self.recovery.prefetcher
         assert prefetcher is not None
         prefetcher.start_allowed(self.state)
-        rollout = await self.stop.cancel_on_stop(prefetcher.wait_for(step))
+        rollout = await self.stop.interruptible(prefetcher.wait_for(step))
         with self.recovery.changing_learners():
             learning = learn(self.fleet, self.recovery.ledger, rollout, self.state)
             report, row, self.recovery.state = await self.stop.until_deadline(learning)
-        await self.stop.until_deadline(self.metrics.flush())  # the row before
-        read = self.recovery.next_rollout_reads_weights
-        sync = await self.stop.until_deadline(self.sync.send(changed=read and not report.skipped))
+        pending = self.metrics.hold(row | {"t_step": time.monotonic() - start})
+        await self.stop.briefly(self.metrics.flush())  # the row before
+        changed = self.recovery.next_rollout_reads_weights and not report.skipped
+        pending.sync = await self.stop.until_deadline(self.sync.send(changed=changed))
         prefetcher.start_allowed(self.state)
         if on_policy:
-            await self.stop.until_deadline(asyncio.shield(sync))
-        self.metrics.hold(row | {"t_step": time.monotonic() - start}, sync)
+            await self.stop.briefly(asyncio.shield(pending.sync))
+        pending.row["t_step"] = time.monotonic() - start
         self.progress.require(self.state.step, report)
         await self._do_what_is_due()
         if on_policy:
@@ -133,14 +137,13 @@ class Driver:
 
     async def _do_what_is_due(self) -> None:
         """A checkpoint and an evaluation every so many steps, and after the last one."""
-        saved = self.recovery.last_saved_step == self.state.step
-        if self._due(self.config.loop.checkpoint_every) and not saved:
-            await self.stop.until_deadline(self.metrics.flush())
+        if self._due(self.config.loop.checkpoint_every) and not self.recovery.saved:
+            await self.stop.briefly(self.metrics.flush())
             await self.stop.until_deadline(self.recovery.checkpoint())
         if self._due(self.config.eval.every) and self.plan.dataset.heldout:
-            await self.stop.until_deadline(self.metrics.flush())
-            await self.stop.until_deadline(self.sync.catch_up(self.state.policy_version))
-            await self.stop.cancel_on_stop(self.evaluator.evaluate(self.state))
+            await self.stop.briefly(self.metrics.flush())
+            await self.stop.briefly(self.sync.catch_up(self.state.policy_version))
+            await self.stop.interruptible(self.evaluator.evaluate(self.state))
 
     def _due(self, every: int) -> bool:
         step = self.state.step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from actors.loop.telemetry import Telemetry
@@ -11,42 +12,59 @@ from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
 
 
+@dataclass(slots=True)
+class PendingRow:
+    """A row, and its weights on their way."""
+
+    row: dict[str, Any]
+    sync: asyncio.Task[Sync] | None = None
+
+    def cancel(self) -> Sync | None:
+        """What is known by now of how the weights arrived."""
+        sync = self.sync
+        if sync is None:
+            return None
+        arrived = sync.done() and not sync.cancelled() and not sync.exception()
+        sync.cancel()
+        return sync.result() if arrived else None
+
+
 class MetricsWriter:
-    """Holds at most one row: that of the newest step, while its weights are on their way."""
+    """Holds the rows of steps whose weights are on their way: of the newest, and for a moment of
+    the one before it."""
 
     def __init__(self, run: RunDirectory, telemetry: Telemetry, console: RunConsole) -> None:
         self.run, self.telemetry, self.console = run, telemetry, console
-        self.row: dict[str, Any] = {}
-        self.sync: asyncio.Task[Sync] | None = None
+        self.pending: list[PendingRow] = []
 
-    def hold(self, row: dict[str, Any], sync: asyncio.Task[Sync]) -> None:
-        """Keep `row` until `sync` is done."""
-        self.row, self.sync = row, sync
+    def hold(self, row: dict[str, Any]) -> PendingRow:
+        """Keep the row of a step that is learnt; its `sync` is set once its weights are sent."""
+        self.pending.append(PendingRow(row))
+        return self.pending[-1]
 
     async def flush(self) -> None:
-        """Publish the held row, if there is one, as soon as its weights have arrived."""
-        if self.sync is not None:
-            self._publish(await asyncio.shield(self.sync))
+        """Publish what is held, as soon as its weights have arrived, if they were sent."""
+        while self.pending and (sync := self.pending[0].sync) is not None:
+            result = await asyncio.shield(sync)
+            self._publish(self.pending.pop(0).row, result)
 
     def flush_now(self) -> None:
-        """Publish the held row without waiting: the run ends before its weights arrive."""
-        if self.sync is None:
-            return
-        arrived = self.sync.done() and not self.sync.cancelled() and not self.sync.exception()
-        result = self.sync.result() if arrived else None
-        self.sync.cancel()
-        self._publish(result)
+        """Publish what is held without waiting: the run ends before its weights arrive."""
+        while self.pending:
+            first = self.pending.pop(0)
+            self._publish(first.row, first.cancel())
 
     async def drop(self) -> None:
-        """Forget the held row: the run returns to a step before it."""
-        if self.sync is not None:
-            self.sync.cancel()
-            await asyncio.wait({self.sync})
-            self.sync = None
+        """Forget what is held: the run returns to a step before it."""
+        syncs = {one.sync for one in self.pending if one.sync is not None}
+        self.pending.clear()
+        for sync in syncs:
+            sync.cancel()
+        if syncs:
+            await asyncio.wait(syncs)
 
-    def _publish(self, sync: Sync | None) -> None:
-        self.sync = None
-        self.row |= {
+    def _publish(self, row: dict[str, Any], sync: Sync | None) -> None:
+        row |= {
             "t_sync": sync.seconds if sync else None,
             "sync_bytes": sync.bytes if sync else None,
             "logp_gap": sync.logp_gap if sync else None,
@@ -55,8 +73,8 @@ class MetricsWriter:
         for cache in ("prefix", "image"):
             if stats.get(f"{cache}_queries"):
                 hits = stats[f"{cache}_hits"] / stats[f"{cache}_queries"]
-                self.row[f"{cache}_cache_hits"] = hits
-        self.run.append_metrics(self.row)
+                row[f"{cache}_cache_hits"] = hits
+        self.run.append_metrics(row)
         if sync is not None:
-            self.telemetry.step(self.row)
-            self.console.step(self.row["step"], self.row)
+            self.telemetry.step(row)
+            self.console.step(row["step"], row)

@@ -54,6 +54,11 @@ class Recovery:
         return self.rollouts.fleet
 
     @property
+    def saved(self) -> bool:
+        """Whether the present step has a checkpoint."""
+        return self.last_saved_step == self.state.step
+
+    @property
     def next_rollout_reads_weights(self) -> bool:
         """Whether what the step just learnt is read by the generators before it is learnt on."""
         if not answers_needed(self.plan.config):
@@ -94,19 +99,16 @@ class Recovery:
     async def replace_learners(
         self, lost: LearnersLost, begin: Callable[[], Awaitable[None]]
     ) -> None:
-        """New learners instead of lost ones, then `begin`, as often as the budget allows.
+        """New learners instead of lost ones, then `begin`, if the budget allows it.
 
-        Raises LearnersLost when the budget is exhausted.
+        Raises `lost` otherwise, and LearnersLost if they are lost again.
         """
         self.learners_consistent = False
         await self.abandon()
-        while self.fleet.budget.spend("learner", lost.what, lost.lost):
-            try:
-                await self.fleet.restart_learners()
-                return await begin()
-            except LearnersLost as again:
-                lost = again
-        raise lost
+        if not self.fleet.budget.spend("learner", lost.what, lost.lost):
+            raise lost
+        await self.fleet.restart_learners()
+        await begin()
 
     @contextlib.contextmanager
     def changing_learners(self) -> Iterator[None]:
@@ -150,14 +152,18 @@ class Recovery:
 
     async def stopped(self, stop: Stop) -> StoppedOnRequest:
         """Write a checkpoint in the time that is left; returns what to raise."""
-        step, why = self.state.step, "as requested"
+        step, why = self.state.step, stop.why
         try:
             async with asyncio.timeout(stop.seconds_left):
-                await self._save_last_step()
+                await self.save_last_step()
         except TimeoutError:
-            why = f"no checkpoint within faults.stop_within = {stop.within:g} s"
+            why += (
+                f", no checkpoint within faults.stop_within = {stop.within:g} s"
+                if stop.within == self.plan.config.faults.stop_within
+                else f", no checkpoint within {stop.within:.0f} s"
+            )
         except (RunFailed, OSError) as failed:
-            why = f"no checkpoint ({disk_fault(failed) or failed})"
+            why += f", no checkpoint ({disk_fault(failed) or failed})"
         if self.last_saved_step != step and self.last_saved_step:
             why += f"; the newest checkpoint is of step {self.last_saved_step}"
         return StoppedOnRequest(f"stopped after step {step}", why, "continue with --resume")
@@ -166,12 +172,12 @@ class Recovery:
         """A last checkpoint if the learners are still alive; the error to report is another one."""
         before = self.last_saved_step
         with contextlib.suppress(MedrayError, OSError):
-            await self._save_last_step()
+            await self.save_last_step()
         if self.last_saved_step != before:
             step = self.last_saved_step
             self.console.say(f"checkpoint of step {step} written before the run ends")
 
-    async def _save_last_step(self) -> None:
+    async def save_last_step(self) -> None:
         """Publish the held metrics and write a checkpoint, unless there is one of this step."""
         if self.prefetcher is not None:
             await self.prefetcher.cancel()

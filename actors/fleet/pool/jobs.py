@@ -47,6 +47,7 @@ class Replica:
     handle: Any = None
     state: Any = None  # the newest one adopted
     ready: bool = False
+    leaving: bool = False  # with its node: it starts again elsewhere
     failed_starts: int = 0  # in a row
     losses: JobLosses | None = None  # of the job that it was lost over
     next_job: asyncio.Future[Job | None] | None = None  # while idle
@@ -72,6 +73,12 @@ def end(replica: Replica) -> None:
     if replica.handle is not None:
         ray.kill(replica.handle)
         replica.handle = None
+
+
+def wake(replica: Replica) -> None:
+    """Have an idle replica see what has changed."""
+    if replica.next_job is not None and not replica.next_job.done():
+        replica.next_job.set_result(None)
 
 
 def union_seconds(calls: Sequence[CallResult]) -> float:

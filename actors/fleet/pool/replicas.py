@@ -17,7 +17,7 @@ import contextlib
 import statistics
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import ray
@@ -33,6 +33,7 @@ from actors.fleet.pool.jobs import (
     end,
     references,
     settle,
+    wake,
 )
 from actors.fleet.pool.losses import MAX_LOSSES, JobLosses, Losses
 from actors.fleet.pool.restart_budget import RestartBudget
@@ -176,9 +177,17 @@ class Pool:
         self.busy_seconds, self.repeated = 0.0, 0
         self._recent.clear()
 
-    def fail(self, error: MedrayError) -> None:
-        """End all jobs, and refuse later ones, with what these replicas cannot work without."""
-        self._fail(error)
+    @property
+    def handles(self) -> dict[int, Any]:
+        """The actors of the replicas, by their index."""
+        return {r.index: r.handle for r in self._replicas if r.handle is not None}
+
+    def leave(self, indices: Collection[int]) -> None:
+        """Have these replicas start again, where Ray puts them, once their jobs are done; whatever
+        they are lost of until then is charged to nobody."""
+        for replica in (r for r in self._replicas if r.index in indices):
+            replica.leaving = True
+            wake(replica)
 
     async def close(self) -> None:
         """End all replicas and the tasks that wait for them."""
@@ -196,17 +205,23 @@ class Pool:
         while True:
             try:
                 await self._start(replica, who)
-                while True:
+                while not replica.leaving:
                     await self._adopt_offered(replica)
                     job = await self._next(replica)
                     if job is not None:
                         await self._serve(replica, job, who)
+                raise ActorLost(who, "died", "it leaves with its node")
             except ActorLost as lost:
                 starting = not replica.ready
                 replica.ready, replica.state = False, None
                 end(replica)
+                if replica.leaving:
+                    replica.leaving = False
+                    self.budget.count(self.kind, "drained")
+                    self._notify()
+                    continue
                 if lost.cause == "broken" and not self._started_once:
-                    self._fail(lost)  # it cannot start: another attempt would end the same way
+                    self.fail(lost)  # it cannot start: another attempt would end the same way
                     return
                 replica.failed_starts += starting
                 over = None if starting else replica.losses
@@ -215,7 +230,7 @@ class Pool:
                     return
                 self._notify()
             except MedrayError as error:
-                self._fail(error)
+                self.fail(error)
                 return
 
     async def _start(self, replica: Replica, who: str) -> None:
@@ -268,7 +283,8 @@ class Pool:
             job.start = job.start or start
             value, refs = await self._result(job, replica, who)
         except ActorLost as lost:
-            job.losses.add(lost)
+            if not replica.leaving:
+                job.losses.add(lost)
             replica.losses = job.losses
             if job.losses.too_many:
                 self._losses.job_given_up(job.losses)
@@ -340,8 +356,7 @@ class Pool:
 
     def _wake_idle(self) -> None:
         for replica in list(self._idle):
-            if replica.next_job is not None and not replica.next_job.done():
-                replica.next_job.set_result(None)
+            wake(replica)
         self._idle.clear()
 
     def _all_have(self, state: Any) -> bool:
@@ -361,9 +376,10 @@ class Pool:
         if others:
             self._notify()
         else:
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: MedrayError) -> None:
+    def fail(self, error: MedrayError) -> None:
+        """End all jobs, and refuse later ones."""
         self._failure = self._failure or error
         for job in [*self._pending, *self._running]:
             settle(job, error=error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class LanguageModels:
         self.engines: dict[str, Any] = {}
         self.served: Served | None = None  # for editors, once started
         self._watching: list[asyncio.Task[None]] = []
+        self._leaving: set[Any] = set()  # engines that Ray starts again elsewhere
 
     async def start(self) -> None:
         """Spawn the engines; `wait_ready` returns when they answer."""
@@ -62,6 +63,12 @@ class LanguageModels:
             who = f"LanguageModel({Path(directory).name})"
             process = await await_ref(engine.process.remote(), START_DEADLINE, who)
             self._watching.append(asyncio.create_task(self._watch(engine, who, process)))
+
+    def leave(self, directories: Collection[str]) -> None:
+        """Have Ray start these engines again on another node; charged to nobody."""
+        for directory in directories:
+            self._leaving.add(self.engines[directory])
+            ray.kill(self.engines[directory], no_restart=False)
 
     async def close(self) -> None:
         """End all engines."""
@@ -83,8 +90,12 @@ class LanguageModels:
                 lost = ActorLost(who, "died", "its process ended unexpectedly")
             except ActorLost as error:
                 lost, process = error, ""  # that of the next one is not known yet
-                if lost.cause != "died":
+                if lost.cause != "died" and engine not in self._leaving:
                     ray.kill(engine, no_restart=False)
+            if engine in self._leaving:
+                self._leaving.discard(engine)
+                self.budget.count("editor", "drained")
+                continue
             if not self.budget.spend("editor", who, lost):
                 ray.kill(engine)
                 self.on_failure(RunFailed(f"no {who} is left", str(lost), "raise faults.editor"))

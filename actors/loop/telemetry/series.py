@@ -106,6 +106,6 @@ REASONS = (
     *("abstained:no-variant", "abstained:language", "non-finite-loss"),
 )
 KINDS = ("generator", "editor", "localiser", "learner")
-CAUSES = ("died", "stuck", "broken")
+CAUSES = ("died", "stuck", "broken", "drained")
 
 SERIES = (*GAUGES, *STATE, *COUNTERS, DROPS, RESTARTS, STAGES)

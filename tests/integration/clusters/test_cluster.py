@@ -8,6 +8,7 @@ import time
 import pytest
 
 from actors.loop.telemetry import SERIES
+from tests.support.paths import ROOT
 from tests.support.processes.clusters import BIN, Cluster
 from tests.support.processes.running import Finished
 
@@ -38,11 +39,7 @@ def submit(cluster, *arguments: str):
 
 
 def actors(cluster, state: str) -> list[dict]:
-    """As `ray list actors` asks for them, but without starting a process."""
-    query = "detail=true&limit=1000&filter_keys=state&filter_predicates=%3D&filter_values="
-    page = json.loads(cluster.read(f"{cluster.dashboard}/api/v0/actors?{query}{state}"))
-    assert page["result"], page["msg"]
-    found = page["data"]["result"]["result"]
+    found = cluster.listed("actors", state)
     return [actor for actor in found if actor["class_name"] != "JobSupervisor"]  # Ray's own
 
 
@@ -116,6 +113,17 @@ def test_actors_are_named_after_their_run(job):
 def test_every_series_is_there_from_the_first_scrape(job):
     names = {line.split("{")[0] for line in job[5].splitlines() if 'run="vqa-rad"' in line}
     assert {name for series in SERIES for name in series.exported} <= names
+
+
+def test_every_series_of_the_board_and_the_alerts_is_there_from_the_first_scrape(job):
+    """Those of GPUs are where there are any; those of volumes are the kubelet's."""
+    pages = (ROOT / "cluster/monitoring" / name for name in ("dashboard.json", "rules.yaml"))
+    text = "".join(page.read_text() for page in pages)
+    named = set(re.findall(r"\bray_(?:medray|node)_[a-z_]+\b", text))
+    of_gpus = {name for name in named if re.search("gpu|gram", name)}
+    names = {line.split("{")[0] for line in job[5].splitlines()}
+    assert len(named) > 25
+    assert named - of_gpus <= names
 
 
 def test_no_actor_outlives_the_run(job, cluster):

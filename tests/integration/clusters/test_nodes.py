@@ -24,17 +24,6 @@ def cluster():
     started.stop()
 
 
-def where(cluster) -> dict[str, set[str]]:
-    """Node → the actors alive on it."""
-    import json
-
-    listed = cluster.ray("list", "actors", "--detail", "--format=json", "--filter=state=ALIVE")
-    found: dict[str, set[str]] = {}
-    for actor in json.loads(listed.stdout):
-        found.setdefault(actor["node_id"], set()).add(actor["repr_name"] or actor["class_name"])
-    return found
-
-
 def test_a_node_vanishes_and_the_run_goes_on(tmp_path, cluster):
     steps = 30
     node = cluster.add_node(cpus=2)
@@ -68,7 +57,7 @@ def test_a_node_vanishes_and_the_run_goes_on(tmp_path, cluster):
     while not metrics.exists() and time.monotonic() < deadline:
         assert run.poll() is None, log.read_text()
         time.sleep(0.2)
-    nodes = where(cluster)
+    nodes = cluster.actors()
     assert len(nodes) == 2, nodes  # both nodes have actors, so the loss is one
     cluster.kill(node)
     try:

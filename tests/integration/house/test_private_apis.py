@@ -113,6 +113,16 @@ USED = (
         "ray.util.metrics:Metric", "_record", "actors/loop/telemetry/exported.py", "test_cluster"
     ),
     Private("ray._private.services", "ConsolePopen", "actors/head/own.py", "test_own_cluster"),
+    Private(
+        "ray._private.state:GlobalState",
+        "get_draining_nodes", "actors/head/draining.py", "test_drained_nodes",
+    ),
+    Private("ray._private.state", "actors", "actors/head/draining.py", "test_drained_nodes"),
+    Private(
+        "ray._private.state",
+        "available_resources_per_node", "actors/head/draining.py", "test_drained_nodes",
+    ),
+    Private("ray.actor:ActorHandle", "_actor_id", "actors/head/draining.py", "test_drained_nodes"),
     Private("torch:UntypedStorage", "_cdata", "medray/memory/activations.py", "test_activations"),
     Private(
         "transformers.models.llava.processing_llava:LlavaProcessor",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ from tests.support.paths import ROOT
 from tests.support.processes.running import environment, free_port
 
 BIN = Path(sys.executable).parent
+PATIENCE = 300.0  # seconds that a part of Ray may take to answer on a machine with other work
 
 
 class Cluster:
@@ -45,30 +47,67 @@ class Cluster:
                 f"--temp-dir={self.folder}",
             )
         ]
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE
         while not self.answers(f"{self.dashboard}/api/version") and time.monotonic() < deadline:
             assert self.nodes[0].poll() is None, "ray start ended"
             time.sleep(0.5)
 
-    def add_node(self, cpus: int) -> subprocess.Popen:
-        """One more raylet, once the head knows of it."""
-        before = self.alive()
+    def add_node(self, cpus: int, **resources: float) -> subprocess.Popen:
+        """One more raylet, once the head knows of it; `resources` of its own beside CPUs."""
+        before = self.ids()
         node = self._start(
             f"--address={self.address}",
             f"--num-cpus={cpus}",
+            f"--resources={json.dumps(resources)}",
             f"--dashboard-agent-listen-port={free_port()}",
         )
         self.nodes.append(node)
-        deadline = time.monotonic() + 90
-        while self.alive() == before and time.monotonic() < deadline:
+        deadline = time.monotonic() + PATIENCE
+        while self.ids() == before and time.monotonic() < deadline:
             assert node.poll() is None, "ray start ended"
             time.sleep(0.5)
         return node
 
-    def alive(self) -> int:
-        """Nodes that the head counts as alive."""
-        listed = self.ray("list", "nodes", "--format=json", "--filter=state=ALIVE")
-        return listed.stdout.count('"node_id"') if listed.returncode == 0 else 0
+    def ids(self) -> set[str]:
+        """Ids of the nodes that the head counts as alive, once it counts itself."""
+        deadline = time.monotonic() + PATIENCE
+        while not (nodes := self.listed("nodes")) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return {node["node_id"] for node in nodes}
+
+    def actors(self) -> dict[str, set[str]]:
+        """Node → the actors alive on it."""
+        found: dict[str, set[str]] = {}
+        for actor in self.listed("actors"):
+            name = actor["repr_name"] or actor["class_name"]
+            found.setdefault(actor["node_id"], set()).add(name)
+        return found
+
+    def listed(self, kind: str, state: str = "ALIVE") -> list[dict]:
+        """As `ray list` asks for nodes or actors, without a process; again until it is answered."""
+        query = "detail=true&limit=1000&filter_keys=state&filter_predicates=%3D&filter_values="
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                page = json.loads(self.read(f"{self.dashboard}/api/v0/{kind}?{query}{state}"))
+                if page["result"]:
+                    return page["data"]["result"]["result"]
+                assert time.monotonic() < deadline, page["msg"]
+            except OSError:
+                assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+    def drain(self, node: str, seconds: int) -> None:
+        """Say that a node is taken away in so many seconds, as a provider of spot nodes does."""
+        done = self.ray(
+            "drain-node",
+            f"--address={self.address}",
+            f"--node-id={node}",
+            "--reason=DRAIN_NODE_REASON_PREEMPTION",
+            "--reason-message=of the test",
+            f"--deadline-remaining-seconds={seconds}",
+        )
+        assert done.returncode == 0, done.stderr
 
     def kill(self, node: subprocess.Popen) -> None:
         """The power of one machine fails: everything on it is gone at once."""

@@ -23,6 +23,7 @@ from tests.support.paths import ROOT
 from tests.unit.cluster.manifests import CONFIGS, SUBMITTED, change, check, lines, objects, write
 
 USES = sorted(CONFIGS)
+DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 
 
 def overrides(use: str) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ def test_the_hook_of_a_pod_finds_the_run_and_neither_shell_nor_itself(use: str) 
             for c in pod["containers"]
             if "lifecycle" in c
         ]
-        for shell, option, script in hooks:
+        for shell, option, script in (hook for hook in hooks if "launch" in hook[-1]):
             stop, wait = re.findall(r"-f '([^']+)'", script)
             for program in ("python", "python3.11"):
                 line = f"/opt/medray/.venv/bin/{program} /usr/local/bin/medray launch c.yaml"
@@ -86,6 +87,32 @@ def test_the_hook_of_a_pod_finds_the_run_and_neither_shell_nor_itself(use: str) 
             own = f"{shell} {option} {script}"
             assert not re.search(stop, own)
             assert not re.search(wait, own)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_the_hook_of_a_worker_has_ray_drain_its_node(use: str) -> None:
+    """As Ray does when `ray start --block` gets SIGTERM; in the pod it may be another's child."""
+    containers = [c for pod in pods(use) for c in pod["containers"] if c["name"] == "ray-worker"]
+    assert containers
+    for container in containers:
+        shell, option, script = container["lifecycle"]["preStop"]["exec"]["command"]
+        (drain,) = re.findall(r"pkill -TERM -f '([^']+)'", script)
+        line = "ray start --address=head:6379 --block --num-gpus=2"
+        assert re.search(drain, f"/opt/medray/.venv/bin/python /opt/medray/.venv/bin/{line}")
+        assert not re.search(drain, f"/bin/bash -c ulimit -n 65536; {line}")
+        assert not re.search(drain, f"{shell} {option} {script}")
+        variables = {v["name"]: v.get("value") for v in container["env"]}
+        assert float(variables[DRAIN]) + 60 <= next(
+            pod["terminationGracePeriodSeconds"]
+            for pod in pods(use)
+            if container in pod["containers"]
+        )
+
+
+def test_ray_still_reads_how_long_it_drains() -> None:
+    from ray._private import ray_constants
+
+    assert hasattr(ray_constants, DRAIN)
 
 
 def pods(use: str) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from actors.fleet import growth, placement
@@ -64,3 +66,32 @@ def test_nodes_that_do_not_come_in_time_are_named(cluster):
         growth.placement_in_time(
             config(0.001), print, generators=True, request=print, wait=lambda seconds: None
         )
+
+
+def room(within, looks):
+    """Whether there is room for two CPUs, and what was requested; `looks`: what is free."""
+    requests = []
+    found = growth.room_in_time(
+        config(within), [{"CPU": 2}], lambda: looks.pop(0), generators=True, request=requests.append
+    )
+    return asyncio.run(found), requests
+
+
+@pytest.mark.usefixtures("cluster")
+def test_actors_of_a_node_that_leaves_wait_for_another_one(monkeypatch):
+    monkeypatch.setattr(growth, "LOOK", 0.01)
+    found, requests = room(60.0, [[{"CPU": 1.0}], [], [{"CPU": 2.0}]])
+    assert found
+    assert len(requests) == 2
+    assert requests[0]
+    assert requests[1] == []  # taken back
+
+
+@pytest.mark.usefixtures("cluster")
+def test_no_node_comes_for_them():
+    found, _ = room(0.001, [[{"CPU": 1.0}]] * 9)
+    assert not found
+
+
+def test_nothing_is_requested_where_there_is_room():
+    assert room(60.0, [[{"CPU": 2.0}]]) == (True, [])

@@ -291,3 +291,40 @@ def test_a_pool_that_lost_a_replica_does_not_begin_another_run():
             await pool.reset("next run", pool.budget, 1.0)
 
     run(scenario)
+
+
+def test_a_replica_that_leaves_ends_its_job_and_starts_again_uncharged():
+    """The busy one first answers, the idle one starts again at once."""
+
+    async def scenario(pool):
+        before = {i: ray.get(handle.pid.remote()) for i, handle in pool.handles.items()}
+        job = asyncio.create_task(pool.run(lambda a, _: a.work.remote("x", 1.0)))
+        await asyncio.sleep(0.2)
+        pool.leave({0, 1})
+        answer = await job
+        await pool.wait_ready(everyone=True)
+        await many(pool, 4, 0.0)
+        after = {i: ray.get(handle.pid.remote()) for i, handle in pool.handles.items()}
+        return answer.value[0], before, after, pool.budget.restarts
+
+    (item, before, after, restarts), lines = run(scenario, generator=0)
+    assert item == "x"
+    assert set(before.values()).isdisjoint(after.values())
+    assert restarts == 0
+    assert lines == []
+
+
+def test_what_dies_with_its_node_before_its_job_is_done_is_charged_to_nobody(tmp_path):
+    async def scenario(pool):
+        path = str(tmp_path / "calls")
+
+        def submit(actor, _):
+            pool.leave({0})
+            return actor.die.remote(path, 1)
+
+        return (await pool.run(submit)).value, pool.budget.restarts
+
+    (calls, restarts), lines = run(scenario, size=1, generator=0)
+    assert calls == 2
+    assert restarts == 0
+    assert lines == []
