@@ -157,8 +157,8 @@ def dependent(
 def _repeats(clause: str, question: str) -> bool:
     """Whether a clause says only what the question does: ", which are part of the digestive
     system", where it asks what belongs to it."""
-    asked, said = content(question), content(clause)
-    return said <= asked or (bool(said & asked) and said - _BELONGS <= asked & said)
+    query, stated = content(question), content(clause)
+    return stated <= query or (bool(stated & query) and stated - _BELONGS <= query & stated)
 
 
 def _dependent(

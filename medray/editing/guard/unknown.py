@@ -103,8 +103,8 @@ def _said(statement: Statement) -> set[str]:
     """The stems of a clause's words, but those that add nothing."""
     first = statement.sentence[0]
     clause = statement.core[statement.start - first : statement.end - first]
-    said = _stems(_SHOWS.sub("", clause))
-    return {word for word in said - plain_stems() if len(word) > 1}  # the X of an X-ray
+    stated = _stems(_SHOWS.sub("", clause))
+    return {word for word in stated - plain_stems() if len(word) > 1}  # the X of an X-ray
 
 
 def _asserted(parsed: ParsedText) -> set[str]:

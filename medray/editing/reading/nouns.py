@@ -43,7 +43,7 @@ def nearest(statement: Statement, facts: Sequence[Statement]) -> list[Statement]
 def fullest(facts: Sequence[Statement]) -> list[Statement]:
     """The facts without those that say less of a finding than another one does: "small right
     pneumothorax", beside "small right apical pneumothorax, 8 mm"."""
-    said = [{(m.attribute, m.value) for m in fact.details} for fact in facts]
+    stated = [{(m.attribute, m.value) for m in fact.details} for fact in facts]
     counted = [any(m.attribute == "number" for m in fact.details) for fact in facts]
     kinds = [fact.head.value if fact.head else "" for fact in facts]
     one = [fact.head is not None and fact.head.form == "singular" for fact in facts]
@@ -51,7 +51,7 @@ def fullest(facts: Sequence[Statement]) -> list[Statement]:
 
     def is_less(less: int, more: int) -> bool:
         both_one = one[less] and one[more] and not counted[less] and not counted[more]
-        return both_one and kinds[less] == kinds[more] and said[less] < said[more]
+        return both_one and kinds[less] == kinds[more] and stated[less] < stated[more]
 
     return [facts[i] for i in numbers if not any(is_less(i, j) for j in numbers)]
 

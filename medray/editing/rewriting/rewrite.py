@@ -81,8 +81,8 @@ def _by_slot(judgement: Judgement, facts: Facts) -> list[Replacement]:
     sentence, reference = answer.text[part.start : part.end], facts.reference.text
     if facts.word is not None:
         wanted = "asks_abnormal" if facts.word else "asks_normal"
-        matching = set(phrase_words(facts.question)) & set(ontology().language[wanted])
-        change = turn_normal(sentence, 0, len(sentence)) if matching else None
+        named = set(phrase_words(facts.question)) & set(ontology().language[wanted])
+        change = turn_normal(sentence, 0, len(sentence)) if named else None
     elif asks_what(facts.question):
         change = shown(sentence, reference)
     else:
