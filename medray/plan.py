@@ -16,6 +16,7 @@ from medray.imaging.digests import Digests
 from medray.imaging.regions import labelled
 from medray.localising import check_localiser
 from medray.objectives import Needs, answers_needed, find_objective, needs_of
+from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import ModelFacts, model_facts, reference_facts, resolve_model_path
 from medray.policy.model.passed import inspect_unless_passed
 from medray.rundir import RunDirectory
@@ -76,6 +77,7 @@ class Plan:
                 f"{len(self.dataset.heldout)} held-out cases",
             ),
             *[("", note) for note in self.dataset.notes],
+            *_images(self.dataset),
             (
                 "actors",
                 f"{_generators(self)}{_editors(c)} · {_localisers(c)}"
@@ -122,8 +124,48 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
     _require_inputs_of_objective(config, needs, dataset)
     _require_answers(config)
     config = _with_sync(config, model)
+    config = _with_images_of(dataset, config, model)
     digests.keep()
     return Plan(config, dataset, model)
+
+
+def _with_images_of(dataset: Dataset, config: Config, model: ModelFacts) -> Config:
+    """The configuration with `model.max_images` as the dataset needs it, if a case has several.
+
+    Raises ConfigError or ModelError if the model does not take so many.
+    """
+    most = most_images(dataset)
+    limit, todo = config.model.max_images, "set data.max_images to use fewer of each case"
+    if limit is not None and most > limit:
+        why = f"a case of the dataset has {most} images"
+        raise ConfigError(f"model.max_images = {limit}", why, f"raise it, or {todo}")
+    if most == 1 and limit is None:
+        return config
+    if most > 1:
+        ChatCodec(model.path).require_images(most)
+        rest = model.context - config.generator.max_new_tokens
+        if rest - most * model.image_tokens < SHORTEST_PROMPT:
+            why = (
+                f"its context is {model.context} tokens, and a case has {most} images of "
+                f"{model.image_tokens}"
+            )
+            raise ModelError(f"model.path = {config.model.path}", why, todo)
+    update = {"max_images": most}
+    return config.model_copy(update={"model": config.model.model_copy(update=update)})
+
+
+def _images(dataset: Dataset) -> list[tuple[str, str]]:
+    """How many cases show more than one image."""
+    cases = (*dataset.train, *dataset.heldout)
+    several = sum(len(case.images) > 1 for case in cases)
+    most = f"{most_images(dataset)} at most"
+    return [("", f"{several} of {len(cases)} cases have several images, {most}")] if several else []
+
+
+def most_images(dataset: Dataset) -> int:
+    """How many images the case that has most of them has."""
+    cases = (*dataset.train, *dataset.heldout)
+    return max((len(case.images) for case in cases), default=1)
 
 
 def _reading(config: Config, dataset: Dataset) -> list[tuple[str, str]]:

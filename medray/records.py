@@ -25,6 +25,7 @@ class Region:
     Either `box` = (x0, y0, x1, y1), x1/y1 exclusive, or `mask` = path of a PNG of the
     size of the image whose non-zero pixels are the region (`mask.png#5`: those of value 5);
     a mask without a file is the PNG itself, as a data URI. `score`: a localiser's confidence.
+    `image`: which of the case's images it is on, from 0.
 
     >>> Region(label="nodule", box=(10, 12, 20, 24)).box
     (10, 12, 20, 24)
@@ -35,6 +36,16 @@ class Region:
     mask: str | None = None
     source: str = "dataset"
     score: float | None = None
+    image: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image as it lies on disk: its path (`x.dcm#3`: the third frame), and the digest of its
+    bytes ("" if the file cannot be read)."""
+
+    path: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +54,8 @@ class GivenSide:
     reference.
 
     `chosen_spans`, `rejected_spans`: the characters [start, end) in which they differ; without any,
-    a comparison of the two texts finds them. `rejected_image`: the image that serves as v', "" if
-    there is none. `score`: the pair's relevance, None if it has none.
+    a comparison of the two texts finds them. `rejected_image`: in v' the image that stands for the
+    case's first, "" if there is none. `score`: the pair's relevance, None if it has none.
     """
 
     rejected: str
@@ -57,13 +68,14 @@ class GivenSide:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question about one image, as the dataset has it.
+    """One question about one image or several, as the dataset has it.
 
     `image` is the path of the file (`x.dcm#3`: its third frame); `image_sha256` the digest of its
     bytes ("" if the file cannot be read: the case is then dropped, with the reason, when it is
-    issued). `truth` holds structured attributes if they are known (phantoms), as
-    (attribute, value) pairs. `patient_id` is used for splitting only and is never written out.
-    `given`: what the case's answer is preferred to, if the dataset consists of pairs.
+    issued). `other_images`: those that are shown behind it, in order. `truth` holds structured
+    attributes if they are known (phantoms), as (attribute, value) pairs. `patient_id` is used for
+    splitting only and is never written out. `given`: what the case's answer is preferred to, if the
+    dataset consists of pairs.
     If `answer_type` is "choice", the question ends with its options, each on a line of its own
     ("B. Coronal"), and the reference is one of these lines.
 
@@ -84,11 +96,17 @@ class Case:
     source: str = ""
     licence: str = ""
     given: GivenSide | None = None
+    other_images: tuple[ImageFile, ...] = ()
+
+    @property
+    def images(self) -> tuple[ImageFile, ...]:
+        """All images, in the order in which they are shown."""
+        return (ImageFile(self.image, self.image_sha256), *self.other_images)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for one answer. `image` is an index into the images passed with the call.
+    """A request for one answer. `images` are indices into the images passed with the call.
 
     `prefix_ids`: tokens that the answer begins with; only what follows them is sampled.
     """
@@ -96,7 +114,7 @@ class Request:
     item_id: str
     case_id: str
     question: str
-    image: int
+    images: tuple[int, ...]
     seed: int
     prefix_ids: tuple[int, ...] = ()
 

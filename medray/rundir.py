@@ -237,6 +237,7 @@ class RunDirectory:
 # whether they are the same ones.
 MAY_CHANGE = (
     *("run.name", "run.output", "data.path", "model.path", "model.adapter", "model.reference"),
+    "model.max_images",
     *("localiser.path", "localiser.replicas", "localiser.gpus", "localiser.resources"),
     *("generator.", "editor.", "learner.", "loop.", "faults.", "targeting.", "eval."),
 )

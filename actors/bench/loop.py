@@ -59,7 +59,7 @@ async def _overhead(generators: int) -> dict[str, float]:
     rollouts = Rollouts(fleet)
     image = ray.put(np.zeros((8, 8, 3), np.uint8))
     case = Case("c", "c.png", "00", "Is there a nodule in the left lung?", "No", "closed")
-    items = [Item(f"s000001-b0-{i:05d}", case, image) for i in range(generators * PIECE)]
+    items = [Item(f"s000001-b0-{i:05d}", case, (image,)) for i in range(generators * PIECE)]
     fleet.generators.start()
     try:
         await fleet.generators.wait_ready()

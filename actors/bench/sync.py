@@ -72,9 +72,9 @@ class Sender:
 
     def score(self, image: np.ndarray) -> np.ndarray:
         """Log-probabilities of ANSWER under the present weights, float32 [T]."""
-        prompt, picture = ChatCodec(self.facts.path).encode(QUESTION, image)
+        prompt, pictures = ChatCodec(self.facts.path).encode(QUESTION, image)
         scorer = Scorer(self.policy, self.facts.architecture, self.facts.image_token).eval()
-        return score_answers([(prompt, np.asarray(ANSWER), picture)], policy=scorer)[0]
+        return score_answers([(prompt, np.asarray(ANSWER), pictures)], policy=scorer)[0]
 
 
 class Receiver:
@@ -132,7 +132,7 @@ class Round:
     def gap(self) -> float:
         """Mean difference of sender and generators on one answer, nats per token."""
         image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-        request = Request("bench", "bench", QUESTION, 0, 0)
+        request = Request("bench", "bench", QUESTION, (0,), 0)
         theirs = ray.get(
             [g.score.remote(self.version, [request], [ANSWER], image) for g in self.generators]
         )

@@ -9,6 +9,7 @@ import numpy as np
 from actors.editor.encoder import Encoder, reason_of
 from actors.editor.pair_maker import EditCall, MadePairs, PairMaker
 from medray.config import Config
+from medray.data.stream import by_case
 from medray.editing import EDITORS
 from medray.editing.llm import BatchEditor, EditTask, JudgedEdit
 from medray.editing.llm.completion import Completer
@@ -43,7 +44,8 @@ class Editor(Encoder):
     ) -> tuple[list[Pair | Dropped | Continuation], PackedBatch]:
         """Pairs or a drop per response, which may also have to be continued; the pairs' batch.
 
-        cases and images match responses position by position. A response of an older policy than
+        cases match responses position by position, and images are those of one case after the
+        other. A response of an older policy than
         loop.max_lag allows is dropped as stale. A continued answer has pairs already, so it may
         give none and is never dropped. Relevance is raw here: it is normalised over the step, and
         this call may be a part of it.
@@ -51,10 +53,11 @@ class Editor(Encoder):
         packed: list[PackedPair] = []
         results: list[Pair | Dropped | Continuation] = []
         call = EditCall(context, targeted_editor(self.editor, context.targets))
-        judged = self._judge_ahead(context.version, cases, responses, images)
+        shown = by_case(cases, images)
+        judged = self._judge_ahead(context.version, cases, responses, shown)
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
-                made = self._make(call, case, response, images[i], judged.get(i))
+                made = self._make(call, case, response, shown[i], judged.get(i))
             except (ItemError, MemoryError) as error:
                 reason = reason_of(error)
                 version = response.policy_version
@@ -73,7 +76,7 @@ class Editor(Encoder):
         version: int,
         cases: Sequence[Case],
         responses: Sequence[Response],
-        images: Sequence[np.ndarray],
+        images: Sequence[Sequence[np.ndarray]],
     ) -> dict[int, JudgedEdit | ItemError]:
         """By position, the edits of an editor that works on many answers at once, if it is one."""
         editor = self.editor
@@ -81,7 +84,7 @@ class Editor(Encoder):
             return {}
         tasks: dict[int, EditTask] = {}
         outcomes: dict[int, JudgedEdit | ItemError] = {}
-        shown = self.config.editor.send_image
+        sent = self.config.editor.send_image
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             try:
                 text = self._usable_text(version, response)
@@ -93,7 +96,7 @@ class Editor(Encoder):
                     case.reference,
                     text,
                     item_seed(self.config.run.seed, case.case_id),
-                    images[i] if shown else None,
+                    tuple(images[i]) if sent else (),
                     case.patient_id,
                 )
         made = editor.edit_many(list(tasks.values()))
@@ -121,7 +124,7 @@ class Editor(Encoder):
         call: EditCall,
         case: Case,
         response: Response,
-        image: np.ndarray,
+        images: Sequence[np.ndarray],
         judged: JudgedEdit | ItemError | None,
     ) -> MadePairs:
         text = self._usable_text(call.context.version, response)
@@ -131,4 +134,4 @@ class Editor(Encoder):
             judged = JudgedEdit(edit)
         if isinstance(judged, ItemError):
             raise judged
-        return self.pair_maker.make(call, case, response, image, judged)
+        return self.pair_maker.make(call, case, response, images, judged)

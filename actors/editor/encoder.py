@@ -1,4 +1,7 @@
-"""What the actors that make pairs have in common: images of cases, and their prompts as tokens."""
+"""What the actors that make pairs have in common: images of cases, and their prompts as tokens.
+
+Where cases come with images, these are those of one case after the other.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from medray.config import Config
-from medray.data.stream import images_of
+from medray.data.stream import by_case, images_of
 from medray.errors import ItemError
-from medray.imaging.view import View
+from medray.imaging.view import View, case_regions
 from medray.objectives import needs_of
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import model_facts
@@ -51,15 +54,15 @@ class Encoder:
         for case in cases:
             try:
                 _check_text(case)
-                view = self._view(case.image, views)
+                own = [self._view(image.path, views) for image in case.images]
                 self.codec.check_length(
                     case.question,
-                    view.pixels,
+                    [view.pixels for view in own],
                     self.config.generator.max_new_tokens,
                     self.facts.context,
                 )
-                found.append(("", view.regions(case.regions)))
-                used[case.image] = view.pixels
+                found.append(("", case_regions(own, case.regions)))
+                used |= {i.path: v.pixels for i, v in zip(case.images, own, strict=True)}
             except (ItemError, MemoryError) as error:
                 found.append((reason_of(error), ()))
         return (found, *used.values())
@@ -77,20 +80,20 @@ class Encoder:
         return view
 
     def encode(
-        self, questions: Sequence[str], *images: np.ndarray
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(prompt ids [P], picture) of each question with its image."""
-        return [self.codec.encode(q, i) for q, i in zip(questions, images, strict=True)]
-
-    def encode_views(
-        self, questions: Sequence[str], *images: np.ndarray
-    ) -> tuple[int, list[Shown]]:
-        """The number of views, and the views: apart, because only learners read the latter."""
-        encoded = self.encode(questions, *images)
-        views = [
-            Shown(prompt, picture, (image.shape[0], image.shape[1]), self.codec.fit)
-            for (prompt, picture), image in zip(encoded, images, strict=True)
+        self, cases: Sequence[Case], *images: np.ndarray
+    ) -> list[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
+        """(prompt ids [P], pictures) of each case's question with its images."""
+        return [
+            self.codec.encode(case.question, *own)
+            for case, own in zip(cases, by_case(cases, images), strict=True)
         ]
+
+    def encode_views(self, cases: Sequence[Case], *images: np.ndarray) -> tuple[int, list[Shown]]:
+        """The number of views, and the views: apart, because only learners read the latter."""
+        views = []
+        for case, own in zip(cases, by_case(cases, images), strict=True):
+            sizes = tuple((image.shape[0], image.shape[1]) for image in own)
+            views.append(Shown(*self.codec.encode(case.question, *own), sizes, self.codec.fit))
         return len(views), views
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from actors.editor.encoder import Encoder, reason_of
+from actors.editor.pictures import add_pictures, picture_keys
 from medray.data.pairs.differences import GIVEN, differences
+from medray.data.stream import by_case
 from medray.errors import ItemError
-from medray.imaging.corruption import Corrupted
+from medray.imaging.corruption import Contrast, Corrupted
 from medray.imaging.load import pixels_sha256, resized
-from medray.imaging.view import corrupt_view
+from medray.imaging.view import corrupt_views
 from medray.policy.packing import PackedBatch, PackedPair, pack_given, pack_reference
 from medray.records import Case, Dropped, GivenSide, Pair, Span
 from medray.seeds import item_seed
@@ -32,14 +34,15 @@ class Packer(Encoder):
     def pack(
         self, version: int, item_ids: Sequence[str], cases: Sequence[Case], *images: np.ndarray
     ) -> tuple[list[Pair | Dropped], PackedBatch]:
-        """A pair or a drop per case, and the pairs' batch. `version`: the policy to be trained."""
+        """A pair or a drop per case, and the pairs' batch. `version`: the policy to be trained;
+        images: of one case after the other."""
         call, results, packed = PackCall(version), list[Pair | Dropped](), []
-        for item_id, case, image in zip(item_ids, cases, images, strict=True):
+        for item_id, case, shown in zip(item_ids, cases, by_case(cases, images), strict=True):
             try:
                 if self.needs.chosen == "reference":
-                    pair, arrays = self._reference(call, item_id, case, image)
+                    pair, arrays = self._reference(call, item_id, case, shown)
                 else:
-                    pair, arrays = self._given(call, item_id, case, image)
+                    pair, arrays = self._given(call, item_id, case, shown)
             except (ItemError, MemoryError) as error:
                 reason = reason_of(error)
                 results.append(Dropped(item_id, case.case_id, version, reason))
@@ -49,19 +52,18 @@ class Packer(Encoder):
         return results, PackedBatch(tuple(packed), call.pixels)
 
     def _reference(
-        self, call: PackCall, item_id: str, case: Case, image: np.ndarray
+        self, call: PackCall, item_id: str, case: Case, images: Sequence[np.ndarray]
     ) -> tuple[Pair, PackedPair]:
         """The reference as the chosen side of a pair that has no other."""
         pair = replace(_pair(call, item_id, case, GivenSide("")), relevance=1.0, editor="reference")
-        prompt_ids, clean = self.codec.encode(case.question, image)
-        packed = pack_reference(
-            self.codec, pair, prompt_ids, case.image_sha256, context=self.facts.context
-        )
-        call.pixels.setdefault(case.image_sha256, clean)
+        prompt_ids, clean = self.codec.encode(case.question, *images)
+        keys, _ = picture_keys(case, None)
+        packed = pack_reference(self.codec, pair, prompt_ids, keys, context=self.facts.context)
+        add_pictures(call.pixels, self.codec, keys, clean, None)
         return pair, packed
 
     def _given(
-        self, call: PackCall, item_id: str, case: Case, image: np.ndarray
+        self, call: PackCall, item_id: str, case: Case, images: Sequence[np.ndarray]
     ) -> tuple[Pair, PackedPair]:
         """The pair that the case consists of, with its own v' if it has one."""
         given = case.given
@@ -72,38 +74,33 @@ class Packer(Encoder):
         if given.rejected == case.reference:
             raise ItemError("sides-are-equal")
         pair = _pair(call, item_id, case, given)
-        corrupted = self._corrupted(case, given, image) if self.needs.corrupt else None
-        if corrupted is not None:
+        contrast = self._contrast(case, given, images) if self.needs.corrupt else None
+        if contrast is not None:
             pair = replace(
                 pair,
-                corrupted_sha256=corrupted.sha256,
-                region_source=corrupted.region_source,
-                corruption=corrupted.kind,
+                corrupted_sha256=contrast.sha256,
+                region_source=contrast.region_source,
+                corruption=contrast.kind,
             )
-        prompt_ids, clean = self.codec.encode(case.question, image)
-        packed = pack_given(
-            self.codec,
-            pair,
-            prompt_ids,
-            case.image_sha256,
-            pair.corrupted_sha256,
-            context=self.facts.context,
-        )
-        call.pixels.setdefault(case.image_sha256, clean)
-        if corrupted is not None and corrupted.sha256 not in call.pixels:
-            call.pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
+        prompt_ids, clean = self.codec.encode(case.question, *images)
+        keys = picture_keys(case, contrast)
+        packed = pack_given(self.codec, pair, prompt_ids, *keys, context=self.facts.context)
+        add_pictures(call.pixels, self.codec, keys[0], clean, contrast)
         return pair, packed
 
-    def _corrupted(self, case: Case, given: GivenSide, image: np.ndarray) -> Corrupted | None:
+    def _contrast(
+        self, case: Case, given: GivenSide, images: Sequence[np.ndarray]
+    ) -> Contrast | None:
         """v': the pair's own rejected image, else as the configuration says."""
         if given.rejected_image:
             view = self.codec.load_view(given.rejected_image).pixels
-            size = image.shape[0], image.shape[1]  # the model sees both beside each other
+            size = images[0].shape[0], images[0].shape[1]  # the model sees both beside each other
             other = resized(view, size, self.codec.resample)
-            return Corrupted(other, GIVEN, GIVEN, pixels_sha256(other))
+            first = Corrupted(other, GIVEN, GIVEN, pixels_sha256(other))
+            return Contrast.of([first, *[None] * (len(images) - 1)])
         seed = item_seed(self.config.run.seed, case.case_id)
         how, resample = self.config.corruption, self.codec.resample
-        return corrupt_view(image, case.regions, how, seed=seed, resample=resample)
+        return corrupt_views(images, case.regions, how, seed=seed, resample=resample)
 
 
 def _pair(call: PackCall, item_id: str, case: Case, given: GivenSide) -> Pair:

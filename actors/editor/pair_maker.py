@@ -7,10 +7,12 @@ pair of complete answers, and so does any answer with `editor.scope: answer`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from actors.editor.pictures import add_pictures, picture_keys
 from medray.config import Config, CorruptionConfig
 from medray.editing import Editor, edit_fraction
 from medray.editing.alignment import decode
@@ -18,8 +20,8 @@ from medray.editing.llm import JudgedEdit
 from medray.editing.llm.check import SHORT_ANSWER
 from medray.editing.relevance import score_relevance
 from medray.errors import ItemError
-from medray.imaging.corruption import Corrupted
-from medray.imaging.view import corrupt_view
+from medray.imaging.corruption import Contrast
+from medray.imaging.view import corrupt_views
 from medray.localising import edited_regions, joint_relevance
 from medray.objectives import Needs
 from medray.policy.model.chat import ChatCodec
@@ -34,15 +36,15 @@ from medray.targeting import EditContext
 class EditCall:
     """One call of the editor's actor, with what several responses to a case share and is made once.
 
-    pixels: of the pairs made, by the image's digest; prompts: (token ids, pixels) by case id;
-    corrupted: v' by case id, regions and settings.
+    pixels: of the pairs made, by the image's digest; prompts: (token ids, pictures) by case id;
+    contrasts: v' by case id, regions and settings.
     """
 
     context: EditContext
     editor: Editor
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
-    prompts: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    corrupted: dict[tuple[str, tuple[Region, ...], CorruptionConfig], Corrupted | None] = field(
+    prompts: dict[str, tuple[np.ndarray, tuple[np.ndarray, ...]]] = field(default_factory=dict)
+    contrasts: dict[tuple[str, tuple[Region, ...], CorruptionConfig], Contrast | None] = field(
         default_factory=dict
     )
 
@@ -63,9 +65,14 @@ class PairMaker:
         self.config, self.facts, self.codec, self.needs = config, facts, codec, needs
 
     def make(
-        self, call: EditCall, case: Case, response: Response, image: np.ndarray, judged: JudgedEdit
+        self,
+        call: EditCall,
+        case: Case,
+        response: Response,
+        images: Sequence[np.ndarray],
+        judged: JudgedEdit,
     ) -> MadePairs:
-        """The pairs of one response: of its sentences, or of the answer."""
+        """The pairs of one response: of its sentences, or of the answer. images: of its case."""
         edit = judged.edit
         if edit.verdict == "abstain":
             raise ItemError("abstained:" + edit.reason if edit.reason else "abstained")
@@ -77,12 +84,12 @@ class PairMaker:
                 raise ItemError("unfinished-answer")
             if not edit.text:
                 raise ItemError("abstained:only-sentences")
-            made = self._make_one(call, case, response, image, judged, None)
+            made = self._make_one(call, case, response, images, judged, None)
             return MadePairs([made[0]], [made[1]])
         pairs, packed, failed = [], [], ItemError("abstained:no-sentence")
         for sentence in self._selected(response, edit):
             try:
-                pair, arrays = self._make_one(call, case, response, image, judged, sentence)
+                pair, arrays = self._make_one(call, case, response, images, judged, sentence)
             except ItemError as error:
                 failed = error
             else:
@@ -126,7 +133,7 @@ class PairMaker:
         call: EditCall,
         case: Case,
         response: Response,
-        image: np.ndarray,
+        images: Sequence[np.ndarray],
         judged: JudgedEdit,
         sentence: EditedSentence | None,
     ) -> tuple[Pair, PackedPair]:
@@ -137,10 +144,10 @@ class PairMaker:
             judged = replace(judged, edit=edit)
         self._require_small_change(text, judged.edit)
         judged = self._with_relevance(case, text, judged)
-        corrupted = self._corrupted(call, case, response.item_id, text, judged.edit, image)
-        pair = _pair(case, response, text, judged, corrupted, call.editor)
-        prompt_ids, clean = self._prompt(call, case, image)
-        keys = case.image_sha256, pair.corrupted_sha256
+        contrast = self._contrast(call, case, response.item_id, text, judged.edit, images)
+        pair = _pair(case, response, text, judged, contrast, call.editor)
+        prompt_ids, clean = self._prompt(call, case, images)
+        keys = picture_keys(case, contrast)
         context = self.facts.context
         if sentence is None:
             packed = pack_pair(self.codec, pair, response, prompt_ids, *keys, context=context)
@@ -149,14 +156,18 @@ class PairMaker:
             packed = pack_sentence(
                 self.codec, pair, response, sentence.start, prompt_ids, *keys, context=context
             )
-        call.pixels.setdefault(case.image_sha256, clean)
-        if corrupted is not None and corrupted.sha256 not in call.pixels:
-            call.pixels[corrupted.sha256] = self.codec.pixels(corrupted.image)
+        add_pictures(call.pixels, self.codec, keys[0], clean, contrast)
         return pair, packed
 
-    def _corrupted(
-        self, call: EditCall, case: Case, item_id: str, text: str, edit: Edit, image: np.ndarray
-    ) -> Corrupted | None:
+    def _contrast(
+        self,
+        call: EditCall,
+        case: Case,
+        item_id: str,
+        text: str,
+        edit: Edit,
+        images: Sequence[np.ndarray],
+    ) -> Contrast | None:
         """v' of a pair of `text` and the other side of its edit, if the objective reads one."""
         if not self.needs.corrupt:
             return None
@@ -166,19 +177,19 @@ class PairMaker:
         sides = (text, edit.answer_spans), (edit.text, edit.text_spans)
         regions = edited_regions(case.regions, case.question, sides)
         key = case.case_id, regions, how
-        if key not in call.corrupted:
+        if key not in call.contrasts:
             seed = item_seed(self.config.run.seed, case.case_id)
-            call.corrupted[key] = corrupt_view(
-                image, regions, how, seed=seed, resample=self.codec.resample
+            call.contrasts[key] = corrupt_views(
+                images, regions, how, seed=seed, resample=self.codec.resample
             )
-        return call.corrupted[key]
+        return call.contrasts[key]
 
     def _prompt(
-        self, call: EditCall, case: Case, image: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids [P] of a case's prompt, and the pixels of its image."""
+        self, call: EditCall, case: Case, images: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Token ids [P] of a case's prompt, and the pictures of its images."""
         if case.case_id not in call.prompts:
-            call.prompts[case.case_id] = self.codec.encode(case.question, image)
+            call.prompts[case.case_id] = self.codec.encode(case.question, *images)
         return call.prompts[case.case_id]
 
     def _require_small_change(self, text: str, edit: Edit) -> None:
@@ -219,7 +230,7 @@ def _pair(
     response: Response,
     text: str,
     judged: JudgedEdit,
-    corrupted: Corrupted | None,
+    contrast: Contrast | None,
     editor: Editor,
 ) -> Pair:
     """The pair of `text`, the answer or a sentence of it, with the other side of its edit."""
@@ -237,9 +248,9 @@ def _pair(
         chosen_spans=spans[0 if right else 1],
         rejected_spans=spans[1 if right else 0],
         response_was_correct=right,
-        relevance=joint_relevance(judged.relevance or 0.0, corrupted.score if corrupted else None),
+        relevance=joint_relevance(judged.relevance or 0.0, contrast.score if contrast else None),
         editor=f"{editor.name}/{editor.version} {judged.note}".rstrip(),
-        corrupted_sha256=corrupted.sha256 if corrupted else "",
-        region_source=corrupted.region_source if corrupted else "",
-        corruption=corrupted.kind if corrupted else "",
+        corrupted_sha256=contrast.sha256 if contrast else "",
+        region_source=contrast.region_source if contrast else "",
+        corruption=contrast.kind if contrast else "",
     )

@@ -33,28 +33,32 @@ def editor_calls(items: Sequence[T], replicas: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def build_requests(
-    items: Sequence[Item], seed: int
-) -> tuple[list[Request], list[ray.ObjectRef | None]]:
-    """Requests of one call, and each image they refer to, once. `seed` is the run's."""
-    index: dict[str, int] = {}
-    images: list[ray.ObjectRef | None] = []
+def build_requests(items: Sequence[Item], seed: int) -> tuple[list[Request], list[ray.ObjectRef]]:
+    """Requests of one call, and the images of each case, once. `seed` is the run's."""
+    index: dict[str, tuple[int, ...]] = {}
+    images: list[ray.ObjectRef] = []
     requests = []
     for item in items:
         case = item.case
         if case.case_id not in index:
-            index[case.case_id] = len(images)
-            images.append(item.image)
+            first = len(images)
+            images += item.images
+            index[case.case_id] = tuple(range(first, len(images)))
         request = Request(
             item.item_id,
             case.case_id,
             case.question,
-            image=index[case.case_id],
+            images=index[case.case_id],
             seed=item_seed(seed, item.sampling_name),
             prefix_ids=item.prefix_ids,
         )
         requests.append(request)
     return requests, images
+
+
+def images_in_order(items: Sequence[Item]) -> list[ray.ObjectRef]:
+    """The images of one item after the other, as editors, packers and localisers take them."""
+    return [image for item in items for image in item.images]
 
 
 class PendingResponses:

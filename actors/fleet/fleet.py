@@ -153,12 +153,13 @@ class Fleet:
 
     async def saliency_boxes(
         self, answers: Sequence[Sequence[int]], views: Sequence[ray.ObjectRef]
-    ) -> list[Box | None]:
-        """For each answer, in order, a box around what the policy looks at most for it."""
+    ) -> list[tuple[int, Box] | None]:
+        """For each answer, in order, a box around what the policy looks at most for it, and the
+        number of the image that it is on."""
         await self.turns.to_learners()
         by_rank = await self.learners.call("saliency_boxes", answers, *views)
         await self.turns.to_generators()
-        boxes: list[Box | None] = [None] * len(answers)
+        boxes: list[tuple[int, Box] | None] = [None] * len(answers)
         for rank, part in enumerate(by_rank):
             boxes[rank :: self.learners.world] = part
         return boxes

@@ -16,7 +16,7 @@ from medray.records import Case, Continuation, Dropped, Pair, Request, Response
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One answer to be given: its id, its case, and the case's image once it is loaded.
+    """One answer to be given: its id, its case, and the case's images once they are loaded.
 
     In round 0 the answer is sampled from its beginning; in a later one, behind `prefix_ids`, the
     answer so far with its first wrong sentence corrected.
@@ -26,7 +26,7 @@ class Item:
 
     item_id: str
     case: Case
-    image: ray.ObjectRef | None = None
+    images: tuple[ray.ObjectRef, ...] = ()
     round: int = 0
     prefix_ids: tuple[int, ...] = ()
 
@@ -108,10 +108,10 @@ class CanaryPrompts:
     """Fixed answers that generators and learners both score after every weight update.
 
     `requests`, `answers` (token ids) and `images` are a generator's view of them; `prompts` is a
-    learner's: (prompt ids [P], answer ids [T], pixels) each.
+    learner's: (prompt ids [P], answer ids [T], pictures) each.
     """
 
     requests: list[Request]
     answers: list[list[int]]
     images: list[ray.ObjectRef]
-    prompts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    prompts: list[tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]]

@@ -20,18 +20,18 @@ Blame = Callable[[Case, ActorLost], str]  # remembers a case that took an actor 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """Why a case cannot be used, or "" and its regions and image at the scale of its view."""
+    """Why a case cannot be used, or "" and its regions and images at the scale of their views."""
 
     reason: str
     regions: tuple[Region, ...] = ()
-    image: Any = None
+    images: tuple[Any, ...] = ()
 
 
 async def load_views(
     editors: Pool, items: Sequence[Item], broken: BrokenCases, blame: Blame
 ) -> tuple[list[Item], list[Unusable]]:
-    """Each image once, however many cases are about it → (items with the view of their image and
-    with regions at its scale, unusable items). What was loaded before has such regions already."""
+    """Each image once, however many cases are about it → (items with the views of their images
+    and with regions at their scale, unusable items). What was loaded before has such regions."""
     every = {item.case.case_id: _unscaled(item) for item in items}
     cases = _by_image([case for case in every.values() if case not in broken])
     parts = editor_calls(cases, max(1, editors.size))
@@ -44,9 +44,9 @@ async def load_views(
         if found.reason:
             unusable.append(Unusable(item.item_id, case.case_id, found.reason))
             continue
-        if item.image is None:
+        if not item.images:
             case = replace(case, regions=found.regions)
-        usable.append(replace(item, case=case, image=found.image))
+        usable.append(replace(item, case=case, images=found.images))
     return usable, unusable
 
 
@@ -64,16 +64,17 @@ async def _load(editors: Pool, cases: Sequence[Case], blame: Blame) -> dict[str,
     for part, call in found.results:
         images = dict(zip(images_of(part), call.refs[1:], strict=True))
         for case, (reason, regions) in zip(part, call.value, strict=True):
-            loaded[case.case_id] = _Loaded(reason, regions, images[case.image])
+            own = tuple(images[image.path] for image in case.images)
+            loaded[case.case_id] = _Loaded(reason, regions, own)
     return loaded
 
 
 def _unscaled(item: Item) -> Case:
     """The item's case to be loaded: its regions are left out if they have the view's scale."""
-    return item.case if item.image is None else replace(item.case, regions=())
+    return replace(item.case, regions=()) if item.images else item.case
 
 
 def _by_image(cases: Sequence[Case]) -> list[Case]:
-    """Cases of the same image side by side, images in the order of their first case."""
+    """Cases of the same first image side by side, in the order of the first such case."""
     first = {image: n for n, image in enumerate(images_of(cases))}
     return sorted(cases, key=lambda case: first[case.image])

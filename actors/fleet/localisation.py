@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from actors.fleet.batching import editor_calls
+from actors.fleet.batching import editor_calls, images_in_order
 from actors.fleet.cases import Found, Trial, bisect
 from actors.fleet.items import Item
 from actors.fleet.pool import Pool
@@ -28,7 +28,7 @@ async def find_regions(localisers: Pool, rows: Sequence[Row]) -> Found[Row, None
 
     async def locate(rows: Sequence[Row], trial: Trial) -> list[Row]:
         cases, answers = [item.case for item, _ in rows], [answer.text for _, answer in rows]
-        images = [item.image for item, _ in rows]
+        images = images_in_order([item for item, _ in rows])
         call = await localisers.run(
             lambda localiser, _: localiser.locate.remote(cases, answers, *images), **trial
         )

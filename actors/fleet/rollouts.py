@@ -20,6 +20,7 @@ from actors.fleet.batching import (
     build_requests,
     editor_calls,
     generator_calls,
+    images_in_order,
 )
 from actors.fleet.calls import ActorLost, ObjectsLost
 from actors.fleet.cases import REASON, BrokenCases, Found, Trial, bisect
@@ -114,7 +115,7 @@ class Rollouts:
     ) -> Callable[[Sequence[Item]], Awaitable[Found[Item, CallResult]]]:
         async def pack(items: Sequence[Item], trial: Trial) -> CallResult:
             item_ids, cases = [item.item_id for item in items], [item.case for item in items]
-            images = [item.image for item in items]
+            images = images_in_order(items)
             return await self.fleet.editors.run(
                 lambda packer, _: packer.pack.options(num_returns=2).remote(
                     version, item_ids, cases, *images
@@ -286,7 +287,7 @@ class Rollouts:
 
         async def edit(rows: Sequence[tuple[Item, Response]], trial: Trial) -> CallResult:
             cases, responses = [item.case for item, _ in rows], [answer for _, answer in rows]
-            images = [item.image for item, _ in rows]
+            images = images_in_order([item for item, _ in rows])
             return await self.fleet.editors.run(
                 lambda editor, _: editor.edit.options(num_returns=2).remote(
                     context, cases, responses, *images
@@ -324,14 +325,15 @@ class Rollouts:
         boxes = await self.fleet.saliency_boxes(answers, views)
         for i, box in zip(without, boxes, strict=True):
             if box is not None:
-                case, region = items[i].case, Region(SALIENCY, box=box, source=SALIENCY)
+                case, (image, edges) = items[i].case, box
+                region = Region(SALIENCY, box=edges, source=SALIENCY, image=image)
                 located[i] = replace(items[i], case=replace(case, regions=(*case.regions, region)))
         return located
 
     async def _encode_views(self, items: Sequence[Item]) -> CallResult:
-        questions, images = [item.case.question for item in items], [item.image for item in items]
+        cases, images = [item.case for item in items], images_in_order(items)
         return await self.fleet.editors.run(
-            lambda editor, _: editor.encode_views.options(num_returns=2).remote(questions, *images)
+            lambda editor, _: editor.encode_views.options(num_returns=2).remote(cases, *images)
         )
 
     async def _with_images(

@@ -215,8 +215,11 @@ class Generator:
         pictures = [Image.fromarray(image) for image in images]
         return [
             {
-                "prompt_token_ids": [*self.codec.prompt_ids(request.question), *answer],
-                "multi_modal_data": {"image": pictures[request.image]},
+                "prompt_token_ids": [
+                    *self.codec.prompt_ids(request.question, len(request.images)),
+                    *answer,
+                ],
+                "multi_modal_data": {"image": [pictures[image] for image in request.images]},
             }
             for request, answer in zip(requests, answers, strict=True)
         ]

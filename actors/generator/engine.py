@@ -72,7 +72,7 @@ def engine_options(config: Config, facts: ModelFacts, *, gpu: bool) -> dict[str,
         "tensor_parallel_size": generator.tensor_parallel,
         "seed": config.run.seed,
         # Without a limit for videos, memory is measured, and kept free, for the longest of them.
-        "limit_mm_per_prompt": {"image": 1, "video": 0},
+        "limit_mm_per_prompt": {"image": config.model.max_images or 1, "video": 0},
         "enforce_eager": not gpu,
         "max_num_seqs": generator.max_num_seqs or sequences,
         "disable_log_stats": True,

@@ -122,19 +122,20 @@ class Learner:
         return StepReport(policy_version, tuple(metrics.items()), tuple(scores), not applied)
 
     def score(
-        self, prompts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+        self, prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]]
     ) -> list[np.ndarray]:
         """Per-token log-probabilities of answers under the current policy.
 
-        prompts: (prompt ids [P], answer ids [T], pixels) each; returns float32 [T] each.
+        prompts: (prompt ids [P], answer ids [T], pictures) each; returns float32 [T] each.
         """
         self.engine.eval()
         return score_answers(prompts, policy=self.scorer, call=self.engine)
 
     def saliency_boxes(
         self, answers: Sequence[Sequence[int]], *parts: Sequence[View]
-    ) -> list[Box | None]:
-        """Boxes around what the current policy looks at most: this rank's share of the answers.
+    ) -> list[tuple[int, Box] | None]:
+        """Boxes around what the current policy looks at most, each with the number of its image:
+        this rank's share of the answers.
 
         answers: token ids [T] of each item, T above 0; parts: the items' views, in order. Of n
         items, rank r handles r, r + world, …; None if nothing depends on the image.
@@ -148,8 +149,8 @@ class Learner:
         for i in (*mine, *[0] * (rounds - len(mine))):
             ids = np.asarray(answers[i], dtype=np.int64)
             # Not through the engine, which would count the backward pass as one of training.
-            heat = saliency(self.scorer, views[i], ids, np.ones(len(ids), dtype=bool))
-            boxes.append(hottest_box(heat, self.config.corruption.saliency_share))
+            heats = saliency(self.scorer, views[i], ids, np.ones(len(ids), dtype=bool))
+            boxes.append(hottest_box(heats, self.config.corruption.saliency_share))
         return boxes[: len(mine)]
 
     def shard_count(self, mode: Mode) -> int:

@@ -29,5 +29,6 @@ class Localiser:
     def locate(
         self, cases: Sequence[Case], answers: Sequence[str], *images: np.ndarray
     ) -> list[tuple[Region, ...]]:
-        """The regions found for each case, its answer and its image, uint8 [H, W, 3]."""
+        """The regions found for each case and its answer; images, uint8 [H, W, 3], are those of
+        one case after the other."""
         return self.locator.locate(cases, answers, images)

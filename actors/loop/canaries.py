@@ -9,7 +9,7 @@ import numpy as np
 import ray
 
 from actors.fleet import CanaryPrompts, Item, Rollouts
-from actors.fleet.batching import build_requests
+from actors.fleet.batching import build_requests, images_in_order
 from actors.fleet.calls import OBJECT_DEADLINE, await_ref
 from medray.data.stream import evenly_spaced
 from medray.errors import RunFailed
@@ -32,21 +32,24 @@ async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPr
     responses = await rollouts.generate(items, greedy=True)
     answered = {response.item_id for response in responses}
     items = [item for item in items if item.item_id in answered]
-    questions, images = [item.case.question for item in items], [item.image for item in items]
+    cases, images = [item.case for item in items], images_in_order(items)
     encoded = await rollouts.fleet.editors.run(
-        lambda editor, _: editor.encode.remote(questions, *images)
+        lambda editor, _: editor.encode.remote(cases, *images)
     )
     rows = zip(items, responses, encoded.value, strict=True)
     kept = [(item, list(r.token_ids), prompt) for item, r, prompt in rows if r.token_ids]
     # Owned by the driver, so that they outlive every node that holds actors.
-    owned = [
-        replace(item, image=ray.put(await await_ref(item.image, OBJECT_DEADLINE, "images")))
-        for item, _, _ in kept
-    ]
+    owned = [replace(item, images=await _owned(item.images)) for item, _, _ in kept]
     requests, images = build_requests(owned, rollouts.config.run.seed)
     return CanaryPrompts(
         requests,
         [answer for _, answer, _ in kept],
         images,
-        [(prompt, np.asarray(answer), pixels) for _, answer, (prompt, pixels) in kept],
+        [(prompt, np.asarray(answer), pictures) for _, answer, (prompt, pictures) in kept],
     )
+
+
+async def _owned(images: Sequence[ray.ObjectRef]) -> tuple[ray.ObjectRef, ...]:
+    """Copies of images that belong to this process."""
+    pixels = [await await_ref(image, OBJECT_DEADLINE, "images") for image in images]
+    return tuple(ray.put(own) for own in pixels)

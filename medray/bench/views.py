@@ -86,7 +86,7 @@ def _case(
     codec: ChatCodec, image: np.ndarray, regions: tuple[Region, ...]
 ) -> tuple[np.ndarray, ...]:
     """(the image, its picture, that of v')."""
-    _, picture = codec.encode("Is there a nodule?", image)
+    _, (picture,) = codec.encode("Is there a nodule?", image)
     corrupted = corrupt(image, regions, HOW, seed=0)
     assert corrupted is not None
     return image, picture, codec.pixels(corrupted.image)

@@ -56,6 +56,7 @@ class ModelConfig(Section):
     adapter: str | None = None  # a PEFT LoRA directory to train further; null: a new adapter
     reference: str | None = None  # a model directory; null: the initial weights of the policy
     max_length: PositiveInt | None = None  # tokens of image + prompt + answer; null: the model's
+    max_images: PositiveInt | None = None  # of one case; null: what its template and context take
 
     @pydantic.model_validator(mode="after")
     def _adapter_needs_lora(self) -> ModelConfig:
@@ -87,6 +88,7 @@ class DataConfig(Section):
     split: Literal["official", "image", "patient", "study"] = "image"
     heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, if split by group
     limit: PositiveInt | None = None  # training cases; null: all
+    max_images: PositiveInt | None = None  # of each case, its first ones; null: all
 
 
 class GeneratorConfig(Section):

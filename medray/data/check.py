@@ -23,6 +23,7 @@ from medray.editing.language.english import is_english
 from medray.errors import ItemError
 from medray.imaging.load import load_image
 from medray.imaging.reference import parse_reference
+from medray.records import ImageFile
 from medray.terminal import visible
 
 DETAILED = ("image-unreadable", "image-no-decoder")  # reasons whose message says more
@@ -104,7 +105,7 @@ class _SharedChecks:
         self.repeated, self.duplicates, self.conflicts = Finding(), Finding(), Finding()
 
     def row(self, name: str, image: str, question: str, answer: str) -> None:
-        """Count a row by its id; `image` is the key that `image()` returned."""
+        """Count a row by its id; `image`: the keys of its images."""
         self.check.rows += 1
         key = _digest(name)
         if key in self.ids:
@@ -149,11 +150,12 @@ def _cases(check: Check, rows: Iterable[Row], read: bool) -> None:
     counts = {name: Counter[str]() for name in ("split", "answer type", "source", "licence")}
     for row in rows:
         case = row.case
-        key = checks.image(case.case_id, case.image, case.image_sha256)
-        checks.row(case.case_id, key, case.question, case.reference)
+        keys = [checks.image(case.case_id, image.path, image.sha256) for image in case.images]
+        checks.row(case.case_id, "\0".join(keys), case.question, case.reference)
         checks.side("patient", case.patient_id, f"patient {case.patient_id}", row.split)
         checks.side("study", row.study_id, f"study {row.study_id}", row.split)
-        checks.side("image", key, case.case_id, row.split)
+        for key in keys:
+            checks.side("image", key, case.case_id, row.split)
         values = (row.split, case.answer_type, case.source, case.licence)
         for counter, value in zip(counts.values(), values, strict=True):
             counter[value] += 1
@@ -179,9 +181,12 @@ def _pairs(check: Check, pairs: Iterable[PreferencePair], read: bool) -> None:
     same, empty, zero, unmarked, marked = (Finding() for _ in range(5))
     counts = {name: Counter[str]() for name in ("split", "source", "licence")}
     for pair in pairs:
-        key = checks.image(pair.pair_id, pair.image, pair.image_sha256)
-        checks.row(pair.pair_id, key, pair.question, f"{pair.chosen}\0{pair.rejected}")
-        checks.side("image", key, pair.pair_id, pair.split)
+        images = [ImageFile(pair.image, pair.image_sha256), *pair.other_images]
+        keys = [checks.image(pair.pair_id, image.path, image.sha256) for image in images]
+        answers = f"{pair.chosen}\0{pair.rejected}"
+        checks.row(pair.pair_id, "\0".join(keys), pair.question, answers)
+        for key in keys:
+            checks.side("image", key, pair.pair_id, pair.split)
         for counter, value in zip(
             counts.values(), (pair.split, pair.source, pair.licence), strict=True
         ):

@@ -6,13 +6,13 @@ reader ──rows──▶ digests ──▶ split ──▶ seeded order ──
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from medray.config import DataConfig
 from medray.data.readers import READERS
-from medray.data.splits import Row, image_key, leaks, shuffled, split_by_group
+from medray.data.splits import Row, image_keys, leaks, shuffled, split_by_group
 from medray.errors import DataError
 from medray.imaging.digests import Digests
 from medray.records import Case
@@ -42,24 +42,43 @@ class Dataset:
         for side, cases in (("train", self.train), ("heldout", self.heldout)):
             for case in cases:
                 parts = [side, case.case_id, case.image_sha256, case.question, case.reference]
+                parts += [image.sha256 for image in case.other_images]
                 if case.given is not None:
                     parts.append(repr(replace(case.given, rejected_image="")))
                 digest.update("\0".join(parts).encode("utf-8", "replace") + b"\n")
         return digest.hexdigest()
 
 
-def read_rows(kind: str, path: str | None, digests: Digests | None = None) -> Iterator[Row]:
-    """The rows of a dataset, with the digests of their images. Raises DataError."""
+def read_rows(
+    kind: str, path: str | None, digests: Digests | None = None, *, max_images: int | None = None
+) -> Iterator[Row]:
+    """The rows of a dataset, with the digests of their images. Raises DataError.
+
+    `max_images`: of each case only the first ones, with their regions.
+    """
     digests = digests or Digests()
     rows = iter(READERS[kind](path))
+    if max_images is not None:
+        rows = (replace(row, case=_with_first(row.case, max_images)) for row in rows)
     while chunk := list(islice(rows, CHUNK)):
-        found = digests.of({row.case.image for row in chunk if not row.case.image_sha256})
+        images = [image for row in chunk for image in row.case.images if not image.sha256]
+        found = digests.of({image.path for image in images})
         for row in chunk:
-            if row.case.image_sha256:
-                yield row
-            else:
-                digest = found[row.case.image]
-                yield replace(row, case=replace(row.case, image_sha256=digest))
+            yield replace(row, case=_with_digests(row.case, found))
+
+
+def _with_first(case: Case, images: int) -> Case:
+    """The case with no more than so many images."""
+    if len(case.images) <= images:
+        return case
+    regions = tuple(region for region in case.regions if region.image < images)
+    return replace(case, other_images=case.other_images[: images - 1], regions=regions)
+
+
+def _with_digests(case: Case, found: Mapping[str, str]) -> Case:
+    """The case with the digests of its images; those it has stay."""
+    images = [replace(i, sha256=i.sha256 or found[i.path]) for i in case.images]
+    return replace(case, image_sha256=images[0].sha256, other_images=tuple(images[1:]))
 
 
 def open_dataset(config: DataConfig, digests: Digests | None = None) -> Dataset:
@@ -69,7 +88,7 @@ def open_dataset(config: DataConfig, digests: Digests | None = None) -> Dataset:
     of the split empty.
     """
     where = config.path or "data.path"
-    rows = list(read_rows(config.kind, config.path, digests))
+    rows = list(read_rows(config.kind, config.path, digests, max_images=config.max_images))
     if not rows:
         raise DataError(where, "holds no case", "give a dataset with at least two images")
     own = config.kind in OWN_SPLIT and any(row.split for row in rows)
@@ -94,7 +113,7 @@ def evaluated_on(dataset: Dataset, config: DataConfig, digests: Digests | None =
     """The dataset with the cases of another one held out: its own held-out part if its rows have a
     split, else all of its cases. Raises DataError."""
     where = config.path or "eval.data.path"
-    rows = list(read_rows(config.kind, config.path, digests))
+    rows = list(read_rows(config.kind, config.path, digests, max_images=config.max_images))
     own = config.kind in OWN_SPLIT or config.split == "official"
     if own and any(row.split for row in rows):
         cases = _own_split(rows, where)[1]
@@ -102,12 +121,17 @@ def evaluated_on(dataset: Dataset, config: DataConfig, digests: Digests | None =
         cases = tuple(row.case for row in rows)
     if not cases:
         raise DataError(where, "holds no case to evaluate on", "correct eval.data")
-    images = len(set(map(image_key, cases)))
-    notes = [f"evaluated on {config.kind}: {len(cases)} cases over {images} images"]
+    count = len(_images(cases))
+    notes = [f"evaluated on {config.kind}: {len(cases)} cases over {count} images"]
     if shared := leaks(dataset.train, cases):
         notes.append(f"leak: {len(shared)} of these images are also in training")
     ordered = shuffled(cases, config.seed)[: config.limit]
     return replace(dataset, heldout=ordered, notes=(*dataset.notes, *notes))
+
+
+def _images(cases: Iterable[Case]) -> set[str]:
+    """The keys of the images of cases, each once."""
+    return {key for case in cases for key in image_keys(case)}
 
 
 def _own_split(rows: Sequence[Row], where: str) -> Split:
@@ -128,7 +152,7 @@ def _notes(
     rows: Sequence[Row], train: Sequence[Case], heldout: Sequence[Case], split: str
 ) -> tuple[str, ...]:
     sides = [
-        f"{len(side)} {name} cases over {len(set(map(image_key, side)))} images"
+        f"{len(side)} {name} cases over {len(_images(side))} images"
         for side, name in ((train, "training"), (heldout, "held-out"))
     ]
     notes = [f"split {split}: {sides[0]}, {sides[1]}"]
@@ -136,10 +160,10 @@ def _notes(
         notes.append(f"{aside} validation cases are set aside, test cases being held out")
     shared = leaks(train, heldout)
     if shared:
-        images = len({image_key(case) for case in heldout})
+        count = len(_images(heldout))
         remedy = "data.split=image" if split == "official" else "a split by image"
         notes.append(
-            f"leak: {len(shared)} of {images} held-out images are also in training; "
+            f"leak: {len(shared)} of {count} held-out images are also in training; "
             f"{remedy} keeps them apart"
         )
     patients = {case.patient_id for case in train} & {case.patient_id for case in heldout}
@@ -148,7 +172,8 @@ def _notes(
             f"leak: {len(patients)} held-out patients are also in training; "
             "data.split=patient keeps them apart"
         )
-    unreadable = {row.case.image for row in rows if not row.case.image_sha256}
+    images = (image for row in rows for image in row.case.images)
+    unreadable = {image.path for image in images if not image.sha256}
     if unreadable:
         notes.append(f"{len(unreadable)} images cannot be read; their cases will be dropped")
     return tuple(notes)

@@ -98,7 +98,8 @@ def export_pairs(source: Path, layout: str, out: Path) -> str:
 
 def _check_files(pair: PreferencePair) -> None:
     """Refuse images that are part of a file: other tools read whole files. Raises DataError."""
-    for image in (pair.image, pair.rejected_image):
+    others = [image.path for image in pair.other_images]
+    for image in (pair.image, pair.rejected_image, *others):
         if parse_reference(image) != Reference(image):
             why = "its image is a part of a file"
             raise DataError(f"pair {pair.pair_id}", why, "write it to a file of its own")

@@ -13,7 +13,8 @@ from medray.records import Region
 def read_regions(item: dict[str, Any], folder: Path) -> tuple[Region, ...]:
     """`regions` of a row, or else its `mask` paths, or else its `boxes`. Raises FieldError.
 
-    Masks take precedence over boxes of the same row, which may only be their bounding boxes.
+    Each is on the first image, or on the one that its `image` gives, from 0. Masks take precedence
+    over boxes of the same row, which may only be their bounding boxes.
     """
     if item.get("regions") is not None:
         entries = _list(item["regions"], "regions")
@@ -41,15 +42,27 @@ def _region(entry: Any, folder: Path, index: int) -> Region:
     if has_box:
         return _boxed(entry, "box", field)
     mask = _mask(entry["mask"], folder, f"{field}.mask")
-    return Region(_label(entry.get("label")), mask=mask, source=_source(entry))
+    image = _image(entry, field)
+    return Region(_label(entry.get("label")), mask=mask, source=_source(entry), image=image)
 
 
 def _boxed(entry: Any, key: str, field: str) -> Region:
     if not isinstance(entry, dict) or key not in entry:
         raise FieldError(field, f"has no {key}")
     return Region(
-        _label(entry.get("label")), box=_box(entry[key], f"{field}.{key}"), source=_source(entry)
+        _label(entry.get("label")),
+        box=_box(entry[key], f"{field}.{key}"),
+        source=_source(entry),
+        image=_image(entry, field),
     )
+
+
+def _image(entry: dict[str, Any], field: str) -> int:
+    """The number of the image that a region is on."""
+    value = entry.get("image", 0)
+    if type(value) is not int or value < 0:
+        raise FieldError(f"{field}.image", "is not the number of an image, counted from 0")
+    return value
 
 
 def _box(value: Any, field: str) -> tuple[int, int, int, int]:

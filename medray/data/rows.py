@@ -82,6 +82,25 @@ def path_text(row: dict[str, Any], key: str) -> str:
     return value
 
 
+def image_names(row: dict[str, Any]) -> list[str]:
+    """The files that a row names as `images`, or else as `image`: a list, or one. Raises
+    FieldError.
+
+    >>> image_names({"images": ["a.png", "b.png"]}), image_names({"image": "a.png"})
+    (['a.png', 'b.png'], ['a.png'])
+    """
+    key = "image" if row.get("images") is None else "images"
+    names = row.get(key)
+    if not isinstance(names, list):
+        return [path_text(row, key)]
+    if not names:
+        raise FieldError(key, "is an empty list")
+    found = [path_text({f"{key}[{i}]": name}, f"{key}[{i}]") for i, name in enumerate(names)]
+    if key == "images" and row.get("image") not in (None, found[0]):
+        raise FieldError("image", "is not the first of images; give one of both")
+    return found
+
+
 def existing_folder(path: str | None, kind: str) -> Path:
     """The dataset's path. Raises DataError if it is not given or does not exist."""
     if not path:

@@ -36,7 +36,8 @@ def run_pairs(path: Path) -> Iterator[PreferencePair]:
     trained = False
     for row in _trained_rows(run):
         case = cases.get(row["case_id"])
-        if case is None or case.image_sha256 != (row["image_sha256"] or ""):
+        seen = [row["image_sha256"] or "", *(row["other_images_sha256"] or ())]
+        if case is None or [image.sha256 for image in case.images] != seen:
             why = f"case {row['case_id']} is not what the run was trained on"
             raise DataError(str(config.data.path), why, "restore the dataset of the run")
         yield _pair(row, case, config.data.kind)
@@ -66,6 +67,7 @@ def _pair(row: dict[str, Any], case: Case, source: str) -> PreferencePair:
         split="train",
         source=case.source or source,
         licence=case.licence,
+        other_images=case.other_images,
     )
 
 

@@ -7,7 +7,7 @@ group.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,13 +57,9 @@ def leaks(train: Iterable[Case], heldout: Iterable[Case]) -> list[str]:
 
     Returns sorted image keys (sha256, or the path of an unreadable file).
     """
-    images, files = set(), set()
-    for case in train:
-        images.add(image_key(case))
-        files.add(_image_source(case))
-    return sorted(
-        {image_key(c) for c in heldout if image_key(c) in images or _image_source(c) in files}
-    )
+    known = {each for case in train for both in _keys_and_sources(case) for each in both}
+    shown = (both for case in heldout for both in _keys_and_sources(case))
+    return sorted({key for key, source in shown if key in known or source in known})
 
 
 def shuffled(cases: Iterable[Case], seed: int) -> tuple[Case, ...]:
@@ -71,25 +67,32 @@ def shuffled(cases: Iterable[Case], seed: int) -> tuple[Case, ...]:
     return tuple(sorted(cases, key=lambda case: sort_key(seed, f"order:{case.case_id}")))
 
 
-def image_key(case: Case) -> str:
-    """The key that cases have in common if they show the same image."""
-    return case.image_sha256 or f"unreadable:{case.image}"
+def image_keys(case: Case) -> list[str]:
+    """A key per image of a case; cases that show the same image have its key in common."""
+    return [image.sha256 or f"unreadable:{image.path}" for image in case.images]
 
 
-def _image_source(case: Case) -> str:
-    """The file or table row that holds the image, without the frame."""
-    reference = parse_reference(case.image)
-    return f"{reference.file}#{reference.column}:{reference.row}"
+def _image_sources(case: Case) -> list[str]:
+    """Of each image the file or table row that holds it, without the frame."""
+    references = [parse_reference(image.path) for image in case.images]
+    return [f"{each.file}#{each.column}:{each.row}" for each in references]
+
+
+def _keys_and_sources(case: Case) -> Iterator[tuple[str, str]]:
+    """(key, where it lies) of each image."""
+    for key, source in zip(image_keys(case), _image_sources(case), strict=True):
+        yield key, f"in {source}"
 
 
 def _group_keys(rows: Sequence[Row], by: GroupBy) -> list[str]:
     """One key per row: the smallest image key among all rows connected to it."""
     parents: dict[str, str] = {}
-    nodes = [(image_key(row.case), _group_node(row, by)) for row in rows]
-    for image, group in nodes:
-        first, second = sorted((_root(parents, f"1 {image}"), _root(parents, f"2 {group}")))
-        parents[second] = first
-    return [_root(parents, f"1 {image}") for image, _ in nodes]
+    nodes = [[f"1 {key}" for key in image_keys(row.case)] for row in rows]
+    for row, images in zip(rows, nodes, strict=True):
+        for node in [*images[1:], *(f"2 {group}" for group in _group_nodes(row, by))]:
+            first, second = sorted((_root(parents, images[0]), _root(parents, node)))
+            parents[second] = first
+    return [_root(parents, images[0]) for images in nodes]
 
 
 def _root(parents: dict[str, str], node: str) -> str:
@@ -99,15 +102,13 @@ def _root(parents: dict[str, str], node: str) -> str:
     return node
 
 
-def _group_node(row: Row, by: GroupBy) -> str:
-    group_of: dict[GroupBy, Callable[[Row], str]] = {
-        "image": lambda row: _image_source(row.case),
-        "patient": lambda row: row.case.patient_id,
-        "study": lambda row: row.study_id,
-    }
-    value = group_of[by](row)
+def _group_nodes(row: Row, by: GroupBy) -> list[str]:
+    """What a row is grouped by: its patient, its study, or the files of its images."""
+    if by == "image":
+        return _image_sources(row.case)
+    value = row.case.patient_id if by == "patient" else row.study_id
     if not value:
         raise DataError(
             f"data.split {by}", f"case {row.case.case_id} has no {by}_id", "use data.split=image"
         )
-    return value
+    return [value]

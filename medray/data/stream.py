@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
+from typing import TypeVar
 
 from medray.records import Case
 from medray.seeds import stream
+
+T = TypeVar("T")
 
 
 def take(
@@ -46,7 +50,13 @@ def _epoch_order(
 
 def images_of(cases: Sequence[Case]) -> list[str]:
     """The images of cases, each once, in the order of their first case."""
-    return list(dict.fromkeys(case.image for case in cases))
+    return list(dict.fromkeys(image.path for case in cases for image in case.images))
+
+
+def by_case(cases: Sequence[Case], images: Sequence[T]) -> list[tuple[T, ...]]:
+    """The images of each case, from those of one case after the other."""
+    remaining = iter(images)
+    return [tuple(islice(remaining, len(case.images))) for case in cases]
 
 
 def image_groups(cases: Sequence[Case]) -> tuple[int, ...]:

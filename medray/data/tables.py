@@ -18,7 +18,7 @@ from medray.data.sources import parquet_rows
 from medray.data.splits import Row
 from medray.errors import DataError
 from medray.files import open_file, output_file
-from medray.records import Case, GivenSide, Region
+from medray.records import Case, GivenSide, ImageFile, Region
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,10 +34,13 @@ def schema(kind: Kind) -> pa.Schema:
 
     text, flag = pa.string(), pa.bool_()
     box = pa.list_(pa.int32())
-    region = pa.struct([("label", text), ("box", box), ("mask", text), ("source", text)])
+    region = pa.struct(
+        [("label", text), ("box", box), ("mask", text), ("source", text), ("image", pa.int32())]
+    )
+    others = pa.list_(pa.struct([("image", text), ("image_sha256", text)]))
     spans = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
     truth = pa.list_(pa.struct([("name", text), ("value", text)]))
-    image = [("image", text), ("image_sha256", text)]
+    image = [("image", text), ("image_sha256", text), ("other_images", others)]
     origin = [("split", text), ("source", text), ("licence", text)]
     columns = {
         "cases": [
@@ -116,7 +119,13 @@ def read_cases(path: str | None) -> Iterator[Row]:
     _expect(file, "cases")
     for _, row in parquet_rows(file):
         regions = tuple(
-            Region(r["label"], tuple(r["box"]) if r["box"] else None, r["mask"], r["source"])
+            Region(
+                r["label"],
+                tuple(r["box"]) if r["box"] else None,
+                r["mask"],
+                r["source"],
+                image=r.get("image") or 0,
+            )
             for r in row["regions"]
         )
         case = Case(
@@ -125,6 +134,7 @@ def read_cases(path: str | None) -> Iterator[Row]:
             regions=regions,
             truth=tuple((entry["name"], entry["value"]) for entry in row["truth"]),
             patient_id=_number_text(row["patient"]),
+            other_images=_other_images(row),
         )
         yield Row(case, split=row["split"], study_id=_number_text(row["study"]))
 
@@ -137,7 +147,12 @@ def read_pairs(path: Path) -> Iterator[PreferencePair]:
             side: tuple((span["start"], span["end"]) for span in row[side])
             for side in ("chosen_spans", "rejected_spans")
         }
-        yield PreferencePair(**(row | spans))
+        yield PreferencePair(**(row | spans | {"other_images": _other_images(row)}))
+
+
+def _other_images(row: dict[str, Any]) -> tuple[ImageFile, ...]:
+    """Those of a row; files of earlier versions have none."""
+    return tuple(ImageFile(i["image"], i["image_sha256"]) for i in row.get("other_images") or ())
 
 
 def read_given_pairs(path: str | None) -> Iterator[Row]:
@@ -174,6 +189,7 @@ def _given_case(pair: PreferencePair) -> Case:
         source=pair.source,
         licence=pair.licence,
         given=given,
+        other_images=pair.other_images,
     )
 
 
@@ -190,6 +206,7 @@ def _case_row(row: Row, patient: Callable[[str], Any], study: Callable[[str], An
             "box": r.box,
             "mask": r.mask and os.path.abspath(r.mask),
             "source": r.source,
+            "image": r.image,
         }
         for r in case.regions
     ]
@@ -197,6 +214,7 @@ def _case_row(row: Row, patient: Callable[[str], Any], study: Callable[[str], An
         "case_id": case.case_id,
         "image": os.path.abspath(case.image),
         "image_sha256": case.image_sha256,
+        "other_images": _stored(case.other_images),
         "question": case.question,
         "reference": case.reference,
         "answer_type": case.answer_type,
@@ -214,9 +232,14 @@ def _pair_row(pair: PreferencePair) -> dict[str, Any]:
     row = {name: getattr(pair, name) for name in PreferencePair.__slots__}
     for side in ("chosen_spans", "rejected_spans"):
         row[side] = [{"start": start, "end": end} for start, end in row[side]]
+    row["other_images"] = _stored(pair.other_images)
     for name in ("image", "rejected_image"):
         row[name] = row[name] and os.path.abspath(row[name])
     return row
+
+
+def _stored(images: Iterable[ImageFile]) -> list[dict[str, str]]:
+    return [{"image": os.path.abspath(i.path), "image_sha256": i.sha256} for i in images]
 
 
 def _numbers() -> Callable[[str], int | None]:
@@ -256,7 +279,9 @@ def _table(group: list[dict[str, Any]], columns: pa.Schema) -> pa.Table:
                 _table([row], columns)
             raise
     where = f"row {next(iter(group[0].values()))!r}"
-    if any(not _encodable(group[0].get(key) or "") for key in ("image", "rejected_image")):
+    others = [image["image"] for image in group[0]["other_images"]]
+    paths = [group[0]["image"], group[0].get("rejected_image") or "", *others]
+    if not all(map(_encodable, paths)):
         why = "the path of its image is not UTF-8"
         raise DataError(where, why, "rename its folders, or work in a UTF-8 locale")
     raise DataError(where, "has a text that is not Unicode, or a number too large", "fix the row")

@@ -1,4 +1,4 @@
-"""v': the image with its lesion region corrupted, the visual contrast of a pair.
+"""v': images with their lesion regions corrupted, the visual contrast of a pair.
 
 Everything outside the region and its feathered edge is unchanged, bit for bit; the same seed
 gives the same bytes. `medray.imaging.kinds` defines what happens inside.
@@ -6,7 +6,8 @@ gives the same bytes. `medray.imaging.kinds` defines what happens inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -39,10 +40,60 @@ class Corrupted:
     score: float | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Contrast:
+    """v' of one case: of each of its images the corrupted one, or None where it stays as it is.
+
+    The other attributes are as those of `Corrupted`, of all corrupted images together.
+    """
+
+    images: tuple[Corrupted | None, ...]
+    kind: str
+    region_source: str
+    sha256: str
+    score: float | None = None
+
+    @classmethod
+    def of(cls, images: Sequence[Corrupted | None]) -> Contrast | None:
+        """None if no image is corrupted."""
+        made = [image for image in images if image is not None]
+        if not made:
+            return None
+        sha256 = made[0].sha256
+        if len(made) > 1:
+            sha256 = hashlib.sha256("".join(image.sha256 for image in made).encode()).hexdigest()
+        kind = made[0].kind
+        if len(images) > 1:
+            changed = ",".join(str(n) for n, image in enumerate(images) if image is not None)
+            kind = f"{kind} image={changed}"
+        sources = {part for image in made for part in image.region_source.split("+")}
+        scores = [image.score for image in made if image.score is not None]
+        best = max(scores, default=None)
+        return cls(tuple(images), kind, "+".join(sorted(sources)), sha256, best)
+
+
+def corrupt_images(
+    images: Sequence[np.ndarray], regions: Iterable[Region], config: CorruptionConfig, *, seed: int
+) -> Contrast | None:
+    """v' of a case: those images that hold a region, as `corrupt` makes them; the others stay.
+
+    Where there is no region, and with `config.region` whole, what `corrupt` does to an image is
+    done to all. images: uint8 [H, W, 3] each. Raises ItemError as `corrupt`.
+    """
+    regions = tuple(regions)
+    made = [
+        corrupt(image, [r for r in regions if r.image == number], config, seed=seed + number)
+        for number, image in enumerate(images)
+    ]
+    if config.kind not in WHOLE_ONLY and any(m and m.region_source != WHOLE_IMAGE for m in made):
+        made = [m if m and m.region_source != WHOLE_IMAGE else None for m in made]
+    return Contrast.of(made)
+
+
 def corrupt(
     image: np.ndarray, regions: Iterable[Region], config: CorruptionConfig, *, seed: int
 ) -> Corrupted | None:
-    """v' of one case, or None if the configuration gives this case none.
+    """v' of one image, or None if the configuration gives it none.
 
     `config.region`: lesion → the regions, None without any; lesion-or-saliency → the same, as
     the policy's saliency has become a region before; lesion-or-whole → the regions, or else noise
@@ -94,9 +145,9 @@ def _with_score(corrupted: Corrupted, regions: Iterable[Region]) -> Corrupted:
     return replace(corrupted, kind=kind, score=max(scores.values()))
 
 
-def noted(corrupted: Corrupted | None, note: str) -> Corrupted | None:
+def noted(contrast: Contrast | None, note: str) -> Contrast | None:
     """The record with a note behind its kind."""
-    return corrupted and replace(corrupted, kind=f"{corrupted.kind} {note}")
+    return contrast and replace(contrast, kind=f"{contrast.kind} {note}")
 
 
 def saliency_regions(regions: Iterable[Region]) -> tuple[Region, ...]:

@@ -1,6 +1,6 @@
 """Images stored in a Parquet file, read row by row with a cache of recent batches.
 
-A column contains bytes, Hugging Face's {"bytes", "path"}, or a list with one of these. Row
+A column contains bytes, Hugging Face's {"bytes", "path"}, or lists of these. Row
 groups are decoded in small batches; the most recent ones are cached, up to `CACHE_BYTES` for all
 files together, so that sequential and nearby reads are cheap whatever the size of the file.
 """
@@ -49,26 +49,40 @@ def row_bytes(reference: Reference) -> bytes:
 
 def row_place(reference: Reference, name: str) -> Any:
     """Where the image of a row is: `name`, the text of the reference, if the row has the bytes;
-    else the path that the row gives; None if it has neither. If the row has several images, a
-    list that repeats `name` for each.
+    else the path that the row gives; None if it has neither. If the row has a list of several, the
+    list of their places.
 
     Raises ItemError image-missing | image-unreadable.
     """
     value = _value(reference)
     if isinstance(value, list):
         if len(value) > 1:
-            return [name] * len(value)
+            return [_place(each, f"{name}:{i}") for i, each in enumerate(value, 1)]
         value = value[0] if value else None
+    return _place(value, name)
+
+
+def _place(value: Any, name: str) -> Any:
+    """As `row_place`, of one image."""
     if isinstance(value, dict) and value.get("bytes") is None:
         return value.get("path") or None
     return None if value is None else name
 
 
 def _single_value(reference: Reference) -> Any:
-    """A row's value, or the only element of its list. Raises ItemError if there are several."""
+    """A row's value, or the element of its list that is meant: the only one, if none is named.
+
+    Raises ItemError if there are several, or none such.
+    """
     value = _value(reference)
     if not isinstance(value, list):
+        value = value if reference.entry is None else [value]
+    if not isinstance(value, list):
         return value
+    if reference.entry is not None:
+        if not 1 <= reference.entry <= len(value):
+            raise ItemError("image-missing", f"{reference.name}: no such image in the row")
+        return value[reference.entry - 1]
     if len(value) > 1:
         raise ItemError("image-unreadable", f"{reference.name}: holds {len(value)} images")
     return value[0] if value else None

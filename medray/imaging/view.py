@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,14 +17,15 @@ from PIL import Image
 
 from medray.config import CorruptionConfig
 from medray.errors import ItemError
-from medray.imaging.corruption import Corrupted, corrupt, noted
+from medray.imaging.corruption import Contrast, corrupt_images, noted
 from medray.imaging.load import read_image
 from medray.imaging.regions import embed_mask, read_mask
 from medray.records import Region
 
 Size = tuple[int, int]  # height, width
 _FILTERS = "|".join(each.name.lower() for each in Image.Resampling)
-_NOTE = re.compile(rf"(?:^| )at=(?P<width>\d{{1,5}})x(?P<height>\d{{1,5}})/(?P<filter>{_FILTERS})$")
+_SIZE = r"\d{1,5}x\d{1,5}"
+_NOTE = re.compile(rf"(?:^| )at=(?P<sizes>{_SIZE}(?:,{_SIZE})*)/(?P<filter>{_FILTERS})$")
 ViewSize = Callable[[Size], Size]  # of an image → of its view
 
 
@@ -52,35 +53,58 @@ def load_view(path: str, view_size: ViewSize, resample: Image.Resampling) -> Vie
     return View(*read_image(path, view_size, resample))
 
 
-def corrupt_view(
-    pixels: np.ndarray,
+def case_regions(views: Sequence[View], regions: Iterable[Region]) -> tuple[Region, ...]:
+    """A case's regions, each as one of the view of its image (`View.regions`), in order.
+
+    Raises ItemError("mask-missing") for one of an image that the case lacks.
+    """
+    found: list[Region] = []
+    for region in regions:
+        if not 0 <= region.image < len(views):
+            raise ItemError("mask-missing", f"a region is on image {region.image}")
+        found += views[region.image].regions([region])
+    return tuple(found)
+
+
+def corrupt_views(
+    views: Sequence[np.ndarray],
     regions: Iterable[Region],
     config: CorruptionConfig,
     *,
     seed: int,
     resample: Image.Resampling,
-) -> Corrupted | None:
-    """v' of a view, as `corrupt` makes it, with the scale at which it was made in its kind."""
-    note = scale_note(pixels, resample)
-    return noted(corrupt(pixels, regions, config, seed=seed), note)
+) -> Contrast | None:
+    """v' of a case's views, as `corrupt_images` makes it, with the scale at which it was made in
+    its kind."""
+    note = scale_note(views, resample)
+    return noted(corrupt_images(views, regions, config, seed=seed), note)
 
 
-def scale_note(pixels: np.ndarray, resample: Image.Resampling) -> str:
-    """The scale at which a view was corrupted, for the ledger: its width and height.
+def scale_note(views: Sequence[np.ndarray], resample: Image.Resampling) -> str:
+    """The scale at which views were corrupted, for the ledger: their widths and heights.
 
-    >>> scale_note(np.zeros((403, 336, 3), np.uint8), Image.Resampling.BILINEAR)
+    >>> scale_note([np.zeros((403, 336, 3), np.uint8)], Image.Resampling.BILINEAR)
     'at=336x403/bilinear'
     """
-    return f"at={pixels.shape[1]}x{pixels.shape[0]}/{resample.name.lower()}"
+    sizes = ",".join(f"{pixels.shape[1]}x{pixels.shape[0]}" for pixels in views)
+    return f"at={sizes}/{resample.name.lower()}"
 
 
-def load_noted_view(path: str, corruption: str) -> View:
-    """The view that the description of a v' tells of (`scale_note`); the image itself if none."""
+def load_noted_views(paths: Sequence[str], corruption: str) -> list[View]:
+    """The views that the description of a v' tells of (`scale_note`); the images themselves if
+    it does not."""
     match = _NOTE.search(corruption)
-    if match is None:
-        return load_view(path, lambda size: size, Image.Resampling.BICUBIC)
-    size = int(match["height"]), int(match["width"])
-    return load_view(path, lambda _: size, Image.Resampling[match["filter"].upper()])
+    sizes = match["sizes"].split(",") if match else []
+    if match is None or len(sizes) != len(paths):
+        return [load_view(path, lambda size: size, Image.Resampling.BICUBIC) for path in paths]
+    resample = Image.Resampling[match["filter"].upper()]
+    return [_load_at(path, size, resample) for path, size in zip(paths, sizes, strict=True)]
+
+
+def _load_at(path: str, size: str, resample: Image.Resampling) -> View:
+    """An image at a size given as "336x403": its width and height."""
+    width, height = map(int, size.split("x"))
+    return load_view(path, lambda _: (height, width), resample)
 
 
 def _scaled(region: Region, size: Size, view: Size) -> Region:

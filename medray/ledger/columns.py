@@ -28,7 +28,9 @@ SCHEMA = pa.schema(
         ("sentence", pa.int64()),
         ("scope", pa.string()),
         *[(name, pa.int64()) for name in ("step", "policy_version")],
-        *[(name, pa.string()) for name in ("image_sha256", "corrupted_sha256")],
+        ("image_sha256", pa.string()),
+        ("other_images_sha256", pa.list_(pa.string())),
+        ("corrupted_sha256", pa.string()),
         *[(name, pa.string()) for name in ("region_source", "corruption")],
         *[(name, pa.string()) for name in ("question", "reference", "response")],
         *[(name, pa.string()) for name in ("prefix", "chosen", "rejected")],
@@ -47,6 +49,7 @@ def case_columns(case: Case) -> dict[str, Any]:
     return {
         "case_id": case.case_id,
         "image_sha256": case.image_sha256 or None,
+        "other_images_sha256": [image.sha256 for image in case.other_images] or None,
         "question": stored_text(case.question),
         "reference": stored_text(case.reference),
     }

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from PIL import Image
 
 from medray.config import LocaliserConfig
+from medray.data.stream import by_case
 from medray.errors import ItemError
 from medray.imaging.view import Size, View, load_view
 from medray.localising.concepts import Concept, concepts
 from medray.localising.registry import open_tool
-from medray.records import Case, Region
+from medray.records import Case, ImageFile, Region
 
 CACHED = 100_000  # results kept: (picture, concept) → regions
 LONGEST_SIDE = 1024  # pixels; what the tools themselves resize to
@@ -34,21 +37,23 @@ class Locator:
     def locate(
         self, cases: Sequence[Case], answers: Sequence[str], views: Sequence[np.ndarray]
     ) -> list[tuple[Region, ...]]:
-        """The regions found for each case and its answer, at the scale of its view; () where
-        nothing is. views: uint8 [h, w, 3] each.
+        """The regions found for each case and its answer, at the scale of the view that they are
+        on; () where nothing is. views: uint8 [h, w, 3] each, of one case after the other.
 
-        The tool sees the image itself, which has details that a view may lack, up to LONGEST_SIDE;
-        the view, if the file is gone. A picture that the tool cannot work on has no region; if that
-        is so for all of several, raises what the tool raised last.
+        The tool sees the images themselves, which have details that a view may lack, up to
+        LONGEST_SIDE; the view, if the file is gone. A picture that the tool cannot work on has no
+        region; if that is so for all of several, raises what the tool raised last.
         """
         searches, failed = self.searches, self.failed
         error: Exception | None = None
         located: list[tuple[Region, ...]] = []
-        for case, answer, view in zip(cases, answers, views, strict=True):
+        for case, answer, own in zip(cases, answers, by_case(cases, views), strict=True):
             regions: tuple[Region, ...] = ()
-            for concept in concepts(case.question, case.reference, answer):
+            wanted = product(concepts(case.question, case.reference, answer), range(len(own)))
+            for concept, number in wanted:
                 try:
-                    regions += self._find(case, view, concept)
+                    found = self._find(case.images[number], own[number], concept)
+                    regions += tuple(replace(region, image=number) for region in found)
                 except Exception as raised:  # a tool may raise anything over an odd picture
                     error, self.failed = raised, self.failed + 1
             located.append(regions)
@@ -57,11 +62,11 @@ class Locator:
             raise error
         return located
 
-    def _find(self, case: Case, view: np.ndarray, concept: Concept) -> tuple[Region, ...]:
-        key = case.image_sha256, concept.phrase
+    def _find(self, file: ImageFile, view: np.ndarray, concept: Concept) -> tuple[Region, ...]:
+        key = file.sha256, concept.phrase
         if key not in self._cache:
             self.searches += 1
-            image = _detailed(case, view)
+            image = _detailed(file, view)
             found = self.tool.find(image, concept)
             self._cache[key] = View(view, (image.shape[0], image.shape[1])).regions(found)
             if len(self._cache) > CACHED:
@@ -69,10 +74,10 @@ class Locator:
         return self._cache[key]
 
 
-def _detailed(case: Case, view: np.ndarray) -> np.ndarray:
-    """The image of a case as the tool is to see it."""
+def _detailed(file: ImageFile, view: np.ndarray) -> np.ndarray:
+    """The image as the tool is to see it."""
     try:
-        found = load_view(case.image, _bounded, Image.Resampling.BICUBIC)
+        found = load_view(file.path, _bounded, Image.Resampling.BICUBIC)
     except ItemError:
         return view
     return found.pixels

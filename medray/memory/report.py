@@ -29,7 +29,7 @@ def found_gpu() -> float | None:
 
 
 def longest_prompt(facts: ModelFacts, cases: Sequence[Case]) -> int:
-    """Tokens of the longest prompt, its image included, among the first cases that can be read."""
+    """Tokens of the longest prompt, its images included, among the first cases that can be read."""
     codec = ChatCodec(facts.path)
     return max(islice(_prompts(codec, cases), LOOKED_AT), default=facts.image_tokens)
 
@@ -117,7 +117,8 @@ def _generator(config: Config, sizes: Sizes, context: int, gpu: int, prompt_toke
 def _prompts(codec: ChatCodec, cases: Sequence[Case]) -> Iterator[int]:
     for case in cases:
         try:
-            yield codec.prompt_length(case.question, codec.load_view(case.image).pixels)
+            views = [codec.load_view(image.path).pixels for image in case.images]
+            yield codec.prompt_length(case.question, *views)
         except ItemError:
             continue
 

@@ -18,6 +18,8 @@ from medray.errors import ItemError
 from medray.policy.model.chat import ChatCodec
 from medray.records import Pair, Response, Span
 
+Keys = tuple[str, ...]  # of pictures
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -34,19 +36,21 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class PackedPair:
-    """One pair ready for scoring; `corrupted_key` is "" if it has no v'.
+    """One pair ready for scoring.
 
+    `image_keys` name the pictures of its images in `PackedBatch.pixels`, in the order in which they
+    are shown; `corrupted_keys` those of v', as many, or none if it has no v'.
     `prefix_ids` is the beginning of the answer that both sides continue: none of an answer's
     pair, the tokens before the sentence of a sentence's. It is read by no objective. `relevance`
     is raw from the editor; `merge_batches` normalises it over the step's pairs.
     """
 
     pair_id: str
-    prompt_ids: np.ndarray  # int64 [P], image placeholder expanded
+    prompt_ids: np.ndarray  # int64 [P], image placeholders expanded
     chosen: Side
     rejected: Side
-    image_key: str
-    corrupted_key: str
+    image_keys: Keys
+    corrupted_keys: Keys
     relevance: float
     prefix_ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # [S]
 
@@ -88,22 +92,22 @@ def merge_batches(batches: Sequence[PackedBatch], *, weighted: bool = True) -> l
 
 
 def pack_reference(
-    codec: ChatCodec, pair: Pair, prompt_ids: np.ndarray, image_key: str, *, context: int
+    codec: ChatCodec, pair: Pair, prompt_ids: np.ndarray, image_keys: Keys, *, context: int
 ) -> PackedPair:
     """The reference answer as y+ (`pair.chosen`), for objectives that imitate it; without y−."""
     ids = np.asarray(token_ids(codec, pair.chosen, finished=True), dtype=np.int64)
     if len(prompt_ids) + len(ids) > context:
         raise ItemError("pair-too-long")
     chosen, rejected = (Side(side, np.zeros(len(side), dtype=bool)) for side in (ids, ids[:0]))
-    return PackedPair(pair.pair_id, prompt_ids, chosen, rejected, image_key, "", pair.relevance)
+    return PackedPair(pair.pair_id, prompt_ids, chosen, rejected, image_keys, (), pair.relevance)
 
 
 def pack_given(
     codec: ChatCodec,
     pair: Pair,
     prompt_ids: np.ndarray,
-    image_key: str,
-    corrupted_key: str,
+    image_keys: Keys,
+    corrupted_keys: Keys,
     *,
     context: int,
 ) -> PackedPair:
@@ -115,7 +119,7 @@ def pack_given(
     if len(prompt_ids) + max(len(chosen.ids), len(rejected.ids)) > context:
         raise ItemError("pair-too-long")
     return PackedPair(
-        pair.pair_id, prompt_ids, chosen, rejected, image_key, corrupted_key, pair.relevance
+        pair.pair_id, prompt_ids, chosen, rejected, image_keys, corrupted_keys, pair.relevance
     )
 
 
@@ -142,8 +146,8 @@ def pack_pair(
     pair: Pair,
     response: Response,
     prompt_ids: np.ndarray,
-    image_key: str,
-    corrupted_key: str,
+    image_keys: Keys,
+    corrupted_keys: Keys,
     *,
     context: int,
 ) -> PackedPair:
@@ -158,7 +162,7 @@ def pack_pair(
         raise ItemError("pair-too-long")
     chosen, rejected = (sampled, written) if pair.response_was_correct else (written, sampled)
     return PackedPair(
-        pair.pair_id, prompt_ids, chosen, rejected, image_key, corrupted_key, pair.relevance
+        pair.pair_id, prompt_ids, chosen, rejected, image_keys, corrupted_keys, pair.relevance
     )
 
 
@@ -186,8 +190,8 @@ def pack_sentence(
     response: Response,
     start: int,
     prompt_ids: np.ndarray,
-    image_key: str,
-    corrupted_key: str,
+    image_keys: Keys,
+    corrupted_keys: Keys,
     *,
     context: int,
 ) -> PackedPair:
@@ -217,8 +221,8 @@ def pack_sentence(
         prompt_ids,
         chosen,
         rejected,
-        image_key,
-        corrupted_key,
+        image_keys,
+        corrupted_keys,
         pair.relevance,
         np.asarray(prefix_ids, dtype=np.int64),
     )

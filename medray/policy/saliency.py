@@ -1,12 +1,14 @@
-"""Which parts of an image some tokens of an answer depend on: gradient × input saliency."""
+"""Which parts of images some tokens of an answer depend on: gradient × input saliency."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from medray.policy.architectures.base import tokens_by_picture
 from medray.policy.model.chat import Fit
 from medray.policy.scoring.forest import Branch, build_forest
 from medray.policy.scoring.scorer import Scorer, to_device
@@ -18,22 +20,23 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 exclusive
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A question with its image, as the policy receives them.
+    """A question with its images, as the policy receives them.
 
-    prompt_ids int64 [P] (expanded) and picture as `ChatCodec.encode` returns them; `size` of the
-    image itself, (height, width); `fit` as `ChatCodec.fit` says.
+    prompt_ids int64 [P] (expanded) and pictures as `ChatCodec.encode` returns them; `sizes` of the
+    images themselves, (height, width) each; `fit` as `ChatCodec.fit` says.
     """
 
     prompt_ids: np.ndarray
-    picture: np.ndarray
-    size: tuple[int, int]
+    pictures: tuple[np.ndarray, ...]
+    sizes: tuple[tuple[int, int], ...]
     fit: Fit
 
 
 def saliency(
     policy: Scorer, view: View, answer_ids: np.ndarray, token_mask: np.ndarray
-) -> np.ndarray:
-    """Heat map float32 [height, width] of the view's image, in [0, 1], 1 at its maximum.
+) -> list[np.ndarray]:
+    """Heat map float32 [height, width] of each of the view's images, in [0, 1], 1 at the maximum
+    of all of them.
 
     answer_ids int64 [T]; token_mask bool [T]: the tokens in question, at least one. The heat of
     a pixel is |Σ_channels x · ∂ Σ_mask log p / ∂x|, smoothed. All zeros if nothing depends on
@@ -41,33 +44,48 @@ def saliency(
     (`policy.eval()`). No parameter's gradient is computed.
     """
     parameter = next(policy.parameters())
-    branch = Branch(view.prompt_ids, "image", answer_ids, token_mask, np.zeros_like(token_mask))
-    forest = build_forest([branch], {"image": view.picture.shape}, policy.layout)
-    x = torch.from_numpy(view.picture).to(parameter.device, parameter.dtype).requires_grad_()
+    keys = tuple(str(number) for number in range(len(view.pictures)))
+    branch = Branch(view.prompt_ids, keys, answer_ids, token_mask, np.zeros_like(token_mask))
+    shapes = [picture.shape for picture in view.pictures]
+    forest = build_forest([branch], dict(zip(keys, shapes, strict=True)), policy.layout)
+    by_key = {
+        key: torch.from_numpy(picture).to(parameter.device, parameter.dtype).requires_grad_()
+        for key, picture in zip(keys, view.pictures, strict=True)
+    }
+    x = [by_key[key] for key in forest.image_keys]
     device_forest = to_device(forest, policy.layout, parameter.device)
     with torch.enable_grad():
-        total_logp = policy(device_forest, [x])["policy_logp"].sum()
-    (gradient,) = torch.autograd.grad(total_logp, x)
-    product = (gradient.float() * x.detach().float()).cpu().numpy()
-    tokens = int((view.prompt_ids == policy.layout.image_token).sum())
-    heat = policy.layout.architecture.heat(product, tokens)
-    return _normalised(ONTO_IMAGE[view.fit](heat, view.size))
+        total_logp = policy(device_forest, x)["policy_logp"].sum()
+    gradients = torch.autograd.grad(total_logp, [by_key[key] for key in keys])
+    tokens = tokens_by_picture(int((view.prompt_ids == policy.layout.image_token).sum()), shapes)
+    heats = []
+    for key, gradient, count, size in zip(keys, gradients, tokens, view.sizes, strict=True):
+        product = (gradient.float() * by_key[key].detach().float()).cpu().numpy()
+        heat = policy.layout.architecture.heat(product, count)
+        heats.append(ONTO_IMAGE[view.fit](heat, size))
+    return _normalised(heats)
 
 
-def hottest_box(heat: np.ndarray, share: float) -> Box | None:
-    """The box around the largest connected component of the hottest `share` of a map [H, W].
+def hottest_box(heats: Sequence[np.ndarray], share: float) -> tuple[int, Box] | None:
+    """The box around the largest connected component of the hottest `share` of maps [H, W], and
+    the number of the map that it is on.
 
     Pixels that touch only at a corner are connected. Pixels without heat are never part of it,
-    so a map of zeros has no box.
+    so maps of zeros have no box.
     """
     from skimage.measure import label, regionprops
 
-    hot = (heat >= np.quantile(heat, 1.0 - share)) & (heat > 0.0)
-    components = regionprops(label(hot))
+    least = np.quantile(np.concatenate([heat.ravel() for heat in heats]), 1.0 - share)
+    components = [
+        (number, component)
+        for number, heat in enumerate(heats)
+        for component in regionprops(label((heat >= least) & (heat > 0.0)))
+    ]
     if not components:
         return None
-    y0, x0, y1, x1 = max(components, key=lambda component: component.num_pixels).bbox
-    return int(x0), int(y0), int(x1), int(y1)
+    number, largest = max(components, key=lambda found: found[1].num_pixels)
+    y0, x0, y1, x1 = largest.bbox
+    return number, (int(x0), int(y0), int(x1), int(y1))
 
 
 def _from_centre_crop(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -96,9 +114,9 @@ def _resized(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resize(smooth, size, order=1, preserve_range=True)
 
 
-def _normalised(heat: np.ndarray) -> np.ndarray:
-    maximum = float(heat.max())
-    return (heat / maximum if maximum > 0.0 else heat).astype(np.float32)
+def _normalised(heats: Sequence[np.ndarray]) -> list[np.ndarray]:
+    maximum = max(float(heat.max()) for heat in heats)
+    return [(heat / maximum if maximum > 0.0 else heat).astype(np.float32) for heat in heats]
 
 
 ONTO_IMAGE = {"crop": _from_centre_crop, "pad": _from_padded_square, "stretch": _resized}

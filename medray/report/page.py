@@ -14,9 +14,10 @@ from medray.records import Case
 from medray.report import figures, provenance, tables
 from medray.report.charts import number
 from medray.report.comparison import compare_runs, paired_differences, read_evaluations
-from medray.report.pairs.cards import THUMBNAIL, Pictures
+from medray.report.pairs.cards import THUMBNAIL, Pictures, shown_images
 from medray.report.pairs.page import PICTURE_ROOM, report_list
 from medray.report.pairs.pair_images import ImageSource
+from medray.report.pairs.rows import PairImages
 from medray.report.pairs.wrong_answers import WrongAnswers, wrong_answers
 from medray.report.progress import read_log
 from medray.report.templates import render
@@ -109,15 +110,15 @@ def _training(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _wrong(
     run: RunDirectory, evals: Mapping[int, Any], source: ImageSource | None, pictures: Pictures
 ) -> tuple[WrongAnswers, list[Any]] | None:
-    """Wrong answers of the last evaluation, and a picture of each or None."""
+    """Wrong answers of the last evaluation, and the pictures of each."""
     found = wrong_answers(run, sorted(evals), WRONG_ANSWERS)
     if found is None:
         return None
     images = []
     for row in found.rows:
-        image = source.clean(row, heldout=True).image if source else None
-        key = row["image_sha256"] or row["case_id"]
-        images.append(pictures.add(key, image, largest=THUMBNAIL))
+        pair = source.clean(row, heldout=True) if source else PairImages(row)
+        shown = shown_images(pair, pictures, largest=THUMBNAIL)
+        images.append([image for image, _ in shown if image is not None])
     return found, images
 
 

@@ -52,6 +52,7 @@ def write_page(
             images=images,
             answers=isinstance(key, AnswerKey),
             alone=isinstance(key, AnswerKey) and len(key.sources) == 1,
+            several=any(len(card["images"]) > 1 for card in cards),
             style=style,
             script=script,
             style_digest=csp_digest(style),
@@ -92,7 +93,7 @@ def _card(name: str, chosen_first: bool, pair: PairImages) -> dict[str, Any]:
         "sentence": row["scope"] == "sentence",
         "prefix": visible(row["prefix"]).strip() if row["scope"] == "sentence" else "",
         "sides": _sides(visible(row["chosen"]), row["rejected"], chosen_first),
-        "image": None if pair.image is None else inline_image(pair.image, largest=LARGEST),
+        "images": [inline_image(seen.image, largest=LARGEST) for seen in pair.images],
         "note": pair.note,
     }
 

@@ -28,15 +28,16 @@ SIZES = ((24, 20), (16, 40), (32, 32))  # rows × columns of the images
 
 
 class World:
-    """One tiny look-alike model, and a sample of pairs for it."""
+    """One tiny look-alike model, and a sample of pairs for it, with so many images each."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, count: int = 1):
         codec = ChatCodec(path)
         self.model = load_model(path, "float32").eval()
         rng = np.random.default_rng(0)
         images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
         questions = ("Describe.", "Is there a nodule on the left side?", "Where?")
-        self.sample = sample([codec.encode(q, i) for q, i in zip(questions, images, strict=True)])
+        shown = [[images[(i + k) % len(images)] for k in range(count)] for i in range(len(images))]
+        self.sample = sample([codec.encode(q, *i) for q, i in zip(questions, shown, strict=True)])
         self.pairs, self.pixels = self.sample.pairs, self.sample.pixels
 
     def policy(self, tuning: str):

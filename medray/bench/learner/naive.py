@@ -49,7 +49,7 @@ def naive_scores(
             for branch in needs.branches
             for b, pair in enumerate(pairs)
             if branch.startswith(f"{image}/")
-            and (image == "clean" or pair.corrupted_key or needs.clean_fallback)
+            and (image == "clean" or pair.corrupted_keys or needs.clean_fallback)
         ]
         groups = [[row] for row in rows] if one_by_one else [rows]
         for group in filter(None, groups):
@@ -59,7 +59,7 @@ def naive_scores(
     }
     scores["relevance"] = torch.tensor([pair.relevance for pair in pairs], device=device)
     scores["has_corrupt"] = torch.tensor(
-        [bool(pair.corrupted_key) for pair in pairs], device=device
+        [bool(pair.corrupted_keys) for pair in pairs], device=device
     )
     return scores
 
@@ -115,8 +115,8 @@ def model_inputs(
         image, side = branch.split("/")
         pair = pairs[b]
         sequences.append(np.concatenate([pair.prompt_ids, pair.side(side).ids]))
-        key = pair.image_key if image == "clean" else pair.corrupted_key or pair.image_key
-        pictures.append(pixels[key])
+        keys = pair.image_keys if image == "clean" else pair.corrupted_keys or pair.image_keys
+        pictures += [pixels[key] for key in keys]
     length = max(map(len, sequences))
     ids = np.zeros((len(rows), length), dtype=np.int64)
     mask = np.zeros_like(ids)

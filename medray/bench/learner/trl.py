@@ -103,7 +103,7 @@ def dataset_rows(settings: Settings, workload: Workload) -> list[dict[str, Any]]
         image = f"{SPECIAL[VISION_START]}{image}{SPECIAL[VISION_END]}"
     return [
         {
-            "images": [Image.fromarray(workload.images[pair.image_key])],
+            "images": [Image.fromarray(workload.images[pair.image_keys[0]])],
             "prompt": f"{image} {_text(pair.prompt_ids[-settings.prompt :])} ",
             "chosen": _text(pair.chosen.ids),
             "rejected": _text(pair.rejected.ids),

@@ -47,13 +47,15 @@ def make_workload(settings: Settings, architecture: Architecture) -> Workload:
                 prompt_ids=_prompt(settings, rng),
                 chosen=chosen,
                 rejected=rejected,
-                image_key=clean,
-                corrupted_key=corrupted,
+                image_keys=(clean,),
+                corrupted_keys=(corrupted,),
                 relevance=1.0,
             )
         )
     pixels = {
-        key: architecture.picture(processor(images=[Image.fromarray(image)], return_tensors="np"))
+        key: architecture.pictures(
+            processor(images=[Image.fromarray(image)], return_tensors="np"), [1]
+        )[0]
         for key, image in images.items()
     }
     return Workload(tuple(pairs), pixels, images)

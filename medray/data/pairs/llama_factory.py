@@ -13,7 +13,7 @@ from medray.data.pairs.base import (
     Origin,
     PreferencePair,
     answer_text,
-    one_image,
+    listed_images,
     question_words,
 )
 from medray.data.rows import FieldError, optional
@@ -28,12 +28,11 @@ def read_llama_factory(row: dict[str, Any], number: int, origin: Origin) -> Pref
         )
     if [turn.get("from") for turn in turns] != ["human"]:
         raise FieldError("conversations", "is not one turn of human")
-    image, digest = origin.image(one_image(row), "images")
+    images = listed_images(row)
     return PreferencePair(
         pair_id=optional(row, "id") or str(number),
-        image=image,
-        image_sha256=digest,
-        question=question_words(turns[0].get("value"), "conversations[0].value"),
+        **origin.images_of(images, "images"),
+        question=question_words(turns[0].get("value"), "conversations[0].value", len(images)),
         chosen=_answer(row, "chosen"),
         rejected=_answer(row, "rejected"),
         source=optional(row, "source") or "llama-factory",
@@ -43,11 +42,13 @@ def read_llama_factory(row: dict[str, Any], number: int, origin: Origin) -> Pref
 
 def llama_factory_row(pair: PreferencePair) -> dict[str, Any]:
     """A pair in LLaMA-Factory's layout."""
+    images = [pair.image, *(image.path for image in pair.other_images)]
+    question = IMAGE_MARK * len(images) + pair.question
     return {
-        "conversations": [{"from": "human", "value": f"{IMAGE_MARK}{pair.question}"}],
+        "conversations": [{"from": "human", "value": question}],
         "chosen": {"from": "gpt", "value": pair.chosen},
         "rejected": {"from": "gpt", "value": pair.rejected},
-        "images": [pair.image],
+        "images": images,
     }
 
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from medray.data.pairs.base import Origin, PreferencePair, answer_text, one_image, question_words
+from medray.data.pairs.base import (
+    IMAGE_MARK,
+    Origin,
+    PreferencePair,
+    answer_text,
+    listed_images,
+    question_words,
+)
 from medray.data.rows import FieldError, optional
 
 
@@ -25,12 +32,11 @@ def read_trl(row: dict[str, Any], number: int, origin: Origin) -> PreferencePair
         prompt = question
     elif isinstance(prompt, list):
         prompt = _turns(prompt, "prompt", ("user",))[0]
-    image, digest = origin.image(one_image(row), "images")
+    images = listed_images(row)
     return PreferencePair(
         pair_id=optional(row, "id") or str(number),
-        image=image,
-        image_sha256=digest,
-        question=question_words(prompt, "prompt"),
+        **origin.images_of(images, "images"),
+        question=question_words(prompt, "prompt", len(images)),
         chosen=chosen,
         rejected=rejected,
         source=optional(row, "source") or "trl",
@@ -40,9 +46,10 @@ def read_trl(row: dict[str, Any], number: int, origin: Origin) -> PreferencePair
 
 def trl_row(pair: PreferencePair) -> dict[str, Any]:
     """A pair in the conversational layout."""
-    question = [{"type": "image"}, {"type": "text", "text": pair.question}]
+    images = [pair.image, *(image.path for image in pair.other_images)]
+    question = [*({"type": "image"} for _ in images), {"type": "text", "text": pair.question}]
     return {
-        "images": [pair.image],
+        "images": images,
         "prompt": [{"role": "user", "content": question}],
         "chosen": [_assistant_turn(pair.chosen)],
         "rejected": [_assistant_turn(pair.rejected)],
@@ -69,12 +76,16 @@ def _turns(value: list[Any], field: str, roles: tuple[str, ...]) -> list[str]:
         raise FieldError(field, "is not a list of turns")
     if tuple(turn.get("role") for turn in value) != roles:
         raise FieldError(field, f"is not {' and '.join(f'one turn of {role}' for role in roles)}")
-    return [_content(turn.get("content"), field) for turn in value]
+    return [_content(turn.get("content"), turn["role"], field) for turn in value]
 
 
-def _content(value: Any, field: str) -> str:
+def _content(value: Any, role: str, field: str) -> str:
+    """The text of a turn, behind a marker for each image that is a part of a question."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
         raise FieldError(field, "has a turn without content")
-    return " ".join(str(part["text"]) for part in value if part.get("text"))
+    text = " ".join(str(part["text"]) for part in value if part.get("text"))
+    if role != "user" or IMAGE_MARK in text:
+        return text
+    return IMAGE_MARK * sum(part.get("type") == "image" for part in value) + text

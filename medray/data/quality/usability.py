@@ -74,17 +74,18 @@ def usability(
     count = min(SAMPLE, len(cases))
     found = Usability(count)
     for case in (cases[i * len(cases) // count] for i in range(count)):
-        shape = size(case.image)
-        if isinstance(shape, str):
-            found.unusable[shape] += 1
-            if hint := image_hint(case.image):
+        sizes = [size(image.path) for image in case.images]
+        faults = [n for n, shape in enumerate(sizes) if isinstance(shape, str)]
+        if faults:
+            found.unusable[str(sizes[faults[0]])] += 1
+            if hint := image_hint(case.images[faults[0]].path):
                 found.hints.setdefault(hint)
             continue
         if references and not case.reference.strip():
             found.unusable[NO_REFERENCE] += 1
         elif references and placeholder(case.reference):
             found.unusable[PLACEHOLDER] += 1
-        _count_boxes(found, case, *shape)
+        _count_boxes(found, case, [shape for shape in sizes if not isinstance(shape, str)])
     return found
 
 
@@ -97,10 +98,13 @@ def _size(image: str) -> tuple[int, int] | str:
         return f"{error.reason} ({detail})" if error.reason in DETAILED else error.reason
 
 
-def _count_boxes(found: Usability, case: Case, height: int, width: int) -> None:
-    for box in (region.box for region in case.regions if region.box is not None):
+def _count_boxes(found: Usability, case: Case, sizes: Sequence[tuple[int, int]]) -> None:
+    """`sizes`: (height, width) of each image of the case."""
+    for region in case.regions:
+        if region.box is None:
+            continue
         found.boxes += 1
-        x0, y0, x1, y1 = box
+        (x0, y0, x1, y1), (height, width) = region.box, sizes[region.image]
         if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
             found.outside += 1
         elif x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1:

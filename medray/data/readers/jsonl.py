@@ -5,7 +5,9 @@
      "regions": [{"label": "nodule", "box": [10, 12, 20, 24]}, {"label": "…", "mask": "m.png"}],
      "truth": {"side": "left"}, "source": "…", "licence": "CC-BY-4.0"}
 
-`image`, `question` and `answer` are required; paths are relative to the file; a missing `id`
+`image`, `question` and `answer` are required. A case of several images has a list `images` instead
+of `image`, and a region on another one than the first its number: {"image": 1, "box": …}, from 0.
+Paths are relative to the file; a missing `id`
 becomes the line number ("row-12"), as files and folders may be named after patients. "scan.dcm#3"
 is the third frame of a multi-frame file, "mask.png#5" the pixels of value 5. Instead of `regions`,
 rows may have `mask` (paths) or else `boxes` ({"label", "xyxy"}), as lesion datasets do. `options`
@@ -24,16 +26,16 @@ from medray.data.regions import read_regions
 from medray.data.rows import (
     FieldError,
     existing_folder,
+    image_names,
     infer_answer_type,
     is_scalar,
     parse_json,
-    path_text,
     words,
 )
 from medray.data.sources import lines
 from medray.data.splits import Row
 from medray.errors import DataError
-from medray.records import AnswerType, Case
+from medray.records import AnswerType, Case, ImageFile, Region
 
 FILE_NAME = "records.jsonl"
 DEFAULT_ID = "row"  # and the number of the row
@@ -88,16 +90,15 @@ def _read(item: Any, file: Path, number: int) -> Row:
 
 def read_row(item: dict[str, Any], folder: Path, default_id: str) -> Row:
     """A row from its JSON; paths are relative to `folder`, `default_id` replaces a missing id."""
-    for key in ("image", "question", "answer"):
+    first, *others = (str(folder / name) for name in image_names(item))
+    for key in ("question", "answer"):
         if key not in item:
             raise FieldError(key, "is missing")
-    path_text(item, "image")
     if not isinstance(item["question"], str) or not item["question"].strip():
         raise FieldError("question", "is not a text, or empty")
     for key in (*TEXTS, "answer"):
         if not is_scalar(item.get(key)):
             raise FieldError(key, "is not a text or number")
-    image = str(folder / item["image"])
     question, answer = words(item["question"]), words(item["answer"])
     if not question:
         raise FieldError("question", "is a missing value, or holds control characters only")
@@ -109,21 +110,32 @@ def read_row(item: dict[str, Any], folder: Path, default_id: str) -> Row:
         raise FieldError("options", "is missing for an answer of type choice")
     case = Case(
         case_id=words(item.get("id")) or default_id,
-        image=image,
+        image=first,
         image_sha256="",
         question=question,
         reference=answer,
         answer_type=answer_type,
-        regions=read_regions(item, folder),
+        regions=_regions(item, folder, 1 + len(others)),
         truth=_truth(item.get("truth")),
         patient_id=words(item.get("patient_id")),
         source=words(item.get("source")) or words(item.get("dataset")),
         licence=words(item.get("licence")),
+        other_images=tuple(map(ImageFile, others)),
     )
     split = words(item.get("split"))
     if split and split not in SPLITS:
         raise FieldError("split", f"{split!r} is not one of {', '.join(SPLITS)}")
     return Row(case, split=SPLITS.get(split, ""), study_id=words(item.get("study_id")))
+
+
+def _regions(item: dict[str, Any], folder: Path, images: int) -> tuple[Region, ...]:
+    """The regions of a row with so many images."""
+    regions = read_regions(item, folder)
+    for i, region in enumerate(regions):
+        if region.image >= images:
+            what = f"is {region.image}, and the row has {images} images, counted from 0"
+            raise FieldError(f"regions[{i}].image", what)
+    return regions
 
 
 def _answer_type(given: str, answer: str) -> AnswerType:

@@ -65,11 +65,15 @@ def read_parquet(path: str | None) -> Iterator[Row]:
 
 
 def _with_digest(row: Row) -> Row:
-    """With the digest of an image that lies in the table: here its bytes are at hand."""
-    image = row.case.image
-    if not parse_reference(image).column:
-        return row
-    return replace(row, case=replace(row.case, image_sha256=file_sha256(image)))
+    """With the digests of images that lie in the table: here their bytes are at hand."""
+    first, *others = (
+        replace(image, sha256=file_sha256(image.path))
+        if parse_reference(image.path).column
+        else image
+        for image in row.case.images
+    )
+    case = replace(row.case, image_sha256=first.sha256, other_images=tuple(others))
+    return replace(row, case=case)
 
 
 def _split_of(file: Path) -> str:

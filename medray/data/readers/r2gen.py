@@ -2,14 +2,13 @@
 
     {"train": [{"id", "report", "image_path": ["CXR1_1_IM-0001/0.png", …]}], "val", "test"}
 
-Each study gives one case: its report and its first image.
+Each study gives one case: its report and its images, in their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from medray.data.rows import (
@@ -25,7 +24,7 @@ from medray.data.rows import (
 from medray.data.sources import json_items
 from medray.data.splits import Row
 from medray.errors import DataError
-from medray.records import Case
+from medray.records import Case, ImageFile
 
 SPLITS = {"train": "train", "val": "validation", "test": "heldout"}
 REPORT_QUESTION = "Describe the findings of this chest X-ray."
@@ -66,25 +65,26 @@ def _studies(
             if case_id in seen:
                 raise FieldError("id", "occurs twice")
             seen.add(case_id)
-            image = str(images / _first_image(item.get("image_path")))
+            first, *others = (str(images / name) for name in _names(item.get("image_path")))
             case = Case(
                 case_id=case_id,
-                image=image,
+                image=first,
                 image_sha256="",
                 question=REPORT_QUESTION,
                 reference=optional(item, "report"),
                 answer_type="report",
                 source=kind,
                 licence=licence,
+                other_images=tuple(map(ImageFile, others)),
             )
         yield split, item, where, case
 
 
-def _first_image(value: Any) -> Path:
+def _names(value: Any) -> list[str]:
     paths = [value] if isinstance(value, str) else value
     if not isinstance(paths, list) or not paths or not all(isinstance(p, str) for p in paths):
         raise FieldError("image_path", "is not a list of paths")
-    return Path(path_text({"image_path": paths[0]}, "image_path"))
+    return [path_text({"image_path": path}, "image_path") for path in paths]
 
 
 def _row(case: Case, split: str, *, patient: str, study: str) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,11 +34,11 @@ class Chat:
         inputs: dict[str, Any],
         kind: type[R],
         *,
-        image: np.ndarray | None = None,
+        images: Sequence[np.ndarray] = (),
     ) -> Dialogue[R]:
         """The reply, parsed as `kind`. Raises ItemError if there is none, or none of that kind."""
         form = schema(kind) if self.completer.constrained else None
-        body = request(model, prompt, inputs, image, form)
+        body = request(model, prompt, inputs, images, form)
         return (yield from self.send(body, prompts.version(), kind))
 
     def send(self, body: Body, version: str, kind: type[R]) -> Dialogue[R]:
@@ -62,18 +63,16 @@ def request(
     model: str,
     prompt: str,
     inputs: dict[str, Any],
-    image: np.ndarray | None = None,
+    images: Sequence[np.ndarray] = (),
     form: dict[str, Any] | None = None,
 ) -> Body:
-    """The body of one request by the editor's prompt of this name: the texts in `inputs`, the image
-    if given, and nothing else. `form`: as in `write_request`."""
+    """The body of one request by the editor's prompt of this name: the texts in `inputs`, the
+    images given, and nothing else. `form`: as in `write_request`."""
     content: str | list[dict[str, Any]] = prompts.material(inputs)
-    if image is not None:
-        content = [
-            {"type": "text", "text": content},
-            {"type": "image_url", "image_url": {"url": _as_url(image)}},
-        ]
-    system = prompts.instructions(prompt, image=image is not None)
+    if images:
+        shown = [{"type": "image_url", "image_url": {"url": _as_url(image)}} for image in images]
+        content = [{"type": "text", "text": content}, *shown]
+    system = prompts.instructions(prompt, image=bool(images))
     return write_request(model, prompt, system, content, form)
 
 

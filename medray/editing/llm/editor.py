@@ -49,7 +49,7 @@ class LLMEditor:
     def edit(self, question: str, reference: str, answer: str, *, seed: int) -> Edit:
         """Judge the answer against the reference, and make the other side of the pair.
 
-        The image is not sent here: only `edit_many` takes one. `seed` has no effect.
+        No image is sent here: only `edit_many` takes some. `seed` has no effect.
         """
         self.prepare()
         (result,) = self.run([self._edit(EditTask(question, reference, answer, seed))])
@@ -105,9 +105,9 @@ class LLMEditor:
 
     def _edit_words(self, task: EditTask) -> Dialogue[Edit]:
         """The edit of an answer without thoughts and marks."""
-        image = task.image if self.config.send_image else None
+        images = task.images if self.config.send_image else ()
         inputs = _texts(task, task.answer)
-        reply = yield from self.chat.ask(self.model, "edit", inputs, EditReply, image=image)
+        reply = yield from self.chat.ask(self.model, "edit", inputs, EditReply, images=images)
         if reply.verdict == "cannot-tell":
             return Edit("abstain", reason="llm-cannot-tell")
         if reply.verdict == "right" and not reply.replacements:

@@ -14,7 +14,8 @@ from medray.records import Edit
 
 @dataclass(frozen=True, slots=True)
 class EditTask:
-    """One answer to judge. `image` [height, width, channels] is None unless it may be sent.
+    """One answer to judge. `images` [height, width, channels]: those of its case, none unless they
+    may be sent.
 
     `patient_id` is never sent, nor is a text that contains it.
     """
@@ -23,7 +24,7 @@ class EditTask:
     reference: str
     answer: str
     seed: int = 0
-    image: np.ndarray | None = field(default=None, repr=False)
+    images: tuple[np.ndarray, ...] = field(default=(), repr=False)
     patient_id: str = field(default="", repr=False)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -52,15 +53,21 @@ class Architecture(Protocol):
         """
         ...
 
-    def picture(self, processed: Mapping[str, Any]) -> np.ndarray:
-        """The picture in a processor's outputs (numpy tensors, one image)."""
-        pixels = np.asarray(processed["pixel_values"][0], dtype=np.float32)
-        return np.ascontiguousarray(pixels)
+    def pictures(
+        self, processed: Mapping[str, Any], patches: Sequence[int]
+    ) -> tuple[np.ndarray, ...]:
+        """The pictures in a processor's outputs (numpy tensors), one per image.
+
+        `patches`: of each image, what the processor counts as such (tiles, for InternVL).
+        """
+        pixels = np.asarray(processed["pixel_values"], dtype=np.float32)
+        return tuple(np.ascontiguousarray(own) for own in pixels)
 
     def prompt_position_ids(
-        self, prompt_ids: np.ndarray, picture_shape: tuple[int, ...], image_token: int
+        self, prompt_ids: np.ndarray, shapes: Sequence[tuple[int, ...]], image_token: int
     ) -> tuple[np.ndarray, int]:
-        """Position ids int64 [axes, P] of an expanded prompt, and the one of the token after it."""
+        """Position ids int64 [axes, P] of an expanded prompt with pictures of these shapes, and
+        the one of the token after it."""
         length = len(prompt_ids)
         return np.arange(length, dtype=np.int64)[None], length
 
@@ -87,6 +94,16 @@ class Architecture(Protocol):
         `tokens`: image tokens of the picture.
         """
         return np.abs(product.sum(0))
+
+
+def tokens_by_picture(total: int, shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Image tokens of each of a prompt's pictures: every tower makes as many of equal areas.
+
+    >>> tokens_by_picture(10, [(1, 4, 4, 96), (1, 4, 6, 96)])
+    [4, 6]
+    """
+    sizes = [prod(shape) for shape in shapes]
+    return [total * size // sum(sizes) for size in sizes]
 
 
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:

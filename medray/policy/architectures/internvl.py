@@ -44,8 +44,12 @@ class InternVL(Architecture):
         patches = [s // p for s, p in zip(vision.image_size, vision.patch_size, strict=True)]
         return shape[0] * int(patches[0] * patches[1] * config.downsample_ratio**2)
 
-    def picture(self, processed: Mapping[str, Any]) -> np.ndarray:
-        return np.ascontiguousarray(np.asarray(processed["pixel_values"], dtype=np.float32))
+    def pictures(
+        self, processed: Mapping[str, Any], patches: Sequence[int]
+    ) -> tuple[np.ndarray, ...]:
+        tiles = np.asarray(processed["pixel_values"], dtype=np.float32)
+        ends = np.cumsum(patches)[:-1]
+        return tuple(np.ascontiguousarray(own) for own in np.split(tiles, ends))
 
     def features(self, model: nn.Module, pictures: Sequence[Tensor]) -> list[Tensor]:
         out = model.model.get_image_features(

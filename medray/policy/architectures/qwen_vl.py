@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medray.policy.architectures.base import ATTENTION_AND_MLP, Architecture, Group
+from medray.policy.architectures.base import (
+    ATTENTION_AND_MLP,
+    Architecture,
+    Group,
+    tokens_by_picture,
+)
 
 
 class Qwen2_5_VL(Architecture):
@@ -43,28 +48,33 @@ class Qwen2_5_VL(Architecture):
         t, height, width = shape[:3]
         return t * height * width // vision.spatial_merge_size**2
 
-    def picture(self, processed: Mapping[str, Any]) -> np.ndarray:
+    def pictures(
+        self, processed: Mapping[str, Any], patches: Sequence[int]
+    ) -> tuple[np.ndarray, ...]:
         rows = np.asarray(processed["pixel_values"], dtype=np.float32)
-        grid = np.asarray(processed["image_grid_thw"])[0]
-        return np.ascontiguousarray(rows.reshape(*grid, rows.shape[-1]))
+        grids = np.asarray(processed["image_grid_thw"])
+        parts = np.split(rows, np.cumsum(grids.prod(axis=1))[:-1])
+        return tuple(
+            np.ascontiguousarray(own.reshape(*grid, rows.shape[-1]))
+            for own, grid in zip(parts, grids, strict=True)
+        )
 
     def prompt_position_ids(
-        self, prompt_ids: np.ndarray, picture_shape: tuple[int, ...], image_token: int
+        self, prompt_ids: np.ndarray, shapes: Sequence[tuple[int, ...]], image_token: int
     ) -> tuple[np.ndarray, int]:
         """Text counts up along all three axes; an image advances them by its longer side."""
-        positions = np.nonzero(prompt_ids == image_token)[0]
-        start, count = int(positions[0]), len(positions)
-        t, gh, gw = picture_shape[:3]
-        merge = isqrt(t * gh * gw // count)  # a token is merge × merge patches
-        grid = (t, gh // merge, gw // merge)
-        if grid[0] * grid[1] * grid[2] != count:
-            raise ValueError(f"{count} image tokens for a grid of {t} × {gh} × {gw} patches")
-        image = np.indices(grid, dtype=np.int64).reshape(3, -1) + start
-        after = start + max(grid[1:])
-        rest = len(prompt_ids) - start - count
-        text_before = np.broadcast_to(np.arange(start), (3, start))
-        text_after = np.broadcast_to(np.arange(after, after + rest), (3, rest))
-        return np.concatenate([text_before, image, text_after], axis=1), after + rest
+        places = np.nonzero(prompt_ids == image_token)[0]
+        parts: list[np.ndarray] = []
+        read, after = 0, 0  # tokens, and the position of the next one
+        for shape, count in zip(shapes, tokens_by_picture(len(places), shapes), strict=True):
+            start, places = int(places[0]), places[count:]
+            parts.append(_counted(after, start - read))
+            after += start - read
+            grid = _merged_grid(shape, count)
+            parts.append(np.indices(grid, dtype=np.int64).reshape(3, -1) + after)
+            read, after = start + count, after + max(grid[1:])
+        rest = len(prompt_ids) - read
+        return np.concatenate([*parts, _counted(after, rest)], axis=1), after + rest
 
     def features(self, model: nn.Module, pictures: Sequence[Tensor]) -> list[Tensor]:
         return list(self._towers_output(model, pictures).pooler_output)
@@ -82,6 +92,21 @@ class Qwen2_5_VL(Architecture):
         return model.model.get_image_features(
             pixel_values=rows, image_grid_thw=grids, return_dict=True
         )
+
+
+def _counted(first: int, count: int) -> np.ndarray:
+    """Positions of text, int64 [3, count]: the same along all axes."""
+    return np.broadcast_to(np.arange(first, first + count), (3, count))
+
+
+def _merged_grid(shape: tuple[int, ...], count: int) -> tuple[int, int, int]:
+    """The grid of an image's tokens. Raises ValueError if they are not as many."""
+    t, gh, gw = shape[:3]
+    merge = isqrt(t * gh * gw // count)  # a token is merge × merge patches
+    grid = (t, gh // merge, gw // merge)
+    if grid[0] * grid[1] * grid[2] != count:
+        raise ValueError(f"{count} image tokens for a grid of {t} × {gh} × {gw} patches")
+    return grid
 
 
 class Qwen2_VL(Qwen2_5_VL):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +27,8 @@ MARKER = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what chat templates separate
 class ChatCodec:
     """The model's own chat template, tokenizer and image processor.
 
-    Generators use `prompt_ids` (one image placeholder, which vLLM expands); learners use
-    `encode`, in which the processor has expanded it. Both start from the same rendered text,
+    Generators use `prompt_ids` (a placeholder per image, which vLLM expands); learners use
+    `encode`, in which the processor has expanded them. Both start from the same rendered text,
     tokenised without added special tokens.
     """
 
@@ -50,9 +51,9 @@ class ChatCodec:
         self._check_template()
         self.markers = self._markers()
         self.eos_id: int = self._end_of_turn()
-        # Tokens around those of an image: all, and those that the processor counts as the image's.
-        self.image_frame, self.counted_frame = 0, 0
-        self.image_frame, self.counted_frame = self._frames()
+        self.counted_frame = 0  # tokens around an image's that the processor counts as the image's
+        self.frames: dict[int, int] = {}  # by number of images: all tokens around those of images
+        self.frames[1], self.counted_frame = self._frames(1)
 
     @property
     def placeholder(self) -> str:
@@ -63,33 +64,39 @@ class ChatCodec:
     def placeholder_id(self) -> int:
         return self.tokenizer.convert_tokens_to_ids(self.placeholder)
 
-    def render(self, question: str) -> str:
-        """The prompt up to the start of the answer, with one image placeholder."""
-        content = [{"type": "image"}, {"type": "text", "text": self._neutral(question)}]
+    def render(self, question: str, images: int = 1) -> str:
+        """The prompt up to the start of the answer, with a placeholder for each image."""
+        shown: list[dict[str, str]] = [{"type": "image"}] * images
+        content = [*shown, {"type": "text", "text": self._neutral(question)}]
         messages = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(messages, add_generation_prompt=True)
 
-    def prompt_ids(self, question: str) -> list[int]:
-        """Token ids with one image placeholder, unexpanded."""
-        return self.tokenizer.encode(self.render(question), add_special_tokens=False)
+    def prompt_ids(self, question: str, images: int = 1) -> list[int]:
+        """Token ids with a placeholder for each image, unexpanded."""
+        return self.tokenizer.encode(self.render(question, images), add_special_tokens=False)
 
-    def encode(self, question: str, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 image [H, W, 3] → prompt ids int64 [P] (expanded), and the image's picture."""
-        out = self._process(question, image)
-        return out["input_ids"][0].astype(np.int64), self.architecture.picture(out)
+    def encode(
+        self, question: str, *images: np.ndarray
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """uint8 images [H, W, 3] → prompt ids int64 [P] (expanded), and each image's picture."""
+        out, pictures = self._process(question, *images)
+        return out["input_ids"][0].astype(np.int64), pictures
 
-    def _process(self, question: str, image: np.ndarray) -> Any:
-        return self.processor(
-            text=[self.render(question)],
-            images=[Image.fromarray(image)],
+    def _process(self, question: str, *images: np.ndarray) -> tuple[Any, tuple[np.ndarray, ...]]:
+        """The processor's outputs, and the pictures in them."""
+        out = self.processor(
+            text=[self.render(question, len(images))],
+            images=[Image.fromarray(image) for image in images],
             return_tensors="np",
             text_kwargs={"add_special_tokens": False},
         )
+        patches = self._counts(*images)["num_image_patches"]
+        return out, self.architecture.pictures(out, patches)
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
         """uint8 image [H, W, 3] → the vision tower's input: a picture, see `Architecture`."""
         # Not by the image processor alone: the processor may set options of its own.
-        return self.architecture.picture(self._process("", image))
+        return self._process("", image)[1][0]
 
     @property
     def resample(self) -> Image.Resampling:
@@ -108,21 +115,39 @@ class ChatCodec:
 
     def image_tokens(self, image: np.ndarray) -> int:
         """Tokens that an image [H, W, 3] becomes; ItemError if the processor refuses it."""
+        return int(self._counts(image)["num_image_tokens"][0]) - self.counted_frame
+
+    def _counts(self, *images: np.ndarray) -> Any:
+        """Lists num_image_tokens and num_image_patches, by image; ItemError if one is refused."""
         try:  # the processor's method that vLLM calls, too: no picture is computed
-            sizes = self.processor._get_num_multimodal_tokens(image_sizes=[image.shape[:2]])
+            sizes = [image.shape[:2] for image in images]
+            return self.processor._get_num_multimodal_tokens(image_sizes=sizes)
         except ValueError as error:  # a strip, hundreds of times as long as it is wide
             raise ItemError("image-unreadable", f"the processor refuses it ({error})") from None
-        return int(sizes["num_image_tokens"][0]) - self.counted_frame
 
-    def prompt_length(self, question: str, image: np.ndarray) -> int:
-        """Tokens of the prompt with the image placeholder expanded."""
-        text_tokens = len(self.prompt_ids(question)) - 1
-        return text_tokens + self.image_frame + self.image_tokens(image)
+    def prompt_length(self, question: str, *images: np.ndarray) -> int:
+        """Tokens of the prompt with the image placeholders expanded."""
+        count = len(images)
+        if count not in self.frames:
+            self.frames[count], _ = self._frames(count)
+        text_tokens = len(self.prompt_ids(question, count)) - count
+        return text_tokens + self.frames[count] + sum(map(self.image_tokens, images))
 
-    def check_length(self, question: str, image: np.ndarray, new_tokens: int, context: int) -> None:
+    def check_length(
+        self, question: str, images: Sequence[np.ndarray], new_tokens: int, context: int
+    ) -> None:
         """ItemError("prompt-too-long") if prompt and answer would not fit the context."""
-        if self.prompt_length(question, image) + new_tokens > context:
+        if self.prompt_length(question, *images) + new_tokens > context:
             raise ItemError("prompt-too-long")
+
+    def require_images(self, count: int) -> None:
+        """ModelError unless the template writes so many images for as many, and the processor
+        takes them."""
+        found = self.prompt_ids(PROBE, count).count(self.placeholder_id)
+        if found != count:
+            where, why = f"the chat template of {self.path}", f"writes {found} images for {count}"
+            raise ModelError(where, why, "set data.max_images=1, or give a model for several")
+        self._frames(count)
 
     def _check_template(self) -> None:
         """ModelError unless the template writes the question, and the image exactly once."""
@@ -148,13 +173,13 @@ class ChatCodec:
         if count > 1:
             raise ModelError(where, f"writes {count} images for one", give)
 
-    def _frames(self) -> tuple[int, int]:
-        """Tokens around those of an image, and how many of them the processor counts with it."""
+    def _frames(self, images: int) -> tuple[int, int]:
+        """Tokens around those of so many images, and how many the processor counts with each."""
         where = f"the processor of {self.path}"
         todo = "give the files that belong to the model"
         try:
-            ids, _ = self.encode(PROBE, PROBE_IMAGE)
-            counted = self.image_tokens(PROBE_IMAGE)
+            ids, _ = self.encode(PROBE, *[PROBE_IMAGE] * images)
+            counted = images * (self.image_tokens(PROBE_IMAGE) + self.counted_frame)
         except Exception as error:  # of transformers, torchvision or numpy
             why = f"cannot encode an image ({brief(error)})"
             if getattr(self.processor, "patch_size", 0) is None:
@@ -164,11 +189,12 @@ class ChatCodec:
         if not found:
             why = f"writes no token {self.image_token_id}, which config.json names as the image's"
             raise ModelError(where, why, todo)
-        frame = len(ids) - (len(self.prompt_ids(PROBE)) - 1) - found
+        frame = len(ids) - (len(self.prompt_ids(PROBE, images)) - images) - found
         if not 0 <= counted - found <= frame:
-            why = f"writes {found} tokens for an image that it counts as {counted}"
+            what = "an image" if images == 1 else f"{images} images"
+            why = f"writes {found} tokens for {what} that it counts as {counted}"
             raise ModelError(where, why, todo)
-        return frame, counted - found
+        return frame, (counted - found) // images
 
     def _end_of_turn(self) -> int:
         """The special token that the template writes behind an answer, or the tokenizer's."""

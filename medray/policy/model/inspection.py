@@ -72,7 +72,7 @@ def _inspect_prompt(facts: ModelFacts, config: Any) -> None:
     if largest >= facts.vocabulary:
         why = f"its tokenizer has ids up to {largest}, config.json a vocab_size of"
         raise ModelError(where, f"{why} {facts.vocabulary}", todo)
-    _, picture = codec.encode(PROBE, PROBE_IMAGE)
+    _, (picture,) = codec.encode(PROBE, PROBE_IMAGE)
     found = codec.image_tokens(PROBE_IMAGE)
     try:
         expected = facts.architecture.picture_tokens(config, picture.shape)

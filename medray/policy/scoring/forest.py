@@ -1,9 +1,10 @@
 """Many branches as a few rows of trees: one forward pass instead of one per branch.
 
-A branch is one answer to one prompt under one image. Branches under one image share one tree, if
-their prompts are the same up to the image: what they have in common is computed once, be it the
-template, the question, or the beginning of an answer. A row holds several trees. The last token
-that is read and all tokens after it are left out, because no value that is read depends on them.
+A branch is one answer to one prompt under its images. Branches under the same images share one
+tree, if their prompts are the same up to the last image: what they have in common is computed once,
+be it the template, the question, or the beginning of an answer. A row holds several trees. The last
+token that is read and all tokens after it are left out, because no value that is read depends on
+them.
 
 Shapes: R rows of L tokens; U positions whose hidden states are read, N log-probabilities read
 there; K positions at which KL is computed, for E branch tokens; P tokens of a prompt, T of an
@@ -26,14 +27,15 @@ Directions = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One answer (int64 [T]) to one prompt (int64 [P], placeholders expanded), under one image.
+    """One answer (int64 [T]) to one prompt (int64 [P], placeholders expanded), under the images of
+    these keys, in the order of their placeholders.
 
     `logp_mask` and `kl_mask` bool [T]: the tokens whose log-probability is read, and those
     whose KL is read in each of `directions`.
     """
 
     prompt_ids: np.ndarray
-    image_key: str
+    image_keys: tuple[str, ...]
     answer_ids: np.ndarray
     logp_mask: np.ndarray
     kl_mask: np.ndarray
@@ -87,8 +89,9 @@ class Forest:
 
     ids, subtree_end [R, L] (padding sees only itself); depth [R, L]: a token's index in its own
     sequence, whatever the row holds before it; position_ids [axes, R, L]; used bool [R, L];
-    image_keys: the distinct ones, by first use; tree_images: each tree's index into
-    `image_keys`; image_positions [M]: flat positions of all image tokens, ascending.
+    image_keys: the distinct ones, by first use; tree_images: indices into `image_keys` of the
+    images of one tree after the other; image_positions [M]: flat positions of all image tokens,
+    ascending.
     """
 
     ids: np.ndarray
@@ -113,7 +116,7 @@ def build_forest(
     """The forest of `branches`; `shapes` are those of the pictures under their image keys."""
     groups = _group_by_tree(branches, layout)
     trees = [_tree([branches[i] for i in group]) for group in groups]
-    keys = [branches[group[0]].image_key for group in groups]
+    keys = [branches[group[0]].image_keys for group in groups]
     lengths = [len(tree) for tree in trees]
     rows = [[i] for i in range(len(trees))]
     if layout.trees:
@@ -132,13 +135,14 @@ def build_forest(
         cells = (row, slice(column, column + len(tree)))
         ids[cells], subtree_end[cells], used[cells] = tree.ids, tree.subtree_end + column, True
         depth[cells] = tree.depth
-        tree_position_ids = _tree_position_ids(tree, shapes[keys[number]], layout)
+        tree_position_ids = _tree_position_ids(tree, [shapes[key] for key in keys[number]], layout)
         if position_ids is None:
             position_ids = np.zeros((len(tree_position_ids), *shape), np.int64)
         position_ids[:, *cells] = tree_position_ids
         image_positions.append(np.nonzero(tree.prompt == layout.image_token)[0] + start)
     assert position_ids is not None, "a forest has at least one tree"
-    image_keys = tuple(dict.fromkeys(keys[number] for number in tree_order))
+    placed = [key for number in tree_order for key in keys[number]]
+    image_keys = tuple(dict.fromkeys(placed))
     return Forest(
         ids=ids,
         subtree_end=subtree_end,
@@ -146,7 +150,7 @@ def build_forest(
         position_ids=position_ids,
         used=used,
         image_keys=image_keys,
-        tree_images=tuple(image_keys.index(keys[number]) for number in tree_order),
+        tree_images=tuple(image_keys.index(key) for key in placed),
         image_positions=np.concatenate(image_positions),
         read_index=_build_read_index(branches, groups, trees, starts),
     )
@@ -158,20 +162,22 @@ def count_tokens(branches: Sequence[Branch], layout: Layout) -> int:
     return sum(len(_tree([branches[i] for i in group])) for group in groups)
 
 
-def tree_key(prompt_ids: np.ndarray, image_key: str, image_token: int) -> tuple[str, bytes]:
-    """Equal for what can share a tree: the image, and the prompt up to the image's last token."""
+def tree_key(
+    prompt_ids: np.ndarray, image_keys: tuple[str, ...], image_token: int
+) -> tuple[tuple[str, ...], bytes]:
+    """Equal for what can share a tree: the images, and the prompt up to their last token."""
     image_tokens = np.nonzero(prompt_ids == image_token)[0]
     head = int(image_tokens[-1]) + 1 if len(image_tokens) else len(prompt_ids)
-    return image_key, prompt_ids[:head].tobytes()
+    return image_keys, prompt_ids[:head].tobytes()
 
 
 def _group_by_tree(branches: Sequence[Branch], layout: Layout) -> list[list[int]]:
     """Indices of the branches of each tree; without `trees`, every branch is its own tree."""
     if not layout.trees:
         return [[i] for i in range(len(branches))]
-    groups: dict[tuple[str, bytes], list[int]] = {}
+    groups: dict[tuple[tuple[str, ...], bytes], list[int]] = {}
     for i, branch in enumerate(branches):
-        key = tree_key(branch.prompt_ids, branch.image_key, layout.image_token)
+        key = tree_key(branch.prompt_ids, branch.image_keys, layout.image_token)
         groups.setdefault(key, []).append(i)
     return list(groups.values())
 
@@ -210,13 +216,13 @@ def _tree_starts(
     return starts
 
 
-def _tree_position_ids(tree: Tree, shape: tuple[int, ...], layout: Layout) -> np.ndarray:
+def _tree_position_ids(tree: Tree, shapes: Sequence[tuple[int, ...]], layout: Layout) -> np.ndarray:
     """Position ids int64 [axes, N]: the root's from the architecture, then counting up.
 
-    The root holds the entire image, and behind an image positions count up in every architecture.
+    The root holds all images entirely; behind the last, positions count up in every architecture.
     """
     length = len(tree.prompt)
-    prompt, after = layout.architecture.prompt_position_ids(tree.prompt, shape, layout.image_token)
+    prompt, after = layout.architecture.prompt_position_ids(tree.prompt, shapes, layout.image_token)
     answers = after + tree.depth[length:] - length
     return np.concatenate([prompt, np.broadcast_to(answers, (len(prompt), len(answers)))], axis=1)
 

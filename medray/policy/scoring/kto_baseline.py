@@ -12,11 +12,11 @@ from medray.policy.scoring.forest import Branch
 from medray.policy.scoring.score_pairs import Call, Pixels, Reference, read_branches
 from medray.policy.scoring.scorer import Scorer
 
-MismatchedPair = tuple[PackedPair, PackedPair]  # whose answer, under whose image and prompt
+MismatchedPair = tuple[PackedPair, PackedPair]  # whose answer, under whose images and prompt
 
 
 def mismatched_pairs(pairs: Sequence[PackedPair]) -> list[MismatchedPair]:
-    """Every pair with the next one (wrapping around) that has another image or prompt."""
+    """Every pair with the next one (wrapping around) that has other images or another prompt."""
     mismatched = []
     for i, own in enumerate(pairs):
         others = (p for p in (*pairs[i + 1 :], *pairs[:i]) if _key(p) != _key(own))
@@ -33,13 +33,13 @@ def log_ratios(
     reference: Reference,
     call: Call | None = None,
 ) -> list[float]:
-    """Δ of the first pair's y+ under the second's image and prompt, without gradient."""
+    """Δ of the first pair's y+ under the second's images and prompt, without gradient."""
     branches = []
     for own, other in mismatched:
         all_tokens = np.ones(len(own.chosen.ids), dtype=bool)
         prompt_ids = np.concatenate([other.prompt_ids, own.prefix_ids])
         branches.append(
-            Branch(prompt_ids, other.image_key, own.chosen.ids, all_tokens, ~all_tokens)
+            Branch(prompt_ids, other.image_keys, own.chosen.ids, all_tokens, ~all_tokens)
         )
     with torch.no_grad():
         read_index, values = read_branches(
@@ -50,5 +50,5 @@ def log_ratios(
     return sums.index_add(0, torch.from_numpy(read_index.logp_branches), token_ratios).tolist()
 
 
-def _key(pair: PackedPair) -> tuple[str, bytes]:
-    return pair.image_key, pair.prompt_ids.tobytes()
+def _key(pair: PackedPair) -> tuple[tuple[str, ...], bytes]:
+    return pair.image_keys, pair.prompt_ids.tobytes()

@@ -94,7 +94,7 @@ def score_pairs(
     )
     scores: dict[str, Any] = _scatter(pairs, named_branches, needs, read_index, values)
     scores["relevance"] = torch.tensor([p.relevance for p in pairs], device=device)
-    scores["has_corrupt"] = torch.tensor([bool(p.corrupted_key) for p in pairs], device=device)
+    scores["has_corrupt"] = torch.tensor([bool(p.corrupted_keys) for p in pairs], device=device)
     return scores
 
 
@@ -141,8 +141,8 @@ def pair_branches(
     for name in needs.branches:
         image, side_name = name.split("/")
         for b, pair in enumerate(pairs):
-            image_key = pair.image_key if image == "clean" else pair.corrupted_key
-            if not image_key and not needs.clean_fallback:
+            image_keys = pair.image_keys if image == "clean" else pair.corrupted_keys
+            if not image_keys and not needs.clean_fallback:
                 continue
             side = pair.side(side_name)
             directions = tuple(needs.kl.get(name, ()))
@@ -150,7 +150,7 @@ def pair_branches(
             kl_mask = masks[needs.kl_positions] if directions else np.zeros_like(side.edited)
             branch = Branch(
                 pair.context_ids,
-                image_key or pair.image_key,
+                image_keys or pair.image_keys,
                 side.ids,
                 masks[needs.positions],
                 kl_mask,
@@ -161,20 +161,21 @@ def pair_branches(
 
 
 def score_answers(
-    prompts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]],
     *,
     policy: Scorer,
     call: Call | None = None,
 ) -> list[np.ndarray]:
     """Log-probabilities of all answer tokens under the policy, float32 [T] each, no gradient.
 
-    prompts: (prompt ids [P], answer ids [T], picture) each.
+    prompts: (prompt ids [P], answer ids [T], the pictures of the prompt's images) each.
     """
-    branches = []
-    for number, (prompt, answer, _) in enumerate(prompts):
+    branches, pixels = [], dict[str, np.ndarray]()
+    for number, (prompt, answer, pictures) in enumerate(prompts):
         all_tokens = np.ones(len(answer), dtype=bool)
-        branches.append(Branch(prompt, str(number), answer, all_tokens, ~all_tokens))
-    pixels = {str(number): picture for number, (_, _, picture) in enumerate(prompts)}
+        keys = tuple(f"{number}/{place}" for place in range(len(pictures)))
+        branches.append(Branch(prompt, keys, answer, all_tokens, ~all_tokens))
+        pixels |= dict(zip(keys, pictures, strict=True))
     with torch.no_grad():
         index, values = read_branches(branches, pixels, policy=policy, reference=None, call=call)
     logps = values["policy_logp"].float().cpu().numpy()
@@ -191,9 +192,9 @@ def batch_pairs(
 
     Pairs that can share a tree stay together.
     """
-    by_tree: dict[tuple[str, bytes], list[int]] = {}
+    by_tree: dict[tuple[tuple[str, ...], bytes], list[int]] = {}
     for i, pair in enumerate(pairs):
-        key = tree_key(pair.prompt_ids, pair.image_key, layout.image_token)
+        key = tree_key(pair.prompt_ids, pair.image_keys, layout.image_token)
         by_tree.setdefault(key, []).append(i)
     members = list(by_tree.values())
     tokens = [

@@ -86,12 +86,7 @@ def card(pair: PairImages, pictures: Pictures, *, largest: int = LARGEST) -> dic
         "note": pair.note,
         "error_types": error_types(row),
         "answer": {True: "right", False: "wrong", None: ""}[row["response_was_correct"]],
-        "image": pictures.add(
-            row["image_sha256"] or row["case_id"], pair.image, pair.region, largest=largest
-        ),
-        "corrupted": pictures.add(
-            row["corrupted_sha256"] or "", pair.corrupted, pair.region, largest=largest
-        ),
+        "images": shown_images(pair, pictures, largest=largest),
         "chosen": text_parts(row["chosen"], row["chosen_spans"]),
         "rejected": text_parts(row["rejected"], row["rejected_spans"]),
         "chosen_gain": _difference(row["chosen_logp"], row["chosen_ref_logp"]),
@@ -99,6 +94,26 @@ def card(pair: PairImages, pictures: Pictures, *, largest: int = LARGEST) -> dic
         "what_happened": what_happened,
         "what_to_do": what_to_do,
     }
+
+
+def shown_images(
+    pair: PairImages, pictures: Pictures, *, largest: int = LARGEST
+) -> list[tuple[Picture | None, Picture | None]]:
+    """Each image of a row and its corrupted one, those that there are; kept ones are not needed
+    in `pair`."""
+    row, v = pair.row, pair.row.get("corrupted_sha256") or ""
+    keys = [row["image_sha256"] or row["case_id"], *(row.get("other_images_sha256") or ())]
+    keys += [f"{keys[0]}/{number}" for number in range(len(keys), len(pair.images))]
+    found = []
+    for number, key in enumerate(keys):
+        seen = pair.images[number] if number < len(pair.images) else None
+        image, region, corrupted = (
+            (seen.image, seen.region, seen.corrupted) if seen else (None, None, None)
+        )
+        of_v = f"{v}/{number}" if v and number else v
+        clean = pictures.add(key, image, region, largest=largest)
+        found.append((clean, pictures.add(of_v, corrupted, region, largest=largest)))
+    return [both for both in found if any(both)]
 
 
 def choices(rows: Iterable[dict[str, Any]]) -> dict[str, list[tuple[str, int]]]:

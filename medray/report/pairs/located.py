@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +21,12 @@ def open_locator(config: Config) -> Locator | None:
 
 
 def with_found_regions(
-    case: Case, row: dict[str, Any], image: np.ndarray, locator: Locator | None
+    case: Case, row: dict[str, Any], images: Sequence[np.ndarray], locator: Locator | None
 ) -> Case:
-    """The case with the regions of the row's pair. image: uint8 [H, W, 3]."""
+    """The case with the regions of the row's pair. images: of the case, uint8 [H, W, 3]."""
     if locator is None:
         return case
-    (found,) = locator.locate([case], [row["response"] or ""], [image])
+    (found,) = locator.locate([case], [row["response"] or ""], images)
     sides = [
         (row[side] or "", [Span(**span) for span in row[f"{side}_spans"] or []])
         for side in ("chosen", "rejected")

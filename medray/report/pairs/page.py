@@ -102,7 +102,8 @@ def _with_thumbnails(
     """Cards of rows with small images, as far as there is room for them."""
     cards, read = [], 0
     for row in rows:
-        pair, there = PairImages(row), row["image_sha256"] in pictures
+        keys = [row["image_sha256"], *(row["other_images_sha256"] or ())]
+        pair, there = PairImages(row), all(key in pictures for key in keys)
         if source and not there and not pictures.full and read < THUMBNAILS:
             pair, read = source.clean(row), read + 1
         cards.append(card(pair, pictures, largest=THUMBNAIL))

@@ -20,7 +20,7 @@ from medray.errors import ItemError, MedrayError
 from medray.localising import Locator
 from medray.records import Case
 from medray.report.pairs.located import open_locator, with_found_regions
-from medray.report.pairs.rows import PairImages
+from medray.report.pairs.rows import PairImages, SeenImage
 from medray.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ImageSource:
     def clean(
         self, row: dict[str, Any], *, heldout: bool = False, entire: bool = False
     ) -> PairImages:
-        """The image at the size at which the policy saw it. row: with case_id and image_sha256.
+        """The images at the size at which the policy saw them. row: with case_id and image_sha256.
 
         `heldout`: the row is an answer of an evaluation, not of the ledger; `entire`: at the size
         of its file, for readers who look for small things.
@@ -71,13 +71,13 @@ class ImageSource:
         """With its region and the corrupted image, if they are those of the run."""
         clean = self.clean(row)
         case = self.train.get(row["case_id"])
-        if case is None or clean.image is None:
+        if case is None or not clean.images:
             return clean
         try:
             self.locator = self.locator or open_locator(self.config)
         except MedrayError:
             note = "The localiser could not be loaded, so that no region is shown."
-            return PairImages(row, clean.image, note=note)
+            return PairImages(row, clean.images, note)
         return _collect(clean, case, self.config, self.locator)
 
 
@@ -95,16 +95,19 @@ def _open(config: Config) -> Dataset:
 
 
 def _clean(row: dict[str, Any], case: Case | None, corruption: str) -> PairImages:
-    """The image alone, at the scale that `corruption` notes, or a note why it is missing."""
+    """The images alone, at the scale that `corruption` notes, or a note why they are missing."""
     from medray.imaging.load import file_sha256
-    from medray.imaging.view import load_noted_view
+    from medray.imaging.view import load_noted_views
 
     if case is None:
         return PairImages(row, note="The dataset no longer has this case.")
     try:
-        if file_sha256(case.image) != row["image_sha256"]:
+        files = [image.path for image in case.images]
+        others = row.get("other_images_sha256", [image.sha256 for image in case.other_images])
+        if [*map(file_sha256, files)] != [row["image_sha256"], *(others or ())]:
             return PairImages(row, note="The image file has changed since the run.")
-        return PairImages(row, load_noted_view(case.image, corruption).pixels)
+        views = load_noted_views(files, corruption)
+        return PairImages(row, tuple(SeenImage(view.pixels) for view in views))
     except (MedrayError, OSError, ValueError) as error:
         return PairImages(row, note=f"The image could not be read: {_reason(error)}")
 
@@ -118,21 +121,24 @@ def _collect(clean: PairImages, case: Case, config: Config, locator: Locator | N
     from medray.imaging.corruption import usable_regions
     from medray.imaging.load import image_size
     from medray.imaging.regions import region_mask
-    from medray.imaging.view import View
+    from medray.imaging.view import View, case_regions
 
-    row, image = clean.row, clean.image
-    assert image is not None
+    row, images = clean.row, [seen.image for seen in clean.images]
     try:
-        seen = View(image, image_size(case.image))
-        case = replace(case, regions=seen.regions(case.regions))
-        case = with_found_regions(case, row, image, locator)
+        sizes = [image_size(file.path) for file in case.images]
+        views = [View(*view) for view in zip(images, sizes, strict=True)]
+        case = replace(case, regions=case_regions(views, case.regions))
+        case = with_found_regions(case, row, images, locator)
         how = _how(row, config.corruption)
-        regions = usable_regions(case.regions, how)
-        region = region_mask(regions, image.shape[0], image.shape[1])
-        corrupted, note = _corrupted(row, case, image, how, config.run.seed)
+        corrupted, note = _corrupted(row, case, images, how, config.run.seed)
+        seen = []
+        for number, (image, v) in enumerate(zip(images, corrupted, strict=True)):
+            own = tuple(region for region in case.regions if region.image == number)
+            region = region_mask(usable_regions(own, how), image.shape[0], image.shape[1])
+            seen.append(SeenImage(image, region, v))
     except (MedrayError, OSError, ValueError) as error:
         return PairImages(row, note=f"The image could not be read: {_reason(error)}")
-    return PairImages(row, image, corrupted, region, note)
+    return PairImages(row, tuple(seen), note)
 
 
 def _how(row: dict[str, Any], configured: CorruptionConfig) -> CorruptionConfig:
@@ -144,16 +150,22 @@ def _how(row: dict[str, Any], configured: CorruptionConfig) -> CorruptionConfig:
 
 
 def _corrupted(
-    row: dict[str, Any], case: Case, image: np.ndarray, how: CorruptionConfig, run_seed: int
-) -> tuple[np.ndarray | None, str]:
-    """The corrupted image, uint8 [H, W, 3], if it is the one trained on, else None and a note."""
-    from medray.imaging.corruption import corrupt
+    row: dict[str, Any],
+    case: Case,
+    images: Sequence[np.ndarray],
+    how: CorruptionConfig,
+    run_seed: int,
+) -> tuple[list[np.ndarray | None], str]:
+    """Of each image the corrupted one, uint8 [H, W, 3], if it is the one trained on, else None;
+    and a note."""
+    from medray.imaging.corruption import corrupt_images
     from medray.seeds import item_seed
 
+    none: list[np.ndarray | None] = [None] * len(images)
     if not row["corrupted_sha256"]:
-        return None, ""
+        return none, ""
     seed = item_seed(run_seed, case.case_id)
-    recreated = corrupt(image, case.regions, how, seed=seed)
+    recreated = corrupt_images(images, case.regions, how, seed=seed)
     if recreated is None or recreated.sha256 != row["corrupted_sha256"]:
-        return None, "The corrupted image could not be reproduced; it is not shown."
-    return recreated.image, ""
+        return none, "The corrupted image could not be reproduced; it is not shown."
+    return [None if image is None else image.image for image in recreated.images], ""

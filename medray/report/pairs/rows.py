@@ -13,18 +13,26 @@ import numpy as np
 _CANDIDATES = 64  # per stretch of rows: enough variety, and still fast for a long run
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenImage:
+    """One image that the policy saw, uint8 [H, W, 3], its region, bool [H, W], and what stands for
+    it in v'; both None where there is none."""
+
+    image: np.ndarray
+    region: np.ndarray | None = None
+    corrupted: np.ndarray | None = None
+
+
 @dataclass(frozen=True)
 class PairImages:
-    """A row of the ledger with the images that the policy saw.
+    """A row of the ledger with the images of its case that the policy saw, in order; none if they
+    are not to be shown.
 
-    `image` and `corrupted` are uint8 [H, W, 3], `region` is bool [H, W]; each may be None.
     `note` says in one sentence why an image is missing; "" if none is.
     """
 
     row: dict[str, Any]
-    image: np.ndarray | None = field(default=None, compare=False)
-    corrupted: np.ndarray | None = field(default=None, compare=False)
-    region: np.ndarray | None = field(default=None, compare=False)
+    images: tuple[SeenImage, ...] = field(default=(), compare=False)
     note: str = ""
 
 

@@ -9,7 +9,11 @@ import torch
 
 from medray.errors import RunFailed
 from medray.phantom.studies.study import study
+from medray.policy.model.chat import ChatCodec
+from medray.policy.model.loading import resolve_model_path
 from medray.policy.model.tuning import prepare_policy
+from medray.policy.scoring.score_pairs import score_answers
+from medray.policy.scoring.scorer import Scorer
 from medray.records import Request
 from tests.support.models.tiny_qwen2_5_vl import build_tiny_qwen2_5_vl
 from tests.support.processes.generators import (
@@ -54,7 +58,8 @@ def pictures() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def full(host, images):
     """A generator in mode full, its first greedy answers, and the policy it should equal."""
-    policy, cfg = start(host, "model.lora=null", f"model.trainable={GROUPS}")
+    several = "model.max_images=2"  # prompts of one image are as before
+    policy, cfg = start(host, "model.lora=null", f"model.trainable={GROUPS}", several)
     responses = generate(host, 0, requests(COUNT), True, *images)
     return host, [list(r.token_ids) for r in responses], policy, cfg
 
@@ -78,9 +83,31 @@ def test_swapping_the_image_changes_the_generator(full, images):
     assert np.abs(other - expected(policy, cfg, answers, swapped)).mean() < 0.05
 
 
+def test_swapping_the_second_image_changes_both_sides_alike(full, images):
+    host, answers, policy, cfg = full
+    require_agreement_on_two(host, 0, policy, cfg, answers[0], images)
+
+
+def require_agreement_on_two(host, version, policy, cfg, answer, images) -> None:
+    """One question about two images: the engine's scores, and the learner's; then another second
+    image."""
+    codec = ChatCodec(resolve_model_path(cfg.model.path))
+    scorer = Scorer(policy, codec.architecture, codec.image_token_id).eval()
+    request = Request("i", "c", QUESTION, (0, 1), 0)
+    theirs, ours = [], []
+    for second in (1, 2):
+        shown = [images[0], images[second]]
+        theirs += call(host, "score", version, [request], [answer], *shown)
+        prompt, pictures = codec.encode(QUESTION, *shown)
+        ours += score_answers([(prompt, np.asarray(answer), pictures)], policy=scorer)
+    for side in (theirs, ours):
+        assert np.abs(side[0] - side[1]).max() > 0.1
+    assert np.abs(np.concatenate(theirs) - np.concatenate(ours)).mean() < 0.05
+
+
 def test_answers_come_in_parts_each_to_its_own_request(full, images):
     host, answers, *_ = full
-    batch = [Request(f"i{n}", f"c{n}", QUESTION, n % COUNT, n) for n in range(40)]
+    batch = [Request(f"i{n}", f"c{n}", QUESTION, (n % COUNT,), n) for n in range(40)]
     parts = call(host, "generate", 0, batch, True, *images)
     assert [len(part) for part in parts] == [16, 16, 8]
     by_id = {response.item_id: response for part in parts for response in part}
@@ -93,7 +120,7 @@ def test_answers_come_in_parts_each_to_its_own_request(full, images):
 def test_who_stops_listening_leaves_nothing_behind(full, images):
     """The engine forgets what it was still to say, and answers the next as before."""
     host, answers, *_ = full
-    batch = [Request(f"i{n}", f"c{n}", QUESTION, n % COUNT, n) for n in range(80)]
+    batch = [Request(f"i{n}", f"c{n}", QUESTION, (n % COUNT,), n) for n in range(80)]
     heard, left = ray.get(host.listen.remote(1, "generate", 0, batch, True, *images))
     assert [len(part) for part in heard] == [16]
     assert left == 0
@@ -162,7 +189,7 @@ FOLLOWERS = [
 @pytest.mark.parametrize(("model", "mode"), FOLLOWERS)
 def test_generator_follows_the_policy(host, request, pictures, model, mode):
     """Before and after updates of the vision tower alone, and then of everything."""
-    policy, _, agreed = begin(host, request.getfixturevalue(model), mode, pictures)
+    policy, cfg, agreed = begin(host, request.getfixturevalue(model), mode, pictures)
     previous = agreed(policy, 0)
     for version, marks in ((1, ("vision", "visual")), (2, ("",))):
         move(policy, marks, version)
@@ -170,6 +197,8 @@ def test_generator_follows_the_policy(host, request, pictures, model, mode):
         now = agreed(policy, version)
         assert np.abs(now - previous).mean() > 0.1
         previous = now
+    answer = np.random.default_rng(2).integers(260, 330, 9).tolist()  # no special tokens
+    require_agreement_on_two(host, 2, policy, cfg, answer, pictures)
     if mode == "full":  # an adapter, merged into what is sent
         policy = prepare_policy(policy, config(*TUNING["adapter"]).model)
         move(policy, ("",), 3)

@@ -229,7 +229,7 @@ def test_a_nan_on_one_rank_stops_all(dtype, stage):
     first = step(learners, 0, good)
     before = exported(learners)
     hers = {pair.pair_id: pair for pair in good.pairs}[first[1].scores[0].pair_id]
-    poison = {hers.image_key: np.full((3, 48, 48), np.nan, "f4")}
+    poison = {hers.image_keys[0]: np.full((3, 48, 48), np.nan, "f4")}
     bad = step(learners, 1, PackedBatch(good.pairs, good.pixels | poison))
     assert [report.skipped for report in bad] == [True, True]
     lost = [{s.pair_id for s in report.scores if math.isnan(s.loss)} for report in bad]
@@ -266,7 +266,7 @@ def test_the_split_over_editor_calls_changes_nothing(world):
 
 
 def images(pairs: list) -> set[str]:
-    return {key for pair in pairs for key in (pair.image_key, pair.corrupted_key) if key}
+    return {key for pair in pairs for key in (*pair.image_keys, *pair.corrupted_keys)}
 
 
 def test_lagging_answers_weigh_what_they_still_are_worth():
@@ -290,7 +290,9 @@ def test_lagging_answers_weigh_what_they_still_are_worth():
 
 def sampled(learners: list, given: PackedBatch, shift: float) -> PackedBatch:
     """The rejected sides as sampled by a policy that found each token `shift` nats less likely."""
-    prompts = [(p.prompt_ids, p.rejected.ids, given.pixels[p.image_key]) for p in given.pairs]
+    prompts = [
+        (p.prompt_ids, p.rejected.ids, [given.pixels[k] for k in p.image_keys]) for p in given.pairs
+    ]
     scored, _ = call(learners, "score", prompts)
     pairs = [
         replace(pair, rejected=replace(pair.rejected, behaviour=logps - np.float32(shift)))

@@ -27,7 +27,10 @@ def phantom_views(items: int = 5) -> tuple[list[tuple[int, ...]], list[View]]:
     sizes = [(48, 48), (60, 80), (90, 50)]
     views = [
         View(
-            pair.prompt_ids, batch.pixels[pair.image_key], sizes[i % 3], "pad" if i % 2 else "crop"
+            pair.prompt_ids,
+            (batch.pixels[pair.image_keys[0]],),
+            (sizes[i % 3],),
+            "pad" if i % 2 else "crop",
         )
         for i, pair in enumerate(batch.pairs)
     ]
@@ -70,7 +73,9 @@ def test_pictures_of_several_sizes(tiny_qwen2_5_vl):
     codec, rng = ChatCodec(tiny_qwen2_5_vl), np.random.default_rng(0)
     sizes = [(24, 40), (56, 24), (24, 24)]
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    views = [View(*codec.encode("Where?", image), image.shape[:2], codec.fit) for image in images]
+    views = [
+        View(*codec.encode("Where?", image), (image.shape[:2],), codec.fit) for image in images
+    ]
     answers = [tuple(range(10, 14 + i)) for i in range(3)]
     cfg = config(f"model.path={tiny_qwen2_5_vl}", "learner.world_size=2", "learner.zero_stage=3")
     assert look(start(cfg), answers, views) == expected(tiny_qwen2_5_vl, answers, views)

@@ -27,22 +27,22 @@ class Sample:
     pixels: dict[str, np.ndarray]
 
 
-def sample(pictures: list[tuple[np.ndarray, np.ndarray]], seed: int = 0) -> Sample:
-    """A pair of every kind, the last three on one image; `pictures`: (expanded prompt ids, pixels)
-    to choose from."""
+Pictures = tuple[np.ndarray, ...]  # of the images of one prompt
+
+
+def sample(prompts: list[tuple[np.ndarray, Pictures]], seed: int = 0) -> Sample:
+    """A pair of every kind, the last three on the same images; `prompts`: (expanded ids, pictures)
+    to choose from. Of several images v' changes the last; the first are in several pairs."""
     rng = np.random.default_rng(seed)
     pairs, pixels = [], {}
     for i, kind in enumerate(KINDS):
-        prompt, picture = pictures[i % len(pictures)]
+        prompt, pictures = prompts[i % len(prompts)]
         chosen, rejected = edited_sides(kind, rng)
-        corrupted = "" if kind == "no-corrupt" else f"{kind}'"
-        pixels[kind] = picture
-        if corrupted:
-            noise = rng.normal(size=picture.shape).astype(np.float32)
-            pixels[corrupted] = picture + noise
-        pairs.append(PackedPair(kind, prompt, chosen, rejected, kind, corrupted, 0.75 + i / 10))
-    prompt, pixels["one"] = pictures[0]
-    pixels["one'"] = pixels["one"] + rng.normal(size=pixels["one"].shape).astype(np.float32)
+        v = None if kind == "no-corrupt" else rng
+        keys, corrupted = _keys(kind, i % len(prompts), pictures, pixels, v)
+        pairs.append(PackedPair(kind, prompt, chosen, rejected, keys, corrupted, 0.75 + i / 10))
+    prompt, pictures = prompts[0]
+    shared = _keys("one", 0, pictures, pixels, rng)
     for kind in ON_ONE_IMAGE:
         chosen, rejected = edited_sides("middle", rng)
         prefix = np.empty(0, dtype=np.int64)
@@ -52,9 +52,22 @@ def sample(pictures: list[tuple[np.ndarray, np.ndarray]], seed: int = 0) -> Samp
             prompt = np.concatenate([prompt[:-3], rng.integers(10, 200, 4), prompt[-1:]])
         else:
             prefix = rng.integers(10, 200, 5)
-        keys = "one", "one'"
-        pairs.append(PackedPair(kind, prompt, chosen, rejected, *keys, 1.0, prefix))
+        pairs.append(PackedPair(kind, prompt, chosen, rejected, *shared, 1.0, prefix))
     return Sample(pairs, pixels)
+
+
+def _keys(
+    name: str, number: int, pictures: Pictures, pixels: dict[str, np.ndarray], rng: Any
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Add the pictures of a prompt, and with `rng` its corrupted one, to `pixels`: their keys."""
+    *first, last = pictures
+    keys = tuple(f"shared-{number}-{place}" for place in range(len(first)))
+    pixels |= dict(zip(keys, first, strict=True))
+    pixels[name] = last
+    if rng is None:
+        return (*keys, name), ()
+    pixels[f"{name}'"] = last + rng.normal(size=last.shape).astype(np.float32)
+    return (*keys, name), (*keys, f"{name}'")
 
 
 def edited_sides(kind: str, rng: np.random.Generator) -> tuple[Side, Side]:
@@ -98,31 +111,34 @@ def phantom_batch(seed: int = 0, pairs: int = 9) -> PackedBatch:
 
     packed = []
     for i in range(pairs):
-        corrupted = f"v{i}" if i % 3 else ""
-        for key in filter(None, (f"x{i}", corrupted)):
+        corrupted = (f"v{i}",) if i % 3 else ()
+        for key in (f"x{i}", *corrupted):
             pixels[key] = rng.normal(size=(3, 48, 48)).astype(np.float32)
         prompt = np.concatenate([[1], np.full(36, image_token), rng.integers(10, 400, 5)])
-        packed.append(PackedPair(f"p{i}", prompt, side(), side(), f"x{i}", corrupted, 1.0 + i / 50))
+        packed.append(
+            PackedPair(f"p{i}", prompt, side(), side(), (f"x{i}",), corrupted, 1.0 + i / 50)
+        )
     return PackedBatch(tuple(packed), pixels)
 
 
-def distribution(model: Any, prompt: np.ndarray, answer: np.ndarray, picture: np.ndarray):
-    """log p(· | picture, prompt, answer so far) before each answer token, float [T, V].
+def distribution(model: Any, prompt: np.ndarray, answer: np.ndarray, pictures: Pictures):
+    """log p(· | pictures, prompt, answer so far) before each answer token, float [T, V].
 
     transformers' own forward pass on one unpadded sequence, and all of its logits.
     """
     ids = torch.from_numpy(np.concatenate([prompt, answer]))[None]
     inputs: dict[str, Any] = {"input_ids": ids}
-    pixels = torch.from_numpy(picture)
+    pixels = [torch.from_numpy(picture) for picture in pictures]
     kind, is_image = model.config.model_type, (ids == model.config.image_token_id).int()
     if kind in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
-        inputs["pixel_values"] = pixels.reshape(-1, pixels.shape[-1])
-        inputs["image_grid_thw"] = torch.tensor([picture.shape[:3]])
+        inputs["pixel_values"] = torch.cat([own.reshape(-1, own.shape[-1]) for own in pixels])
+        inputs["image_grid_thw"] = torch.tensor([picture.shape[:3] for picture in pictures])
         inputs["mm_token_type_ids"] = is_image
     elif kind == "gemma3":
-        inputs |= {"pixel_values": pixels[None], "token_type_ids": is_image}
+        inputs |= {"pixel_values": torch.stack(pixels), "token_type_ids": is_image}
     else:
-        inputs["pixel_values"] = pixels if pixels.ndim == 4 else pixels[None]
+        tiled = pixels[0].ndim == 4
+        inputs["pixel_values"] = torch.cat(pixels) if tiled else torch.stack(pixels)
     logits = model(**inputs).logits[0].float()
     return logits[len(prompt) - 1 : -1].log_softmax(-1)
 
@@ -138,26 +154,27 @@ def naive_scores(
         rows = []
         for pair in pairs:
             side = pair.side(which)
-            key = pair.image_key if image == "clean" else pair.corrupted_key
-            if not key and needs.clean_fallback:
-                key = pair.image_key
-            rows.append(_row(policy, reference, pair.context_ids, side, pixels.get(key), width))
+            keys = pair.image_keys if image == "clean" else pair.corrupted_keys
+            if not keys and needs.clean_fallback:
+                keys = pair.image_keys
+            pictures = tuple(pixels[key] for key in keys)
+            rows.append(_row(policy, reference, pair.context_ids, side, pictures, width))
         scores[name] = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
     scores["relevance"] = torch.tensor([pair.relevance for pair in pairs])
-    scores["has_corrupt"] = torch.tensor([bool(pair.corrupted_key) for pair in pairs])
+    scores["has_corrupt"] = torch.tensor([bool(pair.corrupted_keys) for pair in pairs])
     return scores
 
 
-def _row(policy, reference, prompt, side, picture, width):
+def _row(policy, reference, prompt, side, pictures, width):
     answer = torch.from_numpy(side.ids)
     positions = torch.arange(len(answer))
     values = {
         name: torch.zeros(len(answer)) for name in ("policy_logp", "ref_logp", "kl_fwd", "kl_rev")
     }
-    if picture is not None:
-        ours = distribution(policy, prompt, side.ids, picture)
+    if pictures:
+        ours = distribution(policy, prompt, side.ids, pictures)
         with torch.no_grad():
-            theirs = distribution(reference, prompt, side.ids, picture)
+            theirs = distribution(reference, prompt, side.ids, pictures)
         values = {
             "policy_logp": ours[positions, answer],
             "ref_logp": theirs[positions, answer],

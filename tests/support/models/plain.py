@@ -13,10 +13,15 @@ import torch
 from torch import nn
 
 
-def inputs(processor: Any, text: str, image: np.ndarray, answer: Sequence[int] = ()) -> Any:
-    """The model's inputs for a rendered prompt, its image and the answer's tokens."""
+def inputs(
+    processor: Any, text: str, images: np.ndarray | Sequence[np.ndarray], answer: Sequence[int] = ()
+) -> Any:
+    """The model's inputs for a rendered prompt, its image or images and the answer's tokens."""
     out = processor(
-        text=[text], images=[image], return_tensors="pt", text_kwargs={"add_special_tokens": False}
+        text=[text],
+        images=_listed(images),
+        return_tensors="pt",
+        text_kwargs={"add_special_tokens": False},
     )
     tokens = torch.tensor([list(answer)], dtype=torch.long)
     out["input_ids"] = torch.cat([out["input_ids"], tokens], dim=1)
@@ -27,11 +32,19 @@ def inputs(processor: Any, text: str, image: np.ndarray, answer: Sequence[int] =
     return out
 
 
+def _listed(images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [images] if isinstance(images, np.ndarray) else list(images)
+
+
 def token_logps(
-    model: nn.Module, processor: Any, text: str, image: np.ndarray, answer: Sequence[int]
+    model: nn.Module,
+    processor: Any,
+    text: str,
+    images: np.ndarray | Sequence[np.ndarray],
+    answer: Sequence[int],
 ) -> np.ndarray:
     """float32 [T]: log-probability of each of the answer's tokens, given prompt and image."""
-    given = inputs(processor, text, image, answer)
+    given = inputs(processor, text, images, answer)
     with torch.no_grad():
         logits = model(**given).logits[0].float()
     steps = logits[-len(answer) - 1 : -1].log_softmax(-1)

@@ -100,7 +100,7 @@ def pictures_of(sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
 
 
 def requests(n: int) -> list[Request]:
-    return [Request(f"i{i}", f"c{i}", QUESTION, i, i) for i in range(n)]
+    return [Request(f"i{i}", f"c{i}", QUESTION, (i,), i) for i in range(n)]
 
 
 def generate(host: Any, version: int, requests_: Sequence[Request], greedy: bool, *images) -> list:
@@ -165,7 +165,8 @@ def move(policy, marks: tuple[str, ...], seed: int) -> None:
 
 def begin(host: Any, path, mode: str, pictures) -> tuple[Any, Config, Callable]:
     """A generator of a look-alike that agrees with transformers, and a way to ask it again."""
-    policy, cfg = start(host, f"model.path={path}", "generator.max_new_tokens=8", *TUNING[mode])
+    shape = "generator.max_new_tokens=8", "model.max_images=2"
+    policy, cfg = start(host, f"model.path={path}", *shape, *TUNING[mode])
     responses = generate(host, 0, requests(len(pictures)), True, *pictures)
     placeholder = model_facts(cfg.model).image_token  # transformers would want a picture for it
     kept = [

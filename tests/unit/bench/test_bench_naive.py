@@ -60,15 +60,15 @@ class Bigrams(nn.Module):
         return SimpleNamespace(logits=logits * self.weight)
 
 
-def pair(corrupted: str = "v'") -> PackedPair:
+def pair(corrupted: tuple[str, ...] = ("v'",)) -> PackedPair:
     """Prompt 1; chosen 0 2, its second token edited; rejected 0 1 2, its second and third."""
     return PackedPair(
         pair_id="p",
         prompt_ids=np.array([1]),
         chosen=Side(np.array([0, 2]), np.array([False, True])),
         rejected=Side(np.array([0, 1, 2]), np.array([False, True, True])),
-        image_key="v",
-        corrupted_key=corrupted,
+        image_keys=("v",),
+        corrupted_keys=corrupted,
         relevance=0.75,
     )
 
@@ -177,7 +177,7 @@ def test_padding_changes_nothing(shape):
     pairs = [
         replace(first, prompt_ids=first.prompt_ids[:-4]),
         replace(second, rejected=short),
-        replace(third, corrupted_key=""),
+        replace(third, corrupted_keys=()),
     ]
     with torch.no_grad():
         together = naive_scores(policy, pairs, work.pixels, EVERYTHING)

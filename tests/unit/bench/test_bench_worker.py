@@ -107,7 +107,7 @@ def test_pairs_have_the_requested_sizes(shape):
         shape, batch=2, image_tokens=9, prompt=5, common=3, tail=7, edited=2
     )
     assert len(work.pairs) == 2
-    assert len({pair.image_key for pair in work.pairs}) == 2
+    assert len({pair.image_keys for pair in work.pairs}) == 2
     for pair in work.pairs:
         assert (pair.prompt_ids == IMAGE).sum() == 9
         assert len(pair.prompt_ids) == 9 + 5 + (2 if "qwen" in shape else 0)
@@ -115,7 +115,7 @@ def test_pairs_have_the_requested_sizes(shape):
         assert np.nonzero(a.ids != b.ids)[0].tolist() == [3, 4]
         assert len(a.ids) == len(b.ids) == 10
         assert np.nonzero(a.edited)[0].tolist() == np.nonzero(b.edited)[0].tolist() == [3, 4]
-        clean, corrupted = work.pixels[pair.image_key], work.pixels[pair.corrupted_key]
+        clean, corrupted = (work.pixels[keys[0]] for keys in (pair.image_keys, pair.corrupted_keys))
         assert clean.shape == corrupted.shape
         assert not np.array_equal(clean, corrupted)
     again = make_workload(settings, ARCHITECTURES[type(base_model(policy)).__name__])
@@ -131,7 +131,7 @@ def test_trl_is_given_the_same_tokens_and_pixels(shape):
     for pair, row in zip(work.pairs, dataset_rows(settings, work), strict=True):
         out = processor(images=row["images"], text=[row["prompt"]], return_tensors="np")
         assert out["input_ids"][0].tolist() == pair.prompt_ids.tolist()
-        assert np.array_equal(architecture.picture(out), work.pixels[pair.image_key])
+        assert np.array_equal(architecture.pictures(out, [1])[0], work.pixels[pair.image_keys[0]])
         for name in ("chosen", "rejected"):
             tokens = processor.tokenizer(row[name])["input_ids"]
             assert tokens == pair.side(name).ids.tolist()

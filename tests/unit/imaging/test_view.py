@@ -13,7 +13,7 @@ from PIL import Image
 from medray.errors import ItemError
 from medray.imaging.load import encode_png, load_image
 from medray.imaging.regions import embed_mask, region_mask
-from medray.imaging.view import View, load_noted_view, load_view, scale_note
+from medray.imaging.view import View, load_noted_views, load_view, scale_note
 from medray.records import Region
 
 BICUBIC = Image.Resampling.BICUBIC
@@ -112,6 +112,6 @@ def test_a_mask_that_cannot_be_read_is_an_error_for_who_reads_it(name, reason, t
 def test_the_view_is_made_again_from_its_note(resample, tmp_path):
     path = write(tmp_path / "a.png", smooth(300, 200))
     first = load_view(path, lambda _: (50, 33), resample)
-    note = f"gaussian sigma=45 found=nodule:0.75 {scale_note(first.pixels, resample)}"
-    assert np.array_equal(load_noted_view(path, note).pixels, first.pixels)
-    assert load_noted_view(path, "gaussian sigma=45").pixels.shape == (300, 200, 3)
+    note = f"gaussian sigma=45 found=nodule:0.75 {scale_note([first.pixels], resample)}"
+    assert np.array_equal(load_noted_views([path], note)[0].pixels, first.pixels)
+    assert load_noted_views([path], "gaussian sigma=45")[0].pixels.shape == (300, 200, 3)

@@ -54,7 +54,7 @@ def pair() -> tuple[PackedPair, dict[str, np.ndarray]]:
     rejected = np.where(edited, 9, chosen)
     pixels = {key: rng.normal(size=(3, 48, 48)).astype(np.float32) for key in ("x", "v")}
     sides = Side(chosen, edited), Side(rejected, edited)
-    return PackedPair("p", prompt, *sides, "x", "v", 1.0), pixels
+    return PackedPair("p", prompt, *sides, ("x",), ("v",), 1.0), pixels
 
 
 def kept_bytes(policy, scorer: Scorer) -> tuple[int, int]:

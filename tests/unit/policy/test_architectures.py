@@ -71,7 +71,7 @@ def test_qwen_position_ids_are_those_of_get_rope_index(qwen, grid, before, after
     theirs, delta = qwen.model.get_rope_index(
         torch.from_numpy(ids)[None], kinds, image_grid_thw=torch.tensor([grid])
     )
-    ours, next_id = QWEN.prompt_position_ids(ids, (*grid, 96), IMAGE)
+    ours, next_id = QWEN.prompt_position_ids(ids, [(*grid, 96)], IMAGE)
     assert ours.dtype == np.int64
     assert np.array_equal(ours, theirs[:, 0].numpy())
     assert next_id == len(ids) + int(delta)
@@ -80,7 +80,7 @@ def test_qwen_position_ids_are_those_of_get_rope_index(qwen, grid, before, after
 def test_qwen_position_ids_by_hand():
     """Two words, an image of 2 × 3 tokens (a grid of 4 × 6 patches), one word."""
     ids = np.asarray([20, 21, *[IMAGE] * 6, 50])
-    position_ids, next_id = QWEN.prompt_position_ids(ids, (1, 4, 6, 96), IMAGE)
+    position_ids, next_id = QWEN.prompt_position_ids(ids, [(1, 4, 6, 96)], IMAGE)
     assert position_ids.tolist() == [
         [0, 1, 2, 2, 2, 2, 2, 2, 5],
         [0, 1, 2, 2, 2, 3, 3, 3, 5],
@@ -91,12 +91,12 @@ def test_qwen_position_ids_by_hand():
 
 def test_image_tokens_that_do_not_fit_the_grid_are_an_error():
     with pytest.raises(ValueError, match="5 image tokens for a grid of 1 × 4 × 6"):
-        QWEN.prompt_position_ids(np.full(5, IMAGE), (1, 4, 6, 96), IMAGE)
+        QWEN.prompt_position_ids(np.full(5, IMAGE), [(1, 4, 6, 96)], IMAGE)
 
 
 def test_llava_position_ids_count_up():
     ids = np.asarray([1, IMAGE, IMAGE, 7])
-    position_ids, next_id = LLAVA.prompt_position_ids(ids, (3, 8, 8), IMAGE)
+    position_ids, next_id = LLAVA.prompt_position_ids(ids, [(3, 8, 8)], IMAGE)
     assert (position_ids.tolist(), next_id) == ([[0, 1, 2, 3]], 4)
 
 
@@ -122,7 +122,7 @@ def test_features_and_positions_match_the_models_own_path(codec, model):
     assert [len(f) for f in features] == [codec.image_tokens(image) for image in IMAGES]
     scorer = Scorer(model, codec.architecture, codec.image_token_id)
     prompts = [codec.encode(QUESTION, image)[0] for image in IMAGES]
-    given = [(ids, answer, picture) for ids, picture in zip(prompts, pictures, strict=True)]
+    given = [(ids, answer, [picture]) for ids, picture in zip(prompts, pictures, strict=True)]
     for image, ours in zip(IMAGES, score_answers(given, policy=scorer), strict=True):
         theirs = plain.token_logps(model, codec.processor, codec.render(QUESTION), image, answer)
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -301,7 +301,7 @@ def test_the_older_layout_of_qwen_is_the_same_model(tiny_qwen2_5_vl, tmp_path):
     codecs = ChatCodec(tiny_qwen2_5_vl), ChatCodec(older)
     encoded = [codec.encode(QUESTION, IMAGES[0]) for codec in codecs]
     assert np.array_equal(encoded[0][0], encoded[1][0])
-    assert np.array_equal(encoded[0][1], encoded[1][1])
+    assert np.array_equal(encoded[0][1][0], encoded[1][1][0])
     models = [load_model(path, "float32").eval() for path in (tiny_qwen2_5_vl, older)]
     text = codecs[0].render(QUESTION)
     logps = [plain.token_logps(m, codecs[0].processor, text, IMAGES[0], [270, 280]) for m in models]

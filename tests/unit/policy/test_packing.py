@@ -67,7 +67,7 @@ def make_pair(question, reference, answer):
 
 
 def pack(codec, pair, response, context=500):
-    return pack_pair(codec, pair, response, PROMPT, "image", "corrupted", context=context)
+    return pack_pair(codec, pair, response, PROMPT, ("image",), ("corrupted",), context=context)
 
 
 @pytest.mark.parametrize(("question", "reference", "answer", "verdict"), EDITS)
@@ -90,28 +90,28 @@ def test_real_edits_are_packed_exactly(codec, question, reference, answer, verdi
         assert side.edited.tolist() == naive_mask(codec, side.ids, text, spans)
         assert side.edited.any()
     assert (packed.pair_id, packed.relevance) == ("i", 1.1)
-    assert (packed.image_key, packed.corrupted_key) == ("image", "corrupted")
+    assert (packed.image_keys, packed.corrupted_keys) == (("image",), ("corrupted",))
     assert packed.prompt_ids is PROMPT
 
 
 def test_the_reference_answer_is_the_chosen_side(codec):
     """For objectives that imitate: no edit needed, its turn ended, no y−."""
     pair = Pair("i", "i", "c", 0, LESION, "", (), (), None, 1.0, "reference")
-    packed = pack_reference(codec, pair, PROMPT, "image", context=500)
+    packed = pack_reference(codec, pair, PROMPT, ("image",), context=500)
     assert decode(codec.tokenizer, packed.chosen.ids) == LESION
     assert packed.chosen.ids[-1] == codec.eos_id
     assert len(packed.rejected.ids) == 0
     assert not packed.chosen.edited.any()
-    assert packed.corrupted_key == ""
+    assert packed.corrupted_keys == ()
     with pytest.raises(ItemError, match="pair-too-long"):
-        pack_reference(codec, pair, PROMPT, "image", context=30)
+        pack_reference(codec, pair, PROMPT, ("image",), context=30)
 
 
 def test_both_sides_of_a_pair_made_elsewhere_are_encoded(codec):
     """Neither was sampled; the tokens in which they differ are the edited ones."""
     chosen, rejected = "A nodule in the left lung.", "A nodule in the right upper lung."
     pair = Pair("i", "i", "c", 0, chosen, rejected, *differences(chosen, rejected), None, 1.1, "g")
-    packed = pack_given(codec, pair, PROMPT, "image", "other", context=500)
+    packed = pack_given(codec, pair, PROMPT, ("image",), ("other",), context=500)
     for name, text, edited in (("chosen", chosen, "left"), ("rejected", rejected, "right upper")):
         side = packed.side(name)
         assert side.behaviour is None
@@ -119,9 +119,10 @@ def test_both_sides_of_a_pair_made_elsewhere_are_encoded(codec):
         assert side.ids[-1] == codec.eos_id
         assert edited in decode(codec.tokenizer, side.ids[side.edited])
         assert not side.edited[0]
-    assert (packed.image_key, packed.corrupted_key, packed.relevance) == ("image", "other", 1.1)
+    assert (packed.image_keys, packed.corrupted_keys) == (("image",), ("other",))
+    assert packed.relevance == 1.1
     with pytest.raises(ItemError, match="pair-too-long"):
-        pack_given(codec, pair, PROMPT, "image", "", context=30)
+        pack_given(codec, pair, PROMPT, ("image",), (), context=30)
 
 
 def naive_mask(codec, ids, text, spans):

@@ -38,9 +38,10 @@ def heat_of(base, shown: Study, word: str, image: np.ndarray | None = None) -> n
         exchange.answer, add_special_tokens=False, return_offsets_mapping=True
     )
     mask = np.array([a < match.end() and b > match.start() for a, b in encoded.offset_mapping])
-    prompt, picture = codec.encode(exchange.question, image)
-    view = View(prompt, picture, image.shape[:2], codec.fit)
-    return saliency(policy, view, np.array(encoded.input_ids), mask)
+    prompt, pictures = codec.encode(exchange.question, image)
+    view = View(prompt, pictures, (image.shape[:2],), codec.fit)
+    (heat,) = saliency(policy, view, np.array(encoded.input_ids), mask)
+    return heat
 
 
 @pytest.mark.parametrize("name", ["side", "zone", "size"])
@@ -91,10 +92,12 @@ def test_patches_map_back_to_their_position_in_the_image(tiny_qwen2_5_vl) -> Non
         def forward(self, forest, pictures):
             return {"policy_logp": self.weight * pictures[0].sum()}
 
-    prompt, picture = codec.encode("Where?", image)
-    assert picture.shape[:3] == (1, 6, 8)
+    prompt, pictures = codec.encode("Where?", image)
+    assert pictures[0].shape[:3] == (1, 6, 8)
     mask = np.ones(1, bool)
-    heat = saliency(OnlyPixels(), View(prompt, picture, (24, 32), codec.fit), np.array([5]), mask)
+    (heat,) = saliency(
+        OnlyPixels(), View(prompt, pictures, ((24, 32),), codec.fit), np.array([5]), mask
+    )
     assert np.unravel_index(heat.argmax(), heat.shape) in {
         (row, column) for row in range(4, 8) for column in range(20, 24)
     }
@@ -109,9 +112,9 @@ def test_each_architecture_has_a_map_of_the_image(model, request) -> None:
     path = request.getfixturevalue(model)
     codec, policy = ChatCodec(path), scorer(path)
     image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-    prompt, picture = codec.encode("Where?", image)
+    prompt, pictures = codec.encode("Where?", image)
     answer, mask = np.arange(10, 14), np.array([False, True, True, False])
-    heat = saliency(policy, View(prompt, picture, (24, 40), codec.fit), answer, mask)
+    (heat,) = saliency(policy, View(prompt, pictures, ((24, 40),), codec.fit), answer, mask)
     assert heat.shape == (24, 40)
     assert heat.max() == 1.0
     assert all(parameter.grad is None for parameter in policy.parameters())
@@ -122,11 +125,11 @@ def test_a_padded_image_is_the_middle_of_its_square(tiny_llava) -> None:
     policy = scorer(tiny_llava)
     codec = ChatCodec(tiny_llava)
     square = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    prompt, picture = codec.encode("Where?", square)
+    prompt, pictures = codec.encode("Where?", square)
     answer, mask = np.arange(10, 14), np.ones(4, bool)
-    full = saliency(policy, View(prompt, picture, (60, 60), codec.fit), answer, mask)
+    (full,) = saliency(policy, View(prompt, pictures, ((60, 60),), codec.fit), answer, mask)
     for size, part in (((60, 40), np.s_[:, 10:50]), ((41, 60), np.s_[9:50, :])):
-        heat = saliency(policy, View(prompt, picture, size, "pad"), answer, mask)
+        (heat,) = saliency(policy, View(prompt, pictures, (size,), "pad"), answer, mask)
         assert heat.shape == size
         np.testing.assert_allclose(heat, full[part] / full[part].max(), atol=1e-6)
 
@@ -149,15 +152,15 @@ def heat_map(*pixels: tuple[int, int, float]) -> np.ndarray:
     ],
 )
 def test_the_box_around_the_hottest_share(pixels, share, box) -> None:
-    assert hottest_box(heat_map(*pixels), share) == box
+    assert hottest_box([heat_map(*pixels)], share) == (box and (0, box))
 
 
 def test_the_share_is_a_share_of_the_area() -> None:
     """Rows 0 … 9 of rising heat: the hottest 30 of 100 pixels are the last three rows."""
     heat = np.repeat(np.arange(10.0), 10).reshape(10, 10)
-    assert hottest_box(heat, 0.3) == (0, 7, 10, 10)
+    assert hottest_box([heat], 0.3) == (0, (0, 7, 10, 10))
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_without_heat_there_is_no_box(value) -> None:
-    assert hottest_box(np.full((4, 5), value), 0.1) is None
+    assert hottest_box([np.full((4, 5), value)], 0.1) is None

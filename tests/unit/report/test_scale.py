@@ -7,10 +7,9 @@ import json
 import numpy as np
 
 from medray.config import load_config
-from medray.imaging.corruption import corrupt, noted
 from medray.imaging.load import encode_png, file_sha256
 from medray.imaging.regions import region_mask
-from medray.imaging.view import scale_note
+from medray.imaging.view import corrupt_views
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import resolve_model_path
 from medray.records import Region
@@ -40,9 +39,8 @@ def test_v_is_made_again_at_the_scale_of_the_run(tmp_path):
     view = codec.load_view(str(data / "a.png"))
     regions = view.regions([Region("nodule", box=(80, 120, 200, 280), source="dataset")])
     seed = item_seed(config.run.seed, "a")
-    made = noted(
-        corrupt(view.pixels, regions, config.corruption, seed=seed),
-        scale_note(view.pixels, codec.resample),
+    made = corrupt_views(
+        [view.pixels], regions, config.corruption, seed=seed, resample=codec.resample
     )
     assert made is not None
     ledger_row = {
@@ -54,6 +52,6 @@ def test_v_is_made_again_at_the_scale_of_the_run(tmp_path):
     }
     (shown,) = collect_images(run.path, [ledger_row])
     assert shown.note == ""
-    assert np.array_equal(shown.image, view.pixels)
-    assert np.array_equal(shown.corrupted, made.image)
-    assert np.array_equal(shown.region, region_mask(regions, *view.pixels.shape[:2]))
+    assert np.array_equal(shown.images[0].image, view.pixels)
+    assert np.array_equal(shown.images[0].corrupted, made.images[0].image)
+    assert np.array_equal(shown.images[0].region, region_mask(regions, *view.pixels.shape[:2]))

@@ -14,7 +14,7 @@ from medray.ledger import SCHEMA, Ledger, LedgerError, StepCounts, read_ledger
 from medray.records import Case, Dropped, Pair, PairScore, Response, Span
 
 COLUMNS = """
-    pair_id item_id case_id sentence scope step policy_version image_sha256
+    pair_id item_id case_id sentence scope step policy_version image_sha256 other_images_sha256
     corrupted_sha256 region_source corruption question
     reference response prefix chosen rejected chosen_spans rejected_spans
     response_was_correct relevance editor status drop_reason loss chosen_logp rejected_logp

@@ -9,7 +9,7 @@ import pytest
 from medray.config import load_config
 from medray.errors import ConfigError
 from medray.plan import Plan, make_plan
-from tests.support.datasets.miniatures import slake
+from tests.support.datasets.miniatures import iu_xray, slake
 from tests.support.paths import ROOT
 
 
@@ -63,3 +63,18 @@ def test_an_adapter_that_vllm_cannot_apply_is_merged(tmp_path, tiny_qwen3_vl):
     assert plan_of(tmp_path, tiny_qwen3_vl, "model.lora={rank: 4}").config.loop.sync == "adapter"
     with pytest.raises(ConfigError, match="set loop\\.sync=full"):
         plan_of(tmp_path, tiny_qwen3_vl, on_towers, "loop.sync=adapter")
+
+
+def test_two_views_are_both_shown(tmp_path, tiny_qwen2_5_vl):
+    (folder := tmp_path / "iu").mkdir()
+    overrides = [
+        f"model.path={tiny_qwen2_5_vl}",
+        "model.max_length=null",
+        f"data.path={iu_xray(folder)}",
+        "generator.max_new_tokens=16",
+        f"run.output={tmp_path}",
+    ]
+    plan = make_plan(load_config(ROOT / "configs/two_views.yaml", overrides))
+    assert {len(case.images) for case in plan.dataset.train} == {2}
+    assert plan.config.model.max_images == 2
+    assert ("", "2 of 2 cases have several images, 2 at most") in plan.lines()

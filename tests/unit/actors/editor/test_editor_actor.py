@@ -55,13 +55,13 @@ def outcome(editor: Editor, case: Case, response: Response):
 def test_a_view_is_the_prompt_the_picture_and_the_size(editor, case):
     image = load_image(case.image)
     wide = np.zeros((48, 80, 3), np.uint8)
-    count, (one, two) = editor.encode_views([case.question, "Where?"], image, wide)
+    count, (one, two) = editor.encode_views([case, replace(case, question="Where?")], image, wide)
     assert count == 2
     for view, question, shown in ((one, case.question, image), (two, "Where?", wide)):
-        prompt, picture = editor.codec.encode(question, shown)
+        prompt, (picture,) = editor.codec.encode(question, shown)
         assert np.array_equal(view.prompt_ids, prompt)
-        assert np.array_equal(view.picture, picture)
-        assert view.size == shown.shape[:2]
+        assert np.array_equal(view.pictures[0], picture)
+        assert view.sizes == (shown.shape[:2],)
         assert view.fit == "crop"
 
 
@@ -80,9 +80,13 @@ def test_a_wrong_response_is_rejected_and_its_correction_chosen(editor, case, co
     tokens = packed.rejected.ids[packed.rejected.edited]
     assert editor.codec.tokenizer.decode(tokens).strip() == "right"
     expected = corrupt(image, case.regions, config.corruption, seed=item_seed(0, case.case_id))
-    assert pair.corrupted_sha256 == expected.sha256 == packed.corrupted_key
-    assert np.array_equal(batch.pixels[packed.corrupted_key], editor.codec.pixels(expected.image))
-    assert not np.array_equal(batch.pixels[packed.corrupted_key], batch.pixels[packed.image_key])
+    assert pair.corrupted_sha256 == expected.sha256 == packed.corrupted_keys[0]
+    assert np.array_equal(
+        batch.pixels[packed.corrupted_keys[0]], editor.codec.pixels(expected.image)
+    )
+    assert not np.array_equal(
+        batch.pixels[packed.corrupted_keys[0]], batch.pixels[packed.image_keys[0]]
+    )
 
 
 def test_a_right_response_is_chosen_over_its_smallest_wrong_variant(editor, case):
@@ -136,10 +140,10 @@ def test_what_answers_to_a_case_share_is_made_once(editor, case, monkeypatch):
     cases, image = [*[case] * 4, other], load_image(case.image)
     alone = [editor.edit(CONTEXT, [c], [r], image) for c, r in zip(cases, responses, strict=True)]
     calls = []
-    encode, disturb = editor.codec.encode, pair_maker.corrupt_view
+    encode, disturb = editor.codec.encode, pair_maker.corrupt_views
     monkeypatch.setattr(editor.codec, "encode", lambda *a: calls.append("encode") or encode(*a))
     monkeypatch.setattr(
-        pair_maker, "corrupt_view", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
+        pair_maker, "corrupt_views", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
     )
     results, batch = editor.edit(CONTEXT, cases, responses, *[image] * 5)
     assert results == [outcome for (outcome,), _ in alone]
@@ -149,7 +153,10 @@ def test_what_answers_to_a_case_share_is_made_once(editor, case, monkeypatch):
     for one, other_way in zip(batch.pairs, parts, strict=True):
         assert one.pair_id == other_way.pair_id
         assert np.array_equal(one.prompt_ids, other_way.prompt_ids)
-        assert (one.image_key, one.corrupted_key) == (other_way.image_key, other_way.corrupted_key)
+        assert (one.image_keys, one.corrupted_keys) == (
+            other_way.image_keys,
+            other_way.corrupted_keys,
+        )
     pixels = {key: array for _, one in alone for key, array in one.pixels.items()}
     assert batch.pixels.keys() == pixels.keys()
     assert all(np.array_equal(array, pixels[key]) for key, array in batch.pixels.items())

@@ -77,7 +77,7 @@ def test_every_wrong_sentence_is_a_pair_behind_the_sampled_answer(editor, case):
             joined = decode(editor.codec.tokenizer, [*prefix, *side.ids])
             assert joined == pair.prefix + text
             assert editor.codec.eos_id not in side.ids
-    assert len({packed.image_key for packed in batch.pairs}) == 1
+    assert len({packed.image_keys for packed in batch.pairs}) == 1
 
 
 def test_relevance_may_be_clinical_significance(config, case):

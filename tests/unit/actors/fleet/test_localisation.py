@@ -55,7 +55,7 @@ def test_every_case_gets_what_was_found_for_its_own_answer():
         Item(
             str(i),
             Case(f"c{i}", f"{i}.png", "00", "?", "No", "closed", regions=(GIVEN,)),
-            f"{i}.png",
+            (f"{i}.png",),
         )
         for i in range(5)
     ]

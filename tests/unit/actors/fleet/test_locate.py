@@ -32,7 +32,7 @@ def rollouts_of(world: int, **corruption) -> Rollouts:
     async def call(method, answers, *views):
         assert method == "saliency_boxes"
         rollouts.located = [item for part in views for item in part]
-        boxes = [(n, 0, n + 1, 1) if n else None for (n,) in answers]
+        boxes = [(0, (n, 0, n + 1, 1)) if n else None for (n,) in answers]
         assert len(boxes) == len(rollouts.located)
         return [boxes[rank::world] for rank in range(world)]
 
@@ -42,7 +42,7 @@ def rollouts_of(world: int, **corruption) -> Rollouts:
 
 def items_of(*regions: tuple[Region, ...]) -> list[Item]:
     return [
-        Item(str(i), Case(f"c{i}", "a.png", "00", "?", "No", "closed", regions=own), None)
+        Item(str(i), Case(f"c{i}", "a.png", "00", "?", "No", "closed", regions=own))
         for i, own in enumerate(regions)
     ]
 

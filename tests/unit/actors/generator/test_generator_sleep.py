@@ -20,7 +20,7 @@ from medray.errors import RunFailed
 from medray.records import Request
 from tests.support.paths import ROOT
 
-REQUEST = Request("i", "c", "Is there a nodule?", 0, 0)
+REQUEST = Request("i", "c", "Is there a nodule?", (0,), 0)
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 
 

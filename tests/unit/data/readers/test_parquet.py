@@ -210,7 +210,7 @@ def test_pairs_whose_images_are_inside(tmp_path):
         export_pairs(out, "trl", tmp_path / "o.jsonl")
 
 
-def test_several_images_in_a_pair_are_refused(tmp_path):
+def test_several_images_in_a_pair_have_a_name_each(tmp_path):
     two = [[{"bytes": png(1), "path": None}, {"bytes": png(2), "path": None}]]
     rows = {
         "prompt": ["Is it?"],
@@ -219,5 +219,12 @@ def test_several_images_in_a_pair_are_refused(tmp_path):
         "images": pa.array(two, pa.list_(STRUCT)),
     }
     pq.write_table(pa.table(rows), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="holds 2 images"):
-        import_data("trl", str(tmp_path / "t.parquet"), tmp_path / "p.parquet")
+    import_data("trl", str(tmp_path / "t.parquet"), tmp_path / "p.parquet")
+    (pair,) = read_pairs(tmp_path / "p.parquet")
+    (other,) = pair.other_images
+    assert [load_image(name)[0, 0, 0] for name in (pair.image, other.path)] == [1, 2]
+    assert len({pair.image_sha256, other.sha256} - {""}) == 2
+    with pytest.raises(ItemError, match="holds 2 images"):
+        load_image(f"{tmp_path}/t.parquet#images:1")
+    with pytest.raises(ItemError, match="no such image in the row"):
+        load_image(f"{tmp_path}/t.parquet#images:1:3")

@@ -270,7 +270,7 @@ def test_the_request_contains_nothing_else():
 def test_an_image_is_sent_only_if_configured(configured):
     image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     with serve([reply("wrong", change())]) as server:
-        tasks = [EditTask(QUESTION, REFERENCE, WRONG, 0, image)]
+        tasks = [EditTask(QUESTION, REFERENCE, WRONG, 0, (image,))]
         (result,) = editor(server, send_image=configured).edit_many(tasks)
     assert isinstance(result, JudgedEdit)
     assert (b"image_url" in server.requests[0].raw) is configured

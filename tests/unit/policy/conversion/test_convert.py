@@ -120,7 +120,7 @@ def test_transformers_loads_every_weight_and_computes_the_original_logits(case):
     assert not any(info.values()), info
     for question in QUESTIONS:
         theirs = case.original.prompt(question)
-        ids, pixels = case.codec.encode(question, IMAGE)
+        ids, (pixels,) = case.codec.encode(question, IMAGE)
         wanted = originals.original_logits(case.original, theirs, pixels)
         with torch.no_grad():
             got = model(

@@ -60,14 +60,14 @@ def test_render_by_hand(request, name):
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_prompt_ids_and_encode_differ_only_in_the_expanded_placeholder(codec, question):
-    short, (long, picture) = codec.prompt_ids(question), codec.encode(question, IMAGE)
+    short, (long, (picture,)) = codec.prompt_ids(question), codec.encode(question, IMAGE)
     assert short.count(codec.placeholder_id) == 1
     start, count = short.index(codec.placeholder_id), codec.image_tokens(IMAGE)
     rest = short[start + 1 :]
     assert long[:start].tolist() == short[:start]
     assert long[len(long) - len(rest) :].tolist() == rest
     middle = long[start : len(long) - len(rest)].tolist()
-    assert middle.count(codec.image_token_id) == count == len(middle) - codec.image_frame
+    assert middle.count(codec.image_token_id) == count == len(middle) - codec.frames[1]
     assert codec.prompt_length(question, IMAGE) == len(long)
     assert short.count(codec.tokenizer.bos_token_id) == (codec.tokenizer.bos_token_id is not None)
     assert (long.dtype, picture.dtype) == (np.int64, np.float32)
@@ -84,7 +84,7 @@ def test_encode_matches_the_processor_and_image_tokens_predicts_it(codec, shape)
         text_kwargs={"add_special_tokens": False},
         **channels_last,
     )
-    ids, picture = codec.encode("Where?", image)
+    ids, (picture,) = codec.encode("Where?", image)
     assert ids.tolist() == theirs["input_ids"][0].tolist()
     assert np.array_equal(picture.ravel(), theirs["pixel_values"].ravel())
     assert codec.image_tokens(image) == ids.tolist().count(codec.image_token_id)
@@ -137,7 +137,7 @@ def test_an_image_that_would_become_several_crops_is_refused(tiny_gemma3, tmp_pa
 
 
 def test_pixels_are_those_of_encode(codec):
-    assert np.array_equal(codec.pixels(IMAGE), codec.encode("?", IMAGE)[1])
+    assert np.array_equal(codec.pixels(IMAGE), codec.encode("?", IMAGE)[1][0])
     assert not np.array_equal(codec.pixels(IMAGE), codec.pixels(255 - IMAGE))
 
 
@@ -203,7 +203,7 @@ def test_special_tokens_in_a_question_are_neutralised(codec, evil):
     ids = codec.prompt_ids(f"Is {evil} there?")
     assert special(ids) == special(codec.prompt_ids("Is there?"))
     expanded, _ = codec.encode(f"Is {evil} there?", IMAGE)
-    assert len(expanded) == len(ids) - 1 + codec.image_frame + codec.image_tokens(IMAGE)
+    assert len(expanded) == len(ids) - 1 + codec.frames[1] + codec.image_tokens(IMAGE)
 
 
 def test_turn_markers_that_are_plain_text_are_neutralised_too(tiny_llava_qwen2):
@@ -238,9 +238,9 @@ def test_an_image_token_that_is_not_declared_special_is_neutralised_too(copied):
 def test_a_prompt_that_is_too_long_is_refused(codec):
     question = "Is there a nodule?"
     length = codec.prompt_length(question, IMAGE)
-    codec.check_length(question, IMAGE, 8, length + 8)
+    codec.check_length(question, [IMAGE], 8, length + 8)
     with pytest.raises(ItemError) as caught:
-        codec.check_length(question, IMAGE, 8, length + 7)
+        codec.check_length(question, [IMAGE], 8, length + 7)
     assert caught.value.reason == "prompt-too-long"
 
 
@@ -248,9 +248,9 @@ def test_the_image_counts_towards_the_length(tiny_qwen2_5_vl):
     codec = ChatCodec(tiny_qwen2_5_vl)
     small, large = np.zeros((16, 16, 3), np.uint8), np.zeros((24, 32, 3), np.uint8)
     context = codec.prompt_length("?", small) + 8
-    codec.check_length("?", small, 8, context)
+    codec.check_length("?", [small], 8, context)
     with pytest.raises(ItemError, match="prompt-too-long"):
-        codec.check_length("?", large, 8, context)
+        codec.check_length("?", [large], 8, context)
 
 
 def test_no_chat_template_is_a_model_error(copied):

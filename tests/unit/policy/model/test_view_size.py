@@ -36,8 +36,8 @@ def test_the_model_sees_the_same(name, size, request, tmp_path):
     path.write_bytes(encode_png(image))
     view = codec.load_view(str(path))
     assert view.size == size
-    ids, expected = codec.encode("Where?", image)
-    got_ids, got = codec.encode("Where?", view.pixels)
+    ids, (expected,) = codec.encode("Where?", image)
+    got_ids, (got,) = codec.encode("Where?", view.pixels)
     assert np.array_equal(ids, got_ids)
     assert got.shape == expected.shape
     assert np.abs(got - expected).mean() < 0.03 * expected.std()

@@ -29,13 +29,13 @@ def sides(draw):
 
 @st.composite
 def pairs(draw):
-    image_key = draw(st.sampled_from("ab"))
+    keys = draw(st.sampled_from([("a",), ("b",)]))
     words = draw(st.lists(st.integers(5, 9), max_size=3))
     prompt = np.asarray([1, *[IMAGE_TOKEN] * 4, *words])
-    corrupted = f"{image_key}'" if draw(st.booleans()) else ""
+    corrupted = (f"{keys[0]}'",) if draw(st.booleans()) else ()
     prefix = np.asarray(draw(st.lists(st.integers(0, 3), max_size=4)), dtype=np.int64)
     both = draw(sides()), draw(sides())
-    return PackedPair("p", prompt, *both, image_key, corrupted, 1.0, prefix)
+    return PackedPair("p", prompt, *both, keys, corrupted, 1.0, prefix)
 
 
 @st.composite
@@ -100,8 +100,8 @@ def test_images_are_at_the_positions_of_their_placeholders(drawn, required, layo
     flat = forest.ids.reshape(-1)
     assert sorted(forest.image_positions) == np.nonzero(flat == IMAGE_TOKEN)[0].tolist()
     assert len(forest.image_positions) == 4 * len(forest.tree_images)
-    assert {forest.image_keys[n] for n in forest.tree_images} == {b.image_key for b in branches}
-    trees = len({b.image_key for b in branches}) if layout.trees else len(branches)
+    assert {forest.image_keys[n] for n in forest.tree_images} == {b.image_keys[0] for b in branches}
+    trees = len({b.image_keys for b in branches}) if layout.trees else len(branches)
     assert len(forest.tree_images) == trees
     assert forest.tokens == count_tokens(branches, layout)
 
@@ -110,14 +110,16 @@ def test_a_placeholder_that_a_policy_sampled_is_not_an_image():
     """Only those of the prompt are; in an answer it is a token like any other."""
     all_tokens = np.ones(3, dtype=bool)
     prompt = np.asarray([1, IMAGE_TOKEN, IMAGE_TOKEN, 2])
-    branch = Branch(prompt, "a", np.asarray([3, IMAGE_TOKEN, 4]), all_tokens, ~all_tokens)
+    branch = Branch(prompt, ("a",), np.asarray([3, IMAGE_TOKEN, 4]), all_tokens, ~all_tokens)
     forest = build_forest([branch], SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
     assert forest.image_positions.tolist() == [1, 2]
     assert forest.ids[0, 5] == IMAGE_TOKEN
 
 
 def test_padding_sees_only_itself_and_no_token_sees_it():
-    branch = Branch(np.asarray([1, 2]), "a", np.asarray([3]), np.ones(1, bool), np.zeros(1, bool))
+    branch = Branch(
+        np.asarray([1, 2]), ("a",), np.asarray([3]), np.ones(1, bool), np.zeros(1, bool)
+    )
     forest = build_forest([branch], SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
     assert forest.ids.shape == (1, 8)
     assert forest.subtree_end[0].tolist() == [2, 2, 3, 4, 5, 6, 7, 8]
@@ -129,7 +131,7 @@ def test_nothing_after_the_last_token_read_is_computed():
     edited = np.arange(40) < 2
     chosen, rejected = np.arange(40), np.arange(40) + 40
     pair = PackedPair(
-        "p", np.asarray([1, 2, 3]), Side(chosen, edited), Side(rejected, edited), "a", "", 1.0
+        "p", np.asarray([1, 2, 3]), Side(chosen, edited), Side(rejected, edited), ("a",), (), 1.0
     )
     branches = [b for _, _, b in pair_branches([pair], Needs(BRANCHES[:2], "edited"))]
     assert count_tokens(branches, Layout(LLAVA, IMAGE_TOKEN, 100.0)) == 3 + 1 + 1
@@ -143,7 +145,7 @@ def test_a_tree_holds_what_sentences_and_questions_share_once():
     def pair(question, prefix, chosen, rejected):
         prompt = np.asarray([1, *[IMAGE_TOKEN] * 4, *question, 8])
         both = Side(np.asarray(chosen), edited), Side(np.asarray(rejected), edited)
-        return PackedPair("p", prompt, *both, "a", "", 1.0, np.asarray(prefix, dtype=np.int64))
+        return PackedPair("p", prompt, *both, ("a",), (), 1.0, np.asarray(prefix, dtype=np.int64))
 
     drawn = [
         pair([5, 6], [20, 21], [30, 31], [40, 41]),  # 5 + 3, then 20 21 and 30 | 40
@@ -159,7 +161,7 @@ def test_a_tree_holds_what_sentences_and_questions_share_once():
 def test_a_question_before_the_image_is_not_shared():
     side = Side(np.arange(2), np.ones(2, bool))
     prompts = [np.asarray([word, IMAGE_TOKEN, IMAGE_TOKEN, 3]) for word in (5, 6)]
-    drawn = [PackedPair("p", prompt, side, side, "a", "", 1.0) for prompt in prompts]
+    drawn = [PackedPair("p", prompt, side, side, ("a",), (), 1.0) for prompt in prompts]
     branches = [b for _, _, b in pair_branches(drawn, Needs(BRANCHES[:2], "response"))]
     forest = build_forest(branches, SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
     assert len(forest.tree_images) == 2
@@ -169,7 +171,7 @@ def test_a_question_before_the_image_is_not_shared():
 def test_pairs_on_one_image_stay_in_one_micro_batch(bins):
     side = Side(np.arange(4), np.ones(4, bool))
     prompt = np.asarray([1, 2])
-    drawn = [PackedPair(str(i), prompt, side, side, "ab"[i % 2], "", 1.0) for i in range(6)]
+    drawn = [PackedPair(str(i), prompt, side, side, ("ab"[i % 2],), (), 1.0) for i in range(6)]
     shares = batch_pairs(drawn, Needs(BRANCHES[:2], "response"), Layout(LLAVA, 99, 100.0), bins)
     assert sorted(i for share in shares for i in share) == list(range(6))
     assert len(shares) == bins

@@ -45,7 +45,7 @@ def side(edited: list[int], behaviour: list[float] | None = None) -> Side:
 
 
 def pair(chosen: Side, rejected: Side) -> PackedPair:
-    return PackedPair("p", np.asarray([1]), chosen, rejected, "x", "", 1.0)
+    return PackedPair("p", np.asarray([1]), chosen, rejected, ("x",), (), 1.0)
 
 
 def branch(logps: list[list[float]], edited: list[list[int]]) -> dict[str, torch.Tensor]:

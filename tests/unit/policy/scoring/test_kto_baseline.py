@@ -58,7 +58,8 @@ def test_ratios_agree_with_the_naive_oracle(world):
         reference=FrozenModel(scorers[1], same_vision=False),
     )
     for ratio, (own, second) in zip(got, mismatched, strict=True):
-        ids, picture = own.chosen.ids, drawn.pixels[second.image_key]
+        ids = own.chosen.ids
+        picture = [drawn.pixels[key] for key in second.image_keys]
         steps = torch.arange(len(ids))
         prompt = np.concatenate([second.prompt_ids, own.prefix_ids])
         with torch.no_grad():

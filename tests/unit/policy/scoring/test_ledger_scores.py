@@ -11,7 +11,7 @@ from medray.policy.packing import PackedPair, Side
 from medray.policy.scoring.ledger_scores import pair_scores
 
 SIDE = Side(np.asarray([5, 6, 7]), np.asarray([False, True, True]))
-PAIRS = [PackedPair(name, np.asarray([1]), SIDE, SIDE, "x", "v", 1.0) for name in "ab"]
+PAIRS = [PackedPair(name, np.asarray([1]), SIDE, SIDE, ("x",), ("v",), 1.0) for name in "ab"]
 
 
 def branch(first: list[float], second: list[float]) -> dict[str, torch.Tensor]:

@@ -222,7 +222,7 @@ def test_under_lora_only_the_adapter_gets_a_gradient(llava):
 
 
 def test_pairs_without_corrupted_images_have_no_visual_loss(llava):
-    bare = [replace(pair, corrupted_key="") for pair in llava.pairs]
+    bare = [replace(pair, corrupted_keys=()) for pair in llava.pairs]
     policy = llava.policy("full")
     scores = score(llava, policy, NEEDS["fire"], bare)
     assert not scores["has_corrupt"].any()
@@ -236,7 +236,7 @@ def test_pairs_without_corrupted_images_have_no_visual_loss(llava):
 @pytest.mark.parametrize("swapped", ["clean", "corrupt"])
 def test_pixels_reach_policy_and_reference(swapped, world):
     policy, pair = world.policy("lora"), world.pairs[0]
-    key = pair.image_key if swapped == "clean" else pair.corrupted_key
+    (key,) = pair.image_keys if swapped == "clean" else pair.corrupted_keys
     with torch.no_grad():
         before = score(world, policy, EVERYTHING, [pair])
         other = copy.copy(world)
@@ -250,12 +250,14 @@ def test_pixels_reach_policy_and_reference(swapped, world):
 
 def test_answers_are_scored_without_pairs(world):
     policy = world.policy("lora")
-    prompts = [(p.prompt_ids, p.rejected.ids, world.pixels[p.image_key]) for p in world.pairs]
-    for got, (prompt, answer, picture) in zip(
+    prompts = [
+        (p.prompt_ids, p.rejected.ids, [world.pixels[k] for k in p.image_keys]) for p in world.pairs
+    ]
+    for got, (prompt, answer, pictures) in zip(
         score_answers(prompts, policy=scorer_of(policy)), prompts, strict=True
     ):
         with torch.no_grad():
-            logps = distribution(policy, prompt, answer, picture)
+            logps = distribution(policy, prompt, answer, pictures)
         expected = logps[torch.arange(len(answer)), torch.from_numpy(answer)]
         np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-4)
 
@@ -278,11 +280,11 @@ def test_soft_capping_is_applied(llava):
     model = copy.deepcopy(llava.model)
     model.config.text_config.final_logit_softcapping = 2.0
     answer, pair = llava.pairs[0].chosen.ids, llava.pairs[0]
-    prompt = (pair.prompt_ids, answer, llava.pixels[pair.image_key])
+    prompt = (pair.prompt_ids, answer, [llava.pixels[k] for k in pair.image_keys])
     (got,) = score_answers([prompt], policy=scorer_of(model))
     with torch.no_grad():
         ids = torch.from_numpy(np.concatenate(prompt[:2]))[None]
-        raw = model(input_ids=ids, pixel_values=torch.from_numpy(prompt[2])[None]).logits[0]
+        raw = model(input_ids=ids, pixel_values=torch.from_numpy(prompt[2][0])[None]).logits[0]
     capped = (torch.tanh(raw[len(prompt[0]) - 1 : -1] / 2) * 2).log_softmax(-1)
     expected = capped[torch.arange(len(answer)), torch.from_numpy(answer)]
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-5, atol=1e-5)
