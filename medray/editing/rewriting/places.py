@@ -55,6 +55,11 @@ _LOCATED = re.compile(
     r"(?:in|within)\s+(?P<place>(?:the|an?)\s[^,;.]+?)(?=,\s+which\b|\.?\s*$).*",
     re.IGNORECASE | re.DOTALL,
 )
+_EXTENT = r"(?:primarily|mainly|mostly|predominantly|chiefly|largely|only|solely|exclusively)"
+_SHOWS = r"(?:show|depict|display|focus|visuali[sz]|captur|featur|reveal|illustrat|demonstrat)\w*"
+_MAINLY_SHOWS = re.compile(
+    rf"\b(?:{_EXTENT}\s+{_SHOWS}|{_SHOWS}\s+(?:on\s+)?{_EXTENT})\b[^.;]*$", re.IGNORECASE
+)
 _INSIDE = re.compile(r"\s+of\s+the\s+(\w+)$", re.IGNORECASE)
 _SMALL = frozenset(("of", "the", "a", "an"))
 _ADJECTIVE = re.compile(r"\w+(?:al|ic|ar|ary|ory|ous|ive)$", re.IGNORECASE)
@@ -71,6 +76,8 @@ def place_phrase(answer: str, item: Replacement, facts: Facts) -> Replacement:
     "left [middle cerebral artery]" → "basilar artery"; "[appendix]" → "left kidney".
     """
     start, text = item.start, item.text
+    if facts.reference.text and _MAINLY_SHOWS.search(answer[:start]):
+        raise CannotRewrite  # "primarily shows the heart": it has it, but perhaps not mainly
     named = re.search(rf"\b{re.escape(text)}\b", facts.reference.text, re.IGNORECASE)
     inner = _PART_OF.search(facts.reference.text[: named.start()]) if named else None
     if inner and not set(phrase_words(inner.group())) <= set(phrase_words(answer)):

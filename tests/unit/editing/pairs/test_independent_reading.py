@@ -26,6 +26,20 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "No, this X-ray does not show pneumonia. The heart is normal.",
             "No, this X-ray shows",
         ),
+        # a picture that has a heart need not be mainly of it
+        (
+            "Which organ in the picture belongs to the circulatory system?",
+            "Heart",
+            "The image is a chest X-ray, which primarily shows the lungs, which are part of the "
+            "circulatory system.",
+            "primarily shows the heart",
+        ),
+        (
+            "What is the largest organ in the picture?",
+            "Liver",
+            "The picture mainly depicts the spleen.",
+            "mainly depicts the liver",
+        ),
         # the tip that is not seen is the tip of a tube that is there
         (
             REPORT,
