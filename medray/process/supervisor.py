@@ -45,7 +45,8 @@ def supervise() -> None:
     os.close(writer)
     _prctl(_ADOPT_ORPHANS, 1)
     for number in STOPPING:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wishes it
+        ignored = signal.getsignal(number) == signal.SIG_IGN
+        if not (number == signal.SIGHUP and ignored):  # as nohup wishes it
             signal.signal(number, lambda number, _: _send(child, number))
     status = _wait_for(child)
     _kill_everyone()

@@ -10,7 +10,6 @@ from medray.errors import DataError, UserError
 from medray.evaluation.answer_files import read_answers
 from medray.evaluation.answers import AnswerRow
 from medray.evaluation.metrics import score_answers
-from medray.plan import open_data
 from medray.rundir import RunDirectory
 
 
@@ -22,6 +21,8 @@ def read_evaluations(run: Path, paths: Sequence[Path]) -> list[tuple[str, list[A
     """
     if len(paths) > 2:
         raise UserError("--answers", f"is given {len(paths)} times", "compare two at a time")
+    from medray.plan import open_data  # with torch, which no other page needs
+
     config, dataset = open_data(RunDirectory.open(run).read_config())
     cases = first_studies(dataset.heldout, config.eval.n)
     if not cases:

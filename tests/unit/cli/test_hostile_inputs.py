@@ -51,7 +51,7 @@ JSONL = {
     "list": "[1]\n",
     "image is a number": lines(ROW | {"image": 3}),
     "image with NUL": lines(ROW | {"image": "a\0.png"}),
-    "images": lines({"images": ["a.png", "b.png"], "question": "q", "answer": "a"}),
+    "images": lines({"images": ["a.png", 3], "question": "q", "answer": "a"}),
     "answer is a list": lines(ROW | {"answer": ["No"]}),
     "question is NaN": lines(ROW | {"question": float("nan")}),
     "question of controls": lines(ROW | {"question": "\x1b\u202e"}),

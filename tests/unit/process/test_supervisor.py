@@ -64,7 +64,7 @@ def test_signals_reach_the_command(number):
         f"signal.signal({int(number)}, lambda *_: os._exit(75))\n"
         "print('ready', flush=True)\ntime.sleep(60)"
     )
-    process = start(work)
+    process = start(work, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     child_of(process)
     process.send_signal(number)
     assert process.wait(timeout=30) == 75

@@ -79,7 +79,7 @@ def require_all_once(done, lines: list[str]) -> None:
 
 @pytest.mark.ray
 def test_editing_starts_while_generation_is_running(cluster, tmp_path):
-    done, lines = run(rollout, tmp_path, pause=0.3)
+    done, lines = run(rollout, tmp_path, pause=1.0)
     require_all_once(done, lines)
     assert lines[0] == "requested i0 i1 i2 i3 i4 i5"
     assert lines.index("edited i0") < lines.index("finished")
