@@ -12,7 +12,13 @@ SOURCES = [path for top in ("medray", "actors") for path in sorted((ROOT / top).
 CODE = " ".join(re.sub(r'"\s*f?"', "", path.read_text()) for path in SOURCES)
 # Words of others: the shell, Ray, the operator, Kubernetes, Kueue, the operating system.
 OTHERS = {
-    *("medray: not found", "401", "No space left on device", "untolerated taint"),
+    *(
+        "medray: not found",
+        "401",
+        "No available agent to submit job",
+        "No space left on device",
+        "untolerated taint",
+    ),
     *("unbound immediate PersistentVolumeClaims", "no PriorityClass with name medray-batch"),
     *("OOMKilled", 'violates PodSecurity "restricted"', "ValidationFailed", "Suspended"),
 }
