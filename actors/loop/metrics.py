@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
 from actors.loop.telemetry import Telemetry
 from actors.loop.weight_sync import Sync
+from medray.errors import MedrayError
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
 
@@ -48,8 +50,11 @@ class MetricsWriter:
             result = await asyncio.shield(sync)
             self._publish(self.pending.pop(0).row, result)
 
-    def flush_now(self) -> None:
-        """Publish what is held without waiting: the run ends before its weights arrive."""
+    async def flush_within(self, seconds: float) -> None:
+        """Publish what is held, after `seconds` whether or not its weights have arrived."""
+        with contextlib.suppress(TimeoutError, MedrayError):
+            async with asyncio.timeout(seconds):
+                await self.flush()
         while self.pending:
             first = self.pending.pop(0)
             self._publish(first.row, first.cancel())

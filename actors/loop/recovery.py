@@ -25,6 +25,7 @@ from medray.plan import Plan
 from medray.report.console import RunConsole
 from medray.rundir import RunDirectory
 
+ARRIVE = 1.0  # seconds that weights on their way get before a run ends or learners leave
 START = State(step=0, policy_version=0, position=0)
 
 
@@ -181,7 +182,7 @@ class Recovery:
         """Publish the held metrics and write a checkpoint, unless there is one of this step."""
         if self.prefetcher is not None:
             await self.prefetcher.cancel()
-        self.metrics.flush_now()
+        await self.metrics.flush_within(ARRIVE)
         if self.learners_consistent and self.state.step > self.last_saved_step:
             await self.checkpoint()
 

@@ -178,7 +178,7 @@ def test_without_a_token_nobody_is_let_in(machine):
 
 @pytest.mark.usefixtures("printed")
 def test_stopped_half_way_and_resumed_from_an_edited_directory(machine):
-    steps, path = 16, machine.copy / "runs" / "half"
+    steps, path = 60, machine.copy / "runs" / "half"
     arguments = (f"loop.steps={steps}", "loop.checkpoint_every=0", *SMALL)
     machine.submit("half", *arguments)
     rows = path / "metrics.jsonl"

@@ -150,7 +150,8 @@ def require_whole(done: Finished, steps: int, lag: int) -> None:
     for row in rows:
         assert row["answers_issued"] == row["answers_trained"] + row["answers_dropped"]
         assert row["pairs_trained"] >= row["answers_trained"]
-    assert all(row["logp_gap"] < 0.05 for row in rows)
+    # Of a step after which the run was stopped there is none if its weights were on their way.
+    assert all(row["logp_gap"] is None or row["logp_gap"] < 0.05 for row in rows)
     assert all(row["lag_max"] <= lag for row in rows)
     for row in done.ledger():
         assert row["status"] == "trained" or row["drop_reason"]
