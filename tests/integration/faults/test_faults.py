@@ -53,7 +53,7 @@ def test_each_kind_is_killed_and_the_command_is_stopped(tmp_path, quickstart):
     done = disturbed.finish()
     assert done.code == 0, done.out
     assert "continuing from step-" in done.out
-    require_whole(done, steps, lag=1)
+    require_whole(done, steps, lag=1, unsent=1)
     assert fates(done) == {fate for fate in fates(quickstart) if fate[0] < f"s{steps + 1:06d}"}
     assert all(0.5 <= row["importance_mean"] <= 2.0 for row in done.metrics())
 
