@@ -111,15 +111,15 @@ def test_a_stuck_replica_is_replaced():
         first = [True]
 
         def submit(actor, _):
-            seconds, first[0] = (60.0 if first[0] else 0.0), False
+            seconds, first[0] = (600.0 if first[0] else 0.0), False
             return actor.work.remote("x", seconds)
 
         return (await pool.run(submit)).value[0]
 
-    item, lines = run(scenario, deadline=1.0)
+    item, lines = run(scenario, deadline=10.0)  # time enough for a healthy one on a busy machine
     assert item == "x"
     assert len(lines) == 1
-    assert "stuck: no answer within 1 s" in lines[0]
+    assert "stuck: no answer within 10 s" in lines[0]
 
 
 def test_a_job_that_breaks_two_replicas_is_given_up():
