@@ -16,7 +16,7 @@ from medray.imaging.view import View, case_regions
 from medray.objectives import needs_of
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import model_facts
-from medray.policy.saliency import View as Shown
+from medray.policy.saliency import EncodedQuestion
 from medray.records import Case, Region
 
 OUT_OF_MEMORY = "out-of-memory"  # the reason of a case that needs more than there is
@@ -88,13 +88,16 @@ class Encoder:
             for case, own in zip(cases, by_case(cases, images), strict=True)
         ]
 
-    def encode_views(self, cases: Sequence[Case], *images: np.ndarray) -> tuple[int, list[Shown]]:
-        """The number of views, and the views: apart, because only learners read the latter."""
-        views = []
+    def encode_questions(
+        self, cases: Sequence[Case], *images: np.ndarray
+    ) -> tuple[int, list[EncodedQuestion]]:
+        """Their number, and the questions: apart, because only learners read the latter."""
+        questions = []
         for case, own in zip(cases, by_case(cases, images), strict=True):
             sizes = tuple((image.shape[0], image.shape[1]) for image in own)
-            views.append(Shown(*self.codec.encode(case.question, *own), sizes, self.codec.fit))
-        return len(views), views
+            encoded = self.codec.encode(case.question, *own)
+            questions.append(EncodedQuestion(*encoded, sizes, self.codec.fit))
+        return len(questions), questions
 
 
 def _check_text(case: Case) -> None:

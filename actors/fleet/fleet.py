@@ -152,12 +152,12 @@ class Fleet:
         await self._start_learners()
 
     async def saliency_boxes(
-        self, answers: Sequence[Sequence[int]], views: Sequence[ray.ObjectRef]
+        self, answers: Sequence[Sequence[int]], questions: Sequence[ray.ObjectRef]
     ) -> list[tuple[int, Box] | None]:
         """For each answer, in order, a box around what the policy looks at most for it, and the
         number of the image that it is on."""
         await self.turns.to_learners()
-        by_rank = await self.learners.call("saliency_boxes", answers, *views)
+        by_rank = await self.learners.call("saliency_boxes", answers, *questions)
         await self.turns.to_generators()
         boxes: list[tuple[int, Box] | None] = [None] * len(answers)
         for rank, part in enumerate(by_rank):

@@ -317,12 +317,12 @@ class Rollouts:
         if not without:
             return located
         calls = [
-            self._with_images([items[i] for i in part], self._encode_views)
+            self._with_images([items[i] for i in part], self._encode_questions)
             for part in editor_calls(without, self._editors)
         ]
-        views = [call.refs[1] for call in await asyncio.gather(*calls)]
+        questions = [call.refs[1] for call in await asyncio.gather(*calls)]
         answers = [responses[i].token_ids for i in without]
-        boxes = await self.fleet.saliency_boxes(answers, views)
+        boxes = await self.fleet.saliency_boxes(answers, questions)
         for i, box in zip(without, boxes, strict=True):
             if box is not None:
                 case, (image, edges) = items[i].case, box
@@ -330,10 +330,10 @@ class Rollouts:
                 located[i] = replace(items[i], case=replace(case, regions=(*case.regions, region)))
         return located
 
-    async def _encode_views(self, items: Sequence[Item]) -> CallResult:
+    async def _encode_questions(self, items: Sequence[Item]) -> CallResult:
         cases, images = [item.case for item in items], images_in_order(items)
         return await self.fleet.editors.run(
-            lambda editor, _: editor.encode_views.options(num_returns=2).remote(cases, *images)
+            lambda editor, _: editor.encode_questions.options(num_returns=2).remote(cases, *images)
         )
 
     async def _with_images(

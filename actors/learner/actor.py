@@ -34,7 +34,7 @@ from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_fa
 from medray.policy.model.schedule import learning_rate
 from medray.policy.model.tuning import frozen_copy, prepare_policy
 from medray.policy.packing import PackedBatch, PackedPair, merge_batches
-from medray.policy.saliency import Box, View, hottest_box, saliency
+from medray.policy.saliency import Box, EncodedQuestion, hottest_box, saliency
 from medray.policy.scoring.importance import importance_weights
 from medray.policy.scoring.kto_baseline import log_ratios, mismatched_pairs
 from medray.policy.scoring.ledger_scores import pair_scores
@@ -132,24 +132,24 @@ class Learner:
         return score_answers(prompts, policy=self.scorer, call=self.engine)
 
     def saliency_boxes(
-        self, answers: Sequence[Sequence[int]], *parts: Sequence[View]
+        self, answers: Sequence[Sequence[int]], *parts: Sequence[EncodedQuestion]
     ) -> list[tuple[int, Box] | None]:
         """Boxes around what the current policy looks at most, each with the number of its image:
         this rank's share of the answers.
 
-        answers: token ids [T] of each item, T above 0; parts: the items' views, in order. Of n
+        answers: token ids [T] of each item, T above 0; parts: the items' questions, in order. Of n
         items, rank r handles r, r + world, …; None if nothing depends on the image.
         """
         self.engine.eval()
-        views = [view for part in parts for view in part]
-        mine = range(len(views))[self.rank :: self.world]
+        questions = [question for part in parts for question in part]
+        mine = range(len(questions))[self.rank :: self.world]
         # Ranks gather weights in lockstep: one with nothing left computes a box that is discarded.
-        rounds = math.ceil(len(views) / self.world)
+        rounds = math.ceil(len(questions) / self.world)
         boxes = []
         for i in (*mine, *[0] * (rounds - len(mine))):
             ids = np.asarray(answers[i], dtype=np.int64)
             # Not through the engine, which would count the backward pass as one of training.
-            heats = saliency(self.scorer, views[i], ids, np.ones(len(ids), dtype=bool))
+            heats = saliency(self.scorer, questions[i], ids, np.ones(len(ids), dtype=bool))
             boxes.append(hottest_box(heats, self.config.corruption.saliency_share))
         return boxes[: len(mine)]
 

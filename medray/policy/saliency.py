@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 exclusive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class EncodedQuestion:
     """A question with its images, as the policy receives them.
 
     prompt_ids int64 [P] (expanded) and pictures as `ChatCodec.encode` returns them; `sizes` of the
@@ -33,10 +33,10 @@ class View:
 
 
 def saliency(
-    policy: Scorer, view: View, answer_ids: np.ndarray, token_mask: np.ndarray
+    policy: Scorer, question: EncodedQuestion, answer_ids: np.ndarray, token_mask: np.ndarray
 ) -> list[np.ndarray]:
-    """Heat map float32 [height, width] of each of the view's images, in [0, 1], 1 at the maximum
-    of all of them.
+    """Heat map float32 [height, width] of each of the question's images, in [0, 1], 1 at the
+    maximum of all of them.
 
     answer_ids int64 [T]; token_mask bool [T]: the tokens in question, at least one. The heat of
     a pixel is |Σ_channels x · ∂ Σ_mask log p / ∂x|, smoothed. All zeros if nothing depends on
@@ -44,25 +44,27 @@ def saliency(
     (`policy.eval()`). No parameter's gradient is computed.
     """
     parameter = next(policy.parameters())
-    keys = tuple(str(number) for number in range(len(view.pictures)))
-    branch = Branch(view.prompt_ids, keys, answer_ids, token_mask, np.zeros_like(token_mask))
-    shapes = [picture.shape for picture in view.pictures]
+    keys = tuple(str(number) for number in range(len(question.pictures)))
+    branch = Branch(question.prompt_ids, keys, answer_ids, token_mask, np.zeros_like(token_mask))
+    shapes = [picture.shape for picture in question.pictures]
     forest = build_forest([branch], dict(zip(keys, shapes, strict=True)), policy.layout)
     by_key = {
         key: torch.from_numpy(picture).to(parameter.device, parameter.dtype).requires_grad_()
-        for key, picture in zip(keys, view.pictures, strict=True)
+        for key, picture in zip(keys, question.pictures, strict=True)
     }
     x = [by_key[key] for key in forest.image_keys]
     device_forest = to_device(forest, policy.layout, parameter.device)
     with torch.enable_grad():
         total_logp = policy(device_forest, x)["policy_logp"].sum()
     gradients = torch.autograd.grad(total_logp, [by_key[key] for key in keys])
-    tokens = tokens_by_picture(int((view.prompt_ids == policy.layout.image_token).sum()), shapes)
+    tokens = tokens_by_picture(
+        int((question.prompt_ids == policy.layout.image_token).sum()), shapes
+    )
     heats = []
-    for key, gradient, count, size in zip(keys, gradients, tokens, view.sizes, strict=True):
+    for key, gradient, count, size in zip(keys, gradients, tokens, question.sizes, strict=True):
         product = (gradient.float() * by_key[key].detach().float()).cpu().numpy()
         heat = policy.layout.architecture.heat(product, count)
-        heats.append(ONTO_IMAGE[view.fit](heat, size))
+        heats.append(ONTO_IMAGE[question.fit](heat, size))
     return _normalised(heats)
 
 

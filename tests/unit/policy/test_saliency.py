@@ -13,7 +13,7 @@ from medray.phantom import BASE_PATH
 from medray.phantom.studies.study import Study, study
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import load_model, model_facts
-from medray.policy.saliency import View, hottest_box, saliency
+from medray.policy.saliency import EncodedQuestion, hottest_box, saliency
 from medray.policy.scoring.scorer import Scorer
 
 
@@ -39,8 +39,8 @@ def heat_of(base, shown: Study, word: str, image: np.ndarray | None = None) -> n
     )
     mask = np.array([a < match.end() and b > match.start() for a, b in encoded.offset_mapping])
     prompt, pictures = codec.encode(exchange.question, image)
-    view = View(prompt, pictures, (image.shape[:2],), codec.fit)
-    (heat,) = saliency(policy, view, np.array(encoded.input_ids), mask)
+    question = EncodedQuestion(prompt, pictures, (image.shape[:2],), codec.fit)
+    (heat,) = saliency(policy, question, np.array(encoded.input_ids), mask)
     return heat
 
 
@@ -96,7 +96,7 @@ def test_patches_map_back_to_their_position_in_the_image(tiny_qwen2_5_vl) -> Non
     assert pictures[0].shape[:3] == (1, 6, 8)
     mask = np.ones(1, bool)
     (heat,) = saliency(
-        OnlyPixels(), View(prompt, pictures, ((24, 32),), codec.fit), np.array([5]), mask
+        OnlyPixels(), EncodedQuestion(prompt, pictures, ((24, 32),), codec.fit), np.array([5]), mask
     )
     assert np.unravel_index(heat.argmax(), heat.shape) in {
         (row, column) for row in range(4, 8) for column in range(20, 24)
@@ -114,7 +114,9 @@ def test_each_architecture_has_a_map_of_the_image(model, request) -> None:
     image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
     prompt, pictures = codec.encode("Where?", image)
     answer, mask = np.arange(10, 14), np.array([False, True, True, False])
-    (heat,) = saliency(policy, View(prompt, pictures, ((24, 40),), codec.fit), answer, mask)
+    (heat,) = saliency(
+        policy, EncodedQuestion(prompt, pictures, ((24, 40),), codec.fit), answer, mask
+    )
     assert heat.shape == (24, 40)
     assert heat.max() == 1.0
     assert all(parameter.grad is None for parameter in policy.parameters())
@@ -127,9 +129,11 @@ def test_a_padded_image_is_the_middle_of_its_square(tiny_llava) -> None:
     square = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     prompt, pictures = codec.encode("Where?", square)
     answer, mask = np.arange(10, 14), np.ones(4, bool)
-    (full,) = saliency(policy, View(prompt, pictures, ((60, 60),), codec.fit), answer, mask)
+    (full,) = saliency(
+        policy, EncodedQuestion(prompt, pictures, ((60, 60),), codec.fit), answer, mask
+    )
     for size, part in (((60, 40), np.s_[:, 10:50]), ((41, 60), np.s_[9:50, :])):
-        (heat,) = saliency(policy, View(prompt, pictures, (size,), "pad"), answer, mask)
+        (heat,) = saliency(policy, EncodedQuestion(prompt, pictures, (size,), "pad"), answer, mask)
         assert heat.shape == size
         np.testing.assert_allclose(heat, full[part] / full[part].max(), atol=1e-6)
 

@@ -12,7 +12,7 @@ from medray.errors import ModelError
 from medray.objectives import OBJECTIVES
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import load_model
-from medray.policy.saliency import View, hottest_box, saliency
+from medray.policy.saliency import EncodedQuestion, hottest_box, saliency
 from medray.policy.scoring.score_pairs import score_answers
 from medray.policy.scoring.scorer import Scorer
 from tests.support.models import plain
@@ -136,8 +136,8 @@ def test_saliency_names_the_image_that_the_policy_looked_at(tiny_qwen2_5_vl):
 
     prompt, pictures = codec.encode("Where?", *IMAGES)
     sizes = tuple(image.shape[:2] for image in IMAGES)
-    view = View(prompt, pictures, sizes, codec.fit)
-    heats = saliency(OnlyTheSecond(), view, np.array([5]), np.ones(1, bool))
+    question = EncodedQuestion(prompt, pictures, sizes, codec.fit)
+    heats = saliency(OnlyTheSecond(), question, np.array([5]), np.ones(1, bool))
     assert [heat.shape for heat in heats] == [*sizes]
     assert heats[0].max() == 0.0
     assert heats[1].max() == 1.0

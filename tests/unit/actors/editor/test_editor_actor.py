@@ -55,7 +55,9 @@ def outcome(editor: Editor, case: Case, response: Response):
 def test_a_view_is_the_prompt_the_picture_and_the_size(editor, case):
     image = load_image(case.image)
     wide = np.zeros((48, 80, 3), np.uint8)
-    count, (one, two) = editor.encode_views([case, replace(case, question="Where?")], image, wide)
+    count, (one, two) = editor.encode_questions(
+        [case, replace(case, question="Where?")], image, wide
+    )
     assert count == 2
     for view, question, shown in ((one, case.question, image), (two, "Where?", wide)):
         prompt, (picture,) = editor.codec.encode(question, shown)

@@ -26,17 +26,20 @@ def rollouts_of(world: int, **corruption) -> Rollouts:
     rollouts = Rollouts(fleet)
     rollouts.located = []
 
-    async def encode_views(items):
+    async def encode_questions(items):
         return CallResult(len(items), [None, [item.item_id for item in items]], 0.0, 0.0)
 
-    async def call(method, answers, *views):
+    async def call(method, answers, *questions):
         assert method == "saliency_boxes"
-        rollouts.located = [item for part in views for item in part]
+        rollouts.located = [item for part in questions for item in part]
         boxes = [(0, (n, 0, n + 1, 1)) if n else None for (n,) in answers]
         assert len(boxes) == len(rollouts.located)
         return [boxes[rank::world] for rank in range(world)]
 
-    rollouts._encode_views, fleet.learners = encode_views, SimpleNamespace(world=world, call=call)
+    rollouts._encode_questions, fleet.learners = (
+        encode_questions,
+        SimpleNamespace(world=world, call=call),
+    )
     return rollouts
 
 
