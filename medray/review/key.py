@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,8 +37,22 @@ class KeyEntry:
     corrected: bool | None
 
 
+class _Named(ABC):
+    """What is kept in a file that has its digest as a name."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """All of it, as plain JSON values."""
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(_canonical(self.content()).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
-class Key:
+class Key(_Named):
     """`pairs`: opaque id, as in the page → entry, in the page's order.
 
     `trained`: error type → trained pairs of the run from which the pairs were drawn.
@@ -47,10 +62,6 @@ class Key:
     pairs: Mapping[str, KeyEntry]
     trained: Mapping[str, int]
     salt: str
-
-    @property
-    def id(self) -> str:
-        return hashlib.sha256(_canonical(self.content()).encode()).hexdigest()[:16]
 
     def content(self) -> dict[str, Any]:
         pairs = {name: asdict(entry) for name, entry in self.pairs.items()}
@@ -73,7 +84,7 @@ class AnswerEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerKey:
+class AnswerKey(_Named):
     """`pairs`: opaque id, as in the page → entry, in the page's order. `sources`: the one or two
     evaluations. `answered`: group → cases from which those of the page were drawn. `salt`: as in
     Key."""
@@ -82,10 +93,6 @@ class AnswerKey:
     sources: tuple[str, ...]
     answered: Mapping[str, int]
     salt: str
-
-    @property
-    def id(self) -> str:
-        return hashlib.sha256(_canonical(self.content()).encode()).hexdigest()[:16]
 
     def content(self) -> dict[str, Any]:
         pairs = {name: asdict(entry) for name, entry in self.pairs.items()}
