@@ -7,6 +7,7 @@ import gc
 import math
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,17 @@ from actors.learner.process_group import (
     start_process_group,
 )
 from actors.weights.manifest import Manifest, Shard, pack, plan_shards
+from actors.weights.staging import Staging, staging_size
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.objectives import find_objective
-from medray.policy.export.weight_update import ExportItem, Mode, Partitioning, export_items
+from medray.policy.export.weight_update import (
+    ExportItem,
+    Mode,
+    Partitioning,
+    export_items,
+    numel_bytes,
+)
 from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_facts, reference_facts
 from medray.policy.model.schedule import learning_rate, micro_batches
 from medray.policy.model.tuning import base_model, frozen_copy, prepare_policy
@@ -97,6 +105,7 @@ class Learner:
         self.hyperparameters = self.objective.resolve(config.objective.hyperparameters)
         self.needs = self.objective.needs_for(self.hyperparameters)
         self.version = 0
+        self.staging: Staging | None = None  # made when weights leave a GPU for the first time
         self.accumulation = micro_batches(config)
         try:
             model = load_model(facts.path, config.model.dtype)
@@ -164,9 +173,13 @@ class Learner:
         return pack(self._shards(mode), self.version, mode, self._gathered, keep=self.rank == 0)
 
     def _shards(self, mode: Mode) -> list[list[ExportItem]]:
-        partitioned = self.config.learner.zero_stage == 3
-        kept = Partitioning(complete_shape, temporary=partitioned)
-        return plan_shards(export_items(self._policy, mode, kept), self.dtype)
+        kept = Partitioning(complete_shape, temporary=self.config.learner.zero_stage == 3)
+        items = export_items(self._policy, mode, kept)
+        if self.device.type == "cuda" and self.rank == 0 and mode == self.config.loop.sync:
+            if self.staging is None:
+                self.staging = Staging(staging_size(numel_bytes(items, self.dtype)))
+            items = export_items(self._policy, mode, replace(kept, to_host=self.staging.to_host))
+        return plan_shards(items, self.dtype)
 
     def save(self, directory: str) -> None:
         """Write masters, moments and random state into `directory` (all ranks call it)."""

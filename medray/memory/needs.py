@@ -101,7 +101,8 @@ def sequences(config: Config, sizes: Sizes, context: int, gpu: int, tokens: int)
 def host_needs(config: Config, sizes: Sizes, ranks: int, engines: int) -> Parts:
     """Memory of the machine that the given ranks and engines share.
 
-    A rank reads the complete model before it shards or moves it. An update passes through Ray's
+    A rank reads the complete model before it shards or moves it. The first one keeps memory through
+    which an update leaves its GPU. An update passes through Ray's
     object store twice: the newest and the one before it, which slow generators still read.
     """
     width = WIDTH[config.model.dtype]
@@ -116,7 +117,8 @@ def host_needs(config: Config, sizes: Sizes, ranks: int, engines: int) -> Parts:
     rest = moved if config.generator.colocated else 0
     asleep = sizes.parameters * width if config.generator.colocated else 0
     return {
-        "learners": ranks * (sizes.parameters * width + offloaded + rest),
+        "learners": ranks * (sizes.parameters * width + offloaded + rest)
+        + (update_bytes(config, sizes) if ranks else 0),
         "generators": engines * (2 * GIB + asleep),
         "object store": 2 * update_bytes(config, sizes),
     }
