@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 UV := $(BIN)/uv
 INSTALLED := $(VENV)/.installed-$(STACK)
 
-.PHONY: quickstart test test-chaos test-fast test-unit check format lock install install-bench sbom clean
+.PHONY: quickstart test test-chaos test-fast test-unit test-gpu-stack check format lock install install-bench sbom clean
 
 quickstart: $(INSTALLED)
 	rm -rf runs/quickstart
@@ -33,6 +33,10 @@ test-fast: $(INSTALLED)
 
 test-unit: $(INSTALLED)
 	$(PYTEST) $(PARALLEL) tests/unit
+
+# The unit tests on what a GPU node installs, in an environment of its own (9 GB); no GPU is needed.
+test-gpu-stack:
+	$(MAKE) VENV=.venv-gpu STACK=gpu test-unit
 
 # What takes too long for every change: dozens of kills, hundreds of steps.
 test-chaos: $(INSTALLED)
@@ -71,4 +75,4 @@ sbom: $(INSTALLED)
 	$(BIN)/python requirements/sbom.py requirements/$(STACK).txt build/sbom-$(STACK)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-gpu build dist *.egg-info

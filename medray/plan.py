@@ -142,7 +142,7 @@ def _with_images_of(dataset: Dataset, config: Config, model: ModelFacts) -> Conf
     if most == 1 and limit is None:
         return config
     if most > 1:
-        ChatCodec(model.path).require_images(most)
+        ChatCodec(model.path, model.limits).require_images(most)
         rest = model.context - config.generator.max_new_tokens
         if rest - most * model.image_tokens < SHORTEST_PROMPT:
             why = (

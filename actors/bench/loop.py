@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import ray
+import torch
 
 from actors.bench.simulated_generator import SimulatedGenerator
 from actors.cluster import connect
@@ -43,7 +44,7 @@ def run_loop(task: LoopSettings, progress: Progress) -> dict[str, Any]:
                 progress(f"{generators} simulated generators")
                 overhead[generators] = asyncio.run(_overhead(generators))
         with tempfile.TemporaryDirectory(prefix="medray-bench-") as folder:
-            for lag in task.lags:
+            for lag in task.lags[:1] if torch.cuda.device_count() == 1 else task.lags:
                 progress(f"a real loop with max_lag {lag}")
                 runs[lag] = _real_loop(task, lag, Path(folder))
     return summarise(task, overhead, runs)
@@ -54,7 +55,8 @@ async def _overhead(generators: int) -> dict[str, float]:
     config = _config(generators)
     simulated = ray.remote(SimulatedGenerator).options(num_cpus=0)
     budget = RestartBudget(config.faults, lambda text: None)
-    fleet = Fleet(config, plan_placement(config, learners=False), budget, learners=False)
+    placement = plan_placement(config, learners=False, require=False)  # they only sleep
+    fleet = Fleet(config, placement, budget, learners=False)
     fleet.generators.spawn = lambda i: simulated.remote(PAUSE, PART)
     rollouts = Rollouts(fleet)
     image = ray.put(np.zeros((8, 8, 3), np.uint8))
@@ -95,7 +97,12 @@ def _real_loop(task: LoopSettings, lag: int, folder: Path) -> dict[str, Any]:
         {
             "run": {"name": f"lag-{lag}", "output": str(folder)},
             "data": {"kind": "phantom", "limit": 960},
-            "generator": {"max_new_tokens": 48, "responses": task.responses},
+            "generator": {
+                "max_new_tokens": 48,
+                "responses": task.responses,
+                "colocated": torch.cuda.device_count() == 1,  # in turns: nothing overlaps
+                "memory": 0.5,
+            },
             "editor": {"max_edit_fraction": 0.7},
             "learner": {"lr": 5.0e-4, "micro_batch": 32},
             "loop": {

@@ -23,6 +23,7 @@ from actors.weights.manifest import Manifest, Shard, pack, plan_shards, verify
 from medray.bench.learner.worker_protocol import device_name
 from medray.bench.sync import PlainCopies, SyncSettings, adapter_bytes, summarise, write_lookalike
 from medray.config import Config
+from medray.errors import UserError
 from medray.policy.export.weight_update import Mode, export_items, numel_bytes
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import DTYPES, load_model, model_facts
@@ -72,7 +73,7 @@ class Sender:
 
     def score(self, image: np.ndarray) -> np.ndarray:
         """Log-probabilities of ANSWER under the present weights, float32 [T]."""
-        prompt, pictures = ChatCodec(self.facts.path).encode(QUESTION, image)
+        prompt, pictures = ChatCodec(self.facts.path, self.facts.limits).encode(QUESTION, image)
         scorer = Scorer(self.policy, self.facts.architecture, self.facts.image_token).eval()
         return score_answers([(prompt, np.asarray(ANSWER), pictures)], policy=scorer)[0]
 
@@ -201,8 +202,14 @@ def _measure(
 
 
 def _config(folder: Path, task: SyncSettings) -> Config:
-    """A run with full fine-tuning of the language model."""
+    """A run with full fine-tuning of the language model; one GPU has room for sender and engine."""
     model = {"path": str(folder), "lora": None, "trainable": ("language",)}
+    generator: dict[str, Any] = {"replicas": task.generators}
+    if torch.cuda.device_count() == 1:
+        if task.generators > 1:
+            what, why = f"--generators {task.generators}", "one GPU has room for one engine"
+            raise UserError(what, why, "use --generators 1")
+        generator |= {"colocated": True, "memory": 0.6}
     return Config.model_validate(
-        {"model": model, "data": {"kind": "phantom"}, "generator": {"replicas": task.generators}}
+        {"model": model, "data": {"kind": "phantom"}, "generator": generator}
     )

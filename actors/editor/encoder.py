@@ -33,7 +33,7 @@ class Encoder:
     def __init__(self, config: Config, replica: int) -> None:
         self.config, self.replica = config, replica
         self.facts = model_facts(config.model)
-        self.codec = ChatCodec(self.facts.path)
+        self.codec = ChatCodec(self.facts.path, self.facts.limits)
         self.needs = needs_of(config.objective)
 
     def __repr__(self) -> str:

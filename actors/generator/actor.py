@@ -40,7 +40,7 @@ class Generator:
     def __init__(self, config: Config, replica: int) -> None:
         self.config, self.replica, self.version = config, replica, 0
         facts = model_facts(config.model)
-        self.path, self.codec = facts.path, ChatCodec(facts.path)
+        self.path, self.codec = facts.path, ChatCodec(facts.path, facts.limits)
         self.adapter: Any = None
         # Gone with this process: at once on a cluster of the command's own, else when the next
         # process of medray looks for leftovers.
@@ -50,7 +50,7 @@ class Generator:
         self.broken: RunFailed | None = None  # raised by every call after a failed update
         self.asleep = False
         self.prefix_stats = {"prefix_queries": 0, "prefix_hits": 0}
-        self.llm = start_engine(config, facts)
+        self.llm = start_engine(config, facts, self.codec.pixel_limits)
 
     def __repr__(self) -> str:
         return f"Generator(replica={self.replica})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from actors import ENGINE_MARK
@@ -19,9 +20,10 @@ from medray.policy.model.loading import ModelFacts
 SEQUENCES_ON_CPU, SEQUENCES_ON_GPU = 64, 256
 
 
-def start_engine(config: Config, facts: ModelFacts) -> Any:
+def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, int]) -> Any:
     """vLLM's `LLM` for the run's model, in this process, whose environment changes for good.
 
+    `pixel_limits`: of a codec, so that the engine makes the same of images as the learner.
     Raises ResourceError if this build of vLLM is not for the device that Ray gave the process.
     """
     gpu = has_gpu()
@@ -41,7 +43,10 @@ def start_engine(config: Config, facts: ModelFacts) -> Any:
     if not gpu:
         keep_freed_memory()
     transfer = WeightTransferConfig(backend=BACKEND)
-    return LLM(weight_transfer_config=transfer, **engine_options(config, facts, gpu=gpu))
+    options = engine_options(config, facts, gpu=gpu)
+    if pixel_limits:
+        options["mm_processor_kwargs"] = dict(pixel_limits)
+    return LLM(weight_transfer_config=transfer, **options)
 
 
 def engine_environment(*, gpu: bool) -> dict[str, str]:

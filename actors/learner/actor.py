@@ -7,6 +7,7 @@ import gc
 import math
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,25 @@ from actors.learner.gpu_memory import allocated, wait_for_memory
 from actors.learner.optimizer_state import OptimizerState
 from actors.learner.process_group import (
     deepspeed_config,
-    micro_batches,
     open_meeting_point,
+    reference_config,
     start_process_group,
 )
 from actors.weights.manifest import Manifest, Shard, pack, plan_shards
+from actors.weights.staging import Staging, staging_size
 from medray.config import Config
 from medray.errors import RunFailed
 from medray.objectives import find_objective
-from medray.policy.export.weight_update import ExportItem, Mode, Partitioning, export_items
+from medray.policy.export.weight_update import (
+    ExportItem,
+    Mode,
+    Partitioning,
+    export_items,
+    numel_bytes,
+)
 from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_facts, reference_facts
-from medray.policy.model.schedule import learning_rate
-from medray.policy.model.tuning import frozen_copy, prepare_policy
+from medray.policy.model.schedule import learning_rate, micro_batches
+from medray.policy.model.tuning import base_model, frozen_copy, prepare_policy
 from medray.policy.packing import PackedBatch, PackedPair, merge_batches
 from medray.policy.saliency import Box, EncodedQuestion, hottest_box, saliency
 from medray.policy.scoring.importance import importance_weights
@@ -77,8 +85,10 @@ class Learner:
 
     def reset(self, config: Config) -> None:
         """Begin another run with the same ranks: all but the processes is as after `join`."""
-        self.engine.destroy()
-        del self.engine, self.scorer, self.reference, self.optimizer_state
+        for engine in (self.engine, self.reference_engine):
+            if engine is not None:
+                engine.destroy()
+        del self.engine, self.reference_engine, self.scorer, self.reference, self.optimizer_state
         gc.collect()  # engines refer to themselves
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -95,6 +105,7 @@ class Learner:
         self.hyperparameters = self.objective.resolve(config.objective.hyperparameters)
         self.needs = self.objective.needs_for(self.hyperparameters)
         self.version = 0
+        self.staging: Staging | None = None  # made when weights leave a GPU for the first time
         self.accumulation = micro_batches(config)
         try:
             model = load_model(facts.path, config.model.dtype)
@@ -162,9 +173,13 @@ class Learner:
         return pack(self._shards(mode), self.version, mode, self._gathered, keep=self.rank == 0)
 
     def _shards(self, mode: Mode) -> list[list[ExportItem]]:
-        partitioned = self.config.learner.zero_stage == 3
-        kept = Partitioning(complete_shape, temporary=partitioned)
-        return plan_shards(export_items(self._policy, mode, kept), self.dtype)
+        kept = Partitioning(complete_shape, temporary=self.config.learner.zero_stage == 3)
+        items = export_items(self._policy, mode, kept)
+        if self.device.type == "cuda" and self.rank == 0 and mode == self.config.loop.sync:
+            if self.staging is None:
+                self.staging = Staging(staging_size(numel_bytes(items, self.dtype)))
+            items = export_items(self._policy, mode, replace(kept, to_host=self.staging.to_host))
+        return plan_shards(items, self.dtype)
 
     def save(self, directory: str) -> None:
         """Write masters, moments and random state into `directory` (all ranks call it)."""
@@ -218,21 +233,34 @@ class Learner:
             return scorer.to(self.device)
 
         policy = prepare_policy(model, self.config.model)
-        other = self._other_model(policy)
+        sharded = learner.zero_stage == 3
+        # Sharded ones are loaded one after the other: the host holds one complete model at a time.
+        other = None if sharded else self._other_model(policy, facts)
         reference = None if other is None else scorer_of(other).eval()
         self.scorer = scorer_of(policy)
         if learner.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         trained = [p for p in self.scorer.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=learner.lr, weight_decay=learner.weight_decay)
+        # Fused: no temporary copies of a complete partition, and all threads of an offloaded one.
+        optimizer = torch.optim.AdamW(
+            trained, lr=learner.lr, weight_decay=learner.weight_decay, fused=True
+        )
         self.engine, *_ = deepspeed.initialize(
             model=self.scorer,
             model_parameters=trained,
             optimizer=optimizer,
             config=deepspeed_config(self.config),
         )
-        stage = learner.zero_stage
-        self.optimizer_state = OptimizerState(self.engine, policy, stage, deepspeed)
+        self.optimizer_state = OptimizerState(self.engine, policy, learner.zero_stage, deepspeed)
+        self.reference_engine: Any = None
+        if sharded and (other := self._other_model(policy, facts)) is not None:
+            reference = scorer_of(other).eval()
+            self.reference_engine, *_ = deepspeed.initialize(
+                model=reference, config=reference_config(self.config)
+            )
+            # The policy's head reads its weights: they are gathered together.
+            for weight in base_model(other).lm_head.parameters():
+                deepspeed.zero.register_external_parameter(self.scorer.head, weight)
         self.reference: Reference = AdaptersOff(self.scorer, self.engine)
         if reference is not None:
             own_vision = self.config.model.reference is not None
@@ -240,16 +268,17 @@ class Learner:
         models = [self.scorer] if reference is None else [self.scorer, reference]
         self.frozen = FrozenWeights(models, self.device)
 
-    def _other_model(self, policy: Any) -> Any:
+    def _other_model(self, policy: Any, facts: ModelFacts) -> Any:
         """The reference if it is a model of its own, else None."""
         if not self.needs.reference:
             return None
-        if (named := reference_facts(self.config.model)) is not None:
-            return load_model(named.path, self.config.model.dtype).requires_grad_(False)
-        if self.config.model.lora is not None:
+        named = reference_facts(self.config.model)
+        if named is None and self.config.model.lora is not None:
             return None
-        # ZeRO-3 partitions the policy's weights: none of them can be shared.
-        return frozen_copy(policy, share=self.config.learner.zero_stage < 3)
+        if named is None and self.config.learner.zero_stage < 3:
+            return frozen_copy(policy)
+        path = (named or facts).path
+        return load_model(path, self.config.model.dtype).requires_grad_(False)
 
     def _accumulate(
         self, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]

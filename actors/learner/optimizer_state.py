@@ -113,5 +113,6 @@ class OptimizerState:
         """
         for flat in self._flat():
             zeros = {key: torch.zeros_like(flat, requires_grad=False) for key in MOMENTS}
-            self.adamw.state[flat] = {"step": torch.tensor(0.0), **zeros}
+            # The fused kernel counts steps where the weights are.
+            self.adamw.state[flat] = {"step": torch.zeros((), device=flat.device), **zeros}
         self.relink_moments()

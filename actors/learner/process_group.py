@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
 import os
 import socket
 import struct
@@ -18,6 +17,7 @@ from actors import ONE_MACHINE
 from actors.accelerator import has_gpu
 from actors.learner.deepspeed_internals import skip_shared_memory_op
 from medray.config import Config, LearnerConfig
+from medray.policy.model.schedule import micro_batches, sums_in_float32
 
 _SIOCGIFADDR = 0x8915  # Linux: the address of an interface
 MEETING_TIMEOUT = timedelta(minutes=5)
@@ -101,15 +101,10 @@ def _interface_of(address: str) -> str:
     return ""
 
 
-def micro_batches(config: Config) -> int:
-    """Micro-batches per rank and step, so that a full batch fits."""
-    pairs = config.loop.batch * config.generator.responses
-    return math.ceil(pairs / (config.learner.world_size * config.learner.micro_batch))
-
-
 def deepspeed_config(config: Config) -> dict[str, Any]:
     """The engine's settings."""
-    return {
+    sums = {"data_types": {"grad_accum_dtype": "fp32"}} if sums_in_float32(config) else {}
+    return sums | {
         "train_micro_batch_size_per_gpu": config.learner.micro_batch,
         "gradient_accumulation_steps": micro_batches(config),
         "gradient_clipping": config.learner.clip,
@@ -119,6 +114,13 @@ def deepspeed_config(config: Config) -> dict[str, Any]:
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
+
+
+def reference_config(config: Config) -> dict[str, Any]:
+    """Settings of an engine without an optimiser, which shards a model that does not train."""
+    own = deepspeed_config(config)
+    zero = {name: value for name, value in _zero(config.learner).items() if "optimizer" not in name}
+    return own | {"zero_optimization": zero}
 
 
 def _zero(learner: LearnerConfig) -> dict[str, Any]:

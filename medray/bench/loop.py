@@ -59,7 +59,8 @@ def summarise(
         "overhead": {str(count): dict(row) for count, row in overhead.items()},
         "overhead_most_vs_fewest": cost[-1] / cost[0],
         "loop": {f"max_lag={lag}": dict(row) for lag, row in runs.items()},
-        "speedup": steps[0] / steps[-1],
+        # One GPU for both sides: only one of them works at a time, whatever max_lag is.
+        "speedup": steps[0] / steps[-1] if len(steps) > 1 else None,
         "steps": settings.steps,
         "batch": settings.batch,
         "responses": settings.responses,
@@ -85,7 +86,8 @@ def show_loop(result: Mapping[str, Any]) -> None:
     for name, row in result["loop"].items():
         table.add_row(name, *[f"{row[key]:.3f}" for key in keys])
     console.print(table)
-    console.print(f"speed-up by overlapping: {result['speedup']:.2f} ×")
+    if result["speedup"] is not None:
+        console.print(f"speed-up by overlapping: {result['speedup']:.2f} ×")
 
 
 def _version(package: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medray.cli.common import AsJson, print_result, progress, require_actors
-from medray.errors import UserError
+from medray.errors import RunFailed, UserError
 
 app = typer.Typer(no_args_is_help=True, help="Benchmarks, as ratios against the usual ways.")
 
@@ -19,7 +19,10 @@ def learner(
     shape: Annotated[
         str, typer.Option(help="small, tiny, llava-med-7b, tiny-qwen2.5-vl or qwen2.5-vl-7b.")
     ] = "small",
-    batch: Annotated[int, typer.Option(help="Number of pairs.")] = 4,
+    batch: Annotated[int, typer.Option(help="Number of images.")] = 4,
+    questions: Annotated[int, typer.Option(help="Questions about an image.")] = 1,
+    answers: Annotated[int, typer.Option(help="Answers to a question.")] = 1,
+    sentences: Annotated[int, typer.Option(help="Pairs of an answer, one a sentence.")] = 1,
     prompt: Annotated[int, typer.Option(help="Prompt tokens after the image.")] = 30,
     common: Annotated[int, typer.Option(help="Tokens that both answers begin with.")] = 20,
     tail: Annotated[int, typer.Option(help="Tokens after the common ones.")] = 40,
@@ -44,6 +47,9 @@ def learner(
         shape,
         objective=objective,
         batch=batch,
+        questions=questions,
+        answers=answers,
+        sentences=sentences,
         prompt=prompt,
         common=common,
         tail=tail,
@@ -59,6 +65,31 @@ def learner(
 
     result = run_learner(task, with_trl=trl, sweep=sweep, progress=progress(quiet=as_json))
     print_result(result, as_json=as_json, show=show_learner)
+
+
+@app.command("all")
+def every(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder for results and rows.md.")],
+    small: Annotated[
+        bool, typer.Option("--small", help="Sizes of a minute, to see that everything runs.")
+    ] = False,
+    limit: Annotated[float, typer.Option(help="Seconds that one benchmark may take.")] = 1800.0,
+) -> None:
+    """Run the benchmarks of learner, generators, sync and loop, on a GPU if there is one."""
+    import torch
+
+    from medray.bench.series import plan_series, run_series
+
+    known = [
+        str(command.name or command.callback.__name__)
+        for command in app.registered_commands
+        if command.callback
+    ]
+    benches = plan_series(known, gpu=torch.cuda.is_available(), small=small)
+    results = run_series(benches, out, progress(quiet=False), limit=limit)
+    typer.echo((out / "rows.md").read_text())
+    if failed := [name for name, result in results.items() if "error" in result]:
+        raise RunFailed(f"{', '.join(failed)}", "failed", f"see {out}/NAME.log")
 
 
 @app.command()

@@ -57,6 +57,15 @@ class ModelConfig(Section):
     reference: str | None = None  # a model directory; null: the initial weights of the policy
     max_length: PositiveInt | None = None  # tokens of image + prompt + answer; null: the model's
     max_images: PositiveInt | None = None  # of one case; null: what its template and context take
+    # Fewest and most pixels of an image as a model of dynamic resolution sees it; null: its own.
+    min_pixels: PositiveInt | None = None
+    max_pixels: PositiveInt | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _pixels_are_ordered(self) -> ModelConfig:
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise ValueError("min_pixels is above max_pixels; lower it")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _adapter_needs_lora(self) -> ModelConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from medray.config import Config
 from medray.memory.sizes import Sizes
 from medray.objectives import Needs
+from medray.policy.model.schedule import sums_in_float32
 from medray.policy.scoring.head import CHUNK_VALUES
 
 GIB = 2**30
@@ -28,7 +29,8 @@ def learner_needs(config: Config, sizes: Sizes, needs: Needs, prompt_tokens: int
     # float32 masters (DeepSpeed keeps its own above stage 0) and AdamW's two moments.
     masters = 4 if config.model.dtype == "bfloat16" or learner.zero_stage else 0
     states = sizes.trained * (masters + 8) // (world if learner.zero_stage else 1)
-    gradients = sizes.trained * width // (world if learner.zero_stage >= 2 else 1)
+    summed = 4 if sums_in_float32(config) else width
+    gradients = sizes.trained * summed // (world if learner.zero_stage >= 2 else 1)
     if learner.offload in ("optimizer", "all"):
         states = 0
     if learner.offload == "all":
@@ -63,17 +65,18 @@ def read_positions(config: Config, needs: Needs) -> int:
 def reference_bytes(config: Config, sizes: Sizes, needs: Needs) -> int:
     """A model beside the policy: another one, or a frozen copy of what trains.
 
-    Under LoRA the policy without its adapter is the reference. Under ZeRO-3 a copy is complete on
-    every rank.
+    Under LoRA the policy without its adapter is the reference. ZeRO-3 shards a reference, too.
     """
     width = WIDTH[config.model.dtype]
     if not needs.reference:
         return 0
+    partitioned = config.learner.zero_stage == 3
+    shared = config.learner.world_size if partitioned else 1
     if config.model.reference is not None:
-        return sizes.parameters * width
+        return sizes.parameters * width // shared
     if config.model.lora is not None:
         return sizes.adapter * width if config.model.adapter is not None else 0
-    return (sizes.parameters if config.learner.zero_stage == 3 else sizes.trained) * width
+    return (sizes.parameters if partitioned else sizes.trained) * width // shared
 
 
 def generator_needs(config: Config, sizes: Sizes, context: int) -> Parts:
@@ -98,7 +101,8 @@ def sequences(config: Config, sizes: Sizes, context: int, gpu: int, tokens: int)
 def host_needs(config: Config, sizes: Sizes, ranks: int, engines: int) -> Parts:
     """Memory of the machine that the given ranks and engines share.
 
-    A rank reads the complete model before it shards or moves it. An update passes through Ray's
+    A rank reads the complete model before it shards or moves it. The first one keeps memory through
+    which an update leaves its GPU. An update passes through Ray's
     object store twice: the newest and the one before it, which slow generators still read.
     """
     width = WIDTH[config.model.dtype]
@@ -113,7 +117,8 @@ def host_needs(config: Config, sizes: Sizes, ranks: int, engines: int) -> Parts:
     rest = moved if config.generator.colocated else 0
     asleep = sizes.parameters * width if config.generator.colocated else 0
     return {
-        "learners": ranks * (sizes.parameters * width + offloaded + rest),
+        "learners": ranks * (sizes.parameters * width + offloaded + rest)
+        + (update_bytes(config, sizes) if ranks else 0),
         "generators": engines * (2 * GIB + asleep),
         "object store": 2 * update_bytes(config, sizes),
     }

@@ -30,7 +30,7 @@ def found_gpu() -> float | None:
 
 def longest_prompt(facts: ModelFacts, cases: Sequence[Case]) -> int:
     """Tokens of the longest prompt, its images included, among the first cases that can be read."""
-    codec = ChatCodec(facts.path)
+    codec = ChatCodec(facts.path, facts.limits)
     return max(islice(_prompts(codec, cases), LOOKED_AT), default=facts.image_tokens)
 
 

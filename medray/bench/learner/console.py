@@ -8,7 +8,13 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-NAMES = {"ours": "medray", "naive": "naive", "ours-dpo": "medray, dpo", "trl": "TRL, dpo"}
+NAMES = {
+    "ours": "medray",
+    "naive": "naive",
+    "apart": "a tree per question",
+    "ours-dpo": "medray, dpo",
+    "trl": "TRL, dpo",
+}
 
 WIDTH = 100  # columns, if the output is not a terminal
 
@@ -38,6 +44,9 @@ def variants_table(result: dict[str, Any]) -> Table:
     for column in ("s per step", "range", "pairs/s", "peak GB", "model GB", "loss", "‖gradient‖"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, variant in result["sides"].items():
+        if "error" in variant:
+            table.add_row(NAMES[name], *["–"] * 7)
+            continue
         seconds = variant["seconds"]
         table.add_row(
             NAMES[name],
@@ -54,8 +63,12 @@ def variants_table(result: dict[str, Any]) -> Table:
 
 def sentences(result: dict[str, Any]) -> list[str]:
     """The ratios, and the differences between the results, as sentences."""
-    lines = []
-    for name, suffix in (("naive", ""), ("trl", "_vs_trl")):
+    lines = [
+        f"{NAMES[name]} failed: {variant['error']}"
+        for name, variant in result["sides"].items()
+        if "error" in variant
+    ]
+    for name, suffix in (("naive", ""), ("apart", "_vs_apart"), ("trl", "_vs_trl")):
         if f"speedup_vs_{name}" in result:
             lines.append(
                 f"{NAMES[name]}: medray is {result[f'speedup_vs_{name}']:.2f} × as fast with "

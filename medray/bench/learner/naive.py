@@ -114,7 +114,7 @@ def model_inputs(
     for branch, b in rows:
         image, side = branch.split("/")
         pair = pairs[b]
-        sequences.append(np.concatenate([pair.prompt_ids, pair.side(side).ids]))
+        sequences.append(np.concatenate([pair.context_ids, pair.side(side).ids]))
         keys = pair.image_keys if image == "clean" else pair.corrupted_keys or pair.image_keys
         pictures += [pixels[key] for key in keys]
     length = max(map(len, sequences))
@@ -154,7 +154,7 @@ def _per_answer(
     by_row = {}
     for line, number in enumerate(numbers):
         branch, b = rows[number]
-        start = len(pairs[b].prompt_ids) - 1
+        start = len(pairs[b].context_ids) - 1
         stop = start + len(pairs[b].side(branch.split("/")[1]).ids)
         by_row[rows[number]] = {name: value[line, start:stop] for name, value in values.items()}
     return by_row

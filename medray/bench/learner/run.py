@@ -39,7 +39,10 @@ DEFINITIONS = {
 def run_learner(
     settings: Settings, *, with_trl: bool = True, sweep: bool = False, progress: Progress = print
 ) -> dict[str, Any]:
-    """Run the benchmark; return everything that is printed as one tree of plain values."""
+    """Run the benchmark; return everything that is printed as one tree of plain values.
+
+    A side that fails has the reason as its row, and no ratio.
+    """
     needs = find_objective(settings.objective).needs
     require_device(settings)
     trl = with_trl and importlib.util.find_spec("trl") is not None
@@ -47,15 +50,19 @@ def run_learner(
     result = describe(settings, comparison, with_trl=with_trl, trl=trl, sweep=sweep)
     result |= comparison.figures("naive")
     result["sides"] = {
-        "ours": comparison.ours.summary(settings.batch),
-        "naive": comparison.other.summary(settings.batch),
+        "ours": comparison.ours.summary(settings.pairs),
+        "naive": comparison.other.summary(settings.pairs),
     }
-    add_utilisation(result, comparison.ours.facts["device"])
-    if trl:
+    if settings.questions > 1:
+        comparison = compare(settings, "apart", progress)
+        result |= comparison.figures("apart")
+        result["sides"]["apart"] = comparison.other.summary(settings.pairs)
+    add_utilisation(result, result["device"])
+    if trl and settings.pairs == settings.batch:
         comparison = compare(replace(settings, objective="dpo"), "trl", progress)
         result |= comparison.figures("trl")
-        result["sides"]["ours-dpo"] = comparison.ours.summary(settings.batch)
-        result["sides"]["trl"] = comparison.other.summary(settings.batch)
+        result["sides"]["ours-dpo"] = comparison.ours.summary(settings.pairs)
+        result["sides"]["trl"] = comparison.other.summary(settings.pairs)
     if sweep:
         result["sweep"] = sweep_figures(settings, result, progress)
     result["notes"] = [NO_BASELINE] * needs.kto_baseline + [NO_TRL] * (with_trl and not trl)
@@ -69,7 +76,7 @@ def describe(
 
     `with_trl`: TRL was requested; `trl`: it is also installed.
     """
-    facts = comparison.ours.facts
+    facts = comparison.ours.facts or comparison.other.facts
     flags = [*(["--sweep"] if sweep else []), *([] if with_trl else ["--no-trl"])]
     packages = ["torch", "transformers", "peft"]
     packages += ["trl"] if trl else []
@@ -99,10 +106,12 @@ def add_utilisation(result: dict[str, Any], device: str) -> None:
     peak = peak_of(device, result["dtype"])
     if peak is None:
         return
-    for variant in result["sides"].values():
+    measured = [variant for variant in result["sides"].values() if "error" not in variant]
+    for variant in measured:
         rate = variant["operations"] / variant["seconds"]["median"]
         variant["model_flop_utilisation"] = rate / peak
-    result["model_flop_utilisation"] = result["sides"]["ours"]["model_flop_utilisation"]
+    if "model_flop_utilisation" in (ours := result["sides"]["ours"]):
+        result["model_flop_utilisation"] = ours["model_flop_utilisation"]
 
 
 def sweep_figures(
@@ -114,19 +123,22 @@ def sweep_figures(
     for name, point in sweep_points(settings):
         row: dict[str, Any] = {"size": name, "value": point.sizes[name]}
         progress(f"sweep: {name} {row['value']}")
-        if point == settings:
+        if point == settings and "speedup_vs_naive" in result:
             row |= {key: result[key] for key in keys}
             row |= {f"seconds_{s}": result["sides"][s]["seconds"] for s in ("ours", "naive")}
         else:
             try:
                 comparison = compare(point, "naive", progress)
+                why = comparison.ours.failure or comparison.other.failure
             except RunFailed as error:
-                rows.append(row | {"error": str(error)})
+                why = str(error)
+            if why:
+                rows.append(row | {"error": why})
                 continue
             figures = comparison.figures("naive")
             row |= {key: figures[key] for key in keys}
             for variant, measured in (("ours", comparison.ours), ("naive", comparison.other)):
-                row[f"seconds_{variant}"] = measured.summary(point.batch)["seconds"]
+                row[f"seconds_{variant}"] = measured.summary(point.pairs)["seconds"]
         rows.append(row)
     return rows
 
@@ -149,7 +161,10 @@ class Comparison:
     tensor: str  # name of that tensor
 
     def figures(self, name: str) -> dict[str, float | str]:
-        """The figures of the comparison with `name`, by their keys in the result."""
+        """The figures of the comparison with `name`, by their keys in the result; none if a side
+        failed."""
+        if self.ours.failure or self.other.failure:
+            return {}
         ours, other = self.ours.last, self.other.last
         norm = other["gradient_norm"]
         figures = {
@@ -169,8 +184,11 @@ def compare(settings: Settings, other: str, progress: Progress) -> Comparison:
     """Measure ours and `other` in turns; gradients and logs are deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="medray-bench-") as folder:
         measured = measure(("ours", other), settings, Path(folder), progress)
-        gap, tensor = gradient_difference(measured["ours"].gradients, measured[other].gradients)
-    return Comparison(measured["ours"], measured[other], gap, tensor)
+        ours, theirs = measured["ours"], measured[other]
+        if ours.failure or theirs.failure:
+            return Comparison(ours, theirs, float("inf"), "")
+        gap, tensor = gradient_difference(ours.gradients, theirs.gradients)
+    return Comparison(ours, theirs, gap, tensor)
 
 
 def gradient_difference(ours: Path, other: Path) -> tuple[float, str]:

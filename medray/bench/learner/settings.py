@@ -44,8 +44,9 @@ SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`batch` pairs with one image each: `prompt` tokens after the image, `common` tokens that
-    both answers begin with, `tail` tokens of which the first `edited` differ."""
+    """`batch` images with `questions` of `prompt` tokens each, `answers` to a question, and a pair
+    for each of `sentences` of an answer, behind those before it. Answers begin with `common`
+    tokens; a sentence has `tail` tokens, of which the first `edited` differ in both sides."""
 
     shape: str
     vocabulary: int
@@ -57,6 +58,9 @@ class Settings:
     common: int = 20
     tail: int = 40
     edited: int = 6
+    questions: int = 1
+    answers: int = 1
+    sentences: int = 1
     repeats: int = 5
     device: str = "auto"
     seed: int = 0
@@ -88,7 +92,12 @@ class Settings:
     @property
     def length(self) -> int:
         """Tokens of the longest sequence."""
-        return self.image_tokens + AROUND_IMAGE + self.prompt + self.common + self.tail
+        answer = self.common + self.sentences * self.tail
+        return self.image_tokens + AROUND_IMAGE + self.prompt + answer
+
+    @property
+    def pairs(self) -> int:
+        return self.batch * self.questions * self.answers * self.sentences
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -127,9 +136,15 @@ def make_settings(
     return settings
 
 
-SIZES = ("batch", "prompt", "common", "tail", "edited", "vocabulary", "image_tokens")
+SIZES = (
+    *("batch", "questions", "answers", "sentences"),
+    *("prompt", "common", "tail", "edited", "vocabulary", "image_tokens"),
+)
 LEAST = {
     "batch": 1,
+    "questions": 1,
+    "answers": 1,
+    "sentences": 1,
     "prompt": 1,
     "common": 0,
     "tail": 1,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,9 +23,13 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class Measured:
-    """What one variant reported about itself and every repeat; `gradients`: of the last."""
+    """What one variant reported about itself and every repeat; `gradients`: of the last.
+
+    `failure`: why it ended, such as memory that it did not get; "" if it did not.
+    """
 
     gradients: Path
+    failure: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     repeats: list[dict[str, Any]] = field(default_factory=list)
 
@@ -41,7 +46,9 @@ class Measured:
         return self.repeats[-1]
 
     def summary(self, pairs: int) -> dict[str, Any]:
-        """The variant's part of the result."""
+        """The variant's part of the result; of one that failed, only why."""
+        if self.failure:
+            return {"error": self.failure}
         seconds = [repeat["seconds"] for repeat in self.repeats]
         summary: dict[str, Any] = {
             "seconds": {"median": self.seconds, "min": min(seconds), "max": max(seconds)},
@@ -59,7 +66,8 @@ def measure(
 ) -> dict[str, Measured]:
     """Build all variants, then run a warm-up and `repeats` repeats of each, in turns.
 
-    Logs and gradients are written to `folder`. On a GPU a repeat is a warm-up and a timed step,
+    One that fails is left out from then on; RunFailed if all of them do. Logs and gradients are
+    written to `folder`. On a GPU a repeat is a warm-up and a timed step,
     after which cached memory is freed: it is then available to the other variants, and freeing it
     is not timed.
     """
@@ -70,17 +78,18 @@ def measure(
             for name in names
         ]
         for variant in variants:
-            variant.measured.facts = variant.receive()
+            variant.attempt(variant.introduce)
         for variant in variants:
             progress(f"warming up {variant.name}")
-            variant.repeat(release=True)
+            variant.attempt(partial(variant.repeat, release=True))
         for number in range(settings.repeats):
             progress(f"repeat {number + 1} of {settings.repeats}")
             last = number == settings.repeats - 1
             for variant in variants if number % 2 == 0 else reversed(variants):
-                if not variant.measured.facts["on_cpu"]:
-                    variant.repeat()
-                variant.measured.repeats.append(variant.repeat(release=True, gradients=last))
+                variant.attempt(partial(variant.take_turn, gradients=last))
+        failures = [variant.failure for variant in variants if variant.failure]
+        if len(failures) == len(variants):
+            raise failures[0]
         return {variant.name: variant.measured for variant in variants}
 
 
@@ -90,7 +99,26 @@ class Variant:
     def __init__(self, name: str, settings: Settings, process: Any, folder: Path) -> None:
         self.name, self.process, self.log = name, process, _log(folder, name)
         self.measured = Measured(folder / f"{name}.safetensors")
+        self.failure: RunFailed | None = None
         self._send({"variant": name, "settings": asdict(settings)})
+
+    def attempt(self, action: Callable[[], Any]) -> None:
+        """Do it unless the variant has failed before; it has failed if RunFailed is raised."""
+        if self.failure is None:
+            try:
+                action()
+            except RunFailed as failure:
+                self.failure, self.measured.failure = failure, failure.why
+
+    def introduce(self) -> None:
+        """Wait until its model is built."""
+        self.measured.facts = self.receive()
+
+    def take_turn(self, *, gradients: bool) -> None:
+        """One measured repeat; on a GPU, behind one that warms it up again."""
+        if not self.measured.facts["on_cpu"]:
+            self.repeat()
+        self.measured.repeats.append(self.repeat(release=True, gradients=gradients))
 
     def repeat(self, *, release: bool = False, gradients: bool = False) -> dict[str, Any]:
         """Run one repeat; `release`: free cached memory, because another variant is next."""

@@ -13,7 +13,7 @@ from medray.bench.learner.models import build_policy, counts
 from medray.bench.learner.naive import naive_scores
 from medray.bench.learner.settings import Settings
 from medray.bench.learner.worker_protocol import WorkerProtocol
-from medray.bench.learner.workload import Workload, make_workload
+from medray.bench.learner.workload import Workload, apart, make_workload
 from medray.objectives import Objective, find_objective
 from medray.policy.architectures import ARCHITECTURES, Architecture
 from medray.policy.model.tuning import base_model
@@ -39,7 +39,9 @@ def serve(protocol: WorkerProtocol) -> None:
         train(policy, settings, workload, protocol)
         return
     objective = find_objective(settings.objective)
-    if variant == "ours":
+    if variant == "apart":
+        workload = apart(workload)
+    if variant in ("ours", "apart"):
         scorer = Scorer(policy, architecture, int(model.config.image_token_id))
         step = our_step(scorer, workload, objective)
         work = flops.work_of_trees(workload.pairs, workload.pixels, objective.needs, scorer.layout)

@@ -1,8 +1,8 @@
-"""Random pairs of given sizes, each with an image and a corrupted image."""
+"""Random pairs of given sizes, under images and their corrupted copies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -34,24 +34,17 @@ def make_workload(settings: Settings, architecture: Architecture) -> Workload:
     rng = np.random.default_rng(settings.seed + 1)
     processor = image_processor(settings)
     size = image_pixels(settings)
-    pairs, images = [], {}
+    pairs: list[PackedPair] = []
+    images = {}
     for number in range(settings.batch):
         clean, corrupted = f"image-{number}", f"corrupted-{number}"
         images[clean] = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
         noisy = images[clean] + rng.normal(0.0, 45.0, images[clean].shape)
         images[corrupted] = noisy.round().clip(0, 255).astype(np.uint8)
-        chosen, rejected = _sides(settings, rng)
-        pairs.append(
-            PackedPair(
-                pair_id=f"pair-{number}",
-                prompt_ids=_prompt(settings, rng),
-                chosen=chosen,
-                rejected=rejected,
-                image_keys=(clean,),
-                corrupted_keys=(corrupted,),
-                relevance=1.0,
-            )
-        )
+        for _ in range(settings.questions):
+            prompt = _prompt(settings, rng)
+            for _ in range(settings.answers):
+                pairs += _answer_pairs(settings, rng, prompt, (clean, corrupted), len(pairs))
     pixels = {
         key: architecture.pictures(
             processor(images=[Image.fromarray(image)], return_tensors="np"), [1]
@@ -59,6 +52,51 @@ def make_workload(settings: Settings, architecture: Architecture) -> Workload:
         for key, image in images.items()
     }
     return Workload(tuple(pairs), pixels, images)
+
+
+def apart(workload: Workload) -> Workload:
+    """The same pairs with images of their own for each question: one tree per question."""
+    pairs: list[PackedPair] = []
+    sources, numbers = dict[str, str](), dict[bytes, int]()
+    for pair in workload.pairs:
+        mark = f" of question {numbers.setdefault(pair.prompt_ids.tobytes(), len(numbers))}"
+        keys = (pair.image_keys, pair.corrupted_keys)
+        own, own_corrupted = (tuple(key + mark for key in each) for each in keys)
+        sources |= {key + mark: key for each in keys for key in each}
+        pairs.append(replace(pair, image_keys=own, corrupted_keys=own_corrupted))
+    pixels, images = (
+        {name: arrays[key] for name, key in sources.items()}
+        for arrays in (workload.pixels, workload.images)
+    )
+    return Workload(tuple(pairs), pixels, images)
+
+
+def _answer_pairs(
+    settings: Settings,
+    rng: np.random.Generator,
+    prompt: np.ndarray,
+    images: tuple[str, str],
+    number: int,
+) -> list[PackedPair]:
+    """A pair for each sentence of one answer, which goes on behind the sentence as it was."""
+    clean, corrupted = images
+    pairs, prefix = [], np.empty(0, dtype=np.int64)
+    for sentence in range(settings.sentences):
+        chosen, rejected = _sides(settings, rng, common=0 if sentence else settings.common)
+        pairs.append(
+            PackedPair(
+                pair_id=f"pair-{number + sentence}",
+                prompt_ids=prompt,
+                chosen=chosen,
+                rejected=rejected,
+                image_keys=(clean,),
+                corrupted_keys=(corrupted,),
+                relevance=1.0,
+                prefix_ids=prefix,
+            )
+        )
+        prefix = np.concatenate([prefix, rejected.ids])
+    return pairs
 
 
 def _prompt(settings: Settings, rng: np.random.Generator) -> np.ndarray:
@@ -71,15 +109,15 @@ def _prompt(settings: Settings, rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _sides(settings: Settings, rng: np.random.Generator) -> tuple[Side, Side]:
-    """Two answers that begin alike, differ in every edited token, and end alike."""
+def _sides(settings: Settings, rng: np.random.Generator, common: int) -> tuple[Side, Side]:
+    """Two texts that begin alike, differ in every edited token, and end alike."""
     words = settings.vocabulary - FIRST_WORD
-    begin = _words(settings, rng, settings.common)
+    begin = _words(settings, rng, common)
     end = _words(settings, rng, settings.tail - settings.edited)
     edit = _words(settings, rng, settings.edited)
     other = FIRST_WORD + (edit - FIRST_WORD + rng.integers(1, words, settings.edited)) % words
-    mask = np.zeros(settings.common + settings.tail, dtype=bool)
-    mask[settings.common : settings.common + settings.edited] = True
+    mask = np.zeros(common + settings.tail, dtype=bool)
+    mask[common : common + settings.edited] = True
     chosen, rejected = (
         Side(np.concatenate([begin, middle, end]), mask.copy()) for middle in (edit, other)
     )

@@ -35,10 +35,12 @@ class ExportItem:
 @dataclass(frozen=True, slots=True)
 class Partitioning:
     """How parameters are kept: `shape_of` gives the complete shape; `temporary`: complete data is
-    there only while it is gathered (ZeRO-3), so that it must be copied."""
+    there only while it is gathered (ZeRO-3), so that it must be copied; `to_host` (name, tensor):
+    how a tensor leaves a GPU, if not by an ordinary copy."""
 
     shape_of: Callable[[nn.Parameter], tuple[int, ...]] = lambda parameter: tuple(parameter.shape)
     temporary: bool = False
+    to_host: Callable[[str, Tensor], Tensor] | None = None
 
 
 NOT_PARTITIONED = Partitioning()
@@ -68,7 +70,7 @@ def _full_items(policy: nn.Module, kept: Partitioning) -> Iterator[ExportItem]:
         plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
         if name.endswith(".base_layer.weight"):
             a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-            merged = _merge(parameter, a, b, float(layer.scaling[ADAPTER]))
+            merged = _merge(plain, parameter, a, b, float(layer.scaling[ADAPTER]), kept)
             yield ExportItem(plain, kept.shape_of(parameter), (parameter, a, b), merged)
         else:
             yield _unchanged(plain, parameter, kept)
@@ -85,17 +87,22 @@ def _unchanged(name: str, parameter: nn.Parameter, kept: Partitioning) -> Export
     """The parameter as it is, on the CPU."""
 
     def build() -> Tensor:
+        if kept.to_host is not None:
+            return kept.to_host(name, parameter.detach())
         return parameter.detach().to("cpu", copy=kept.temporary)
 
     return ExportItem(name, kept.shape_of(parameter), (parameter,), build)
 
 
-def _merge(weight: nn.Parameter, a: Tensor, b: Tensor, scale: float) -> Callable[[], Tensor]:
+def _merge(
+    name: str, weight: nn.Parameter, a: Tensor, b: Tensor, scale: float, kept: Partitioning
+) -> Callable[[], Tensor]:
     """W + s·B·A, summed in float32 and rounded once."""
 
     def build() -> Tensor:
         a32, b32 = a.detach().float(), b.detach().float()
-        return torch.addmm(weight.detach().float(), b32, a32, alpha=scale).to(weight.dtype).cpu()
+        merged = torch.addmm(weight.detach().float(), b32, a32, alpha=scale).to(weight.dtype)
+        return merged.cpu() if kept.to_host is None else kept.to_host(name, merged)
 
     return build
 

@@ -14,7 +14,7 @@ from medray.errors import ItemError, ModelError, brief
 from medray.imaging.view import View, load_view
 from medray.policy.model.loading import image_token_of, read_architecture
 from medray.policy.model.time_limit import TookTooLong, time_limit
-from medray.policy.model.view_size import view_size
+from medray.policy.model.view_size import Limits, limit_pixels, view_size
 
 TEMPLATE_SECONDS = 5.0  # for one prompt; an ordinary chat template takes a millisecond
 PROBE = "Which side is it on?"
@@ -32,10 +32,15 @@ class ChatCodec:
     tokenised without added special tokens.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises ModelError unless a question with one image becomes a prompt that holds both."""
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        """`limits` on the pixels of an image, in place of the processor's own.
+
+        Raises ModelError unless a question with one image becomes a prompt that holds both.
+        """
         self.path = path
         self.processor: Any = _load_processor(path)
+        # What an engine has to be started with, so that it makes as many tokens of an image.
+        self.pixel_limits = limit_pixels(self.processor.image_processor, limits or {})
         self.tokenizer: Any = self.processor.tokenizer
         if not (self.processor.chat_template or self.tokenizer.chat_template):
             raise ModelError(str(path), "has no chat template", "add chat_template.jinja")

@@ -66,7 +66,7 @@ def _inspect_prompt(facts: ModelFacts, config: Any) -> None:
     for file in sorted(facts.path.iterdir()):
         if file.is_file() and file.suffix in SMALL_FILES:
             refuse_pointer(file)
-    codec = ChatCodec(facts.path)
+    codec = ChatCodec(facts.path, facts.limits)
     where, todo = str(facts.path), "give the files that belong to the model"
     largest = max(codec.tokenizer.get_vocab().values())
     if largest >= facts.vocabulary:

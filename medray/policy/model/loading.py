@@ -16,6 +16,7 @@ from medray.config import ModelConfig
 from medray.errors import ModelError
 from medray.policy.architectures import ARCHITECTURES, Architecture, forest_obstacle, text_config
 from medray.policy.model.skeleton import unfit
+from medray.policy.model.view_size import Limits
 
 SHIPPED = Path(__file__).parents[2]  # "phantom/base" is a directory of the package
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -37,6 +38,7 @@ class ModelFacts:
     image_token: int  # id of the placeholder
     vocabulary: int  # rows of the head
     forest_obstacle: str  # why pairs are not scored as trees; "" if they are
+    limits: Limits  # on the pixels of an image, in place of its processor's own
 
 
 def resolve_model_path(path: str) -> Path:
@@ -72,7 +74,11 @@ def model_facts(config: ModelConfig) -> ModelFacts:
                 "lower it",
             )
         context = config.max_length
-    return ModelFacts(path, architecture, context, image_tokens, token, vocabulary, obstacle)
+    pixels = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+    limits = {name: value for name, value in pixels.items() if value is not None}
+    return ModelFacts(
+        path, architecture, context, image_tokens, token, vocabulary, obstacle, limits
+    )
 
 
 def reference_facts(config: ModelConfig) -> ModelFacts | None:

@@ -80,9 +80,9 @@ def starting_weights(policy: Any) -> Iterator[None]:
         policy.set_adapter(ADAPTER)
 
 
-def frozen_copy(policy: nn.Module, *, share: bool) -> nn.Module:
-    """A copy as reference; `share`: weights that do not train are shared with the policy."""
-    frozen = [p for p in policy.parameters() if not p.requires_grad] if share else []
+def frozen_copy(policy: nn.Module) -> nn.Module:
+    """A copy as reference, which shares the weights that do not train with the policy."""
+    frozen = [p for p in policy.parameters() if not p.requires_grad]
     return copy.deepcopy(policy, {id(p): p for p in frozen}).requires_grad_(False).eval()
 
 

@@ -7,8 +7,12 @@ patches. A processor that is none of these is given images as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from medray.errors import ModelError
+
+Limits = Mapping[str, int]  # min_pixels, max_pixels: those that are set
 Size = tuple[int, int]  # height, width
 MOST_PIXELS = 2**22  # of an image that is enlarged: a thin strip would become a very long one
 
@@ -26,6 +30,28 @@ def view_size(image_processor: Any, size: Size) -> Size:
     target = _target(image_processor, size, {k: v for k, v in edges.items() if v is not None})
     pixels = target[0] * target[1]
     return size if pixels > max(size[0] * size[1], MOST_PIXELS) else target
+
+
+def limit_pixels(image_processor: Any, limits: Limits) -> dict[str, int]:
+    """Have a processor of dynamic resolution keep to the limits: min_pixels and max_pixels then.
+
+    {} without limits. Raises ModelError if it has none of its own, or they cross.
+    """
+    if not limits:
+        return {}
+    what = ", ".join(f"model.{name} = {value}" for name, value in limits.items())
+    if not hasattr(image_processor, "merge_size"):
+        why = "this model's processor does not size images by their number of pixels"
+        raise ModelError(what, why, "remove it; docs/models.md says what each model offers")
+    size = dict(image_processor.size)
+    own = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    both = {name: int(limits.get(name, value)) for name, value in own.items()}
+    if both["min_pixels"] > both["max_pixels"]:
+        why = f"the processor's own is min_pixels {own['min_pixels']}, max_pixels"
+        raise ModelError(what, f"{why} {own['max_pixels']}", "set the other one too")
+    image_processor.size["shortest_edge"] = both["min_pixels"]
+    image_processor.size["longest_edge"] = both["max_pixels"]
+    return both
 
 
 def _target(image_processor: Any, size: Size, edges: dict[str, int]) -> Size:

@@ -42,6 +42,8 @@ def dataset(tmp_path_factory):
     ("model", "dtype", "sync", "gap"),
     [
         ("tiny_qwen2_5_vl", "bfloat16", "full", 0.15),
+        # Images of 6 tokens at most, of up to 12 that its processor would make.
+        ("tiny_qwen2_5_vl model.max_pixels=384", "float32", "full", 0.05),
         ("tiny_llava_qwen2", "bfloat16", "adapter", 0.15),
         ("tiny_qwen3_vl", "float32", "full", 0.05),
         ("tiny_internvl", "float32", "full", 0.05),
@@ -54,10 +56,12 @@ def test_the_loop_runs_and_both_sides_hold_the_same_policy(
 
     The weights are sent to be evaluated: a row of metrics has the gap of the update before it.
     """
+    name, *limits = model.split()
     done = launch(
         tmp_path,
         "configs/quickstart.yaml",
-        f"model.path={request.getfixturevalue(model)}",
+        f"model.path={request.getfixturevalue(name)}",
+        *limits,
         f"data={{kind: jsonl, path: {dataset}}}",
         "objective={name: sft}",
         f"model.dtype={dtype}",

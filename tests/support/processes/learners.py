@@ -57,6 +57,28 @@ def host_class() -> type:
             parameters = self.learner.scorer.named_parameters()
             return [name for name, parameter in parameters if parameter.grad is not None]
 
+        def summed(self, terms: list[float]) -> float:
+            """Norm of a gradient that is the sum of `terms` at one weight, each a micro-batch."""
+            import torch
+
+            engine, scorer = self.learner.engine, self.learner.scorer
+            trained = next(p for p in scorer.parameters() if p.requires_grad)
+            place = torch.zeros_like(trained)
+            place.view(-1)[0] = 1.0
+            for term in terms:
+                engine.backward((trained * place * term).sum(), scale_wrt_gas=False)
+                engine.step()
+            return float(engine.get_global_grad_norm())
+
+        def reference_sizes(self) -> tuple[int, int]:
+            """Values of the reference's weights on this rank, and in all."""
+            sizes = [
+                (p.ds_tensor.numel(), p.ds_numel)
+                for p in self.learner.reference.scorer.parameters()
+            ]
+            own, complete = zip(*sizes, strict=True)
+            return sum(own), sum(complete)
+
         def weights(self) -> dict:
             """What the forward pass reads, by name, in float32."""
             found = {}

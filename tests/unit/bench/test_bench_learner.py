@@ -7,12 +7,13 @@ import json
 import pytest
 import torch
 
+from medray.bench.learner.flops import work_of_trees
 from medray.bench.learner.models import build_policy
 from medray.bench.learner.run import gradient_difference
 from medray.bench.learner.settings import make_settings
 from medray.bench.learner.worker import naive_step, our_step
 from medray.bench.learner.worker_protocol import write_gradients
-from medray.bench.learner.workload import make_workload
+from medray.bench.learner.workload import apart, make_workload
 from medray.objectives import find_objective
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.model.tuning import base_model
@@ -74,6 +75,42 @@ def test_both_variants_give_the_same_loss_and_gradients(shape, name, tmp_path):
     assert losses["ours"] == pytest.approx(losses["naive"], abs=1e-5)
     gap, tensor = gradient_difference(paths["ours"], paths["naive"])
     assert gap < 1e-5, tensor
+
+
+def test_questions_on_one_image_share_its_tree_and_give_the_same_numbers(tmp_path):
+    """2 questions × 2 answers × 2 sentences; apart, the image is there once a question."""
+    settings = make_settings("tiny", batch=1, questions=2, answers=2, sentences=2)
+    policy = build_policy(settings, torch.device("cpu"))
+    architecture = ARCHITECTURES[type(base_model(policy)).__name__]
+    work, objective = make_workload(settings, architecture), find_objective("fire")
+    assert len(work.pairs) == settings.pairs == 8
+    assert len(work.pixels) == 2
+    behind = [len(pair.prefix_ids) for pair in work.pairs]
+    assert behind == [0, settings.common + settings.tail] * 4
+    scorer = Scorer(policy, architecture, base_model(policy).config.image_token_id)
+    steps = {
+        "ours": our_step(scorer, work, objective),
+        "apart": our_step(scorer, apart(work), objective),
+        "naive": naive_step(policy, work, objective),
+    }
+    losses, paths = {}, {}
+    for variant, step in steps.items():
+        policy.zero_grad(set_to_none=True)
+        losses[variant] = float(step())
+        paths[variant] = tmp_path / f"{variant}.safetensors"
+        write_gradients(policy, paths[variant])
+    assert losses["ours"] == pytest.approx(losses["naive"], abs=1e-5)
+    assert losses["ours"] == pytest.approx(losses["apart"], abs=1e-5)
+    for other in ("naive", "apart"):
+        gap, tensor = gradient_difference(paths["ours"], paths[other])
+        assert gap < 1e-5, tensor
+    ours, separate = (
+        work_of_trees(each.pairs, each.pixels, objective.needs, scorer.layout)
+        for each in (work, apart(work))
+    )
+    image = 1 + settings.image_tokens  # begins with one more token in common
+    assert separate.tokens - ours.tokens in (2 * (image - 1), 2 * image)
+    assert (ours.pictures, separate.pictures) == (2, 4)
 
 
 def test_the_command_prints_the_documented_keys():

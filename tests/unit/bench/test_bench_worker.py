@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from medray.bench.learner import flops
+from medray.bench.learner import flops, variants
 from medray.bench.learner import run as learner
 from medray.bench.learner.console import show_learner
 from medray.bench.learner.models import IMAGE, build_model, build_policy
@@ -282,6 +283,65 @@ def test_without_trl_its_keys_are_absent_and_a_line_says_how_to_get_it(monkeypat
     assert not any(key.endswith("_trl") for key in result)
     assert result["model_flop_utilisation"] == 0.25
     assert result["sides"]["naive"]["model_flop_utilisation"] == 0.125
+
+
+def test_a_side_without_memory_is_a_row_and_the_other_is_measured(monkeypatch, capsys):
+    failed = comparison_on("NVIDIA H200")
+    failed.other.failure = "OutOfMemoryError: CUDA out of memory"
+    monkeypatch.setattr(learner, "compare", lambda settings, other, progress: failed)
+    result = learner.run_learner(
+        make_settings("tiny", dtype="bfloat16"), with_trl=False, progress=lambda _: None
+    )
+    assert result["sides"]["naive"] == {"error": "OutOfMemoryError: CUDA out of memory"}
+    assert result["sides"]["ours"]["model_flop_utilisation"] == 0.25
+    assert not any(key.endswith("_naive") for key in result)
+    show_learner(result)
+    assert "naive failed: OutOfMemoryError" in capsys.readouterr().out
+
+
+def processes(code: dict[str, str]):
+    """Workers made of a few lines of Python, by the name of their variant."""
+
+    @contextmanager
+    def started(name, folder):
+        (folder / f"{name}.log").touch()
+        with subprocess.Popen(
+            [sys.executable, "-c", code[name]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            yield process
+            process.stdin.close()
+
+    return started
+
+
+GOOD = """
+import json, sys
+input()
+print(json.dumps({"on_cpu": True}), flush=True)
+for line in sys.stdin: print(json.dumps({"seconds": 1.0, "peak_bytes": 5}), flush=True)
+"""
+LARGE = """
+import json, sys
+input()
+print(json.dumps({"on_cpu": True}), flush=True)
+input()
+print(json.dumps({"error": "OutOfMemoryError: CUDA out of memory"}), flush=True)
+"""
+
+
+def test_who_runs_out_of_memory_leaves_the_turns_to_the_other(monkeypatch, tmp_path):
+    settings = make_settings("tiny", repeats=3)
+    monkeypatch.setattr(variants, "_process", processes({"ours": GOOD, "naive": LARGE}))
+    found = variants.measure(("ours", "naive"), settings, tmp_path, lambda _: None)
+    assert len(found["ours"].repeats) == 3
+    assert found["ours"].failure == ""
+    assert found["naive"].failure == "OutOfMemoryError: CUDA out of memory"
+    monkeypatch.setattr(variants, "_process", processes({"ours": LARGE, "naive": LARGE}))
+    with pytest.raises(RunFailed, match="the ours variant of the benchmark: OutOfMemoryError"):
+        variants.measure(("ours", "naive"), settings, tmp_path, lambda _: None)
 
 
 def test_a_point_of_a_sweep_that_fails_reports_its_error(monkeypatch):

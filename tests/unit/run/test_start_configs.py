@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.fleet import placement
 from medray.config import load_config
 from medray.errors import ConfigError
 from medray.plan import Plan, make_plan
@@ -78,3 +79,36 @@ def test_two_views_are_both_shown(tmp_path, tiny_qwen2_5_vl):
     assert {len(case.images) for case in plan.dataset.train} == {2}
     assert plan.config.model.max_images == 2
     assert ("", "2 of 2 cases have several images, 2 at most") in plan.lines()
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "sync", "gpus"),
+    [
+        ("two_gpus", "tiny_llava", "adapter", 2),
+        ("eight_gpus", "tiny_llava_qwen2", "full", 8),
+        ("qwen3_vl", "tiny_qwen3_vl", "adapter", 1),
+        ("medgemma", "tiny_gemma3", "adapter", 1),
+    ],
+)
+def test_a_configuration_is_accepted_for_its_model_and_takes_its_gpus(
+    name, model, sync, gpus, tmp_path, request, monkeypatch
+):
+    """The file as it is but for its paths, and the lengths and sizes of a look-alike."""
+    monkeypatch.setattr(placement, "is_cpu_build", lambda: False)
+    (folder := tmp_path / "slake").mkdir()
+    config = load_config(
+        ROOT / f"configs/{name}.yaml",
+        [
+            f"model.path={request.getfixturevalue(model)}",
+            "model.max_length=null",
+            "generator.max_new_tokens=16",
+            f"data={{kind: slake, path: {slake(folder)}}}",
+            f"run.output={tmp_path}",
+            *(["model.max_pixels=768"] if name == "qwen3_vl" else []),
+        ],
+    )
+    plan = make_plan(config)
+    assert plan.config.loop.sync == sync
+    assert plan.lines()
+    has = {"CPU": 64.0, "GPU": float(gpus)}
+    assert placement.plan_placement(plan.config, has).gpus == gpus

@@ -74,7 +74,7 @@ def test_the_other_build_of_vllm_is_named(monkeypatch, gpu, message):
     platform = Platform(cuda=not gpu)
     monkeypatch.setattr(module, "_import_vllm", lambda: (None, None, platform))
     with pytest.raises(ResourceError, match=message):
-        start_engine(config, model_facts(config.model))
+        start_engine(config, model_facts(config.model), {})
 
 
 def test_an_adapter_of_the_language_model_does_not_wrap_the_head():

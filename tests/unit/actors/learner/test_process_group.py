@@ -1,10 +1,19 @@
-"""Where ranks listen: on the address of the cluster, and on no other."""
+"""Where ranks listen, how long they wait for each other, and what DeepSpeed is told."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import pytest
+
+from actors.learner.process_group import (
+    COLLECTIVE_TIMEOUT,
+    MEETING_TIMEOUT,
+    deepspeed_config,
+    reference_config,
+)
+from medray.config import load_config
 from tests.support.paths import ROOT
 
 MEET = """
@@ -23,6 +32,9 @@ rank = 1 if child == 0 else 0
 process_group.start_process_group(rank, 2, address, port, None if rank else meeting)
 total = torch.ones(3) * (rank + 1)
 dist.all_reduce(total)
+group = dist.distributed_c10d._get_default_group()
+waits = group._get_backend(torch.device("cpu")).options._timeout
+assert waits == process_group.COLLECTIVE_TIMEOUT, waits
 listening = {
     line.split()[1].partition(":")[0]
     for name in ("tcp", "tcp6")
@@ -48,3 +60,33 @@ def test_ranks_listen_on_one_address_only():
         [sys.executable, "-c", MEET], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.stdout == "met\n", done.stderr
+
+
+def test_a_collective_may_wait_for_a_slow_disk_longer_than_ranks_for_each_other_to_start():
+    assert MEETING_TIMEOUT * 6 <= COLLECTIVE_TIMEOUT
+
+
+def settings(*overrides: str):
+    return load_config(ROOT / "configs/quickstart.yaml", ["model.dtype=bfloat16", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "exact"),
+    [
+        (("learner.micro_batch=1", "learner.zero_stage=2"), True),
+        (("learner.micro_batch=1", "learner.zero_stage=3", "learner.offload=all"), True),
+        (("learner.micro_batch=100", "learner.zero_stage=2"), False),  # nothing is added
+        (("learner.micro_batch=1", "learner.zero_stage=1"), False),  # DeepSpeed cannot
+        (("learner.micro_batch=1", "learner.zero_stage=0"), False),
+        (("learner.micro_batch=1", "model.dtype=float32"), False),  # it is already
+    ],
+)
+def test_only_sums_of_bfloat16_have_a_type_of_their_own(overrides, exact):
+    found = deepspeed_config(settings(*overrides)).get("data_types")
+    assert found == ({"grad_accum_dtype": "fp32"} if exact else None)
+
+
+def test_a_reference_is_sharded_as_the_policy_is_and_has_no_optimiser():
+    config = settings("learner.zero_stage=3", "learner.offload=all")
+    expected = {"stage": 3, "offload_param": {"device": "cpu"}}
+    assert reference_config(config)["zero_optimization"] == expected

@@ -8,11 +8,14 @@ from PIL import Image
 from transformers import CLIPImageProcessor
 from transformers.models.llava.image_processing_llava import LlavaImageProcessor
 
-from medray.config import CorruptionConfig
+from medray.config import CorruptionConfig, ModelConfig
+from medray.errors import ModelError
 from medray.imaging.corruption import corrupt
 from medray.imaging.load import encode_png
 from medray.imaging.view import load_view
 from medray.policy.model.chat import ChatCodec
+from medray.policy.model.inspection import inspect_model
+from medray.policy.model.loading import model_facts
 from medray.policy.model.view_size import view_size
 
 TINY = (
@@ -79,3 +82,47 @@ def test_noise_reaches_the_model_as_strong_as_it_was_asked_for(processor, side, 
     ]
     change = (seen[1] - seen[0])[:, 40:-40, 60:-60]
     assert 0.9 * 12 < change.std() < 1.1 * 12
+
+
+QWEN = ("tiny_qwen2_vl", "tiny_qwen2_5_vl", "tiny_qwen3_vl")  # 64 pixels a token, 4 to 12 of them
+
+
+@pytest.mark.parametrize("name", QWEN)
+@pytest.mark.parametrize(
+    ("limits", "large", "small"),
+    [
+        ({}, 12, 4),
+        ({"max_pixels": 9 * 64}, 6, 4),
+        ({"min_pixels": 9 * 64}, 12, 9),
+        ({"min_pixels": 64, "max_pixels": 64}, 1, 1),
+    ],
+    ids=str,
+)
+def test_limits_on_pixels_are_kept_by_prompts_pictures_and_views(
+    name, limits, large, small, request, tmp_path
+):
+    config = ModelConfig(path=str(request.getfixturevalue(name)), **limits)
+    facts = model_facts(config)
+    inspect_model(facts, config)
+    codec = ChatCodec(facts.path, facts.limits)
+    for size, tokens in (((96, 72), large), ((16, 16), small)):
+        path = tmp_path / f"{size}.png"
+        path.write_bytes(encode_png(picture(size)))
+        for image in (picture(size), codec.load_view(str(path)).pixels):
+            ids, (found,) = codec.encode("Where?", image)
+            assert (ids == codec.image_token_id).sum() == codec.image_tokens(image) == tokens
+            assert np.prod(found.shape[:3]) == 4 * tokens
+    assert set(codec.pixel_limits) == (set() if not limits else {"min_pixels", "max_pixels"})
+
+
+def test_limits_of_the_processor_and_the_configuration_may_not_cross(tiny_qwen2_5_vl):
+    with pytest.raises(ModelError, match=r"max_pixels = 64: the processor's own is min_pixels 256"):
+        ChatCodec(tiny_qwen2_5_vl, {"max_pixels": 64})
+    with pytest.raises(ValueError, match="min_pixels is above max_pixels"):
+        ModelConfig(min_pixels=2, max_pixels=1)
+
+
+@pytest.mark.parametrize("name", ["tiny_llava", "tiny_internvl", "tiny_gemma3"])
+def test_a_model_of_other_sizes_refuses_limits(name, request):
+    with pytest.raises(ModelError, match=r"model\.max_pixels = 5000: this model's processor does"):
+        ChatCodec(request.getfixturevalue(name), {"max_pixels": 5000})
