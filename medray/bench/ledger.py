@@ -87,6 +87,8 @@ def _readers(run: RunDirectory, steps: int) -> Iterator[tuple[str, list[str]]]:
     yield "reopen", [sys.executable, "-c", _REOPEN, str(run.path), str(steps)]
     yield "pairs_of_a_step", [*medray, "pairs", str(run.path), "--step", str(steps // 2)]
     yield "report", [*medray, "report", str(run.path)]
+    page = str(run.path / "review.html")
+    yield "review", [*medray, "review", str(run.path), "-o", page, "--no-images"]
     yield "search", [*medray, "pairs", str(run.path), "--type", "side", "--limit", "5"]
 
 
@@ -194,6 +196,6 @@ def show_ledger(result: dict[str, Any]) -> None:
     print(
         f"{'step':24}{short['step_ms']:>20.1f}{long['step_ms']:>20.1f} ms, median of {TIMED_STEPS}"
     )
-    for key in ("reopen", "pairs_of_a_step", "report", "search"):
+    for key in ("reopen", "pairs_of_a_step", "report", "review", "search"):
         for unit in ("seconds", "cpu_seconds", "peak_mib"):
             print(f"{f'{key} {unit}':24}{short[key][unit]:>20.1f}{long[key][unit]:>20.1f}")

@@ -58,23 +58,23 @@ def review(
 
 
 def _write(run: Path, out: Path, answers: list[Path], n: int, seed: int, images: bool) -> None:
-    from medray.ledger import read_ledger
     from medray.review import (
-        digest_of,
         draw_answers,
         draw_pairs,
         key_file,
+        ledger_digest,
         read_evaluations,
         write_page,
     )
+    from medray.rundir import RunDirectory
 
     rows: list[dict[str, Any]]
     key: Key | AnswerKey
     if answers:
-        salt = digest_of(read_ledger(run).to_pylist())
+        salt = ledger_digest(RunDirectory(run).ledger)
         rows, key = draw_answers(read_evaluations(run, answers), n, seed, salt)
     else:
-        rows, key = draw_pairs(read_ledger(run), n, seed)
+        rows, key = draw_pairs(RunDirectory(run), n, seed)
     missing = write_page(run, rows, key, out, images=images)
     for reason in missing:
         typer.echo(f"without some images: {reason}", err=True)

@@ -9,7 +9,16 @@ characters that do something, and the one script of a page gets none of it but f
 
 from medray.report.page import write_report
 from medray.report.pairs.page import write_pairs_page
-from medray.report.pairs.selection import PairFilter, find_rows, read_rows
+from medray.report.pairs.selection import PairFilter, Places, find_rows, read_rows, within_step
 from medray.report.pairs.terminal import pair_text
 
-__all__ = ["PairFilter", "find_rows", "pair_text", "read_rows", "write_pairs_page", "write_report"]
+__all__ = [
+    "PairFilter",
+    "Places",
+    "find_rows",
+    "pair_text",
+    "read_rows",
+    "within_step",
+    "write_pairs_page",
+    "write_report",
+]

@@ -9,15 +9,15 @@ from typing import Any
 
 from medray.config import Config
 from medray.files import write_text
-from medray.ledger import read_steps
 from medray.records import Case
 from medray.report import figures, provenance, tables
 from medray.report.charts import number
 from medray.report.comparison import compare_runs, paired_differences, read_evaluations
 from medray.report.pairs.cards import THUMBNAIL, Pictures, shown_images
-from medray.report.pairs.page import PICTURE_ROOM, report_list
+from medray.report.pairs.page import EVERY_ROW, PICTURE_ROOM, report_list
 from medray.report.pairs.pair_images import ImageSource
 from medray.report.pairs.rows import PairImages
+from medray.report.pairs.selection import find_rows
 from medray.report.pairs.wrong_answers import WrongAnswers, wrong_answers
 from medray.report.progress import read_log
 from medray.report.templates import render
@@ -47,9 +47,10 @@ def write_report(
     source = ImageSource(config)
     cases = [*source.train.values(), *source.heldout.values()]
     metrics, evals = run.read_metrics(), read_evaluations(run)
-    account = tables.account_of(read_steps(run.ledger, tables.LEDGER_COLUMNS))
-    pictures = Pictures(PICTURE_ROOM)
-    pairs = report_list(run, source if images else None, pictures)
+    tally = tables.Tally()
+    rows = find_rows(run, EVERY_ROW, columns=tables.LEDGER_COLUMNS, each=tally.add)
+    account, pictures = tally.account(), Pictures(PICTURE_ROOM)
+    pairs = report_list(run, rows, source if images else None, pictures)
     content = {
         **_results(run, config, evals, account, list(source.heldout.values())),
         **_training(metrics),

@@ -7,7 +7,7 @@ difference leaves zero out or, where answers were not kept, the two intervals do
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,19 +90,25 @@ class Account:
         return self.answers - self.trained
 
 
-def account_of(tables: Iterable[pa.Table]) -> Account:
-    """Count the rows of a ledger; `tables`: with LEDGER_COLUMNS, no step in two of them."""
-    answers, kept = 0, 0
-    statuses, reasons, edits = Counter[str](), Counter[str](), Counter[str]()
-    for table in tables:
+class Tally:
+    """Counts the rows of a ledger as they are read."""
+
+    def __init__(self) -> None:
+        self.answers, self.kept = 0, 0
+        self.statuses, self.reasons, self.edits = Counter[str](), Counter[str](), Counter[str]()
+
+    def add(self, table: pa.Table) -> None:
+        """All rows of some steps, with LEDGER_COLUMNS; no step is in two tables."""
         trained = table.filter(pc.equal(table["status"], "trained"))
-        answers += _distinct(table)
-        kept += _distinct(trained)
-        statuses.update(_counts(table["status"]))
-        reasons.update(_counts(table["drop_reason"]))
+        self.answers += _distinct(table)
+        self.kept += _distinct(trained)
+        self.statuses.update(_counts(table["status"]))
+        self.reasons.update(_counts(table["drop_reason"]))
         spans = pc.list_flatten(trained["rejected_spans"].combine_chunks())
-        edits.update(_counts(pc.struct_field(spans, "error_type")))
-    return Account(answers, kept, statuses, reasons, edits)
+        self.edits.update(_counts(pc.struct_field(spans, "error_type")))
+
+    def account(self) -> Account:
+        return Account(self.answers, self.kept, self.statuses, self.reasons, self.edits)
 
 
 def _counts(names: pa.Array | pa.ChunkedArray) -> dict[str, int]:

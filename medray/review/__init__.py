@@ -5,7 +5,7 @@ ledger ──draw──▶ page (no reader sees which side is chosen) ──grad
 """
 
 from medray.review.answers import answer_table, draw_answers, read_evaluations, summarise_answers
-from medray.review.draw import digest_of, draw_pairs
+from medray.review.draw import draw_pairs, ledger_digest
 from medray.review.grades import read_grades
 from medray.review.key import AnswerKey, Key, key_file, read_key
 from medray.review.page import write_page
@@ -16,10 +16,10 @@ __all__ = [
     "AnswerKey",
     "Key",
     "answer_table",
-    "digest_of",
     "draw_answers",
     "draw_pairs",
     "key_file",
+    "ledger_digest",
     "read_evaluations",
     "read_grades",
     "read_key",

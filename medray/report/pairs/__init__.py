@@ -2,12 +2,13 @@
 
 from medray.report.pairs.pair_images import ImageSource, collect_images
 from medray.report.pairs.rows import PairImages, TextPart, choose_pairs, error_types, text_parts
-from medray.report.pairs.selection import PairFilter, find_rows, read_rows
+from medray.report.pairs.selection import PairFilter, Places, find_rows, read_rows, within_step
 
 __all__ = [
     "ImageSource",
     "PairFilter",
     "PairImages",
+    "Places",
     "TextPart",
     "choose_pairs",
     "collect_images",
@@ -15,4 +16,5 @@ __all__ = [
     "find_rows",
     "read_rows",
     "text_parts",
+    "within_step",
 ]

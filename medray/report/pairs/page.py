@@ -14,7 +14,7 @@ from medray.report.pairs.cards import THUMBNAIL, Pictures, card, choices, fittin
 from medray.report.pairs.inline_images import LARGEST
 from medray.report.pairs.pair_images import ImageSource
 from medray.report.pairs.rows import PairImages, choose_pairs
-from medray.report.pairs.selection import Order, PairFilter, evenly, find_rows, read_rows
+from medray.report.pairs.selection import Order, PairFilter, Places, evenly, find_rows, read_rows
 from medray.report.templates import render
 from medray.rundir import RunDirectory
 
@@ -24,7 +24,7 @@ THUMBNAILS = 200  # images that it reads beside those of the sample
 TEXT_ROOM, PICTURE_ROOM = 8_000_000, 9_000_000  # bytes on a page
 # Pixels of the longer side of an image on a page of so many rows, each with its image and v'
 SIZES = ((80, LARGEST), (250, 256), (PAIRS + DROPPED, THUMBNAIL))
-ALL_STATUSES = ("trained", "skipped", "dropped")
+EVERY_ROW = PairFilter(statuses=("trained", "skipped", "dropped"))
 
 
 @dataclass(slots=True)
@@ -36,12 +36,13 @@ class PairList:
     total: int
 
 
-def report_list(run: RunDirectory, source: ImageSource | None, pictures: Pictures) -> PairList:
+def report_list(
+    run: RunDirectory, found: Places, source: ImageSource | None, pictures: Pictures
+) -> PairList:
     """Pairs and dropped answers from the entire run: first a sample with image, region and v'.
 
-    `source`: None for a page without images.
+    `found`: all rows of the run; `source`: None for a page without images.
     """
-    found = find_rows(run, PairFilter(statuses=ALL_STATUSES))
     (pairs,), (dropped,) = np.nonzero(~found.dropped), np.nonzero(found.dropped)
     places = np.sort(np.concatenate([evenly(pairs, PAIRS), evenly(dropped, DROPPED)]))
     rows = fitting(list(read_rows(run, found.take(places))), TEXT_ROOM)

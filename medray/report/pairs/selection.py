@@ -7,7 +7,7 @@ A run of any length is searched in the memory of some steps, and of twenty bytes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -90,6 +90,12 @@ class Places:
     loss: Array = field(repr=False)
     relevance: Array = field(repr=False)
 
+    @classmethod
+    def at(cls, step: Array, index: Array) -> Places:
+        """Places of which nothing else is known; in any order."""
+        nothing = np.full(len(step), np.nan, np.float32)
+        return cls(step, index, np.zeros(len(step), bool), nothing, nothing)
+
     def __len__(self) -> int:
         return len(self.step)
 
@@ -126,40 +132,51 @@ def evenly(values: Array, count: int) -> Array:
     return picked
 
 
-def find_rows(run: RunDirectory, wanted: PairFilter) -> Places:
-    """The places of all rows that match, by step. Raises UserError if the ledger is unreadable."""
+def find_rows(
+    run: RunDirectory,
+    wanted: PairFilter,
+    *,
+    columns: Sequence[str] = (),
+    each: Callable[[pa.Table], None] = lambda table: None,
+) -> Places:
+    """The places of all rows that match, by step. Raises UserError if the ledger is unreadable.
+
+    `each`: is given all rows that are read, some steps at a time, also with the `columns`.
+    """
     found: list[list[Array]] = [[], [], [], [], []]
-    for table in read_steps(run.ledger, wanted.columns, steps=wanted.steps_to_read):
+    names = [*dict.fromkeys((*wanted.columns, *columns))]
+    for table in read_steps(run.ledger, names, steps=wanted.steps_to_read):
+        each(table)
         (rows,) = np.nonzero(wanted.matches(table))
         steps = table["step"].to_numpy()
-        columns = (
+        values = (
             steps[rows].astype(np.int32),
-            _within_step(steps)[rows],
+            within_step(steps)[rows],
             _true(pc.equal(table["status"], "dropped"))[rows],
             *(_numbers(table[name])[rows] for name in ("loss", "relevance")),
         )
-        for part, column in zip(found, columns, strict=True):
+        for part, column in zip(found, values, strict=True):
             part.append(column)
     kinds = (np.int32, np.int32, bool, np.float32, np.float32)
     empty = [np.zeros(0, kind) for kind in kinds]
     return Places(*(np.concatenate([none, *part]) for none, part in zip(empty, found, strict=True)))
 
 
-def _within_step(steps: Array) -> Array:
+def within_step(steps: Array) -> Array:
     """The index of each row among those of its step; int32 [rows], `steps` is ascending.
 
-    >>> _within_step(np.array([1, 1, 1, 4, 4])).tolist()
+    >>> within_step(np.array([1, 1, 1, 4, 4])).tolist()
     [0, 1, 2, 0, 1]
     """
     return (np.arange(len(steps)) - np.searchsorted(steps, steps)).astype(np.int32)
 
 
 def read_rows(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
-    """The rows at these places. In order of step one step at a time is in memory; otherwise all
-    rows are."""
+    """The rows at these places, in their order. If it is that of the ledger, one step at a time is
+    in memory; otherwise all rows are."""
     if len(places) == 0:
         return
-    if np.all(np.diff(places.step) >= 0):
+    if np.all(np.diff(_keys(places.step, places.index)) >= 0):
         yield from _read_in_order(run, places)
         return
     order = np.lexsort((places.index, places.step))
@@ -168,11 +185,17 @@ def read_rows(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
 
 
 def _read_in_order(run: RunDirectory, places: Places) -> Iterator[dict[str, Any]]:
-    wanted = places.step.astype(np.int64) << 32 | places.index
+    wanted = _keys(places.step, places.index)
     for table in read_steps(run.ledger, steps=np.unique(places.step).tolist()):
         steps = table["step"].to_numpy()
-        here = steps << 32 | _within_step(steps)
+        here = _keys(steps, within_step(steps))
         yield from table.filter(pa.array(np.isin(here, wanted))).to_pylist()
+
+
+def _keys(steps: Array, index: Array) -> Array:
+    """One number for each place, in the order of places."""
+    keys: Array = steps.astype(np.int64) << 32 | index
+    return keys
 
 
 def _of_types(spans: pa.ChunkedArray, types: tuple[str, ...]) -> Array:

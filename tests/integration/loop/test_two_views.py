@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from medray.data.exchange import export_pairs
-from medray.ledger import read_ledger
 from medray.phantom.studies.study import study
 from medray.review import draw_pairs, write_page
+from medray.rundir import RunDirectory
 from tests.support.datasets.miniatures import write_json
 from tests.support.processes.running import launch, medray
 
@@ -70,7 +70,7 @@ def test_two_views_go_through_generator_editor_learner_and_what_is_written(tmp_p
     html = page.read_text()
     assert "image 2 of 2" in html
     assert "could not be reproduced" not in html
-    rows, key = draw_pairs(read_ledger(done.path), 4, 0)
+    rows, key = draw_pairs(RunDirectory(done.path), 4, 0)
     assert write_page(done.path, rows, key, tmp_path / "review.html") == []
     assert (tmp_path / "review.html").read_text().count('alt="Image 2 of 2"') == len(rows)
     export_pairs(done.path, "trl", tmp_path / "trl.jsonl")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
+
 from medray.config import Config, DataConfig, LoraConfig
 from medray.ledger import read_steps
 from medray.report.pairs.drop_reasons import drop_reasons
 from medray.report.provenance import changed_settings, config_lines, settings_between
 from medray.report.tables import (
     LEDGER_COLUMNS,
-    account_of,
+    Account,
+    Tally,
     best_step,
     change,
     error_type_changes,
@@ -61,14 +64,21 @@ def test_error_types_have_what_was_asserted() -> None:
     assert (rows[0].verdict, rows[2].verdict) == ("better", "same")
 
 
+def account_of(*tables: pa.Table) -> Account:
+    tally = Tally()
+    for table in tables:
+        tally.add(table)
+    return tally.account()
+
+
 def test_answers_are_counted_once(tmp_path) -> None:
     run = make_run(tmp_path, steps=2)
-    account = account_of(read_steps(run.ledger, LEDGER_COLUMNS))
+    account = account_of(*read_steps(run.ledger, LEDGER_COLUMNS))
     assert (account.answers, account.trained, account.dropped) == (16, 14, 2)
     assert account.edits == {"side": 6, "size": 4, "zone": 4}
     table = next(read_steps(run.ledger, LEDGER_COLUMNS))
     both = table.set_column(0, "item_id", [["one"] * table.num_rows])
-    assert account_of([both]).answers == 1
+    assert account_of(both).answers == 1
 
 
 def test_settings_that_are_not_at_their_default() -> None:

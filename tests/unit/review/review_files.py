@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medray.ledger import read_ledger
 from medray.review import Key, draw_pairs, write_page
 from medray.rundir import RunDirectory
 
@@ -17,7 +16,7 @@ Right = str | None
 
 def make_review(run: RunDirectory, out: Path, *, n: int = 12, seed: int = 0) -> Key:
     """The page of a run at `out`, its key in the run."""
-    rows, key = draw_pairs(read_ledger(run.path), n, seed)
+    rows, key = draw_pairs(run, n, seed)
     write_page(run.path, rows, key, out)
     return key
 

@@ -82,7 +82,7 @@ def test_nothing_in_the_page_tells_the_sides_apart(run, reviewed):
 
 
 def test_marks_do_not_depend_on_which_side_is_chosen(run, tmp_path):
-    rows, key = draw_pairs(read_ledger(run.path), 6, seed=0)
+    rows, key = draw_pairs(run, 6, seed=0)
     exchanged = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
     swapped = {
         name: type(entry)(
@@ -138,7 +138,7 @@ def test_hostile_text_stays_text(tmp_path):
 
 
 def test_controls_that_reorder_text_are_spelt_out(run, tmp_path):
-    rows, key = draw_pairs(read_ledger(run.path), 1, seed=0)
+    rows, key = draw_pairs(run, 1, seed=0)
     rows[0]["question"] = "Is it \u202eright\u202c or \u2067left?\x1b[2J"
     rows[0]["chosen"] += "\u200b\u2066"
     write_page(run.path, rows, key, tmp_path / "r.html")
@@ -148,7 +148,7 @@ def test_controls_that_reorder_text_are_spelt_out(run, tmp_path):
 
 
 def test_a_page_without_images(run, tmp_path):
-    rows, key = draw_pairs(read_ledger(run.path), 5, seed=0)
+    rows, key = draw_pairs(run, 5, seed=0)
     assert write_page(run.path, rows, key, tmp_path / "r.html", images=False) == []
     assert "<img" not in (tmp_path / "r.html").read_text()
 
@@ -156,7 +156,7 @@ def test_a_page_without_images(run, tmp_path):
 def test_a_missing_dataset_costs_the_images_only(tmp_path):
     run = make_run(tmp_path, steps=1)
     (tmp_path / "data" / "cases.jsonl").unlink()
-    rows, key = draw_pairs(read_ledger(run.path), 5, seed=0)
+    rows, key = draw_pairs(run, 5, seed=0)
     (note,) = write_page(run.path, rows, key, tmp_path / "r.html")
     assert "dataset could not be read" in note
     assert "right apex" in (tmp_path / "r.html").read_text().replace("<mark>", "").replace(
@@ -166,7 +166,7 @@ def test_a_missing_dataset_costs_the_images_only(tmp_path):
 
 def test_an_image_that_has_changed_is_not_shown(tmp_path):
     run = make_run(tmp_path, steps=1)
-    rows, key = draw_pairs(read_ledger(run.path), 3, seed=0)
+    rows, key = draw_pairs(run, 3, seed=0)
     rows[0]["image_sha256"] = "0" * 64
     assert write_page(run.path, rows, key, tmp_path / "r.html") == [
         "The image file has changed since the run."
@@ -175,7 +175,7 @@ def test_an_image_that_has_changed_is_not_shown(tmp_path):
 
 
 def test_neither_page_nor_key_if_one_cannot_be_written(run, tmp_path):
-    rows, key = draw_pairs(read_ledger(run.path), 3, seed=77)
+    rows, key = draw_pairs(run, 3, seed=77)
     with pytest.raises(DataError, match="cannot be written"):
         write_page(run.path, rows, key, tmp_path / "missing" / "r.html")
     assert not (run.path / "review" / f"{key.id}.json").exists()
