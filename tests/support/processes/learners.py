@@ -57,18 +57,27 @@ def host_class() -> type:
             parameters = self.learner.scorer.named_parameters()
             return [name for name, parameter in parameters if parameter.grad is not None]
 
-        def summed(self, terms: list[float]) -> float:
-            """Norm of a gradient that is the sum of `terms` at one weight, each a micro-batch."""
+        def summed(self, cfg: Config, terms: list[float]) -> float:
+            """Norm of a gradient of four values, each the sum of `terms`, one a micro-batch."""
+            import deepspeed
             import torch
 
-            engine, scorer = self.learner.engine, self.learner.scorer
-            trained = next(p for p in scorer.parameters() if p.requires_grad)
-            place = torch.zeros_like(trained)
-            place.view(-1)[0] = 1.0
+            from actors.learner.process_group import deepspeed_config
+
+            layer = torch.nn.Linear(4, 1, bias=False).to(torch.bfloat16)
+            engine, *_ = deepspeed.initialize(
+                model=layer,
+                model_parameters=list(layer.parameters()),
+                optimizer=torch.optim.AdamW(layer.parameters(), fused=True),
+                config=deepspeed_config(cfg),
+            )
             for term in terms:
-                engine.backward((trained * place * term).sum(), scale_wrt_gas=False)
+                loss = engine(torch.full((1, 4), term, dtype=torch.bfloat16)).sum()
+                engine.backward(loss, scale_wrt_gas=False)
                 engine.step()
-            return float(engine.get_global_grad_norm())
+            norm = float(engine.get_global_grad_norm())
+            engine.destroy()
+            return norm
 
         def reference_sizes(self) -> tuple[int, int]:
             """Values of the reference's weights on this rank, and in all."""
