@@ -29,9 +29,9 @@ class Measured:
     """
 
     gradients: Path
-    failure: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     repeats: list[dict[str, Any]] = field(default_factory=list)
+    failure: str = ""
 
     @property
     def seconds(self) -> float:
