@@ -1,24 +1,20 @@
-"""The real packages of trackers: installed, or in the folder that `make test` makes for them."""
+"""The real packages of trackers, for tests that ask for them."""
 
 from __future__ import annotations
 
 import os
-import sys
-from importlib.util import find_spec
+from collections.abc import Iterator
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.trackers import importable, missing, python_path
 
 
 @pytest.fixture
-def trackers(monkeypatch) -> None:
+def trackers(monkeypatch) -> Iterator[None]:
     """wandb and mlflow can be imported, here and in processes that are started."""
-    folder = ROOT / "build/trackers"
-    if folder.is_dir():
-        monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
-        paths = [os.environ.get("PYTHONPATH", ""), str(ROOT), str(folder)]
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-    missing = [name for name in ("wandb", "mlflow") if find_spec(name) is None]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not installed: make build/trackers")
+    if names := missing():
+        pytest.skip(f"{' and '.join(names)} not installed: make build/trackers")
+    monkeypatch.setenv("PYTHONPATH", python_path(os.environ.get("PYTHONPATH", "")))
+    with importable():
+        yield

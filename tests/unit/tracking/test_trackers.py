@@ -97,9 +97,8 @@ def read_wandb(folder: Path) -> dict:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def test_mlflow(run, tmp_path, lines):
-    run("mlflow")
-    assert lines == []
+def test_mlflow_and_a_resumed_run_in_it(run, tmp_path, lines):
+    run("mlflow", ending="stopped")
     store = tmp_path / "mlflow.db"
     assert rows(store, "select key, step, value from metrics") == [
         ("drops/abstained:not-comparable", 1, 2.0), ("drops/abstained:not-comparable", 2, 2.0),
@@ -109,15 +108,10 @@ def test_mlflow(run, tmp_path, lines):
         ("loop.steps", "3"), ("model.max_length", "None"), ("objective.name", "fire"),
         ("x.on", "True"),
     ]  # fmt: skip
-    assert rows(store, "select name, status from runs") == [("one", "FINISHED")]
+    assert rows(store, "select name, status from runs") == [("one", "KILLED")]
     assert ("lungs",) in rows(store, "select name from experiments")
     assert rows(store, "select key from tags") == [("mlflow.runName",)]  # no user, host or file
 
-
-def test_mlflow_goes_on_with_a_resumed_run(run, tmp_path, lines):
-    run("mlflow", ending="stopped")
-    store = tmp_path / "mlflow.db"
-    assert rows(store, "select status from runs") == [("KILLED",)]
     run("mlflow", steps=(3,), settings=SETTINGS | {"loop.steps": 9, "new": 1})
     assert lines == []
     assert rows(store, "select name, status from runs") == [("one", "FINISHED")]
@@ -127,7 +121,11 @@ def test_mlflow_goes_on_with_a_resumed_run(run, tmp_path, lines):
     assert ("resumed.loop.steps", "9") in rows(store, "select key, value from tags")
 
 
-def test_wandb_offline(run, tmp_path, lines):
+def test_wandb_offline_gets_figures_and_settings_and_nothing_of_the_machine(
+    run, tmp_path, monkeypatch, lines
+):
+    """Neither its name, nor who and where, nor what is installed, nor the command."""
+    monkeypatch.setenv("USER", "dr-who")
     run("wandb")
     assert lines == []
     found = read_wandb(tmp_path)
@@ -141,8 +139,15 @@ def test_wandb_offline(run, tmp_path, lines):
     settings = {key: value for key, value in found["config"].items() if key != "_wandb"}
     assert settings == SETTINGS
 
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    files = [p for p in folder.rglob("*") if p.is_file() and "logs" not in p.parts]
+    assert [p.name for p in files if p.suffix != ".wandb"] == []
+    sent = b"".join(path.read_bytes() for path in files)
+    for text in (socket.gethostname(), os.getcwd(), str(tmp_path), "dr-who", "medray.tracking"):
+        assert text.encode() not in sent, text
 
-def test_wandb_keeps_its_identity_and_tells_a_failure(run, tmp_path, lines):
+
+def test_wandb_keeps_its_identity_and_notes_a_failure(run, tmp_path, lines):
     run("wandb", ending="failed")
     assert read_wandb(tmp_path)["exit"] == 1
     first = (tmp_path / "wandb.id").read_text()
@@ -152,19 +157,6 @@ def test_wandb_keeps_its_identity_and_tells_a_failure(run, tmp_path, lines):
     names = [p.name for p in (tmp_path / "wandb").glob("offline-run-*/*.wandb")]
     assert set(names) == {f"run-{first.strip()}.wandb"}
     assert [row["step"] for row in read_wandb(tmp_path)["rows"]] == [1, 2, 2, 3, 3]
-
-
-def test_wandb_gets_nothing_of_the_machine(run, tmp_path, monkeypatch):
-    """Neither its name, nor who and where, nor what is installed, nor the command."""
-    monkeypatch.setenv("USER", "dr-who")
-    run("wandb")
-    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
-    files = [p for p in folder.rglob("*") if p.is_file() and "logs" not in p.parts]
-    sent = b"".join(path.read_bytes() for path in files)
-    assert b"report_exact" in sent
-    for text in (socket.gethostname(), os.getcwd(), str(tmp_path), "dr-who", "medray.tracking"):
-        assert text.encode() not in sent, text
-    assert [p.name for p in files if p.suffix != ".wandb"] == []
 
 
 def silent_server():
