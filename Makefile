@@ -10,9 +10,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # Threads that wait must sleep: see tests/conftest.py.
 export OMP_WAIT_POLICY ?= PASSIVE
 UV := $(BIN)/uv
+TRACKERS := build/trackers
+DOCS := build/docs-env
 INSTALLED := $(VENV)/.installed-$(STACK)
 
-.PHONY: quickstart test test-chaos test-fast test-unit test-gpu-stack check format lock install install-bench sbom clean
+.PHONY: quickstart test test-chaos test-fast test-unit test-gpu-stack check format lock install install-bench \
+  install-trackers docs sbom clean
 
 quickstart: $(INSTALLED)
 	rm -rf runs/quickstart
@@ -22,16 +25,16 @@ quickstart: $(INSTALLED)
 # look at one run, stay together (tests/conftest.py). The longest begin.
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
-FAST := cli cluster data editing evaluation house imaging report review run study
+FAST := cli cluster data editing evaluation house imaging report review run study tracking
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(TRACKERS) $(DOCS)
 	$(PYTEST) $(PARALLEL) tests/integration tests/unit
 
 # While you work: no model is loaded, and no real data are read.
 test-fast: $(INSTALLED)
 	$(PYTEST) $(PARALLEL) -n 3 -m 'not chaos and not data and not slow' $(addprefix tests/unit/,$(FAST))
 
-test-unit: $(INSTALLED)
+test-unit: $(INSTALLED) $(TRACKERS) $(DOCS)
 	$(PYTEST) $(PARALLEL) tests/unit
 
 # The unit tests on what a GPU node installs, in an environment of its own (9 GB); no GPU is needed.
@@ -64,11 +67,37 @@ $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 install-bench: $(INSTALLED)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps -r requirements/bench.txt
 
+# Weights & Biases and MLflow, for `run.trackers`, and what they need beside the lock.
+install-trackers: $(INSTALLED)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/trackers.txt
+
+# The same in a folder of their own, for their tests.
+$(TRACKERS): requirements/trackers.txt | $(INSTALLED)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $@ -r $<
+	touch $@
+
+# The documentation as pages that open from disk: build/docs/site/index.html.
+docs: $(DOCS)
+	$(DOCS)/bin/python site/build.py build/docs
+
+# What builds it, in an environment of its own.
+$(DOCS): requirements/docs.txt | $(INSTALLED)
+	$(UV) venv --quiet --clear --python $(BIN)/python $@
+	$(UV) pip install --quiet --python $@/bin/python --require-hashes -r $<
+	touch $@
+
 lock: $(INSTALLED)
 	for stack in cpu gpu; do $(UV) pip compile --quiet requirements/$$stack.in --generate-hashes \
 	  $$(printf -- '--override %s ' requirements/overrides.txt $$(ls requirements/overrides-$$stack.txt 2>/dev/null)) \
 	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	  --output-file requirements/$$stack.txt; done
+	$(UV) pip compile --quiet requirements/trackers.in --generate-hashes --constraint requirements/cpu.txt \
+	  $$(printf -- '--override %s ' $(addprefix requirements/overrides,.txt -cpu.txt -trackers.txt)) \
+	  $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements/cpu.txt) \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --output-file requirements/trackers.txt
+	$(UV) pip compile --quiet requirements/docs.in --generate-hashes --python-version 3.11 --no-header \
+	  --no-annotate --no-emit-index-url --output-file requirements/docs.txt
 
 # What is installed, and under which licence: build/sbom-STACK/sbom.json (CycloneDX), licences.md.
 sbom: $(INSTALLED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from actors.fleet import (
 from actors.loop.driver import Driver
 from actors.loop.stop import Stop, grace_note
 from actors.loop.telemetry import Telemetry
-from medray.errors import MedrayError, RunFailed
+from medray.errors import MedrayError, RunFailed, StoppedOnRequest
 from medray.files import disk_fault
 from medray.plan import Plan
 from medray.process import RunLock
@@ -28,6 +29,7 @@ from medray.report import write_report
 from medray.report.console import RunConsole
 from medray.report.progress import LOADING
 from medray.rundir import RunDirectory
+from medray.tracking import Ending, open_boards
 
 
 def launch(
@@ -55,11 +57,11 @@ def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -
     run = RunDirectory(config.run_dir)
     with RunLock(run.path), naming_the_cause(run):
         open_run(run, plan, placement, cluster, console, resume=resume)
-        telemetry = Telemetry(config.run.name, run.logs, config.loop.steps)
+        telemetry = open_telemetry(plan, run, console)
         try:
             asyncio.run(_drive(plan, placement, run, telemetry, console, resume=resume))
         finally:
-            close(console, telemetry)
+            close(console, telemetry, ending())
         report = finish(run, console)
     console.say(f"report: {report}")
     return report
@@ -84,11 +86,24 @@ def open_run(
     console.plan([*plan.lines(), *cluster_lines, *opened, *(("", note) for note in notes)])
 
 
-def close(console: RunConsole, telemetry: Telemetry) -> None:
-    """Whatever ended the run."""
+def open_telemetry(plan: Plan, run: RunDirectory, console: RunConsole) -> Telemetry:
+    """The run's metrics and boards."""
+    boards = open_boards(plan.config, plan.model.architecture.name, run.logs, console.say)
+    return Telemetry(plan.config.run.name, plan.config.loop.steps, boards)
+
+
+def ending() -> Ending:
+    """Within `finally`: how the run ends."""
+    error = sys.exc_info()[1]
+    if error is None:
+        return "finished"
+    return "stopped" if isinstance(error, StoppedOnRequest) else "failed"
+
+
+def close(console: RunConsole, telemetry: Telemetry, ending: Ending) -> None:
+    """Whatever ended the run. Trackers get some seconds to send their last figures."""
     console.done()
-    with contextlib.suppress(OSError):  # its last figures: the error to report is another
-        telemetry.close()
+    telemetry.close(ending)
 
 
 def finish(run: RunDirectory, console: RunConsole) -> Path:

@@ -94,7 +94,7 @@ class Plan:
                 f"{c.loop.steps} steps of {c.loop.batch} {_times(c)}, "
                 f"lr {c.learner.lr:g} ({c.learner.schedule}), sync {c.loop.sync}, {_answers(c)}",
             ),
-            ("output", str(c.run_dir)),
+            ("output", f"{c.run_dir}{_trackers(c)}"),
         ]
 
 
@@ -218,6 +218,12 @@ def open_data(config: Config, digests: Digests | None = None) -> tuple[Config, D
     if config.eval.data is None:
         return config, dataset
     return config, evaluated_on(dataset, config.eval.data, digests)
+
+
+def _trackers(config: Config) -> str:
+    """Where figures and settings are sent."""
+    names = " and ".join({"wandb": "W&B", "mlflow": "MLflow"}[n] for n in config.run.trackers)
+    return f"; figures and settings also to {names}, {config.run.project}" if names else ""
 
 
 def _times(config: Config) -> str:

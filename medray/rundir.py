@@ -236,7 +236,16 @@ class RunDirectory:
 # What may differ between two starts of a run. Models and datasets may have moved: digests tell
 # whether they are the same ones.
 MAY_CHANGE = (
-    *("run.name", "run.output", "data.path", "model.path", "model.adapter", "model.reference"),
+    *(
+        "run.name",
+        "run.output",
+        "run.trackers",
+        "run.project",
+        "data.path",
+        "model.path",
+        "model.adapter",
+        "model.reference",
+    ),
     "model.max_images",
     *("localiser.path", "localiser.replicas", "localiser.gpus", "localiser.resources"),
     *("generator.", "editor.", "learner.", "loop.", "faults.", "targeting.", "eval."),

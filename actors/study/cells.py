@@ -18,10 +18,9 @@ import ray
 
 from actors.cluster import Cluster, connect
 from actors.fleet import plan_placement
-from actors.launch import close, finish, naming_the_cause, open_run
+from actors.launch import close, ending, finish, naming_the_cause, open_run, open_telemetry
 from actors.loop.driver import Driver
 from actors.loop.stop import Stop
-from actors.loop.telemetry import Telemetry
 from actors.study.warm_fleet import Start, WarmFleet
 from medray.config import Config
 from medray.errors import MedrayError, ResourceError, StoppedOnRequest
@@ -32,6 +31,7 @@ from medray.rundir import RunDirectory
 from medray.study import Cell, Study
 from medray.study.results import FAILURES, STARTS, is_done, read_notes, write_notes
 from medray.study.reuse import cost_of
+from medray.tracking import require_trackers
 
 
 def run_study(
@@ -47,6 +47,8 @@ def run_study(
     report(f"{study.name}: {len(study.cells)} cells, {len(waiting)} to run")
     if not waiting:
         return
+    for cell in waiting:
+        require_trackers(study.config(cell).run.trackers)
     with connect(address) as cluster:
         cells = _Cells(study, waiting, cluster, report)
         nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
@@ -129,13 +131,13 @@ class _Cells:
             open_run(run, plan, placement, self.cluster, console, resume=True)
             starting = warm.fleet_for(plan, placement, console.say)
             fleet, start = await self.stop.cancel_on_stop(starting)
-            telemetry = Telemetry(plan.config.run.name, run.logs, plan.config.loop.steps)
+            telemetry = open_telemetry(plan, run, console)
             fleet.budget.count = telemetry.restart
             try:
                 driver = Driver(plan, fleet, run, telemetry, console, self.stop)
                 await driver.run(resume=True)
             finally:
-                close(console, telemetry)
+                await asyncio.to_thread(close, console, telemetry, ending())
             await asyncio.to_thread(finish, run, console)
         self._keep(cell, start, time.monotonic() - begin)
 

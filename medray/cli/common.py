@@ -68,7 +68,9 @@ def plan_of(settings: Config, *, resume: bool) -> Plan:
     from medray.data.quality import with_usability
     from medray.objectives import answers_needed, needs_of
     from medray.plan import make_plan
+    from medray.tracking import require_trackers
 
+    require_trackers(settings.run.trackers)
     plan = make_plan(settings, resume=resume)
     imitates = needs_of(settings.objective).chosen == "reference"
     where = plan.config.data.path or "data.path"

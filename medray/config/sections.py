@@ -38,6 +38,9 @@ class RunConfig(Section):
     name: Name = "run"
     output: str = "runs"  # the run directory is output/name
     seed: int = 0
+    # Where figures and settings go, beside the run directory and TensorBoard; none by default.
+    trackers: tuple[Literal["wandb", "mlflow"], ...] = ()
+    project: Name = "medray"  # at W&B; at MLflow the experiment
 
 
 class LoraConfig(Section):

@@ -1,4 +1,4 @@
-"""The figures of a run for Ray's metrics (dashboard, Prometheus, Grafana) and TensorBoard.
+"""The figures of a run for Ray's metrics (dashboard, Prometheus, Grafana) and for its boards.
 
 `series.py` declares every series; boards, alert rules and docs use no others.
 """

@@ -1,15 +1,13 @@
-"""The figures of a run, handed to Ray's metrics and to TensorBoard."""
+"""The figures of a run, handed to Ray's metrics and to boards: TensorBoard, W&B, MLflow."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram
-from torch.utils.tensorboard import SummaryWriter
 
 from actors.loop.telemetry.series import (
     BOUNDARIES,
@@ -27,6 +25,7 @@ from actors.loop.telemetry.series import (
     STAGES,
     Series,
 )
+from medray.tracking import Board, Ending
 
 
 class Telemetry:
@@ -36,10 +35,10 @@ class Telemetry:
     alert on it, sees the first increase only of a series that was there before.
     """
 
-    def __init__(self, run: str, logs: Path, steps: int = 0) -> None:
+    def __init__(self, run: str, steps: int = 0, boards: Sequence[Board] = ()) -> None:
         self.tags = {"run": run}
         self.metrics = {series.name: _metric(series) for series in SERIES}
-        self.board = SummaryWriter(str(logs / "tensorboard"))
+        self.boards = boards
         for series in SERIES:
             for labels in _first_labels(series):
                 self._set_first(series, labels)
@@ -62,22 +61,18 @@ class Telemetry:
         self._count("steps_skipped_total", int(not row["pairs_trained"]))
         for reason, count in row.get("drops", {}).items():
             self._count(DROPS.name, count, reason=reason)
-            self.board.add_scalar(f"drops/{reason}", float(count), int(row["step"]))
         for stage, key in STAGE_KEYS.items():
             if _finite(values.get(key)):
                 self.metrics[STAGES.name].observe(float(values[key]), self._tags(stage=stage))
         self._set("last_step_timestamp_seconds", time.time())
-        for key, value in values.items():
-            if _finite(value):
-                self.board.add_scalar(key, float(value), int(row["step"]))
-        self.board.flush()
+        self._show(int(row["step"]), figures_of(values))
 
     def evaluation(self, step: int, result: Mapping[str, Any]) -> None:
         """`result`: as an evaluation is written to the run's directory."""
         for key, value in result.items():
             if _finite(value):
-                self.board.add_scalar(f"eval/{key}", float(value), step)
                 self._set("evaluation", float(value), figure=key)
+        self._show(step, {f"eval/{key}": value for key, value in figures_of(result).items()})
         self._set("evaluation_step", float(step))
         self._set("last_step_timestamp_seconds", time.time())  # the loop is alive
 
@@ -85,9 +80,14 @@ class Telemetry:
         """One actor of this kind is started again."""
         self._count(RESTARTS.name, 1, kind=kind, cause=cause)
 
-    def close(self) -> None:
+    def close(self, ending: Ending = "finished") -> None:
         self._set("running", 0.0)
-        self.board.close()
+        for board in self.boards:
+            board.close(ending)
+
+    def _show(self, step: int, figures: Mapping[str, float]) -> None:
+        for board in self.boards:
+            board.figures(step, figures)
 
     def _tags(self, **labels: str) -> dict[str, str]:
         return self.tags | labels
@@ -103,6 +103,21 @@ class Telemetry:
         """Past `Counter.inc`, which refuses 0. Of a histogram it is an observation of 0 s, which
         rates do not see."""
         self.metrics[series.name]._record(series.start, tags=self._tags(**labels))
+
+
+def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of a row or an evaluation, by name; dropped rows as `drops/REASON`, rates
+    as `by_error_type/TYPE`."""
+    tables = {key: value for key, value in result.items() if isinstance(value, Mapping)}
+    numbers = dict(result) | {f"drops/{reason}": n for reason, n in tables.get("drops", {}).items()}
+    for key, rows in tables.items():
+        rates = {f"{key}/{name}": row["rate"] for name, row in rows.items() if _has_rate(row)}
+        numbers |= rates
+    return {key: float(value) for key, value in numbers.items() if _finite(value)}
+
+
+def _has_rate(row: Any) -> bool:
+    return isinstance(row, Mapping) and "rate" in row
 
 
 def _first_labels(series: Series) -> list[dict[str, str]]:

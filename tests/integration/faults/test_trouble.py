@@ -61,7 +61,7 @@ def test_an_older_response_is_dropped(tmp_path):
     run.create(plan.config)
 
     async def drive():
-        telemetry, console = Telemetry("late", run.logs), RunConsole(3)
+        telemetry, console = Telemetry("late"), RunConsole(3)
         budget = RestartBudget(plan.config.faults, console.say)
         async with Fleet(plan.config, plan_placement(plan.config), budget) as fleet:
             fleet.generators.run = with_late_responses(fleet.generators.run)

@@ -18,6 +18,7 @@ from pydicom.config import disable_value_validation
 from medray.phantom.studies import study
 from tests.support.paths import ROOT
 from tests.support.processes.running import environment
+from tests.support.trackers import NAMES, missing, python_path
 from tests.unit.imaging.dicom.test_dicom import write
 
 # Every command that reads or writes a run, after one of its own.
@@ -75,7 +76,9 @@ def run(folder: Path, *arguments: str) -> bytes:
     done = subprocess.run(
         [sys.executable, "-m", "medray.cli", *arguments],
         cwd=folder,
-        env=environment() | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")},
+        env=environment()
+        | {"PYTHONPATH": python_path(), "TMPDIR": str(folder / "tmp")}
+        | {"WANDB_MODE": "offline", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/made/mlflow.db"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=600,
@@ -102,6 +105,8 @@ def test_every_byte_of_a_run_and_of_what_reads_it(tmp_path):
     config = str(ROOT / "configs/quickstart.yaml")
     settings = ("data.kind=jsonl", f"data.path={data}", "data.limit=null", "eval.n=4")
     settings += ("corruption.region=lesion-or-saliency", "loop.steps=3", "loop.batch=8")
+    trackers = [] if missing() else list(NAMES)
+    settings += (f"run.trackers={trackers}",)
     printed = run(tmp_path, "launch", config, *settings, f"run.output={made}", "run.name=r")
     for arguments in (
         ("pairs", "made/r", "--status", "all"),
@@ -113,6 +118,8 @@ def test_every_byte_of_a_run_and_of_what_reads_it(tmp_path):
     ):
         printed += run(tmp_path, *arguments)
     assert b"image-truncated" in printed
+    assert b"left out from here on" not in printed
+    assert len(list(made.rglob("run-*.wandb"))) == ("wandb" in trackers)
     files = [path for path in made.rglob("*") if path.is_file()]
     assert {".parquet", ".html", ".log", ".json", ".safetensors"} <= {p.suffix for p in files}
     assert names.found_in(printed) == []

@@ -118,7 +118,7 @@ def test_dpo_trains_on_them_without_generator_and_editor(mmedpo, pairs, tmp_path
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         placement = plan_placement(plan.config, generators=plan.generates)
-        console, telemetry = RunConsole(1), Telemetry("offline", run.logs)
+        console, telemetry = RunConsole(1), Telemetry("offline")
         asyncio.run(_drive(plan, placement, run, telemetry, console, resume=False))
         classes = {actor["ActorClassName"] for actor in actors().values()}
     finally:

@@ -29,7 +29,7 @@ LAYERS = (
     "medray.errors medray.records medray.seeds",
     *("medray.config medray.files medray.process", "medray.rundir"),
     "medray.ledger medray.kept_answers medray.objectives medray.editing medray.imaging",
-    *("medray.data", "medray.policy medray.targeting medray.localising"),
+    *("medray.data", "medray.policy medray.targeting medray.localising medray.tracking"),
     *("medray.phantom", "medray.evaluation"),
     *(
         "medray.report medray.bench medray.plan medray.memory",

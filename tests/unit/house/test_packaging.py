@@ -11,7 +11,13 @@ from tests.unit.house.test_import_rules import all_imports
 
 # Import names that differ from the names of their distributions.
 DISTRIBUTIONS = {"grpc": "grpcio", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
-EXTRAS = {"vllm": "gpu", "trl": "bench", "datasets": "bench"}  # not needed by every installation
+EXTRAS = {
+    "vllm": "gpu",
+    "trl": "bench",
+    "datasets": "bench",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+}  # not needed by every installation
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -30,8 +36,8 @@ def test_every_import_is_declared():
     needed = {DISTRIBUTIONS.get(n, n).lower().replace("_", "-") for n in imported() - EXTRAS.keys()}
     declared = {name_of(requirement) for requirement in PROJECT["dependencies"]}
     assert needed <= declared
-    # torchvision: vLLM's image processors need the one that fits torch; tensorboard: torch's writer
-    assert declared - needed == {"torchvision", "tensorboard"}
+    # vLLM's image processors need the torchvision that fits torch
+    assert declared - needed == {"torchvision"}
 
 
 def test_an_import_of_an_extra_is_declared_there():
@@ -51,7 +57,7 @@ def test_what_is_declared_is_what_is_locked():
 
 
 def test_locks_have_hashes_and_no_address():
-    for stack in ("cpu", "gpu", "uv"):
+    for stack in ("cpu", "gpu", "uv", "trackers", "docs"):
         text = (ROOT / f"requirements/{stack}.txt").read_text()
         assert "://" not in text
         pins = re.findall(r"^([a-z0-9._-]+)==", text, re.MULTILINE)

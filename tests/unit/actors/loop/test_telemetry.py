@@ -37,7 +37,7 @@ class Remembered:
 def telemetry(monkeypatch, tmp_path: Path) -> Telemetry:
     for name in ("Gauge", "Counter", "Histogram"):
         monkeypatch.setattr(exported, name, Remembered)
-    return Telemetry("r", tmp_path, steps=20)
+    return Telemetry("r", steps=20)
 
 
 def last(telemetry: Telemetry, name: str, **labels: str) -> float:
@@ -89,6 +89,39 @@ def test_an_evaluation_a_restart_and_the_end(telemetry):
     assert last(telemetry, "evaluation_step") == 10
     assert total(telemetry, "restarts_total", kind="editor", cause="stuck") == 1
     assert last(telemetry, "running") == 0
+
+
+class Kept:
+    """A board that only remembers."""
+
+    def __init__(self):
+        self.sets, self.endings = [], []
+
+    def figures(self, step, values):
+        self.sets.append((step, dict(values)))
+
+    def close(self, ending):
+        self.endings.append(ending)
+
+
+def test_every_board_gets_the_same_figures_at_the_same_steps(telemetry):
+    telemetry.boards = [Kept(), Kept()]
+    telemetry.step(ROW)
+    rates = {"side": {"asserted": 4, "contradicted": 1, "rate": 0.25}, "none": {"rate": None}}
+    telemetry.evaluation(
+        3, {"report_exact": 0.5, "by_error_type": rates, "intervals": {"report_exact": [0, 1]}}
+    )
+    telemetry.close("stopped")
+    first, second = telemetry.boards
+    assert first.sets == second.sets
+    (step, figures), evaluation = first.sets
+    assert step == 3
+    assert figures["loss"] == 0.5
+    assert figures["drops/unfinished-answer"] == 3.0
+    assert figures["pairs_per_second"] == pytest.approx(5.0)
+    assert not {"grad_norm", "t_sync", "logp_gap", "drops"} & figures.keys()  # no numbers
+    assert evaluation == (3, {"eval/report_exact": 0.5, "eval/by_error_type/side": 0.25})
+    assert first.endings == second.endings == ["stopped"]
 
 
 def test_the_room_exports_its_face():
