@@ -52,22 +52,21 @@ def plan_series(known: Iterable[str], *, gpu: bool, small: bool) -> list[Bench]:
     """
     if small or not gpu:
         size = ("--shape", "tiny", "--repeats", "1") if small else ("--shape", "small")
-        forest = ("--batch", "1", "--questions", "7", "--answers", "4", "--sentences", "3")
+        forest = ("--objective", "dpo", "--batch", "1", "--questions", "7", "--answers", "4")
+        apart = ("--sentences", "3", "--micro-batch", "4", *([] if small else ["--no-naive"]))
         benches = [
             Bench("learner", ("learner", *size, "--no-trl")),
-            Bench("learner-forest", ("learner", *size, *forest, "--no-trl")),
+            Bench("learner-forest", ("learner", *size, *forest, *apart, "--no-trl")),
         ]
     else:
-        seven, forest = ("--shape", "llava-med-7b"), ("--questions", "3", "--answers", "2")
+        seven = ("--shape", "llava-med-7b")
+        forest = ("--questions", "3", "--answers", "2", "--sentences", "2", "--micro-batch", "2")
         benches = [
             Bench("learner-llava", ("learner", *seven, "--batch", "2", "--no-trl")),
             Bench(
                 "learner-qwen", ("learner", "--shape", "qwen2.5-vl-7b", "--batch", "1", "--no-trl")
             ),
-            Bench(
-                "learner-forest",
-                ("learner", *seven, "--batch", "1", *forest, "--sentences", "2", "--no-trl"),
-            ),
+            Bench("learner-forest", ("learner", *seven, "--batch", "1", *forest, "--no-trl")),
         ]
     sync = ("--gigabytes", "0.1", "--repeats", "1") if small else ("--gigabytes", "13")
     loop = ("--generators", "1,4", "--steps", "5", "--batch", "4") if small else ()

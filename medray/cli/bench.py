@@ -31,10 +31,16 @@ def learner(
     image_tokens: Annotated[
         int | None, typer.Option(help="Tokens per image. Default: the shape's.")
     ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Pairs of one forward pass where none share a tree.")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Timed repeats after a warm-up.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Also vary one size at a time.")] = False,
+    naive: Annotated[
+        bool, typer.Option("--naive/--no-naive", help="Also measure naive scoring.")
+    ] = True,
     trl: Annotated[
         bool, typer.Option("--trl/--no-trl", help="Also measure TRL, if it is installed.")
     ] = True,
@@ -50,6 +56,7 @@ def learner(
         questions=questions,
         answers=answers,
         sentences=sentences,
+        micro_batch=micro_batch,
         prompt=prompt,
         common=common,
         tail=tail,
@@ -63,7 +70,9 @@ def learner(
     from medray.bench.learner.console import show_learner
     from medray.bench.learner.run import run_learner
 
-    result = run_learner(task, with_trl=trl, sweep=sweep, progress=progress(quiet=as_json))
+    result = run_learner(
+        task, with_naive=naive, with_trl=trl, sweep=sweep, progress=progress(quiet=as_json)
+    )
     print_result(result, as_json=as_json, show=show_learner)
 
 

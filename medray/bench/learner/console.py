@@ -11,7 +11,7 @@ from rich.table import Table
 NAMES = {
     "ours": "medray",
     "naive": "naive",
-    "apart": "a tree per question",
+    "apart": "a tree per pair",
     "ours-dpo": "medray, dpo",
     "trl": "TRL, dpo",
 }

@@ -37,28 +37,34 @@ DEFINITIONS = {
 
 
 def run_learner(
-    settings: Settings, *, with_trl: bool = True, sweep: bool = False, progress: Progress = print
+    settings: Settings,
+    *,
+    with_naive: bool = True,
+    with_trl: bool = True,
+    sweep: bool = False,
+    progress: Progress = print,
 ) -> dict[str, Any]:
     """Run the benchmark; return everything that is printed as one tree of plain values.
 
-    A side that fails has the reason as its row, and no ratio.
+    `with_naive`: also compare with naive scoring, of which a sweep is made. A side that fails has
+    the reason as its row, and no ratio.
     """
     needs = find_objective(settings.objective).needs
     require_device(settings)
     trl = with_trl and importlib.util.find_spec("trl") is not None
-    comparison = compare(settings, "naive", progress)
-    result = describe(settings, comparison, with_trl=with_trl, trl=trl, sweep=sweep)
-    result |= comparison.figures("naive")
-    result["sides"] = {
-        "ours": comparison.ours.summary(settings.pairs),
-        "naive": comparison.other.summary(settings.pairs),
-    }
-    if settings.questions > 1:
-        comparison = compare(settings, "apart", progress)
-        result |= comparison.figures("apart")
-        result["sides"]["apart"] = comparison.other.summary(settings.pairs)
+    shared = settings.pairs > settings.batch
+    others = ["naive"] * (with_naive or not shared) + ["apart"] * shared
+    comparisons = {other: compare(settings, other, progress) for other in others}
+    comparison = comparisons[others[0]]
+    result = describe(
+        settings, comparison, with_naive=with_naive, with_trl=with_trl, trl=trl, sweep=sweep
+    )
+    result["sides"] = {"ours": comparison.ours.summary(settings.pairs)}
+    for other, comparison in comparisons.items():
+        result |= comparison.figures(other)
+        result["sides"][other] = comparison.other.summary(settings.pairs)
     add_utilisation(result, result["device"])
-    if trl and settings.pairs == settings.batch:
+    if trl and not shared:
         comparison = compare(replace(settings, objective="dpo"), "trl", progress)
         result |= comparison.figures("trl")
         result["sides"]["ours-dpo"] = comparison.ours.summary(settings.pairs)
@@ -70,14 +76,21 @@ def run_learner(
 
 
 def describe(
-    settings: Settings, comparison: Comparison, *, with_trl: bool, trl: bool, sweep: bool
+    settings: Settings,
+    comparison: Comparison,
+    *,
+    with_naive: bool,
+    with_trl: bool,
+    trl: bool,
+    sweep: bool,
 ) -> dict[str, Any]:
     """What was measured, on which device, with which versions, and the command to repeat it.
 
     `with_trl`: TRL was requested; `trl`: it is also installed.
     """
     facts = comparison.ours.facts or comparison.other.facts
-    flags = [*(["--sweep"] if sweep else []), *([] if with_trl else ["--no-trl"])]
+    given = {"--sweep": sweep, "--no-naive": not with_naive, "--no-trl": not with_trl}
+    flags = [flag for flag, is_given in given.items() if is_given]
     packages = ["torch", "transformers", "peft"]
     packages += ["trl"] if trl else []
     return {

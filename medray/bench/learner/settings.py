@@ -46,7 +46,8 @@ SHAPES = {
 class Settings:
     """`batch` images with `questions` of `prompt` tokens each, `answers` to a question, and a pair
     for each of `sentences` of an answer, behind those before it. Answers begin with `common`
-    tokens; a sentence has `tail` tokens, of which the first `edited` differ in both sides."""
+    tokens; a sentence has `tail` tokens, of which the first `edited` differ in both sides.
+    `micro_batch`: pairs of one forward pass where pairs share no tree; None: all of them."""
 
     shape: str
     vocabulary: int
@@ -61,6 +62,7 @@ class Settings:
     questions: int = 1
     answers: int = 1
     sentences: int = 1
+    micro_batch: int | None = None
     repeats: int = 5
     device: str = "auto"
     seed: int = 0
@@ -73,6 +75,8 @@ class Settings:
             if getattr(self, name) < least:
                 given = f"{_option(name)} {getattr(self, name)}"
                 raise ConfigError(given, f"less than {least}", "raise it")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise ConfigError(f"--micro-batch {self.micro_batch}", "less than 1", "raise it")
         if self.edited > self.tail:
             why = f"the tail has {self.tail} tokens"
             raise ConfigError(f"--edited {self.edited}", why, "lower it, or raise --tail")

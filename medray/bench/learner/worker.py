@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,10 +13,11 @@ from medray.bench.learner.models import build_policy, counts
 from medray.bench.learner.naive import naive_scores
 from medray.bench.learner.settings import Settings
 from medray.bench.learner.worker_protocol import WorkerProtocol
-from medray.bench.learner.workload import Workload, apart, make_workload
+from medray.bench.learner.workload import Workload, apart, in_parts, make_workload
 from medray.objectives import Objective, find_objective
 from medray.policy.architectures import ARCHITECTURES, Architecture
 from medray.policy.model.tuning import base_model
+from medray.policy.packing import PackedPair
 from medray.policy.scoring.score_pairs import AdaptersOff, score_pairs
 from medray.policy.scoring.scorer import Scorer
 
@@ -39,14 +40,16 @@ def serve(protocol: WorkerProtocol) -> None:
         train(policy, settings, workload, protocol)
         return
     objective = find_objective(settings.objective)
-    if variant == "apart":
-        workload = apart(workload)
+    parts = [workload]
+    if variant != "ours":  # whose pairs on one image are one tree
+        workload = apart(workload) if variant == "apart" else workload
+        parts = in_parts(workload, settings.micro_batch)
     if variant in ("ours", "apart"):
         scorer = Scorer(policy, architecture, int(model.config.image_token_id))
-        step = our_step(scorer, workload, objective)
+        step = our_step(scorer, parts, objective)
         work = flops.work_of_trees(workload.pairs, workload.pixels, objective.needs, scorer.layout)
     else:
-        step = naive_step(policy, workload, objective)
+        step = naive_step(policy, parts, objective)
         work = flops.work_of_sequences(workload.pairs, objective.needs)
     protocol.ready(
         tokens=work.tokens,
@@ -67,34 +70,45 @@ def find_device(settings: Settings) -> torch.device:
     return torch.device("cuda", 0) if kind == "cuda" else torch.device("cpu")
 
 
-def our_step(scorer: Scorer, workload: Workload, objective: Objective) -> Step:
+def our_step(scorer: Scorer, parts: Sequence[Workload], objective: Objective) -> Step:
     """A step with the learner's own scoring."""
     needs = objective.needs
     reference = AdaptersOff(scorer) if needs.reference else None
 
-    def scores() -> dict[str, Any]:
-        return score_pairs(
-            workload.pairs, workload.pixels, needs, policy=scorer, reference=reference
-        )
+    def scores(part: Workload) -> dict[str, Any]:
+        pixels = {key: part.pixels[key] for key in images_of(part.pairs)}
+        return score_pairs(part.pairs, pixels, needs, policy=scorer, reference=reference)
 
-    return _step(scores, objective)
+    return _step(scores, parts, objective)
 
 
-def naive_step(policy: Any, workload: Workload, objective: Objective) -> Step:
+def naive_step(policy: Any, parts: Sequence[Workload], objective: Objective) -> Step:
     """A step that scores every branch as a separate sequence, with full logits."""
 
-    def scores() -> dict[str, Any]:
-        return naive_scores(policy, workload.pairs, workload.pixels, objective.needs)
+    def scores(part: Workload) -> dict[str, Any]:
+        return naive_scores(policy, part.pairs, part.pixels, objective.needs)
 
-    return _step(scores, objective)
+    return _step(scores, parts, objective)
 
 
-def _step(scores: Callable[[], dict[str, Any]], objective: Objective) -> Step:
+def images_of(pairs: Sequence[PackedPair]) -> list[str]:
+    """Keys of the pictures that the pairs name, each once."""
+    return list(dict.fromkeys(k for p in pairs for k in (*p.image_keys, *p.corrupted_keys)))
+
+
+def _step(
+    scores: Callable[[Workload], dict[str, Any]], parts: Sequence[Workload], objective: Objective
+) -> Step:
+    count = sum(len(part.pairs) for part in parts)
+
     def step() -> Tensor:
-        loss, _ = objective(scores())
-        mean = loss.mean()
-        mean.backward()
-        return mean.detach()
+        total = torch.zeros(())
+        for part in parts:
+            loss, _ = objective(scores(part))
+            share = loss.sum() / count
+            share.backward()
+            total = total.to(share.device) + share.detach()
+        return total
 
     return step
 

@@ -55,20 +55,29 @@ def make_workload(settings: Settings, architecture: Architecture) -> Workload:
 
 
 def apart(workload: Workload) -> Workload:
-    """The same pairs with images of their own for each question: one tree per question."""
+    """The same pairs with images of their own for each: one tree per pair and image."""
     pairs: list[PackedPair] = []
-    sources, numbers = dict[str, str](), dict[bytes, int]()
+    sources: dict[str, str] = {}
     for pair in workload.pairs:
-        mark = f" of question {numbers.setdefault(pair.prompt_ids.tobytes(), len(numbers))}"
         keys = (pair.image_keys, pair.corrupted_keys)
-        own, own_corrupted = (tuple(key + mark for key in each) for each in keys)
-        sources |= {key + mark: key for each in keys for key in each}
+        own, own_corrupted = (tuple(f"{key} of {pair.pair_id}" for key in each) for each in keys)
+        sources |= {f"{key} of {pair.pair_id}": key for each in keys for key in each}
         pairs.append(replace(pair, image_keys=own, corrupted_keys=own_corrupted))
     pixels, images = (
         {name: arrays[key] for name, key in sources.items()}
         for arrays in (workload.pixels, workload.images)
     )
     return Workload(tuple(pairs), pixels, images)
+
+
+def in_parts(workload: Workload, size: int | None) -> list[Workload]:
+    """The same pairs, `size` at a time; all of them if it is None."""
+    count = len(workload.pairs)
+    size = size or count
+    return [
+        replace(workload, pairs=workload.pairs[start : start + size])
+        for start in range(0, count, size)
+    ]
 
 
 def _answer_pairs(

@@ -13,7 +13,7 @@ from medray.bench.learner.run import gradient_difference
 from medray.bench.learner.settings import make_settings
 from medray.bench.learner.worker import naive_step, our_step
 from medray.bench.learner.worker_protocol import write_gradients
-from medray.bench.learner.workload import apart, make_workload
+from medray.bench.learner.workload import apart, in_parts, make_workload
 from medray.objectives import find_objective
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.model.tuning import base_model
@@ -63,8 +63,8 @@ def test_both_variants_give_the_same_loss_and_gradients(shape, name, tmp_path):
     work, objective = make_workload(settings, architecture), find_objective(name)
     scorer = Scorer(policy, architecture, base_model(policy).config.image_token_id)
     steps = {
-        "ours": our_step(scorer, work, objective),
-        "naive": naive_step(policy, work, objective),
+        "ours": our_step(scorer, [work], objective),
+        "naive": naive_step(policy, in_parts(work, 1), objective),
     }
     losses, paths = {}, {}
     for variant, step in steps.items():
@@ -77,8 +77,8 @@ def test_both_variants_give_the_same_loss_and_gradients(shape, name, tmp_path):
     assert gap < 1e-5, tensor
 
 
-def test_questions_on_one_image_share_its_tree_and_give_the_same_numbers(tmp_path):
-    """2 questions × 2 answers × 2 sentences; apart, the image is there once a question."""
+def test_pairs_on_one_image_share_its_tree_and_give_the_same_numbers(tmp_path):
+    """2 questions × 2 answers × 2 sentences; apart, image and question are there once a pair."""
     settings = make_settings("tiny", batch=1, questions=2, answers=2, sentences=2)
     policy = build_policy(settings, torch.device("cpu"))
     architecture = ARCHITECTURES[type(base_model(policy)).__name__]
@@ -89,9 +89,9 @@ def test_questions_on_one_image_share_its_tree_and_give_the_same_numbers(tmp_pat
     assert behind == [0, settings.common + settings.tail] * 4
     scorer = Scorer(policy, architecture, base_model(policy).config.image_token_id)
     steps = {
-        "ours": our_step(scorer, work, objective),
-        "apart": our_step(scorer, apart(work), objective),
-        "naive": naive_step(policy, work, objective),
+        "ours": our_step(scorer, [work], objective),
+        "apart": our_step(scorer, in_parts(apart(work), 3), objective),
+        "naive": naive_step(policy, [work], objective),
     }
     losses, paths = {}, {}
     for variant, step in steps.items():
@@ -108,9 +108,9 @@ def test_questions_on_one_image_share_its_tree_and_give_the_same_numbers(tmp_pat
         work_of_trees(each.pairs, each.pixels, objective.needs, scorer.layout)
         for each in (work, apart(work))
     )
-    image = 1 + settings.image_tokens  # begins with one more token in common
-    assert separate.tokens - ours.tokens in (2 * (image - 1), 2 * image)
-    assert (ours.pictures, separate.pictures) == (2, 4)
+    again = 2 * (7 * settings.image_tokens + 6 * settings.prompt)  # under v and v'
+    assert separate.tokens - ours.tokens > again
+    assert (ours.pictures, separate.pictures) == (2, 16)
 
 
 def test_the_command_prints_the_documented_keys():
