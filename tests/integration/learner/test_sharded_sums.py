@@ -6,7 +6,8 @@ import pytest
 import ray
 
 from tests.support.datasets.pairs import phantom_batch
-from tests.support.processes.learners import config, dismiss, loss_of, start, step
+from tests.support.processes.gradient_sums import gradient_norms
+from tests.support.processes.learners import config, loss_of, start, step
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed]
 
@@ -33,15 +34,16 @@ def test_a_sharded_reference_gives_the_same_numbers():
 
 def test_gradients_of_many_micro_batches_are_added_in_float32():
     """1 + 64 / 512, at four places: in bfloat16 each of the 64 terms would be rounded away."""
-    (process,) = start(config())
-    for stage in (2, 3):
-        cfg = config(
+    configs = [
+        config(
             f"learner.zero_stage={stage}",
             "model.dtype=bfloat16",
             "loop.batch=65",
             "learner.micro_batch=1",
             "learner.clip=1e9",
         )
-        norm = ray.get(process.summed.remote(cfg, [1.0] + [2**-9] * 64))
-        assert norm == pytest.approx(2 * 1.125)
-    dismiss(1)
+        for stage in (2, 3)
+    ]
+    alone = ray.remote(gradient_norms).options(num_cpus=0, max_calls=1)
+    norms = ray.get(alone.remote(configs, [1.0] + [2**-9] * 64))
+    assert norms == pytest.approx([2 * 1.125] * 2)

@@ -57,28 +57,6 @@ def host_class() -> type:
             parameters = self.learner.scorer.named_parameters()
             return [name for name, parameter in parameters if parameter.grad is not None]
 
-        def summed(self, cfg: Config, terms: list[float]) -> float:
-            """Norm of a gradient of four values, each the sum of `terms`, one a micro-batch."""
-            import deepspeed
-            import torch
-
-            from actors.learner.process_group import deepspeed_config
-
-            layer = torch.nn.Linear(4, 1, bias=False).to(torch.bfloat16)
-            engine, *_ = deepspeed.initialize(
-                model=layer,
-                model_parameters=list(layer.parameters()),
-                optimizer=torch.optim.AdamW(layer.parameters(), fused=True),
-                config=deepspeed_config(cfg),
-            )
-            for term in terms:
-                loss = engine(torch.full((1, 4), term, dtype=torch.bfloat16)).sum()
-                engine.backward(loss, scale_wrt_gas=False)
-                engine.step()
-            norm = float(engine.get_global_grad_norm())
-            engine.destroy()
-            return norm
-
         def reference_sizes(self) -> tuple[int, int]:
             """Values of the reference's weights on this rank, and in all."""
             sizes = [
