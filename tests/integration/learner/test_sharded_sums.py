@@ -44,6 +44,6 @@ def test_gradients_of_many_micro_batches_are_added_in_float32():
         )
         for stage in (2, 3)
     ]
-    alone = ray.remote(gradient_norms).options(num_cpus=0, max_calls=1)
+    alone = ray.remote(num_cpus=0, max_calls=1)(gradient_norms)
     norms = ray.get(alone.remote(configs, [1.0] + [2**-9] * 64))
     assert norms == pytest.approx([2 * 1.125] * 2)
