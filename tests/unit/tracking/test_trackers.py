@@ -11,12 +11,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from medray.tracking import sender
 from medray.tracking.sender import Sender
+from tests.support.trackers import missing, python_path
 
 pytestmark = pytest.mark.slow
 
@@ -59,22 +62,35 @@ def lines() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def empty_store(tmp_path_factory) -> Path:
-    """Of MLflow, which takes seconds to make one."""
-    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+def memory() -> Iterator[Path]:
+    """A folder in memory, if there is one: MLflow makes a store by a hundred changes of it, each
+    waiting for the disk."""
+    shared = Path("/dev/shm")
+    with TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        make = f"from mlflow import MlflowClient as C; C('sqlite:///{folder}/empty.db')"
+        environment = os.environ | {"PYTHONPATH": python_path()}
+        if not missing():
+            command = [sys.executable, "-c", f"{make}.get_experiment('0')"]
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+        yield Path(folder)
 
 
 @pytest.fixture
-def run(trackers, tmp_path, monkeypatch, lines, empty_store):
+def store(memory) -> Iterator[Path]:
+    """Of MLflow, empty."""
+    path = memory / "mlflow.db"
+    shutil.copy(memory / "empty.db", path)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture
+def run(trackers, tmp_path, monkeypatch, lines, store):
     """Sends two steps and an evaluation to a tracker, as a run named `one` does."""
-    if not empty_store.exists():
-        make = f"from mlflow import MlflowClient as C; C('sqlite:///{empty_store}').get_experiment('0')"
-        subprocess.run([sys.executable, "-c", make], check=True, capture_output=True)
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
     for ending in sender.PATIENCE:
         monkeypatch.setitem(sender.PATIENCE, ending, 120.0)  # on a busy machine
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
 
     def send(tracker: str, steps=(1, 2), ending="finished", settings=SETTINGS) -> None:
         board = Sender(tracker, "one", "lungs", settings, tmp_path, lines.append)
@@ -97,9 +113,8 @@ def read_wandb(folder: Path) -> dict:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def test_mlflow_and_a_resumed_run_in_it(run, tmp_path, lines):
+def test_mlflow_and_a_resumed_run_in_it(run, store, lines):
     run("mlflow", ending="stopped")
-    store = tmp_path / "mlflow.db"
     assert rows(store, "select key, step, value from metrics") == [
         ("drops/abstained:not-comparable", 1, 2.0), ("drops/abstained:not-comparable", 2, 2.0),
         ("eval/report_exact", 2, 0.25), ("loss", 1, 1.0), ("loss", 2, 0.5),
@@ -217,10 +232,10 @@ def test_a_tracker_that_is_killed_is_one_line(run, tmp_path, lines):
     assert "its process ended with code -9 — the run goes on without it" in lines[0]
 
 
-def test_a_run_that_is_killed_leaves_no_process(run, tmp_path, lines):
+def test_a_run_that_is_killed_leaves_no_process(run, store, tmp_path, lines):
     """The pipe ends: the tracker notes a failure, and ends too."""
     board = Sender("mlflow", "one", "lungs", SETTINGS, tmp_path, lines.append)
     board.figures(1, {"loss": 1.0})
     board._no_more()  # as a process that is killed closes its pipe
     assert board.process.wait(60) == 0
-    assert rows(tmp_path / "mlflow.db", "select status from runs") == [("FAILED",)]
+    assert rows(store, "select status from runs") == [("FAILED",)]
