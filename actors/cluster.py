@@ -67,7 +67,7 @@ def connect(address: str | None, *, dashboard: bool = False) -> Iterator[Cluster
             watch = HeadWatch(own.end)
             if signals := current_signals():
                 signals.on_end.append(own.end)
-            with own.starting():
+            with own.starting(dashboard=dashboard):
                 context = _init(found, include_dashboard=dashboard, _temp_dir=own.folder)
             watch.own()
         if signals := current_signals():

@@ -17,7 +17,13 @@ from medray.imaging.regions import labelled
 from medray.localising import check_localiser
 from medray.objectives import Needs, answers_needed, find_objective, needs_of
 from medray.policy.model.chat import ChatCodec
-from medray.policy.model.loading import ModelFacts, model_facts, reference_facts, resolve_model_path
+from medray.policy.model.loading import (
+    ModelFacts,
+    answer_context,
+    model_facts,
+    reference_facts,
+    resolve_model_path,
+)
 from medray.policy.model.passed import inspect_unless_passed
 from medray.rundir import RunDirectory
 
@@ -112,10 +118,11 @@ def make_plan(config: Config, *, resume: bool = False) -> Plan:
             "give another run.name, or --resume to continue that one",
         )
     _require_writable(run.path, config)
-    if model.context - model.image_tokens - config.generator.max_new_tokens < SHORTEST_PROMPT:
+    context = answer_context(config.generator, model)
+    if context - model.image_tokens - config.generator.max_new_tokens < SHORTEST_PROMPT:
         raise ModelError(
             f"generator.max_new_tokens = {config.generator.max_new_tokens}",
-            f"the model's context is {model.context} tokens; an image takes {model.image_tokens}",
+            f"a generator's context is {context} tokens; an image takes {model.image_tokens}",
             "lower it",
         )
     inspect_unless_passed(model, config.model, reference)
@@ -143,10 +150,11 @@ def _with_images_of(dataset: Dataset, config: Config, model: ModelFacts) -> Conf
         return config
     if most > 1:
         ChatCodec(model.path, model.limits).require_images(most)
-        rest = model.context - config.generator.max_new_tokens
+        context = answer_context(config.generator, model)
+        rest = context - config.generator.max_new_tokens
         if rest - most * model.image_tokens < SHORTEST_PROMPT:
             why = (
-                f"its context is {model.context} tokens, and a case has {most} images of "
+                f"its context is {context} tokens, and a case has {most} images of "
                 f"{model.image_tokens}"
             )
             raise ModelError(f"model.path = {config.model.path}", why, todo)

@@ -124,7 +124,8 @@ class Response:
     """One answer of the policy, and the policy version that gave it.
 
     `token_ids` are the sampled tokens themselves, end-of-turn included when `finished`;
-    `token_logps` their raw (untempered) log-probabilities under that version, in nats.
+    `token_logps` their raw (untempered) log-probabilities under that version, in nats, or empty
+    where nothing reads them.
     `text` is the decoded answer without special tokens. The first `given` tokens were not sampled
     but given with the request; their log-probabilities are 0.
     """

@@ -15,7 +15,7 @@ from medray.errors import ItemError
 from medray.imaging.view import View, case_regions
 from medray.objectives import needs_of
 from medray.policy.model.chat import ChatCodec
-from medray.policy.model.loading import model_facts
+from medray.policy.model.loading import answer_context, model_facts
 from medray.policy.saliency import EncodedQuestion
 from medray.records import Case, Region
 
@@ -34,6 +34,7 @@ class Encoder:
         self.config, self.replica = config, replica
         self.facts = model_facts(config.model)
         self.codec = ChatCodec(self.facts.path, self.facts.limits)
+        self.answer_context = answer_context(config.generator, self.facts)
         self.needs = needs_of(config.objective)
 
     def __repr__(self) -> str:
@@ -59,7 +60,7 @@ class Encoder:
                     case.question,
                     [view.pixels for view in own],
                     self.config.generator.max_new_tokens,
-                    self.facts.context,
+                    self.answer_context,
                 )
                 found.append(("", case_regions(own, case.regions)))
                 used |= {i.path: v.pixels for i, v in zip(case.images, own, strict=True)}

@@ -60,12 +60,15 @@ class Generator:
     ) -> Iterator[list[Response]]:
         """One response per request, in parts, as they finish.
 
-        images: uint8 [H, W, 3], indexed by the requests.
+        images: uint8 [H, W, 3], indexed by the requests. Log-probabilities, which take time of the
+        engine, come with greedy answers, whose confidence is measured, and where
+        loop.importance_clip reads them.
         """
         from vllm import SamplingParams
 
         self._require_version(expected_version)
         generator = self.config.generator
+        logprobs = 0 if greedy or self.config.loop.importance_clip is not None else None
         prompts = self._prompts(requests, images, [request.prefix_ids for request in requests])
         sampling = [
             SamplingParams(
@@ -73,7 +76,7 @@ class Generator:
                 max_tokens=max(1, generator.max_new_tokens - len(request.prefix_ids)),
                 seed=request.seed,
                 stop_token_ids=[self.codec.eos_id],
-                logprobs=0,
+                logprobs=logprobs,
             )
             for request in requests
         ]
@@ -227,9 +230,10 @@ class Generator:
     def _response(self, request: Request, output: Any) -> Response:
         best, given = output.outputs[0], request.prefix_ids
         sampled = tuple(int(i) for i in best.token_ids)
-        logps = (0.0,) * len(given) + tuple(
-            float(step[token].logprob) for step, token in zip(best.logprobs, sampled, strict=True)
-        )
+        logps: tuple[float, ...] = ()
+        if best.logprobs is not None:
+            steps = zip(best.logprobs, sampled, strict=True)
+            logps = (0.0,) * len(given) + tuple(float(step[token].logprob) for step, token in steps)
         ids = (*given, *sampled)
         text = self.codec.tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False

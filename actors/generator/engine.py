@@ -11,13 +11,13 @@ from actors import ENGINE_MARK
 from actors.accelerator import has_gpu
 from actors.generator.receive import keep_freed_memory
 from actors.generator.vllm_patches import BACKEND, patch_vllm
-from medray.config import Config
+from medray.config import MOST_SEQUENCES, Config
 from medray.errors import ResourceError, RunFailed
 from medray.policy.architectures.base import ATTENTION_AND_MLP
-from medray.policy.model.loading import ModelFacts
+from medray.policy.model.loading import ModelFacts, answer_context
 
 # Sequences that are decoded together, if generator.max_num_seqs does not say.
-SEQUENCES_ON_CPU, SEQUENCES_ON_GPU = 64, 256
+SEQUENCES_ON_CPU, SEQUENCES_ON_GPU = 64, MOST_SEQUENCES
 
 
 def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, int]) -> Any:
@@ -62,8 +62,10 @@ def engine_environment(*, gpu: bool) -> dict[str, str]:
         # FlashInfer would compile its sampler, with a CUDA toolkit that most nodes do not have.
         # Requests with seeds of their own never use it.
         return variables | {"VLLM_USE_FLASHINFER_SAMPLER": "0"}
-    # torch's THP_…: weights on a CPU move into new memory at every update.
-    return variables | {"VLLM_CPU_KVCACHE_SPACE": "1", "THP_MEM_ALLOC_ENABLE": "1"}
+    # torch's THP_…: weights on a CPU move into new memory at every update. What little vLLM would
+    # compile there takes longer to compile than it ever saves.
+    variables |= {"VLLM_CPU_KVCACHE_SPACE": "1", "THP_MEM_ALLOC_ENABLE": "1"}
+    return variables | {"TORCHDYNAMO_DISABLE": "1"}
 
 
 def engine_options(config: Config, facts: ModelFacts, *, gpu: bool) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def engine_options(config: Config, facts: ModelFacts, *, gpu: bool) -> dict[str,
     options: dict[str, Any] = {
         "model": str(facts.path),
         "dtype": config.model.dtype,
-        "max_model_len": facts.context,
+        "max_model_len": answer_context(config.generator, facts),
         "tensor_parallel_size": generator.tensor_parallel,
         "seed": config.run.seed,
         # Without a limit for videos, memory is measured, and kept free, for the longest of them.
@@ -82,6 +84,8 @@ def engine_options(config: Config, facts: ModelFacts, *, gpu: bool) -> dict[str,
         "max_num_seqs": generator.max_num_seqs or sequences,
         "disable_log_stats": True,
     }
+    if generator.max_num_batched_tokens is not None:
+        options |= {"max_num_batched_tokens": generator.max_num_batched_tokens}
     if lora is not None and config.loop.sync == "adapter":
         options |= {"enable_lora": True, "max_lora_rank": _vllm_rank(lora.rank), "max_loras": 1}
         options |= {"enable_tower_connector_lora": set(lora.targets) != {"language"}}

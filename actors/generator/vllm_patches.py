@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from medray.policy.architectures import ARCHITECTURES
@@ -88,20 +90,28 @@ def stream_outputs(
 ) -> Iterator[tuple[int, Any]]:
     """(index of the prompt, its output) in the order in which they finish.
 
-    `LLM.generate` returns only when all are finished; so its engine is stepped here. If the caller
-    stops listening, the remaining requests are aborted. Until `LLM` can stream.
+    `LLM.generate` prepares all prompts before it computes anything, and returns only when all are
+    finished. So its engine is stepped here: a prompt enters when its images are prepared, which
+    happens in a thread of its own while others are answered. If the caller stops listening, the
+    remaining requests are aborted. Until `LLM` can stream.
     """
-    engine = llm.llm_engine
+    engine, requests = llm.llm_engine, list[str]()
     first = llm.request_counter.counter  # vLLM numbers its requests, and outputs carry the number
-    requests = llm.enqueue(prompts, sampling, use_tqdm=False, lora_request=adapter)
-    try:
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                if output.finished:
-                    yield int(output.request_id) - first, output
-    finally:
-        if engine.has_unfinished_requests():
-            engine.abort_request(requests, internal=True)
+    with ThreadPoolExecutor(1, "prepare") as preparing:  # in order: vLLM's caches rely on it
+        waiting = deque(preparing.submit(llm._preprocess_cmpl_one, prompt) for prompt in prompts)
+        try:
+            while waiting or engine.has_unfinished_requests():
+                while waiting and (waiting[0].done() or not engine.has_unfinished_requests()):
+                    params, prepared = sampling[len(requests)], waiting.popleft().result()
+                    requests.append(llm._add_request(prepared, params, lora_request=adapter))
+                for output in engine.step():
+                    if output.finished:
+                        yield int(output.request_id) - first, output
+        finally:
+            for prompt in waiting:
+                prompt.cancel()
+            if engine.has_unfinished_requests():
+                engine.abort_request(requests, internal=True)
 
 
 def image_cache_stats(llm: Any) -> tuple[int, int]:

@@ -14,10 +14,12 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ray._private import services
+from ray._private.node import Node
 
 from actors import ONE_MACHINE
 from medray.process import Scratch, children
@@ -25,6 +27,9 @@ from medray.process import Scratch, children
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"  # torch sets it when it is imported
 PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
 SHARED_PLACES = ("/tmp", "/var/tmp")
+# Ray's configuration by environment: no processes for tasks, because actors, which have variables
+# of their own, could not use them.
+WITHOUT_SPARES = {"RAY_prestart_worker_first_driver": "0"}
 
 
 class OwnProcesses:
@@ -39,23 +44,25 @@ class OwnProcesses:
         return str(self.scratch.folder("r"))  # short: see Scratch
 
     @contextlib.contextmanager
-    def starting(self) -> Iterator[None]:
-        """Around `ray.init`, whose processes get their session and their environment in it."""
+    def starting(self, *, dashboard: bool) -> Iterator[None]:
+        """Around `ray.init`, whose processes get their session and their environment in it.
+
+        Without a dashboard there are none but those that run actors.
+        """
+        variables = WITHOUT_SPARES | {
+            COMPILED: str(compiled_folder()),
+            "TMPDIR": str(self.scratch.folder("tmp")),
+            ONE_MACHINE: "1",
+        }
         popen = services.ConsolePopen
         services.ConsolePopen = functools.partial(popen, start_new_session=True)
-        before = os.environ.get("TMPDIR")
-        os.environ[COMPILED] = str(compiled_folder())
-        os.environ["TMPDIR"] = str(self.scratch.folder("tmp"))
-        os.environ[ONE_MACHINE] = "1"
         try:
-            yield
+            with _environment(variables), contextlib.ExitStack() as changed:
+                if not dashboard:
+                    changed.enter_context(_without_monitors())
+                yield
         finally:
             services.ConsolePopen = popen
-            del os.environ[ONE_MACHINE]
-            if before is None:
-                del os.environ["TMPDIR"]
-            else:
-                os.environ["TMPDIR"] = before
 
     def end(self) -> None:
         """End them at once and leave what they have written to be removed: Ray's native code ends
@@ -66,6 +73,43 @@ class OwnProcesses:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         self.scratch.abandon()
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """These variables, until the end of the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_monitors() -> Iterator[None]:
+    """Have a node start none of the processes that watch it for others: what scales it, what sends
+    its logs to the driver (`log_to_driver` is off), and what remains of a dashboard without pages.
+
+    Three processes that import Ray and then wake up again and again: a tenth of a start.
+    """
+
+    def nothing(node: Any, **_: Any) -> None:
+        node._webui_url = ""
+
+    names = ("start_monitor", "start_log_monitor", "start_api_server")
+    before = {name: getattr(Node, name) for name in names}
+    for name in names:
+        setattr(Node, name, nothing)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
 
 
 def compiled_folder() -> Path:

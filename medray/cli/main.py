@@ -14,7 +14,7 @@ from medray import __version__
 from medray.cli import bench, data, evaluate, phantom, review, run, study, transform
 from medray.errors import MedrayError, RunFailed
 from medray.files import disk_fault
-from medray.process import closing, stop_on_signals, supervise
+from medray.process import closing, collect_rarely, stop_on_signals, supervise
 from medray.terminal import lasting_output
 
 WITH_RAY = ("launch", "study", "eval", "bench")  # commands that may start a cluster
@@ -57,6 +57,7 @@ def main() -> Any:
     # Telemetry and hub look-ups have no place beside sensitive data.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    collect_rarely()
     try:
         with stop_on_signals():
             return app(standalone_mode=True)

@@ -7,6 +7,7 @@ from medray.config.language_model import JudgeConfig, LanguageModelConfig
 from medray.config.reading import YAML_ERRORS, load_config
 from medray.config.sections import (
     FOUND_REGIONS,
+    MOST_SEQUENCES,
     Config,
     CorruptionConfig,
     DataConfig,
@@ -28,6 +29,7 @@ from medray.config.sections import (
 
 __all__ = [
     "FOUND_REGIONS",
+    "MOST_SEQUENCES",
     "YAML_ERRORS",
     "Config",
     "CorruptionConfig",

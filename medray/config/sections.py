@@ -13,6 +13,7 @@ from medray.config.language_model import JudgeConfig, LanguageModelConfig
 from medray.config.section import Fraction, PositiveInt, Section
 
 LocaliserKind = Literal["clipseg", "grounding-dino", "sam3"]
+MOST_SEQUENCES = 256  # that are decoded together if generator.max_num_seqs does not say
 FOUND_REGIONS = ("found", "found-or-whole")  # values of corruption.region that need a localiser
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -112,7 +113,19 @@ class GeneratorConfig(Section):
     memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.85  # share of the GPU's memory
     colocated: bool = False  # on the learners' GPUs, asleep while those work
     max_num_seqs: PositiveInt | None = None  # decoded together; null: 256 on a GPU, 64 on CPUs
+    max_num_batched_tokens: PositiveInt | None = None  # computed at a time; null: vLLM's own
+    max_model_len: PositiveInt | None = None  # tokens of prompt and answer; null: model.max_length
     resources: NodeResources = Amounts()  # of each replica, and of each engine of editor.path
+
+    @pydantic.model_validator(mode="after")
+    def _a_token_for_each_sequence(self) -> GeneratorConfig:
+        sequences = self.max_num_seqs or MOST_SEQUENCES
+        if self.max_num_batched_tokens is not None and self.max_num_batched_tokens < sequences:
+            raise ValueError(
+                f"max_num_batched_tokens is below max_num_seqs ({sequences}), which take a token "
+                "each: raise it, or lower max_num_seqs"
+            )
+        return self
 
 
 class EditorConfig(LanguageModelConfig):

@@ -14,7 +14,7 @@ from medray.memory.sizes import Sizes, sizes_of
 from medray.objectives import needs_of
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.inspection import tuned_skeleton
-from medray.policy.model.loading import ModelFacts
+from medray.policy.model.loading import ModelFacts, answer_context
 from medray.records import Case
 
 LOOKED_AT = 8  # cases whose prompts are encoded
@@ -44,9 +44,9 @@ def memory_lines(
     lines = [("memory", f"Learner {_against(parts, gpu)}")]
     if sum(parts.values()) > gpu:
         lines.append(("", _remedy(config, facts, prompt_tokens, gpu)))
-    sizes = _sizes(config, facts)
+    sizes, context = _sizes(config, facts), answer_context(config.generator, facts)
     if generates:
-        lines.append(("", _generator(config, sizes, facts.context, gpu, prompt_tokens)))
+        lines.append(("", _generator(config, sizes, context, gpu, prompt_tokens)))
     engines = config.generator.replicas if generates else 0
     host = host_needs(config, sizes, config.learner.world_size, engines)
     lines.append(("", f"host, if all are on one machine: {_sum(host)}"))
@@ -104,7 +104,7 @@ def _generator(config: Config, sizes: Sizes, context: int, gpu: int, prompt_toke
     if sum(parts.values()) > share:
         return (
             f"Generator {_against(parts, share)} (generator.memory = {config.generator.memory:g}); "
-            "lower model.max_length, raise generator.memory or generator.tensor_parallel"
+            "lower generator.max_model_len, raise generator.memory or generator.tensor_parallel"
         )
     tokens = prompt_tokens + config.generator.max_new_tokens
     at_once = sequences(config, sizes, context, gpu, tokens)

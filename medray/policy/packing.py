@@ -125,14 +125,11 @@ def pack_given(
 
 def sampled_side(codec: ChatCodec, response: Response, spans: Sequence[Span]) -> Side:
     """The policy's own answer: its sampled tokens, spans aligned by a checked round trip, and
-    the log-probabilities with which the tokens were sampled."""
+    the log-probabilities with which the tokens were sampled, if the response has them."""
     ids = list(response.token_ids)
     offsets = token_offsets(codec.tokenizer, ids, response.text)
     side = _side(ids, edit_mask(offsets, spans))
-    behaviour = np.asarray(response.token_logps, dtype=np.float32)
-    if len(behaviour) != len(ids):
-        raise ItemError("alignment-failed", f"{len(behaviour)} log-probs of {len(ids)} tokens")
-    return replace(side, behaviour=behaviour)
+    return replace(side, behaviour=_behaviour(response, slice(None)))
 
 
 def written_side(codec: ChatCodec, text: str, spans: Sequence[Span], *, finished: bool) -> Side:
@@ -208,8 +205,7 @@ def pack_sentence(
     ids = list(response.token_ids[at.first : at.last])
     texts = [at.before + side + at.after for side in (own, other)]
     sampled = _tail(codec, prefix_ids, ids, texts[0], _shifted(own_spans, len(at.before)))
-    logps = np.asarray(response.token_logps[at.first : at.last], dtype=np.float32)
-    sampled = replace(sampled, behaviour=logps)
+    sampled = replace(sampled, behaviour=_behaviour(response, slice(at.first, at.last)))
     ids = encode_behind(codec, prefix_ids, texts[1])
     written = _tail(codec, prefix_ids, ids, texts[1], _shifted(other_spans, len(at.before)))
     length = len(prompt_ids) + len(prefix_ids) + max(len(sampled.ids), len(written.ids))
@@ -243,6 +239,16 @@ def encode_behind(codec: ChatCodec, prefix_ids: Sequence[int], text: str) -> lis
     if decode(codec.tokenizer, [*prefix_ids, *alone]) != joined:
         raise ItemError("alignment-failed", "the edited sentence cannot follow the sampled tokens")
     return alone
+
+
+def _behaviour(response: Response, tokens: slice) -> np.ndarray | None:
+    """The log-probabilities of some tokens as they were sampled, float32; None if not asked for."""
+    logps, ids = response.token_logps, response.token_ids
+    if not logps:
+        return None
+    if len(logps) != len(ids):
+        raise ItemError("alignment-failed", f"{len(logps)} log-probs of {len(ids)} tokens")
+    return np.asarray(logps[tokens], dtype=np.float32)
 
 
 def _tail(

@@ -1,6 +1,7 @@
 """What a command holds as a process: the signals that stop it, the lock on its run, its scratch
 folder. All of them end with it, whatever ends it."""
 
+from medray.process.garbage import collect_rarely
 from medray.process.lock import RunLock, held_lock
 from medray.process.scratch import Scratch
 from medray.process.signals import Signals, current_signals, stop_on_signals
@@ -13,6 +14,7 @@ __all__ = [
     "cause_was_given",
     "children",
     "closing",
+    "collect_rarely",
     "current_signals",
     "held_lock",
     "stop_on_signals",

@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from medray.config import ModelConfig
-from medray.errors import ModelError
+from medray.config import GeneratorConfig, ModelConfig
+from medray.errors import ConfigError, ModelError
 from medray.policy.architectures import ARCHITECTURES, Architecture, forest_obstacle, text_config
 from medray.policy.model.skeleton import unfit
 from medray.policy.model.view_size import Limits
@@ -79,6 +79,21 @@ def model_facts(config: ModelConfig) -> ModelFacts:
     return ModelFacts(
         path, architecture, context, image_tokens, token, vocabulary, obstacle, limits
     )
+
+
+def answer_context(generator: GeneratorConfig, facts: ModelFacts) -> int:
+    """Tokens of images, question and answer that a generator takes.
+
+    Raises ConfigError if the model does not take so many, or a call does not hold one image.
+    """
+    context, calls = generator.max_model_len, generator.max_num_batched_tokens
+    if context is not None and context > facts.context:
+        why = f"the model's context is {facts.context} tokens, model.max_length included"
+        raise ConfigError(f"generator.max_model_len = {context}", why, "lower it")
+    if calls is not None and calls < facts.image_tokens:
+        why = f"an image takes {facts.image_tokens} tokens, and is computed at one go"
+        raise ConfigError(f"generator.max_num_batched_tokens = {calls}", why, "raise it")
+    return context or facts.context
 
 
 def reference_facts(config: ModelConfig) -> ModelFacts | None:

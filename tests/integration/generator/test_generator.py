@@ -75,6 +75,13 @@ def test_generator_model_and_reported_logps_agree(full, images):
     assert np.abs(sampled - ours).mean() < 0.05
 
 
+def test_sampled_answers_have_log_probabilities_where_they_are_read(full, images):
+    host, *_ = full
+    assert [r.token_logps for r in generate(host, 0, requests(COUNT), False, *images)] == [
+        ()
+    ] * COUNT
+
+
 def test_swapping_the_image_changes_the_generator(full, images):
     host, answers, policy, cfg = full
     swapped = images[::-1]

@@ -18,6 +18,7 @@ from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.vllm, pytest.mark.deepspeed]
 
+OWN = "actors/head/own.py"
 VLLM, DEEPSPEED = "actors/generator/vllm_patches.py", "actors/learner/deepspeed_internals.py"
 WEIGHTS, CALLS, POOL = (
     "actors/generator/weight_engine.py",
@@ -60,7 +61,8 @@ USED = (
         "register_engine", VLLM, "test_weight_transfer",
     ),
     Private("vllm:LLM", "request_counter", VLLM, "test_generator"),
-    Private("vllm:LLM", "enqueue", VLLM, "test_generator"),
+    Private("vllm:LLM", "_preprocess_cmpl_one", VLLM, "test_generator"),
+    Private("vllm:LLM", "_add_request", VLLM, "test_generator"),
     Private("vllm.v1.engine.llm_engine:LLMEngine", "step", VLLM, "test_generator"),
     Private(
         "vllm.v1.engine.llm_engine:LLMEngine", "has_unfinished_requests", VLLM, "test_generator"
@@ -112,7 +114,11 @@ USED = (
     Private(
         "ray.util.metrics:Metric", "_record", "actors/loop/telemetry/exported.py", "test_cluster"
     ),
-    Private("ray._private.services", "ConsolePopen", "actors/head/own.py", "test_own_cluster"),
+    Private("ray._private.services", "ConsolePopen", OWN, "test_own_cluster"),
+    Private("ray._private.node:Node", "_webui_url", OWN, "test_own_cluster"),
+    Private("ray._private.node:Node", "start_monitor", OWN, "test_own_environment"),
+    Private("ray._private.node:Node", "start_log_monitor", OWN, "test_own_environment"),
+    Private("ray._private.node:Node", "start_api_server", OWN, "test_own_environment"),
     Private(
         "ray._private.state:GlobalState",
         "get_draining_nodes", "actors/head/draining.py", "test_drained_nodes",

@@ -99,6 +99,15 @@ def test_the_unchanged_configuration_is_valid(workdir):
         ("model.path=nowhere", "model.path = nowhere: no directory with a config.json"),
         ("model.path=data", "no directory with a config.json"),
         ("model.max_length=100000", "model.max_length = 100000"),
+        (
+            "generator.max_model_len=100000",
+            "generator.max_model_len = 100000: the model's context is",
+        ),
+        ("generator.max_model_len=20", "a generator's context is 20 tokens"),
+        (
+            "generator.max_num_batched_tokens=60",
+            "max_num_batched_tokens is below max_num_seqs (256)",
+        ),
         ("generator.max_new_tokens=5000", "generator.max_new_tokens = 5000"),
         ("generator.max_new_tokens=155", "generator.max_new_tokens = 155"),
         ("objective.name=fier", "objective.name = 'fier'"),

@@ -62,6 +62,12 @@ def test_the_sampled_side_keeps_its_log_probabilities(codec, reference, own):
     assert other.behaviour is None
 
 
+def test_an_answer_without_log_probabilities_gives_a_side_without(codec):
+    pair = packed(codec, "No", answer(codec, logps=0))
+    assert pair.rejected.behaviour is None
+    assert pair.rejected.ids.tolist() == list(answer(codec).token_ids)
+
+
 def test_log_probabilities_of_other_tokens_are_refused(codec):
     with pytest.raises(ItemError) as caught:
         packed(codec, "No", answer(codec, logps=1))

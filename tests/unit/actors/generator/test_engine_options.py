@@ -50,6 +50,22 @@ def test_how_many_sequences_are_decoded_together(overrides, gpu, expected):
     assert options(*overrides, gpu=gpu)["max_num_seqs"] == expected
 
 
+def test_the_batch_and_the_context_are_as_configured():
+    assert "max_num_batched_tokens" not in options(gpu=True)
+    context = options(gpu=True)["max_model_len"]
+    tokens, shorter = (
+        "generator.max_num_batched_tokens=4096",
+        f"generator.max_model_len={context - 8}",
+    )
+    found = options(tokens, shorter, gpu=True)
+    assert (found["max_num_batched_tokens"], found["max_model_len"]) == (4096, context - 8)
+
+
+def test_nothing_is_compiled_on_cpus():
+    assert engine_environment(gpu=False)["TORCHDYNAMO_DISABLE"] == "1"
+    assert "TORCHDYNAMO_DISABLE" not in engine_environment(gpu=True)
+
+
 def test_adapters_have_room_if_they_are_sent():
     assert "enable_lora" not in options("loop.sync=full", gpu=True)
     assert options("loop.sync=adapter", gpu=True)["max_lora_rank"] == 16
