@@ -10,6 +10,10 @@ import typer
 
 from medray.cli.common import AsJson
 
+Paths = Annotated[
+    str,
+    typer.Option(help="Images in OUT: absolute, relative (to its folder), or hashed (digests)."),
+]
 app = typer.Typer(no_args_is_help=True, help="Datasets and preference pairs as Parquet.")
 
 
@@ -23,11 +27,13 @@ def import_(
         typer.Option(metavar="DIR", help="Images of preference pairs. Default: beside PATH."),
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of pairs that do not state one.")] = "",
+    paths: Paths = "absolute",
 ) -> None:
     """Convert a dataset, or pairs of another project, into one Parquet file."""
     from medray.data.exchange import import_data
 
-    typer.echo(f"{out}: {import_data(kind, source, out, images=images, licence=licence)}")
+    done = import_data(kind, source, out, images=images, licence=licence, paths=paths)
+    typer.echo(f"{out}: {done}")
 
 
 @app.command()
@@ -50,8 +56,9 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="F.parquet|RUN")],
     to: Annotated[str, typer.Option("--to", metavar="LAYOUT", help="trl, llama-factory or pairs.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT")],
+    paths: Paths = "absolute",
 ) -> None:
     """Convert pairs, or those of a run, into the layout of another trainer."""
     from medray.data.exchange import export_pairs
 
-    typer.echo(f"{out}: {export_pairs(source, to, out)}")
+    typer.echo(f"{out}: {export_pairs(source, to, out, paths=paths)}")

@@ -102,6 +102,7 @@ class DataConfig(Section):
     heldout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # share of groups, if split by group
     limit: PositiveInt | None = None  # training cases; null: all
     max_images: PositiveInt | None = None  # of each case, its first ones; null: all
+    roots: tuple[str, ...] | None = None  # where else images may be; null: anywhere
 
 
 class GeneratorConfig(Section):

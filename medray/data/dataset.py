@@ -8,13 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from pathlib import Path
 
 from medray.config import DataConfig
 from medray.data.readers import READERS
 from medray.data.splits import Row, image_keys, leaks, shuffled, split_by_group
 from medray.errors import DataError
 from medray.imaging.digests import Digests
+from medray.imaging.places import Places
 from medray.records import Case
 
 Split = tuple[tuple[Case, ...], tuple[Case, ...]]
@@ -23,6 +26,7 @@ Split = tuple[tuple[Case, ...], tuple[Case, ...]]
 # others may leak images, so it must be requested.
 OWN_SPLIT = ("jsonl", "phantom", "dicom", "pairs")
 CHUNK = 4096  # rows whose images are read together
+IMPORTED = ("parquet", "pairs")  # kinds whose files name images by where they were
 GIVEN = "pairs"  # the kind whose cases are pairs already
 
 
@@ -50,14 +54,22 @@ class Dataset:
 
 
 def read_rows(
-    kind: str, path: str | None, digests: Digests | None = None, *, max_images: int | None = None
+    kind: str,
+    path: str | None,
+    digests: Digests | None = None,
+    *,
+    max_images: int | None = None,
+    roots: Sequence[str] | None = None,
 ) -> Iterator[Row]:
     """The rows of a dataset, with the digests of their images. Raises DataError.
 
-    `max_images`: of each case only the first ones, with their regions.
+    `max_images`: of each case only the first ones, with their regions. `roots`: folders in which
+    images and masks must be, beside the dataset's own; None: anywhere.
     """
     digests = digests or Digests()
     rows = iter(READERS[kind](path))
+    if roots is not None:
+        rows = map(partial(_require_inside, _places(path, roots)), rows)
     if max_images is not None:
         rows = (replace(row, case=_with_first(row.case, max_images)) for row in rows)
     while chunk := list(islice(rows, CHUNK)):
@@ -65,6 +77,27 @@ def read_rows(
         found = digests.of({image.path for image in images})
         for row in chunk:
             yield replace(row, case=_with_digests(row.case, found))
+
+
+def _places(path: str | None, roots: Sequence[str] = ()) -> Places:
+    """The folder of a dataset, and others."""
+    own = Path(path or ".")
+    return Places([own if own.is_dir() else own.parent, *roots])
+
+
+def _files(case: Case) -> list[str]:
+    """The paths of the images and masks of a case."""
+    given = case.given.rejected_image if case.given else ""
+    masks = (region.mask for region in case.regions)
+    return [path for path in (*(i.path for i in case.images), *masks, given) if path]
+
+
+def _require_inside(places: Places, row: Row) -> Row:
+    """The row. Raises DataError if an image or a mask of it is elsewhere, before it is opened."""
+    if not all(map(places.hold, _files(row.case))):
+        why = "an image or a mask of it is neither in the dataset's folder nor in data.roots"
+        raise DataError(f"case {row.case.case_id}", why, "add its folder to data.roots")
+    return row
 
 
 def _with_first(case: Case, images: int) -> Case:
@@ -88,7 +121,7 @@ def open_dataset(config: DataConfig, digests: Digests | None = None) -> Dataset:
     of the split empty.
     """
     where = config.path or "data.path"
-    rows = list(read_rows(config.kind, config.path, digests, max_images=config.max_images))
+    rows = _rows(config, digests)
     if not rows:
         raise DataError(where, "holds no case", "give a dataset with at least two images")
     own = config.kind in OWN_SPLIT and any(row.split for row in rows)
@@ -105,15 +138,33 @@ def open_dataset(config: DataConfig, digests: Digests | None = None) -> Dataset:
                 where, f"the split leaves no {name} case", "change data.split or data.heldout"
             )
     notes = _notes(rows, train, heldout, "the dataset's own" if own else config.split)
+    notes += tuple(_outside(config, rows))
     ordered = shuffled(train, config.seed)
     return Dataset(config.kind, ordered[: config.limit], shuffled(heldout, config.seed), notes)
+
+
+def _rows(config: DataConfig, digests: Digests | None) -> list[Row]:
+    kind, path, most, roots = config.kind, config.path, config.max_images, config.roots
+    return list(read_rows(kind, path, digests, max_images=most, roots=roots))
+
+
+def _outside(config: DataConfig, rows: Sequence[Row]) -> Iterator[str]:
+    """A note if images are outside the dataset, whose rows nobody here may have written."""
+    if config.roots is None and config.kind not in IMPORTED:
+        places = _places(config.path)
+        files = {file for row in rows for file in _files(row.case)}
+        if count := sum(not places.hold(file) for file in files):
+            yield (
+                f"{count} of {len(files)} images and masks are outside the dataset's folder; "
+                "data.roots bounds where they may be"
+            )
 
 
 def evaluated_on(dataset: Dataset, config: DataConfig, digests: Digests | None = None) -> Dataset:
     """The dataset with the cases of another one held out: its own held-out part if its rows have a
     split, else all of its cases. Raises DataError."""
     where = config.path or "eval.data.path"
-    rows = list(read_rows(config.kind, config.path, digests, max_images=config.max_images))
+    rows = _rows(config, digests)
     own = config.kind in OWN_SPLIT or config.split == "official"
     if own and any(row.split for row in rows):
         cases = _own_split(rows, where)[1]
@@ -123,6 +174,7 @@ def evaluated_on(dataset: Dataset, config: DataConfig, digests: Digests | None =
         raise DataError(where, "holds no case to evaluate on", "correct eval.data")
     count = len(_images(cases))
     notes = [f"evaluated on {config.kind}: {len(cases)} cases over {count} images"]
+    notes += _outside(config, rows)
     if shared := leaks(dataset.train, cases):
         notes.append(f"leak: {len(shared)} of these images are also in training")
     ordered = shuffled(cases, config.seed)[: config.limit]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from medray.data.tables import read_pairs, write_cases, write_pairs
 from medray.errors import DataError
 from medray.files import output_file
 from medray.imaging.load import file_sha256
+from medray.imaging.places import Named, named
 from medray.imaging.reference import Reference, parse_reference
 
 PAIRS: dict[str, ReadPair] = {
@@ -38,20 +40,28 @@ OWN = "pairs"  # the layout of medray's own Parquet files
 
 
 def import_data(
-    kind: str, source: str, out: Path, *, images: Path | None = None, licence: str = ""
+    kind: str,
+    source: str,
+    out: Path,
+    *,
+    images: Path | None = None,
+    licence: str = "",
+    paths: str = "absolute",
 ) -> str:
     """Read a dataset or pairs of `kind` and write them to `out`; returns e.g. "12 cases".
 
     `images`: the folder that image paths of pairs are relative to, by default the file's;
-    `licence`: for pairs that do not state one. Raises DataError.
+    `licence`: for pairs that do not state one; `paths`: how images are named, see
+    `medray.imaging.places`. Raises DataError.
     """
     if kind in CASES:
         if images is not None or licence:
             raise DataError(f"kind {kind}", "takes no --images and no --licence", "leave them out")
-        return f"{write_cases(out, read_rows(kind, source))} cases"
+        return f"{write_cases(out, read_rows(kind, source), paths)} cases"
     if kind not in PAIRS:
         raise DataError(f"kind {kind}", "is not known", f"give {', '.join([*CASES, *PAIRS])}")
-    return f"{write_pairs(out, import_pairs(kind, Path(source), images, licence))} pairs"
+    pairs = import_pairs(kind, Path(source), images, licence)
+    return f"{write_pairs(out, pairs, paths)} pairs"
 
 
 def import_pairs(
@@ -70,19 +80,20 @@ def import_pairs(
         yield pair
 
 
-def export_pairs(source: Path, layout: str, out: Path) -> str:
+def export_pairs(source: Path, layout: str, out: Path, *, paths: str = "absolute") -> str:
     """Write the pairs of a Parquet file, or those a run was trained on, in another layout; returns
     e.g. "12 pairs".
 
     `layout` "pairs" is medray's own Parquet; of the others JSON lines if `out` ends in .jsonl, a
-    JSON list otherwise. Raises DataError.
+    JSON list otherwise. `paths`: as of `import_data`. Raises DataError.
     """
     if layout not in (*EXPORTS, OWN):
         known = " or ".join((*EXPORTS, OWN))
         raise DataError(f"--to {layout}", "is not known", f"give {known}")
     pairs = run_pairs(source) if is_run(source) else read_pairs(source)
     if layout == OWN:
-        return f"{write_pairs(out, pairs)} pairs"
+        return f"{write_pairs(out, pairs, paths)} pairs"
+    name = named(paths, out.parent)
     as_lines = out.suffix == ".jsonl"
     before, between, after = ("", "\n", "\n") if as_lines else ("[\n", ",\n", "\n]\n")
     count = 0
@@ -90,10 +101,17 @@ def export_pairs(source: Path, layout: str, out: Path) -> str:
         for pair in pairs:
             _check_files(pair)
             file.write(between if count else before)
-            file.write(json.dumps(EXPORTS[layout](pair), ensure_ascii=False))
+            file.write(json.dumps(EXPORTS[layout](_named(pair, name)), ensure_ascii=False))
             count += 1
         file.write(after)
     return f"{count} pairs"
+
+
+def _named(pair: PreferencePair, name: Named) -> PreferencePair:
+    """The pair with its images as a file that leaves names them."""
+    others = tuple(replace(image, path=name(image.path)) for image in pair.other_images)
+    image, rejected = name(pair.image), name(pair.rejected_image)
+    return replace(pair, image=image, rejected_image=rejected, other_images=others)
 
 
 def _check_files(pair: PreferencePair) -> None:

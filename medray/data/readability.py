@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medray.editing.language.english import is_english
+from medray.editing.language.english import endless, is_english, too_long
 from medray.editing.language.markup import final_text
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
@@ -67,11 +67,13 @@ def tier_of(case: Case, *, same_slot: bool = True) -> str:
     """How surely answers to a case can be compared with its reference ("sure", or "slot": by the
     weaker rule only), or why they cannot.
 
-    empty-reference, language, uncertain (the reference only calls it possible), or not-comparable:
-    the rules find no claim in question and reference together.
+    empty-reference, too-long, language, uncertain (the reference only calls it possible), or
+    not-comparable: the rules find no claim in question and reference together.
     """
     if not case.reference.strip():
         return "empty-reference"
+    if too_long(case.question, case.reference) or endless(case.question, case.reference):
+        return "too-long"
     reference = final_text(case.reference) or case.reference
     if not (is_english(case.question) and is_english(reference)):
         return "language"

@@ -1,7 +1,7 @@
 """One Parquet schema for cases and one for preference pairs, written and read in row groups.
 
 Patients and studies are numbered in order of appearance: enough to keep them together in a
-split, and nothing more. Image paths are absolute.
+split, and nothing more. Image paths are absolute, or relative to the file.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from medray.data.sources import parquet_rows
 from medray.data.splits import Row
 from medray.errors import DataError
 from medray.files import open_file, output_file
+from medray.imaging.places import Named, named
 from medray.records import Case, GivenSide, ImageFile, Region
 
 if TYPE_CHECKING:
@@ -72,15 +73,17 @@ def schema(kind: Kind) -> pa.Schema:
     return pa.schema(columns[kind], metadata={"medray.kind": kind, "medray.version": VERSION})
 
 
-def write_cases(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a new Parquet file and return their number. Raises DataError."""
-    patient, study = _numbers(), _numbers()
-    return _write(path, "cases", (_case_row(row, patient, study) for row in rows))
+def write_cases(path: Path, rows: Iterable[Row], paths: str = "absolute") -> int:
+    """Write rows to a new Parquet file and return their number; `paths`: how images are named, see
+    `medray.imaging.places`. Raises DataError."""
+    patient, study, name = _numbers(), _numbers(), named(paths, path.parent)
+    return _write(path, "cases", (_case_row(row, patient, study, name) for row in rows))
 
 
-def write_pairs(path: Path, pairs: Iterable[PreferencePair]) -> int:
-    """Write pairs to a new Parquet file and return their number. Raises DataError."""
-    return _write(path, "pairs", map(_pair_row, pairs))
+def write_pairs(path: Path, pairs: Iterable[PreferencePair], paths: str = "absolute") -> int:
+    """Like `write_cases`, of pairs."""
+    name = named(paths, path.parent)
+    return _write(path, "pairs", (_pair_row(pair, name) for pair in pairs))
 
 
 def kind_of(path: Path) -> Kind:
@@ -118,11 +121,12 @@ def read_cases(path: str | None) -> Iterator[Row]:
     file = existing_folder(path, "parquet")
     _expect(file, "cases")
     for _, row in parquet_rows(file):
+        _find_images(row, file.parent)
         regions = tuple(
             Region(
                 r["label"],
                 tuple(r["box"]) if r["box"] else None,
-                r["mask"],
+                r["mask"] and os.path.join(file.parent, r["mask"]),
                 r["source"],
                 image=r.get("image") or 0,
             )
@@ -143,11 +147,20 @@ def read_pairs(path: Path) -> Iterator[PreferencePair]:
     """The pairs of a Parquet file, one row group in memory at a time."""
     _expect(path, "pairs")
     for _, row in parquet_rows(path):
+        _find_images(row, path.parent)
         spans = {
             side: tuple((span["start"], span["end"]) for span in row[side])
             for side in ("chosen_spans", "rejected_spans")
         }
         yield PreferencePair(**(row | spans | {"other_images": _other_images(row)}))
+
+
+def _find_images(row: dict[str, Any], folder: Path) -> None:
+    """Make paths that are relative to the file such that they can be opened."""
+    for entry in (row, *(row.get("other_images") or ())):
+        for key in ("image", "rejected_image"):
+            if entry.get(key):
+                entry[key] = os.path.join(folder, entry[key])
 
 
 def _other_images(row: dict[str, Any]) -> tuple[ImageFile, ...]:
@@ -198,13 +211,15 @@ def _expect(path: Path, kind: Kind) -> None:
         raise DataError(str(path), f"does not hold {kind}", f"give a file of {kind}")
 
 
-def _case_row(row: Row, patient: Callable[[str], Any], study: Callable[[str], Any]) -> dict:
+def _case_row(
+    row: Row, patient: Callable[[str], Any], study: Callable[[str], Any], name: Named
+) -> dict[str, Any]:
     case = row.case
     regions = [
         {
             "label": r.label,
             "box": r.box,
-            "mask": r.mask and os.path.abspath(r.mask),
+            "mask": r.mask and name(r.mask),
             "source": r.source,
             "image": r.image,
         }
@@ -212,9 +227,9 @@ def _case_row(row: Row, patient: Callable[[str], Any], study: Callable[[str], An
     ]
     return {
         "case_id": case.case_id,
-        "image": os.path.abspath(case.image),
+        "image": name(case.image),
         "image_sha256": case.image_sha256,
-        "other_images": _stored(case.other_images),
+        "other_images": _stored(case.other_images, name),
         "question": case.question,
         "reference": case.reference,
         "answer_type": case.answer_type,
@@ -228,18 +243,18 @@ def _case_row(row: Row, patient: Callable[[str], Any], study: Callable[[str], An
     }
 
 
-def _pair_row(pair: PreferencePair) -> dict[str, Any]:
+def _pair_row(pair: PreferencePair, name: Named) -> dict[str, Any]:
     row = {name: getattr(pair, name) for name in PreferencePair.__slots__}
     for side in ("chosen_spans", "rejected_spans"):
         row[side] = [{"start": start, "end": end} for start, end in row[side]]
-    row["other_images"] = _stored(pair.other_images)
-    for name in ("image", "rejected_image"):
-        row[name] = row[name] and os.path.abspath(row[name])
+    row["other_images"] = _stored(pair.other_images, name)
+    for key in ("image", "rejected_image"):
+        row[key] = row[key] and name(row[key])
     return row
 
 
-def _stored(images: Iterable[ImageFile]) -> list[dict[str, str]]:
-    return [{"image": os.path.abspath(i.path), "image_sha256": i.sha256} for i in images]
+def _stored(images: Iterable[ImageFile], name: Named) -> list[dict[str, str]]:
+    return [{"image": name(i.path), "image_sha256": i.sha256} for i in images]
 
 
 def _numbers() -> Callable[[str], int | None]:

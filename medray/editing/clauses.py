@@ -43,6 +43,7 @@ _ANY = re.compile(rf"(?:(?:{_COMMA})|\s+)(?:{_EXPLAINS}|{_NARROWS})\b", re.IGNOR
 _PREDICATE = re.compile(
     r"\b(?:is|are|was|were|be|been|not|being|most|more|very)\s*$", re.IGNORECASE
 )
+_NEAR = 40  # characters: the word before, and blanks
 _APPOSITION = re.compile(
     r"\s*(?:,|\s[–—-])\s+(?:an?|the|one|or|its|their|another)\s+", re.IGNORECASE
 )
@@ -125,7 +126,7 @@ def explanation(
         return bracket.span()
     link = _APPOSITION.match(text, position, stop)
     links = (_ANY if narrowing else _LOOSE).finditer(text, position, stop)
-    link = link or next((m for m in links if not _PREDICATE.search(text[: m.start()])), None)
+    link = link or next((m for m in links if not _is_predicate(text, m.start())), None)
     if link is not None and adjacent and _VERB.search(text, position, link.start()):
         return None
     if link is None:
@@ -136,6 +137,11 @@ def explanation(
     if medial is not None and not _VERB.search(sentence):
         return link.start(), medial.end()
     return link.start(), other.start() if other else stop
+
+
+def _is_predicate(text: str, at: int) -> bool:
+    """Whether what begins at `at` belongs to a verb or an adverb just before it."""
+    return _PREDICATE.search(text, max(0, at - _NEAR), at) is not None
 
 
 def dependent(

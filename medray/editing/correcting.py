@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from medray.editing.base import Replacement, apply, arrange, build_edit, build_sentence, in_answer
 from medray.editing.guard import Proposal, leans, projected, refusal, stands_alone
@@ -13,7 +14,7 @@ from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, judge
 from medray.editing.rewriting.rewrite import candidates
 from medray.editing.rewriting.tidy import tidied
-from medray.editing.sentences import Sentence
+from medray.editing.sentences import MOST, Sentence
 from medray.records import Edit, EditedSentence
 
 
@@ -22,13 +23,13 @@ def corrected_sentences(
 ) -> tuple[tuple[EditedSentence, ...], str]:
     """The sentences whose correction is sure, the most severe error first; and why not, if none.
 
-    Each is judged behind what the answer said before it.
+    Each is judged behind what the answer said before it; behind the first MOST, none is tried.
     """
     sure: list[EditedSentence] = []
     refused = "cannot-rewrite"
-    for part in parts:
-        if part.start < start or not conflicts_in(judgement, part.start, part.end):
-            continue
+    later = (part for part in parts if part.start >= start)
+    wrong = (part for part in later if conflicts_in(judgement, part.start, part.end))
+    for part in islice(wrong, MOST):
         context = answer[: part.end]
         last = part is parts[-1]
         result = _corrected(context, part, judgement if last else judge(context, known), known)
@@ -52,7 +53,8 @@ def corrected_answer(
     """The edit of a wrong answer: its sentences, and the whole text if that is sure too."""
     if len(parts) == 1 and sentences:
         return in_answer("wrong", answer, sentences[0])
-    several = start == 0 and len(parts) > 1 and bool(sentences)
+    wrong = sum(bool(conflicts_in(judgement, part.start, part.end)) for part in parts)
+    several = start == 0 and len(parts) > 1 and bool(sentences) and wrong <= MOST
     changes = _whole(answer, parts, judgement, known) if several else None
     if changes is not None:
         edit = build_edit("wrong", answer, changes, ontology().severity, _why(changes))

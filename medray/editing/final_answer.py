@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from medray.editing.language.english import is_english
+from medray.editing.language.english import endless, is_english, too_long
 from medray.editing.language.markup import (
     Unmarked,
     final_answer,
@@ -76,9 +76,11 @@ def cut_final_answer(
     """What an editor reads of an answer, or an abstention.
 
     Nothing before the character `start` of the answer may be edited. `english`: whether the editor
-    reads English only. `no-final-answer`: nothing follows a thought or a heading; `language`: a
-    text is not English.
+    reads English only. `too-long`: a text or a sentence of it is longer than any should be;
+    `no-final-answer`: nothing follows a thought or a heading; `language`: a text is not English.
     """
+    if too_long(question, reference, answer) or endless(question, reference, answer):
+        return Edit("abstain", reason="too-long")
     found = final_answer(answer)
     if found is None:
         return Edit("abstain", reason="no-final-answer")

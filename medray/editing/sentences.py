@@ -33,6 +33,7 @@ _SECTION = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w")
+MOST = 24  # sentences of one answer that are edited: each is read behind all before it
 
 
 class Sentence(NamedTuple):

@@ -17,7 +17,7 @@ from medray.editing.reading.judge import Judgement, judge
 from medray.editing.rewriting.rewrite import candidates
 from medray.editing.rewriting.tidy import tidied
 from medray.editing.rewriting.variants import counterfactuals
-from medray.editing.sentences import Sentence
+from medray.editing.sentences import MOST, Sentence
 from medray.records import Edit, EditedSentence
 
 _SMALL = 0.5  # a variant that changes a larger fraction of the words is only a last resort
@@ -36,10 +36,9 @@ def varied(
     """The edit of a right answer: a variant of each sentence that has a sure one, in an order drawn
     by `prefer`, and the first that the rest of the answer allows as that of the whole answer."""
     variants: list[tuple[float, EditedSentence]] = []
-    for part in parts:
-        agreed = agreements_in(judgement, part.start, part.end)
-        if part.start < start or not agreed:
-            continue
+    later = (part for part in parts if part.start >= start)
+    right = ((part, agreements_in(judgement, part.start, part.end)) for part in later)
+    for part, agreed in islice(((part, agreed) for part, agreed in right if agreed), MOST):
         context = answer[: part.end]
         in_context = judgement if part is parts[-1] else judge(context, known)
         variant = _varied(answer, part, in_context, known, rng, prefer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from medray.editing.language.english import is_english
+from medray.editing.language.english import LONGEST, endless, is_english, too_long
 from medray.editing.language.markup import final_text
 from medray.editing.reading.facts import facts
 from medray.editing.reading.judge import judge
@@ -99,7 +99,7 @@ def summarise(rows: Sequence[AnswerRow], more: Sequence[Figure] = ()) -> dict[st
         **{place: _by_type(clusters, *names) for place, names in _TABLES.items()},
         "clusters": len(clusters.rows),
         "intervals": intervals(figures, clusters),
-        "notes": list(word_overlap().notes),
+        "notes": [*word_overlap().notes, *_too_long(rows)],
     }
 
 
@@ -174,14 +174,33 @@ def _type_figures(table: SumTable) -> list[Figure]:
 
 
 def _row(case: Case, answer: str, confidence: float | None) -> AnswerRow:
-    """Only the final answer counts; without one it is empty."""
-    final = final_text(answer)
-    verdict = judge(final, facts(case.question, case.reference)).verdict
-    statistics = {**_read(case, final), **_by_type_of_answer(case, final)}
+    """Only the final answer counts; without one it is empty, and so is one that is too long. Of an
+    endless one only the words count. An answer counts in no figure if its question or its reference
+    cannot be read for its length."""
+    texts = case.question, case.reference
+    if too_long(*texts) or endless(*texts):
+        return AnswerRow(case, answer, "abstain", {}, confidence)
+    final = "" if too_long(answer) else final_text(answer)
+    stated = "" if endless(final) else final
+    verdict = judge(stated, facts(*texts)).verdict
+    statistics = {**_read(case, stated), **_by_type_of_answer(case, final, stated)}
     if confidence is not None and case.answer_type == "closed":
         right = bool(statistics["closed/right"])
         statistics |= calibration.calibration(confidence, right=right)
     return AnswerRow(case, answer, verdict, statistics, confidence)
+
+
+def _too_long(rows: Sequence[AnswerRow]) -> list[str]:
+    texts = [(row.case.question, row.case.reference) for row in rows]
+    cases = sum(too_long(*each) or endless(*each) for each in texts)
+    answers = sum(too_long(row.answer) for row in rows)
+    sentences = sum(endless(row.answer) and not too_long(row.answer) for row in rows)
+    notes = {
+        f"{answers} answers of more than {LONGEST:,} characters count as empty": answers,
+        f"in {sentences} answers with a sentence without an end no claim is read": sentences,
+        f"{cases} cases with a question or a reference so long count in no figure": cases,
+    }
+    return [note for note, count in notes.items() if count]
 
 
 def _read(case: Case, answer: str) -> dict[str, float]:
@@ -199,11 +218,11 @@ def _read(case: Case, answer: str) -> dict[str, float]:
     return statistics
 
 
-def _by_type_of_answer(case: Case, answer: str) -> dict[str, float]:
-    """Statistics that only answers of one type have."""
+def _by_type_of_answer(case: Case, answer: str, stated: str) -> dict[str, float]:
+    """Statistics that only answers of one type have. `stated`: that in which claims are read."""
     statistics: dict[str, float] = {}
     if case.answer_type == "report":
-        hits, both = reading.finding_counts(case, answer)
+        hits, both = reading.finding_counts(case, stated)
         statistics |= {"findings/hits": hits, "findings/both": both}
     elif case.answer_type == "closed":
         right = reading.is_right_word(case, answer)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from medray.editing.language.english import is_english
+from medray.editing.language.english import endless, is_english
 from medray.editing.ontology.lexicon import ontology, phrase_words
 from medray.editing.reading.claims import Statement, claims, read, subject_of
 from medray.editing.reading.facts import facts, proposition
@@ -101,6 +101,8 @@ def is_exact(case: Case, asserted: Sequence[Assertion]) -> bool:
 
 def is_right_word(case: Case, answer: str) -> bool:
     expected, given = (_YES_NO.search(text) for text in (case.reference, answer))
+    if expected is None and endless(answer):
+        return False
     if expected is None:  # a choice ("CT or MRI?")
         return judge(answer, facts(case.question, case.reference)).verdict == "right"
     return given is not None and given.group().lower() == expected.group().lower()

@@ -87,7 +87,7 @@ def _denies_its_own(text: str) -> bool:
 
 def _denies_first(text: str) -> bool:
     """ "Yes, there is no …"."""
-    clause = re.split(r",?\s+(?:and|but|which|while|with|without)\b", text, maxsplit=1)[0]
+    clause = re.split(r",?\s(?:and|but|which|while|with|without)\b", text, maxsplit=1)[0]
     return _DENIES.search(clause) is not None
 
 

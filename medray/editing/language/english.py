@@ -19,6 +19,7 @@ from medray.editing.ontology.lexicon import ontology
 
 _DATA = Path(__file__).parent.parent / "ontology" / "languages.yaml"
 _SENTENCE = re.compile(r"[^.!?;:\n\r]+")
+_STOP = re.compile(r"[.!?]\s|[\n\r]")
 _LIST = re.compile(r"[,/()\[\]]")
 _WORD = re.compile(r"[^\W\d_]+")
 _ACCENTED = re.compile(
@@ -32,6 +33,8 @@ _CLAUSE_WORDS = 7  # so many words without a single English one are no English c
 _FUNCTION_WORDS = frozenset(("an", "in", "is", "no", "on", "to", "at", "for", "as", "was", "will"))
 _FOREIGN_WORD, _COMMON_WORD = 2, 1
 _ENOUGH = 2
+LONGEST = 20_000  # characters; ten times a long report, and what is read in seconds
+LONGEST_SENTENCE = 1_000  # characters; more than 150 words
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,28 @@ class _Languages:
     endings: tuple[str, ...]
 
 
+def too_long(*texts: str) -> bool:
+    """Whether one of the texts is longer than any answer: the time to read it grows faster."""
+    return any(len(text) > LONGEST for text in texts)
+
+
+def endless(*texts: str) -> bool:
+    """Whether a sentence of the texts is longer than any sentence, as where a model repeats itself.
+
+    >>> endless("No nodule. " * 1000), endless("no nodule, " * 1000)
+    (False, True)
+    """
+    long = (text for text in texts if len(text) > LONGEST_SENTENCE)
+    return any(len(part) > LONGEST_SENTENCE for text in long for part in _STOP.split(text))
+
+
 def is_english(text: str) -> bool:
-    """Whether every sentence of a text can be read as English.
+    """Whether every sentence of a text can be read as English; of one that is too long, none.
 
     >>> is_english("Ménière's disease"), is_english("Kein Pneumothorax."), is_english("左侧")
     (True, False, False)
     """
-    return _is_english(text)
+    return not too_long(text) and _is_english(text)
 
 
 @functools.lru_cache(maxsize=1 << 14)  # questions and references come again
