@@ -126,7 +126,7 @@ def test_wrong_reports_are_corrected_in_their_own_words(
             "Is the lesion on the left side?",
             "No",
             "Yes, the lesion is on the left side.",
-            "No, the lesion is on the right side.",
+            "No, the lesion is not on the left side.",  # nor need it be on the right
         ),
         (
             "Is the lesion in the upper zone?",
