@@ -277,7 +277,7 @@ def test_spans_carry_type_severity_and_reason() -> None:
 
 def test_the_registry_builds_the_configured_editor() -> None:
     editor = EDITORS["findings"](EditorConfig())
-    assert (editor.name, editor.version) == ("findings", "9")
+    assert (editor.name, editor.version) == ("findings", "10")
 
 
 def test_edit_fraction_counts_words() -> None:
