@@ -19,6 +19,7 @@ _FINITE = r"is|are|was|were|shows?|has|have|appears?|can|could|does|do|measures?
 # they explain, wherever they stand
 _EXPLAINS = (
     r"which|who|whose|where(?:by|as|in)?|because|since|so(?:\s+that)?|thus|therefore|hence|thereby|"
+    r"given\s+(?:the|that|its|their|this)|"
     r"as\s+(?:it|this|that|they|there|these|those|evidenced|indicated|seen|shown|demonstrated|the|"
     r"a|an|its|their)|owing\s+to|resulting|leading|giving|"
     r"meaning|indicating|indicates|suggesting|suggests|implying|implies|signifying|reflecting|"
@@ -84,7 +85,7 @@ _MEANS = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(  # it gives the reason of whatever it stands behind
-    r"\W*(?:because|thus|therefore|hence|thereby|as\s+(?:it|this|that|they|there|these|those|the|an?|"
+    r"\W*(?:because|given|thus|therefore|hence|thereby|as\s+(?:it|this|that|they|there|these|those|the|an?|"
     r"its|their|evidenced|indicated|shown|demonstrated)|since(?!\s+(?:the\s+)?(?:prior|previous|last|"
     r"earlier)))\b",
     re.IGNORECASE,

@@ -30,7 +30,9 @@ _ASIDE = re.compile(
     r"demonstrated|suggested))\b|[.;]\s",
     re.IGNORECASE,
 )
-_LIKELY = re.compile(r"\b(?:likely|probable)\s+(\w+)", re.IGNORECASE)
+_LIKELY = re.compile(
+    r"\b(?:likely|probable)\s+(\w+)(?:\s+(?:of|for|behind)\s+([\w\s-]+))?", re.IGNORECASE
+)
 _KIND_OF = re.compile(r"\b(?:kind|type|sort|form)s?\s+of\b", re.IGNORECASE)
 _BOTH_SHOWN = re.compile(
     r"(?:shows?|depicts?|displays?|includes?|views?\s+of|images?\s+of|contains?|see)\s+both\s+\w+\W*$|"
@@ -112,8 +114,7 @@ def _read(answer: str, facts: Facts) -> ParsedText:
     repeated = re.compile(rf"\b(?:most\s+)?(?:likely|probable)(?=\s+{likely[1]}\b)", re.IGNORECASE)
     plain = repeated.sub(lambda m: " " * len(m[0]), answer)
     parsed = read(plain, subject=subject)
-    query = read(facts.question)
-    asked = {s.head.value for s in (*query.statements, *query.uncertain) if s.head}
+    asked = {s.head.value for s in read(likely[2] or "").statements if s.head}
     own = tuple(s for s in parsed.statements if s.head and s.head.value not in asked)
     return replace(parsed, text=answer, statements=own or parsed.statements)
 

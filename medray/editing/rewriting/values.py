@@ -64,7 +64,11 @@ def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) ->
     if attribute is None:  # found by the words of the question, without a smallest change
         is_echo = comparison.attribute == "echo"
         echo = restate(parsed.text, *comparison.span, facts.word is True) if is_echo else None
-        return [replacement(require(echo), comparison)]
+        change = require(echo)
+        denied = not facts.word and comparison.span[1] > change.end
+        idle = _IDLE.finditer(parsed.text, change.end, comparison.span[1]) if denied else ()
+        changes = [change, *(Change(*match.span(), "") for match in idle)]
+        return [replacement(change, comparison) for change in changes]
     if comparison.wanted is None:
         if parsed.word is None:
             raise CannotRewrite

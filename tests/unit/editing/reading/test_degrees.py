@@ -104,6 +104,36 @@ def test_the_same_degree_is_no_error(reference: str, answer: str) -> None:
             "The arrow points to the left kidney, a retroperitoneal organ.",
             "The arrow points to the spleen.",
         ),
+        (
+            "What is the most likely cause of the opacity: pneumonia, edema or atelectasis?",
+            "atelectasis",
+            "Pneumonia is the most likely cause of the opacity, given the fever.",
+            "Atelectasis is the most likely cause of the opacity.",
+        ),
+        (
+            REPORT,
+            "Small right hydropneumothorax. The left lung is clear.",
+            "There is no pneumothorax. The left lung is clear.",
+            "There is a pneumothorax.",
+        ),
+        (
+            REPORT,
+            "Stable left apical thickening of the pleura. Stable left pleural thickening.",
+            "Pleural thickening on the right is unchanged.",
+            "Pleural thickening on the left is unchanged.",
+        ),
+        (
+            REPORT,
+            "The heart is normal. There is a left pleural effusion.",
+            "Comparison: None. There is a right pleural effusion. The heart is normal.",
+            "There is a left pleural effusion.",
+        ),
+        (
+            "Are the costophrenic angles sharp?",
+            "no",
+            "The costophrenic angles are sharp bilaterally.",
+            "The costophrenic angles are not sharp.",
+        ),
     ],
 )
 def test_it_is_read_and_corrected(
