@@ -58,7 +58,7 @@ _SENTENCE_END = re.compile(r"[.!?\n]\s")
 _VERB = re.compile(rf"\b(?:{_FINITE})\b", re.IGNORECASE)
 _SEMICOLON = re.compile(r";\s+(?:it|this|these|they)\b", re.IGNORECASE)
 _CARRIES_ON = re.compile(
-    r":\s+(?=\w)|;\s+(?:it|this|these|they|that)\b|,\s+(?:it|they|this)\s+(?:is|are|was|has|have)\b|,?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
+    r":\s+(?=\w)|;\s+(?:it|this|these|they|that|its|their)\b|\s+(?:[–—]|-{1,2})\s+(?=\w)|,\s+(?!(?:including|during|following)\b)\w+ing\b|,\s+(?:it|they|this)\s+(?:is|are|was|has|have)\b|,?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
     r"located|extend\w*|appears?|causing|involv\w+)\b",
     re.IGNORECASE,
 )
@@ -68,6 +68,9 @@ _SEQUEL = re.compile(
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"\s*(?:no|not)\b(?!\s+(?:look|appear|seem)?\s*normal)", re.IGNORECASE)
+_CLOSED = re.compile(r"\W*(?:is|are|was|were|does|do|did|has|have|can|could)\b", re.IGNORECASE)
+_NEXT_CLAUSE = re.compile(r";\s+(?=\w)")
+_TURNED = re.compile(r"\bnot\b|n['’]t\b", re.IGNORECASE)
 _NOTHING = re.compile(r"\s*(?:no|not)\b", re.IGNORECASE)
 _WITH = re.compile(r"\s+with\s+(?!(?:no|contrast)\b)", re.IGNORECASE)
 _HEALTHY = re.compile(r"\b(?:normal|healthy|clear|unremarkable|no|not)\b", re.IGNORECASE)
@@ -119,6 +122,7 @@ _NEAR = re.compile(
     r"bordering)\s[^,;.]*",
     re.IGNORECASE,
 )
+_OF_MANY = re.compile(r",\s+(?:both|one|each|all)\b[^;.]*", re.IGNORECASE)
 _LOCATED = frozenset({"zone", "organ"})
 _BELONGS = content("part parts belong belongs organ organs component components member members")
 _CLOSING = re.compile(r"[\s.!?\"'”’)\]*]*$")
@@ -188,6 +192,10 @@ def dependent(
     while found is not None and question and _repeats(text[slice(*found)], question):
         position = found[1]
         found = _dependent(text, position, end, error_type, removed, new)
+    if error_type in _FOUND and _CLOSED.match(question):
+        more = _NEXT_CLAUSE.search(text, position, end)  # it argues for the yes or no
+        if more is not None and (found is None or more.start() < found[0]):
+            return more.start(), end - len(_closing(text[position:end]))
     return found
 
 
@@ -218,7 +226,8 @@ def _dependent(
             sequel = None if _DENIAL.match(new) else _SEQUEL.search(text, position, end)
             if sequel is not None and (found is None or sequel.start() < found[0]):
                 return sequel.start(), end - len(_closing(text[position:end]))
-        more = _WITH.search(text, position, end) if _NOTHING.match(new) else None
+        turned = _NOTHING.match(new) or _TURNED.search(removed)
+        more = _WITH.search(text, position, end) if turned else None
         if error_type == "presence" and more and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
         found = None if found and _is_in_same(text[slice(*found)], new) else found
@@ -246,15 +255,17 @@ def _explaining(
         shares = bool(words & set(re.findall(r"\w+", clause.lower())))
         read_as = error_type in ("side", "zone") and _READING.match(clause)
         means = _MEANS.search(clause) and not (read_as and not _PLACED.search(clause))
-        if means or judged or shares or _REASON.match(clause):
+        of_value = error_type == "attribute" and not _OF_SIZE.search(removed)
+        if means or judged or shares or of_value or _REASON.match(clause):
             return found
         position = found[1]
     return None
 
 
 def _beside(text: str, position: int, end: int, error_type: str) -> tuple[int, int] | None:
-    """The landmark of a place that is replaced: ", near the apex"."""
-    found = _NEAR.search(text, position, end) if error_type in _LOCATED else None
+    """What belongs to a place or a number that is replaced: ", near the apex", ", both on the left"."""
+    pattern = _NEAR if error_type in _LOCATED else _OF_MANY if error_type == "count" else None
+    found = pattern.search(text, position, end) if pattern else None
     return found.span() if found else None
 
 

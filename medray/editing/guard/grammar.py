@@ -68,6 +68,8 @@ _PATTERNS = tuple(
         r"\bno\b[^,.;]*\bwithout\b",
         r"\b(?:does|do|did|is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)[\w-]+\s+)*?"
         r"(?:without|only)\b",
+        r"\bon\s+the\s+(left|right)\s+than\s+(?:on\s+)?(?:the\s+)?\1\b|\benlarged,?\s+(?:\w+,?\s+and\s+)?"
+        r"(?:and\s+)?(?:shape|position|contour|configuration|location)\b",
         r"\bboth\b[^.;,]*?\b(?:do|does|did|is|are|was|were|can|could)\s+not\b",
         r"\ban?\s+(?:\w+\s+)?tissue\s*(?:[.,;]|$)|\bfollowing(?:\s+\w+)?\s*[.;]?$",
         r"\b(?:finding|abnormality|diagnosis|disease|condition|problem)s?\s+(?:is|are|was)\s+no\b",
@@ -130,7 +132,7 @@ def _wrong_article(text: str, sampled: str) -> bool:
 
 
 def _mass_noun_counted(text: str, sampled: str) -> bool:
-    patterns = (_counted_mass_noun(), _article_with_plural(), _bare_noun())
+    patterns = (_counted_mass_noun(), _article_with_plural(), _bare_noun(), _the_disease())
     return any(_new(pattern, text, sampled) for pattern in patterns)
 
 
@@ -194,3 +196,11 @@ def _bare_noun() -> re.Pattern[str]:
         r"(?=\s*(?:[.,;]|$)|\s+(?:in|on|of|at|with|within)\b)",
         re.IGNORECASE,
     )
+
+
+@functools.cache
+def _the_disease() -> re.Pattern[str]:
+    """ "The diagnosis is the tuberculosis"."""
+    names = {f.name for f in ontology().findings.values() if f.mass_noun and not f.generic}
+    nouns = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return re.compile(rf"\b(?:is|are)\s+the\s+(?:{nouns})\s*(?:[.,;]|$)", re.IGNORECASE)

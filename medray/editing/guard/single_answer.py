@@ -51,7 +51,7 @@ def unstated(known: Facts, sentence: str, edited: EditedSentence) -> bool:
             return True
     if "kind" not in types or known.report:
         return False
-    behind = max(s.end for s in edited.text_spans if s.error_type == "kind")
+    behind = min(s.end for s in edited.text_spans if s.error_type == "kind")
     part = _PART.search(edited.text, behind)
     return part is not None and not set(phrase_words(part.group())) - _SMALL <= stated
 

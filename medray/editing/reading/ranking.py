@@ -27,7 +27,7 @@ _MORE_ON = re.compile(
     r"\b(?P<side>left|right)(?:-sided)?\s*(?:is\s+|side\s+)?(?:greater|more|larger|worse|>)\s*(?:than\s+)?"
     r"(?:the\s+)?(?:left|right)\b|"
     r"\b(?:greater|larger|worse|more\s+(?:pronounced|prominent|marked|severe|extensive))\s+on\s+the\s+"
-    r"(?P<on>left|right)\b",
+    r"(?P<on>left|right)\b(?:\s+than\s+(?:on\s+)?(?:the\s+)?(?:left|right)\b)?",
     re.IGNORECASE,
 )
 _GREW = {"increased": "decreased", "worsened": "improved", "progressed": "improved"}

@@ -38,6 +38,73 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "The fluid appears black as it has no signal.",
             "as it",
         ),
+        (
+            "What is the intensity of the cyst?",
+            "hypointense",
+            "The cyst is hyperintense, reflecting its proteinaceous content.",
+            "proteinaceous",
+        ),
+        # a definition may stand behind a dash, and an argument behind a semicolon
+        (
+            "Is there a nodule in the left lung?",
+            "no",
+            "There is a nodule in the left lung - a round opacity of 1 cm.",
+            "round",
+        ),
+        (
+            "Is the catheter too deep?",
+            "yes",
+            "No, the catheter is not too deep; the tip ends well above the carina.",
+            "well above",
+        ),
+        (
+            "Is the spleen enlarged?",
+            "no",
+            "The spleen is enlarged, extending below the costal margin.",
+            "extending",
+        ),
+        (
+            "Is the colon dilated?",
+            "yes",
+            "The colon does not appear dilated, with a normal gas pattern.",
+            "normal gas",
+        ),
+        (
+            "How many stones are there?",
+            "four",
+            "There are two stones in the kidney, both in the lower pole.",
+            "both",
+        ),
+        (
+            REPORT,
+            "Spiral fracture of the left tibia. No dislocation.",
+            "There is a transverse fracture of the right tibia. No dislocation.",
+            "transverse fracture of the left",
+        ),
+        (
+            REPORT,
+            "Displaced fracture of the left clavicle. The lungs are clear.",
+            "There is a nondisplaced fracture of the right clavicle. The lungs are clear.",
+            "nondisplaced fracture of the left",
+        ),
+        (
+            REPORT,
+            "Bilateral effusions, right larger than left. The heart is normal.",
+            "Bilateral effusions, larger on the left than on the right. The heart is normal.",
+            "larger on the right than on the right",
+        ),
+        (
+            "What is wrong with the heart?",
+            "cardiomegaly",
+            "The heart is normal in size and position.",
+            "enlarged and position",
+        ),
+        (
+            "What is the diagnosis?",
+            "sarcoidosis",
+            "The diagnosis is tuberculosis, given the hilar lymphadenopathy.",
+            "the sarcoidosis",
+        ),
         # a comment on a number is about that number
         (
             "What is the diameter of the bile duct?",
