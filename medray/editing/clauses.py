@@ -263,7 +263,7 @@ def _explaining(
 
 
 def _beside(text: str, position: int, end: int, error_type: str) -> tuple[int, int] | None:
-    """What belongs to a place or a number that is replaced: ", near the apex", ", both on the left"."""
+    """What belongs to a place or a number that is replaced: ", near the apex", ", both above"."""
     pattern = _NEAR if error_type in _LOCATED else _OF_MANY if error_type == "count" else None
     found = pattern.search(text, position, end) if pattern else None
     return found.span() if found else None
