@@ -19,6 +19,7 @@ _FINITE = r"is|are|was|were|shows?|has|have|appears?|can|could|does|do|measures?
 # they explain, wherever they stand
 _EXPLAINS = (
     r"which|who|whose|where(?:by|as|in)?|because|since|so(?:\s+that)?|thus|therefore|hence|thereby|"
+    r"given\s+(?:the|that|its|their|this)|"
     r"as\s+(?:it|this|that|they|there|these|those|evidenced|indicated|seen|shown|demonstrated|the|"
     r"a|an|its|their)|owing\s+to|resulting|leading|giving|"
     r"meaning|indicating|indicates|suggesting|suggests|implying|implies|signifying|reflecting|"
@@ -58,7 +59,7 @@ _SENTENCE_END = re.compile(r"[.!?\n]\s")
 _VERB = re.compile(rf"\b(?:{_FINITE})\b", re.IGNORECASE)
 _SEMICOLON = re.compile(r";\s+(?:it|this|these|they)\b", re.IGNORECASE)
 _CARRIES_ON = re.compile(
-    r";\s+(?:it|this|these|they|that)\b|,\s+(?:it|they|this)\s+(?:is|are|was|has|have)\b|,?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
+    r":\s+(?=\w)|;\s+(?:it|this|these|they|that|its|their)\b|\s+(?:[–—]|-{1,2})\s+(?=\w)|,\s+(?!(?:including|during|following)\b)\w+ing\b|,\s+(?:it|they|this)\s+(?:is|are|was|has|have)\b|,?\s+(?:and|but|with)\s+(?:it|they|this|these|that|its|their|is|are|was|has|have|measur\w+|"
     r"located|extend\w*|appears?|causing|involv\w+)\b",
     re.IGNORECASE,
 )
@@ -68,6 +69,9 @@ _SEQUEL = re.compile(
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"\s*(?:no|not)\b(?!\s+(?:look|appear|seem)?\s*normal)", re.IGNORECASE)
+_CLOSED = re.compile(r"\W*(?:is|are|was|were|does|do|did|has|have|can|could)\b", re.IGNORECASE)
+_NEXT_CLAUSE = re.compile(r";\s+(?=\w)")
+_TURNED = re.compile(r"\bnot\b|n['’]t\b", re.IGNORECASE)
 _NOTHING = re.compile(r"\s*(?:no|not)\b", re.IGNORECASE)
 _WITH = re.compile(r"\s+with\s+(?!(?:no|contrast)\b)", re.IGNORECASE)
 _HEALTHY = re.compile(r"\b(?:normal|healthy|clear|unremarkable|no|not)\b", re.IGNORECASE)
@@ -84,6 +88,43 @@ _MEANS = re.compile(
     r"\b(?:mean|indicat|suggest|consistent|typical|abnormal|unusual|location|refer|known|called|lead|caus|result|risk|severe)",
     re.IGNORECASE,
 )
+_REASON = re.compile(  # it gives the reason of whatever it stands behind
+    r"\W*(?:because|given|thus|therefore|hence|thereby|as\s+(?:it|this|that|they|there|these|those|the|an?|"
+    r"its|their|evidenced|indicated|shown|demonstrated)|since(?!\s+(?:the\s+)?(?:prior|previous|last|"
+    r"earlier)))\b",
+    re.IGNORECASE,
+)
+_JUDGES = re.compile(  # what a number or a degree means
+    r"\b(?:normal\w*|abnormal\w*|limits?|range|enlarge\w*|dilat\w*|aneurysm\w*|ectatic|borderline|"
+    r"widen\w*|narrow\w*|thick\w*|thin\w*|excess\w*|within|concern\w*|significant\w*|upper|lower|"
+    r"small|large|mild\w*|moderate\w*|severe\w*|serious|benign|malignan\w*)\b",
+    re.IGNORECASE,
+)
+_READING = re.compile(  # what a finding is read as, wherever it is
+    r"\W*(?:which\s+(?:is|are|may\s+be|could\s+be|appears?\s+to\s+be)\s+|likely\s+)?"
+    r"(?:consistent\s+with|compatible\s+with|suggestive\s+of|suggesting|indicative\s+of|indicating|"
+    r"in\s+keeping\s+with|representing|which\s+(?:suggests?|indicates?|represents?))\b",
+    re.IGNORECASE,
+)
+_PLACED = re.compile(
+    r"\b(?:left|right|upper|lower|middle|side|sided|bilateral|both|unilateral)\b", re.IGNORECASE
+)
+_DESCRIBES = re.compile(  # behind "is solid": what shows that it is
+    r"\s*[,;]\s+(?:with|and|but|while|having|showing)\b|\s+(?:with|and)\b", re.IGNORECASE
+)
+_IS = re.compile(
+    r"\b(?:is|are|was|were|appears?|looks?|seems?|remains?)\s+(?:to\s+be\s+)?(?:\w+ly\s+)?$",
+    re.IGNORECASE,
+)
+_OF_SIZE = re.compile(r"enlarg|normal|cardiomeg|increas|dilat|size", re.IGNORECASE)
+_NEAR = re.compile(
+    r",?\s+(?:near|close\s+to|adjacent\s+to|next\s+to|just\s+\w+)\s[^,;.]*|"
+    r",\s+(?:above|below|behind|beneath|beside|in\s+front\s+of|at\s+the\s+level\s+of|abutting|"
+    r"bordering)\s[^,;.]*",
+    re.IGNORECASE,
+)
+_OF_MANY = re.compile(r",\s+(?:both|one|each|all)\b[^;.]*", re.IGNORECASE)
+_LOCATED = frozenset({"zone", "organ"})
 _BELONGS = content("part parts belong belongs organ organs component components member members")
 _CLOSING = re.compile(r"[\s.!?\"'”’)\]*]*$")
 _GENERAL = re.compile(
@@ -157,6 +198,10 @@ def dependent(
     while found is not None and question and _repeats(text[slice(*found)], question):
         position = found[1]
         found = _dependent(text, position, end, error_type, removed, new)
+    if error_type in _FOUND and _CLOSED.match(question):
+        more = _NEXT_CLAUSE.search(text, position, end)  # it argues for the yes or no
+        if more is not None and (found is None or more.start() < found[0]):
+            return more.start(), end - len(_closing(text[position:end]))
     return found
 
 
@@ -187,19 +232,52 @@ def _dependent(
             sequel = None if _DENIAL.match(new) else _SEQUEL.search(text, position, end)
             if sequel is not None and (found is None or sequel.start() < found[0]):
                 return sequel.start(), end - len(_closing(text[position:end]))
-        more = _WITH.search(text, position, end) if _NOTHING.match(new) else None
+        turned = _NOTHING.match(new) or _TURNED.search(removed)
+        more = _WITH.search(text, position, end) if turned else None
         if error_type == "presence" and more and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
-        return None if found and _is_in_same(text[slice(*found)], new) else found
+        found = None if found and _is_in_same(text[slice(*found)], new) else found
+        return _earlier(found, _beside(text, position, end, error_type))
     if more := _SEMICOLON.search(text, position, end):
         return more.start(), end - len(_closing(text[position:end]))
+    before = text[:position].removesuffix(new or removed).removesuffix(removed)
+    if error_type == "attribute" and _IS.search(before):
+        more = _DESCRIBES.search(text, position, end)
+        if more is not None and not _OF_SIZE.search(f"{removed} {new}"):
+            return more.start(), end - len(_closing(text[position:end]))
+    found = _explaining(text, position, end, error_type, removed)
+    return _earlier(found, _beside(text, position, end, error_type))
+
+
+def _explaining(
+    text: str, position: int, end: int, error_type: str, removed: str
+) -> tuple[int, int] | None:
+    """The first clause that takes up the words of a side, a size or another value, gives its
+    reason, or says what it means. What the finding is read as is of the finding."""
     words = set(re.findall(r"\w{4,}|left|right", removed.lower()))
     while (found := explanation(text, position, end)) is not None and found[1] > found[0]:
         clause = text[slice(*found)]
-        if _MEANS.search(clause) or words & set(re.findall(r"\w+", clause.lower())):
+        judged = error_type in ("size", "count", "grade") and _JUDGES.search(clause)
+        shares = bool(words & set(re.findall(r"\w+", clause.lower())))
+        read_as = error_type in ("side", "zone") and _READING.match(clause)
+        means = _MEANS.search(clause) and not (read_as and not _PLACED.search(clause))
+        of_value = error_type == "attribute" and not _OF_SIZE.search(removed)
+        if means or judged or shares or of_value or _REASON.match(clause):
             return found
         position = found[1]
     return None
+
+
+def _beside(text: str, position: int, end: int, error_type: str) -> tuple[int, int] | None:
+    """What belongs to a place or a number that is replaced: ", near the apex", ", both above"."""
+    pattern = _NEAR if error_type in _LOCATED else _OF_MANY if error_type == "count" else None
+    found = pattern.search(text, position, end) if pattern else None
+    return found.span() if found else None
+
+
+def _earlier(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The one of two clauses that begins first."""
+    return min((c for c in (one, other) if c is not None), default=None)
 
 
 def clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -32,7 +32,7 @@ class FindingsEditor:
     """
 
     name = "findings"
-    version = "9"
+    version = "10"
 
     def __init__(
         self, prefer: Mapping[str, float] | None = None, *, same_slot: bool = True

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import re
 
-from medray.editing.language.grammar import EPONYMS, article, is_plural
+from medray.editing.language.grammar import EPONYMS, article, is_plural, takes_no_article
 from medray.editing.ontology.lexicon import ontology, phrase_words, plural
 
 _ADJECTIVE_NOUNS = frozenset(
     phrase_words(
         "canal signal interval hospital clinic topic material individual integral total trial "
-        "potential proposal referral pedal normal abnormal visible"
+        "potential proposal referral pedal normal abnormal visible ovary capillary boundary "
+        "summary category territory history memory laboratory molar collar pillar arrival removal"
     )
 )
 _PATTERNS = tuple(
@@ -67,6 +68,14 @@ _PATTERNS = tuple(
         r"\bno\b[^,.;]*\bwithout\b",
         r"\b(?:does|do|did|is|are|was|were)\s+not\s+(?:(?!(?:but|and|or)\b)[\w-]+\s+)*?"
         r"(?:without|only)\b",
+        r"\bon\s+the\s+(left|right)\s+than\s+(?:on\s+)?(?:the\s+)?\1\b|\benlarged,?\s+(?:\w+,?\s+and\s+)?"
+        r"(?:and\s+)?(?:shape|position|contour|configuration|location)\b",
+        r"\bboth\b[^.;,]*?\b(?:do|does|did|is|are|was|were|can|could)\s+not\b",
+        r"\ban?\s+(?:\w+\s+)?tissue\s*(?:[.,;]|$)|\bfollowing(?:\s+\w+)?\s*[.;]?$",
+        r"\b(?:finding|abnormality|diagnosis|disease|condition|problem)s?\s+(?:is|are|was)\s+no\b",
+        r"^\W*no\s+(?!(?:there|it|this|that|these|they|the)\b)(?:[\w/-]+\s+){1,4}?(?:is|are|was|were|remains?)\s+(?!(?:(?:\w+ly|also|now|currently)"
+        r"\s+)?(?:in\s+(?:place|situ)|seen|noted|identified|present|visible|visuali[sz]ed|evident|demonstrated|appreciated|"
+        r"detected|found|observed|apparent|shown|depicted|recogni[sz]ed|discernible|suspected)\b)\w",
     )
 )
 _THERE_ARE = re.compile(
@@ -76,7 +85,7 @@ _THERE_ARE = re.compile(
 )
 _THERE_IS = re.compile(
     r"\bthere\s+(?:is|was)\s+([^.,;:]+?)(?=\s+(?:in|on|of|at|with|within|involving|overlying|seen|"
-    r"noted|present|throughout|along|and|or|which|that|to|by|from|consistent|\w+ing)\b|[.,;:]|\s*$)",
+    r"noted|present|throughout|along|and|or|which|that|whose|where|to|by|from|consistent|\w+ing)\b|[.,;:]|\s*$)",
     re.IGNORECASE,
 )
 _PLURAL = re.compile(
@@ -123,7 +132,8 @@ def _wrong_article(text: str, sampled: str) -> bool:
 
 
 def _mass_noun_counted(text: str, sampled: str) -> bool:
-    return _new(_counted_mass_noun(), text, sampled) or _new(_article_with_plural(), text, sampled)
+    patterns = (_counted_mass_noun(), _article_with_plural(), _bare_noun(), _the_disease())
+    return any(_new(pattern, text, sampled) for pattern in patterns)
 
 
 def _adjective_for_noun(text: str, sampled: str) -> bool:
@@ -173,3 +183,24 @@ def _article_with_plural() -> re.Pattern[str]:
     names |= {"lungs", "kidneys", "hearts", "lobes", "ribs", "bones", "ventricles", "images"}
     nouns = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     return re.compile(rf"\b(?:an?|one)\s+(?:[\w-]+\s+){{0,2}}?(?:{nouns})\b", re.IGNORECASE)
+
+
+@functools.cache
+def _bare_noun() -> re.Pattern[str]:
+    """ "shows abscess", "an amount of cavity"."""
+    findings = (f for f in ontology().findings.values() if not f.mass_noun and not f.device)
+    names = {f.name for f in findings if not takes_no_article(f.name)}
+    nouns = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return re.compile(
+        rf"\b(?:amount\s+of|shows?|demonstrates?|reveals?|depicts?|displays?)\s+(?:{nouns})"
+        r"(?=\s*(?:[.,;]|$)|\s+(?:in|on|of|at|with|within)\b)",
+        re.IGNORECASE,
+    )
+
+
+@functools.cache
+def _the_disease() -> re.Pattern[str]:
+    """ "The diagnosis is the tuberculosis"."""
+    names = {f.name for f in ontology().findings.values() if f.mass_noun and not f.generic}
+    nouns = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return re.compile(rf"\b(?:is|are)\s+the\s+(?:{nouns})\s*(?:[.,;]|$)", re.IGNORECASE)

@@ -48,7 +48,11 @@ _CHANGES = tuple(
             r"\bnew\s+(?:since|compared|finding|onset)\b|\bnewly\b|\brecurrent\b",
             r"develop|appear|new|recurr",
         ),
-        (_EARLIER, r"compar|since|interval|prior|previous|interim|earlier"),
+        (
+            _EARLIER,
+            r"compar|since|interval|prior|previous|interim|earlier|wors|improv|increas|decreas|"
+            r"progress|unchanged|stable|persist|resol|\bnew\b",
+        ),
     )
 )
 _DENIED_MANY = re.compile(
@@ -64,7 +68,9 @@ _DENIED_MORE = re.compile(
     r"(?:larger|greater|more)|right\s+(?:greater|more)|left\s+(?:greater|more)|predominantly|"
     r"especially|particularly|mainly|mostly|primarily|measuring|(?:concerning|worrisome|suspicious)"
     r"\s+for|bilaterally)\b|"
-    r"\bno\s+(?:[\w-]+\s+){1,4}?(?<!consistent\s)(?<!compatible\s)(?<!keeping\s)with\b",
+    r"\bno\s+(?:[\w-]+\s+){1,4}?(?<!consistent\s)(?<!compatible\s)(?<!keeping\s)with\b|"
+    r"\bnot\s+(?:show|demonstrate|reveal|contain|include|have|depict|display|exhibit)\s+(?:[\w-]+\s+)"
+    r"{1,5}?(?<!consistent\s)(?<!compatible\s)with\b|\bno\s+(?:\w+\s+)?amount\s+of\b",
     re.IGNORECASE,
 )
 _CONTRAST = re.compile(

@@ -8,7 +8,7 @@ from medray.editing.language.negation import n_negations
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.claims import read
 
-_ORDINALS = (
+ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth"),
     *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
 )
@@ -20,7 +20,7 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
         r"healed|healing|old|chronic|remote",
         r"\bacute(?=\s+(?:\w+\s+){0,2}(?:fracture|infarct|hemorrhage))",
     ),
-    tuple(rf"\b(?:{name}|{number}(?:st|nd|rd|th))\b" for number, name in enumerate(_ORDINALS, 1)),
+    tuple(rf"\b(?:{name}|{number}(?:st|nd|rd|th))\b" for number, name in enumerate(ORDINALS, 1)),
 )
 # Where the tip or the lead of a device lies: compared only between sentences about devices.
 _TIPS: tuple[str, ...] = (

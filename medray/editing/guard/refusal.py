@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
-from medray.editing.guard import coherence, grammar, leftovers, qualifiers, truth
+from medray.editing.guard import coherence, grammar, leftovers, qualifiers, single_answer, truth
 from medray.editing.guard.unknown import (
     denies_asserted,
     denies_less,
@@ -50,7 +50,7 @@ REASONS = {
 _VERB = re.compile(
     r"\b(?:is|are|was|were|be|has|have|had|show|shows|appears?|demonstrates?|reveals?|contains?|"
     r"includes?|depicts?|displays?|indicates?|suggests?|belongs?|represents?|seems?|looks?|remains?|"
-    r"can|could|will|would|may|causes?|exists?|does|do|did|measures?|lies|extends?|involves?|uses?|used|seen|noted|provides?|\w+ed)\b",
+    r"can|could|will|would|may|causes?|exists?|does|do|did|measures?|lies|extends?|involves?|uses?|used|seen|noted|provides?|points?|\w+ed)\b",
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(
@@ -70,7 +70,7 @@ _SMALL = frozenset(("a", "an", "the", "is", "are", "in", "of", "on"))
 _SMALL_WORDS = _SMALL | frozenset(("there", "no", "and", "with", "seen", "was", "were"))
 _FINITE = re.compile(
     r"\b(?:is|are|was|were|has|have|shows?|appears?|demonstrates?|can|will|should|remains?|reveals?|"
-    r"seems?|looks?|contains?|includes?|lies|measures?)\b",
+    r"seems?|looks?|contains?|includes?|lies|measures?|points?)\b",
     re.IGNORECASE,
 )
 _STATES = re.compile(
@@ -169,7 +169,10 @@ def _details(proposal: Proposal) -> str:
         return "contradicts-itself"
     if not wrong:
         return ""
-    if leftovers.is_a_part(known.question, text):
+    if single_answer.takes_up(known, proposal.prefix, proposal.edited):
+        return "contradicts-prefix"
+    unstated = single_answer.unstated(known, sentence, proposal.edited)
+    if unstated or leftovers.is_a_part(known.question, text):
         return "chosen-unconfirmed"
     other = qualifiers.changes_subject(sentence, text, reference)
     if other or leftovers.loses_article(sentence, text):

@@ -206,8 +206,6 @@ def guessed(known: Facts, edited: EditedSentence) -> bool:
     if known.word is not False:
         return False
     stated = set(phrase_words(f"{known.question} {known.reference.text}"))
-    if _ASKS_SIDE.search(known.question):
-        stated |= {"left", "right"}
     for span in edited.text_spans:
         new = set(phrase_words(words_at(edited.text, span.start, span.end)))
         if (new & _SIDES or span.error_type in _ATTRIBUTES) and new & _VALUES - stated:
@@ -257,7 +255,16 @@ def states_otherwise(known: Facts, parsed: ParsedText, start: int) -> bool:
             if fact.polarity and fact.subject == "lesion" and _may_be_same(statement, fact)
         ]
         for mention in statement.details:
-            stated = {value for fact in facts for value in fact.values(mention.attribute)}
+            values = (
+                {
+                    m.value
+                    for m in fact.details
+                    if m.attribute == mention.attribute and not m.negated
+                }
+                | fact.values(mention.attribute)
+                for fact in facts
+            )
+            stated = set[str]().union(*values)  # "bilateral, worse on the left" says both
             related = onto.attributes[mention.attribute].related
             agrees = any(related(mention.value, value) for value in stated)
             if mention.start >= start and stated and agrees == mention.negated:
@@ -350,13 +357,14 @@ def other_modifier(known: Facts, parsed: ParsedText, start: int) -> bool:
     reference the same finding by another one: "a smooth nodule", "a lobulated nodule"."""
     theirs: dict[str, set[str]] = {}
     for fact in known.reference.statements:
-        if fact.polarity and fact.head and (word := _modifier(known.reference, fact)):
-            theirs.setdefault(fact.head.value, set()).add(word)
+        if fact.polarity and fact.head and fact.subject == "lesion":
+            word = _modifier(known.reference, fact)
+            theirs.setdefault(fact.head.value, set()).update({word} - {""})
     return any(
         word not in theirs[statement.head.value]
         for statement in parsed.statements
         if statement.polarity and statement.head and statement.head.start >= start
-        if statement.head.value in theirs
+        if theirs.get(statement.head.value)
         if (word := _modifier(parsed, statement))
     )
 

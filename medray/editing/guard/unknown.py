@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from medray.editing.guard.qualifiers import ORDINALS
 from medray.editing.language.grammar import plain_stems
 from medray.editing.language.text import Mention, Word, mentions, sentences, stem
 from medray.editing.ontology.lexicon import ontology, phrase_words
@@ -23,6 +24,7 @@ _SHOWS = re.compile(  # "the PA and lateral views show": no part of what is seen
     re.IGNORECASE,
 )
 _LETTERS = 4  # shorter words mean little, or are abbreviations that the ontology knows
+_NTH = re.compile(r"([1-9]|1[0-2])(?:st|nd|rd|th)")
 _STEM = 5  # letters by which "elevated" and "elevation" are one word
 _DENIED = re.compile(r"\b(?:no|not|without|or|and|nor|negative\s+for|free\s+of|absence)\b|,")
 _CUE = re.compile(r"\b(?:no|not|without|negative|free|absence)\b", re.IGNORECASE)
@@ -172,18 +174,26 @@ def _is_compared(mention: Mention) -> bool:
 
 
 def _is_near(place: Mention | None, organs: set[str]) -> bool:
-    """Whether a place is, contains or is part of one that the reference names."""
+    """Whether a place is, or contains, one that the reference names, or is part of a region that it
+    names: a spine of the bones, but no neck of the femur."""
     if place is None:
         return False
-    related = ontology().attributes["organ"].related
-    return place.value in ontology().language["general_organs"] or any(
-        place.attribute == "organ" and related(place.value, organ) for organ in organs
-    )
+    if place.value in ontology().language["general_organs"]:
+        return True
+    if place.attribute != "organ":
+        return False
+    part_of = ontology().attributes["organ"].part_of
+    regions = organs & set(ontology().language["slots"]["regions"])
+    return any(
+        place.value == organ or place.value in part_of.get(organ, ()) for organ in organs
+    ) or any(organ in part_of.get(place.value, ()) for organ in regions)
 
 
 def _keys(word: str) -> set[str]:
     """What two spellings of one word share."""
-    base = stem(word)
+    if number := _NTH.fullmatch(word):
+        word = ORDINALS[int(number[1]) - 1]  # the 5th rib is the fifth
+    base = stem(word.removesuffix("ly") if len(word) > _STEM else word)
     if base.startswith("hemi") and len(base) > _STEM + 4:
         return _keys(word.removeprefix("hemi")) | {base}  # of "hemidiaphragm" and "diaphragm"
     return {base, base[:_STEM]} if len(base) >= _STEM else {base}

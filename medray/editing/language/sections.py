@@ -10,6 +10,12 @@ import re
 
 from medray.editing.ontology.lexicon import ontology
 
+_SENTENCE = re.compile(r"[^.!?\n]*[.!?](?=\s+\S)")
+_OF_THE_IMAGE = re.compile(
+    r"[\s*_#]*(?:technique|comparisons?|examination|exam|exam\s+type|study|study\s+type|views|"
+    r"procedure|protocol|date)[\s*_]*:",
+    re.IGNORECASE,
+)
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
@@ -47,6 +53,9 @@ def without_structure(text: str) -> str:
             stop = found[index + 1][0] if index + 1 < len(found) else len(text)
             blank = _BLANK_LINE.search(text, end, stop)
             stop = blank.start() if blank and text[end : blank.start()].strip() else stop
+            if _OF_THE_IMAGE.match(text, start) and all(k == "context" for *_, k in found):
+                first = _SENTENCE.match(text, end, stop)  # "Comparison: None. The heart is large."
+                stop = first.end() if first else stop
         parts += [text[position:start], "\n" * (stop - start)]
         position = stop
     return "".join([*parts, text[position:]])

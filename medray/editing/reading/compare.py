@@ -139,7 +139,7 @@ def _denial(statement: Statement, known: Sequence[Statement], onto: Ontology) ->
         contradicts = fact.polarity and fact.head and onto.covers(kind, fact.head.value)
         if contradicts and is_of_the_rest(statement):
             continue  # "the remaining lung fields are clear"
-        if contradicts and not _elsewhere(statement, fact) and not _is_old(statement, fact, onto):
+        if contradicts and not elsewhere(statement, fact) and not _is_old(statement, fact, onto):
             return [_presence(False, statement, fact)]
     hearts = [k for k in known if k.subject == "heart" and k.head and k.head.value == "enlarged"]
     if kind == "abnormality" and hearts and not statement.values("age"):
@@ -194,7 +194,11 @@ def _lesion(
         best = min(range(len(options)), key=lambda i: sum(not c.agrees for c in options[i]))
         return [*_named(statement, matching[best], onto, open_question), *options[best]]
     in_sentence = [s for s in statements if s.sentence == statement.sentence and s.polarity]
-    unmatched = not any(_same_finding(s, k, onto) for s in in_sentence for k in present)
+    unmatched = not any(
+        _same_finding(s, k, onto) and not (report and not same_noun(s, k))
+        for s in in_sentence
+        for k in present
+    )
     kinds = {k.head.value for k in present if k.head and _renamable(statement, k.head.value, onto)}
     related = {kind for kind in kinds if _related_kind(statement, kind, onto)}
     kinds = related if (report or len(kinds) > 1) and len(related) == 1 else kinds
@@ -224,7 +228,7 @@ def _denies(fact: Statement, statement: Statement, onto: Ontology) -> bool:
     broader = fact.core and fact.head.value != statement.head.value
     if broader and any(fact.values(a) and not statement.values(a) for a in _PLACES):
         return False  # a clear left lung says nothing of a finding without a side
-    return onto.covers(fact.head.value, statement.head.value) and not _elsewhere(statement, fact)
+    return onto.covers(fact.head.value, statement.head.value) and not elsewhere(statement, fact)
 
 
 def _instead(
@@ -249,8 +253,7 @@ def _instead(
 
 
 def _renamable(statement: Statement, kind: str, onto: Ontology) -> bool:
-    """Whether an asserted finding can be another's wrong name: a device is no disease, and
-    "inflammation" is no other name than "appendicitis"."""
+    """Whether an asserted finding can be another's wrong name: a device is no disease."""
     if statement.head is None:
         return False
     stated, known = onto.findings[statement.head.value], onto.findings[kind]
@@ -328,14 +331,14 @@ def _excludes(denial: Statement, organs: set[str], finding: Statement, onto: Ont
         for organ, kinds in onto.language["findings_of"].items()
         if organs & {organ, *part_of.get(organ, ())}
     )
-    return inside and not _elsewhere(denial, finding) and not _is_old(denial, finding, onto)
+    return inside and not elsewhere(denial, finding) and not _is_old(denial, finding, onto)
 
 
 def _kind(statement: Statement) -> str:
     return statement.head.value if statement.head else ""
 
 
-def _elsewhere(one: Statement, other: Statement) -> bool:
+def elsewhere(one: Statement, other: Statement) -> bool:
     """Whether the two are about different places or times, so that both can be true."""
     for name in PLACE_OR_TIME:
         ours, theirs = one.values(name), other.values(name)

@@ -21,11 +21,24 @@ from medray.editing.reading.echo import compare_echo
 from medray.editing.reading.facts import Facts, asks_for, asks_what
 from medray.editing.reading.options import compare_options
 from medray.editing.reading.question import compare_normal, compare_opposite, compare_presupposed
-from medray.editing.reading.ranking import compare_ranking
+from medray.editing.reading.ranking import compare_degrees, compare_ranking
 from medray.editing.reading.slots import compare_slot, slot_of
 from medray.records import VerdictName
 
-_ASIDE = re.compile(r"\b(?:which|where|between|located|situated)\b|[.;]\s", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"\b(?:which|where|between|located|situated|because|since|as\s+(?:shown|seen|evidenced|indicated|"
+    r"demonstrated|suggested))\b|[.;]\s",
+    re.IGNORECASE,
+)
+_LIKELY = re.compile(
+    r"\b(?:likely|probable)\s+(\w+)(?:\s+(?:of|for|behind)\s+([\w\s-]+))?", re.IGNORECASE
+)
+_KIND_OF = re.compile(r"\b(?:kind|type|sort|form)s?\s+of\b", re.IGNORECASE)
+_BOTH_SHOWN = re.compile(
+    r"(?:shows?|depicts?|displays?|includes?|views?\s+of|images?\s+of|contains?|see)\s+both\s+\w+\W*$|"
+    r"^\W*both\s+(?:the\s+)?\w+\s+(?:is|are)\s+(?:\w+ly\s+)?(?:visible|shown|seen|included|present)\b",
+    re.IGNORECASE,
+)
 _PLACES = ("side", "zone", "lobe", "quadrant")
 _TAKEN = ("modality", "sequence", "contrast", "plane")
 _REGIONS = {
@@ -66,7 +79,7 @@ def judge(answer: str, facts: Facts, *, same_slot: bool = True) -> Judgement:
 
     `same_slot`: an answer that nothing else decides is judged by the weaker rule of `slots`.
     """
-    parsed = read(answer, subject=subject_of(facts.question))
+    parsed = _read(answer, facts)
     if not parsed.n_words and parsed.word is None:
         return Judgement("abstain", parsed, (), "empty-answer")
     same = same_words(answer, facts.reference.text)
@@ -82,11 +95,28 @@ def judge(answer: str, facts: Facts, *, same_slot: bool = True) -> Judgement:
         return Judgement("right", parsed, tuple(comparisons))
     if not comparisons and _hinges_on_a_hedge(parsed, facts):
         return Judgement("abstain", parsed, (), "uncertain")
-    by_slot = compare_slot(facts.question, facts.reference, parsed) if same_slot else []
+    by_slot = (
+        compare_slot(facts.question, facts.reference, parsed)
+        if same_slot and _without_pairs_shown(parsed) is parsed
+        else []
+    )
     if by_slot and not facts.options:
         verdict: VerdictName = "right" if by_slot[0].agrees else "wrong"
         return Judgement(verdict, parsed, tuple(by_slot), tier="slot")
     return Judgement("abstain", parsed, (), "not-comparable")
+
+
+def _read(answer: str, facts: Facts) -> ParsedText:
+    """The parsed answer; "the most likely diagnosis" is no hedge where the question asks for it."""
+    subject, likely = subject_of(facts.question), _LIKELY.search(facts.question)
+    if likely is None:
+        return read(answer, subject=subject)
+    repeated = re.compile(rf"\b(?:most\s+)?(?:likely|probable)(?=\s+{likely[1]}\b)", re.IGNORECASE)
+    plain = repeated.sub(lambda m: " " * len(m[0]), answer)
+    parsed = read(plain, subject=subject)
+    asked = {s.head.value for s in read(likely[2] or "").statements if s.head}
+    own = tuple(s for s in parsed.statements if s.head and s.head.value not in asked)
+    return replace(parsed, text=answer, statements=own or parsed.statements)
 
 
 def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparison]:
@@ -95,7 +125,7 @@ def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparis
     if facts.options and (chosen := compare_options(facts.options, facts.option, answer)):
         return chosen
     comparisons = _word(parsed, facts)
-    parsed = _without_echoed_places(parsed, facts)
+    parsed = _without_echoed_places(_without_pairs_shown(parsed), facts)
     all_named = facts.word is None and asks_what(facts.question)
     report = facts.report
     comparisons += compare_statements(
@@ -107,6 +137,7 @@ def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparis
     )
     comparisons += compare_narrow(parsed, facts.reference, facts.statements, report=report)
     comparisons += compare_ranking(facts.ranking, facts.ranked, answer)
+    comparisons += compare_degrees(parsed, facts.reference) if report else []
     if all(c.agrees for c in comparisons):  # explicit contradictions come before implied ones
         comparisons += compare_presupposed(facts.question, facts.reference, parsed)
     if parsed.word is None:
@@ -121,6 +152,17 @@ def _comparisons(answer: str, parsed: ParsedText, facts: Facts) -> list[Comparis
         comparisons += compare_normal(facts.question, facts.word, parsed)
         comparisons = comparisons or compare_echo(facts.question, facts.word, answer)
     return comparisons
+
+
+def _without_pairs_shown(parsed: ParsedText) -> ParsedText:
+    """Without statements that only say what is in the picture: "the image shows both kidneys"."""
+    shown = [
+        s
+        for s in parsed.statements
+        if s.head is None and "both" in s.values("side") and _BOTH_SHOWN.search(s.core)
+    ]
+    kept = tuple(s for s in parsed.statements if s not in shown)
+    return replace(parsed, statements=kept) if shown else parsed
 
 
 def _without_echoed_places(parsed: ParsedText, facts: Facts) -> ParsedText:
@@ -194,7 +236,14 @@ def _only_the_side(comparisons: Sequence[Comparison], answer: str, facts: Facts)
 
 
 def _beside_the_point(comparisons: Sequence[Comparison], facts: Facts) -> bool:
-    """Whether an answer agrees only in how the image was taken, which was not asked."""
+    """Whether an answer agrees only in how the image was taken, which was not asked, or names only
+    what the question asks the kind of."""
+    if facts.word is None and _KIND_OF.search(facts.question):
+        asked = {s.head.value for s in read(facts.question).statements if s.head}
+        return bool(comparisons) and all(
+            c.attribute == "kind" and c.mention is not None and c.mention.value in asked
+            for c in comparisons
+        )
     if not comparisons or any(c.attribute not in _TAKEN for c in comparisons):
         return False
     if slot_of(facts.question) in (*_TAKEN, "") or facts.report:

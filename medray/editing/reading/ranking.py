@@ -1,26 +1,52 @@
-"""Which of several is larger: a question that names them, and what a text answers to it.
+"""Which of several is larger, and what is more or less: on one side, than before, of a heart.
 
 Which is bigger in this image, kidney or liver?   "The kidney appears larger than the liver."
+"right greater than left" · "has improved since the prior study" · "mildly enlarged"
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from medray.editing.base import Change
 from medray.editing.language.grammar import match_case
 from medray.editing.ontology.lexicon import ontology, phrase_words
-from medray.editing.reading.compare import Comparison
+from medray.editing.reading.claims import ParsedText, Statement
+from medray.editing.reading.compare import Comparison, elsewhere
 
 _MAX_WORDS = 4  # of an option
 _IMAGE = re.compile(r"\b(?:in|on|of|from)\s+(?:this|the)\s+\w+(?=\s*(?:[,:?]|$)|\s+\w+\s*,)", re.I)
 _SENTENCE = re.compile(r"[^.!?;\n]+")
 _NOT = re.compile(r"\bnot\b|n['’]t\b", re.IGNORECASE)
 _ALIKE = re.compile(r"\b(?:nor|neither|equal|equally|same|similar)\b", re.IGNORECASE)
+_MORE_ON = re.compile(
+    r"\b(?P<side>left|right)(?:-sided)?\s*(?:is\s+|side\s+)?(?:greater|more|larger|worse|>)\s*(?:than\s+)?"
+    r"(?:the\s+)?(?:left|right)\b|"
+    r"\b(?:greater|larger|worse|more\s+(?:pronounced|prominent|marked|severe|extensive))\s+on\s+the\s+"
+    r"(?P<on>left|right)\b(?:\s+than\s+(?:on\s+)?(?:the\s+)?(?:left|right)\b)?",
+    re.IGNORECASE,
+)
+_GREW = {"increased": "decreased", "worsened": "improved", "progressed": "improved"}
+_FELL = {"decreased": "increased", "improved": "worsened", "diminished": "increased"}
+_NOUNS = {"increase": "decrease", "worsening": "improvement", "progression": "improvement"}
+_CHANGED = re.compile(
+    r"\b(?:(?:has|have|had)\s+(?:now\s+)?(?:\w+ly\s+)?"
+    rf"(?P<verb>{'|'.join((*_GREW, *_FELL))})"
+    rf"|(?:interval|slight|mild|marked)\s+(?P<noun>{'|'.join((*_NOUNS, *_NOUNS.values()))}))\b",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"\b(?:no|not|nor|without|neither|or)\b|n['’]t\b", re.IGNORECASE)
+_GRADES = (("mild", "minimal", "slight"), ("moderate",), ("severe", "marked", "massive", "gross"))
+_GRADE = re.compile(
+    rf"\b(?P<grade>{'|'.join(grade for grades in _GRADES for grade in grades)})(?P<adverb>ly)?\b",
+    re.I,
+)
+_TO = re.compile(r"\b(?:mild|moderate)(?:ly)?[\s-]to[\s-]", re.IGNORECASE)
+_Degree = tuple[str, int, int, str]  # what a clause says, its characters, what says the opposite
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +111,103 @@ def compare_ranking(query: Ranking | None, known: str, text: str) -> list[Compar
     old = text[first.start : first.end]
     change = Change(first.start, first.end, match_case(old, first.inverse or known))
     return [Comparison(False, "rank", "size", change=change)]
+
+
+def compare_degrees(answer: ParsedText, reference: ParsedText) -> list[Comparison]:
+    """Compares what a report's statements say of one finding in words that are no attribute of it:
+    on which side there is more, whether it has grown, how much the heart is enlarged."""
+    kinds: tuple[tuple[str, str, Callable[[Statement], _Degree | None]], ...] = (
+        ("more-on", "side", _more_on),
+        ("trend", "attribute", _trend),
+        ("heart-grade", "grade", _heart_grade),
+    )
+    found: dict[tuple[str, int], Comparison] = {}
+    for name, error_type, read_degree in kinds:
+        for statement in answer.statements:
+            stated = read_degree(statement)
+            same = [f for f in reference.statements if _is_same(statement, f)]
+            known = {degree[0]: degree for f in same if (degree := read_degree(f))}
+            if stated is None or len(known) != 1:
+                continue
+            value, start, end, opposite = stated
+            (wanted,) = known
+            if value == wanted:
+                comparison = Comparison(True, name, error_type, span=(start, end))
+            else:
+                new = opposite or _graded(answer.text[start:end], wanted)
+                comparison = Comparison(False, name, error_type, change=Change(start, end, new))
+            found[name, start] = comparison
+    return list(found.values())
+
+
+def _is_same(one: Statement, other: Statement) -> bool:
+    """Whether two statements are about one finding, or both about a large heart."""
+    if one.head is None or other.head is None or not (one.polarity and other.polarity):
+        return False
+    if one.subject == "heart" or other.subject == "heart":
+        return one.subject == other.subject and one.head.value == other.head.value == "enlarged"
+    onto = ontology()
+    generic = any(onto.findings[s.head.value].generic for s in (one, other) if s.head)
+    return (
+        not generic
+        and onto.compatible(one.head.value, other.head.value)
+        and not elsewhere(one, other)
+    )
+
+
+def _more_on(statement: Statement) -> _Degree | None:
+    """The side on which a sentence says that there is more."""
+    match = _MORE_ON.search(statement.core) if statement.subject == "lesion" else None
+    if match is None:
+        return None
+    turned = re.sub(
+        r"left|right",
+        lambda m: match_case(m[0], "right" if m[0].lower() == "left" else "left"),
+        match.group(),
+        flags=re.IGNORECASE,
+    )
+    start = statement.sentence[0]
+    side = (match["side"] or match["on"]).lower()
+    return side, start + match.start(), start + match.end(), turned
+
+
+def _trend(statement: Statement) -> _Degree | None:
+    """Whether a sentence says that something has grown."""
+    matches = list(_CHANGED.finditer(statement.core))
+    if len(matches) != 1 or _DENIED.search(statement.core) or statement.subject != "lesion":
+        return None
+    group = "verb" if matches[0]["verb"] else "noun"
+    word = matches[0][group].lower()
+    grew = word in _GREW or word in _NOUNS
+    opposites = {
+        **_GREW,
+        **_FELL,
+        **_NOUNS,
+        **{v: k for k, v in _NOUNS.items() if k != "progression"},
+    }
+    start = statement.sentence[0]
+    first, last = matches[0].span(group)
+    new = match_case(matches[0][group], opposites[word])
+    return "more" if grew else "less", start + first, start + last, new
+
+
+def _heart_grade(statement: Statement) -> _Degree | None:
+    """How much the heart of a clause is enlarged."""
+    if statement.subject != "heart" or statement.head is None or statement.head.value != "enlarged":
+        return None
+    first = statement.sentence[0]
+    clause = statement.core[statement.start - first : statement.end - first]
+    matches = list(_GRADE.finditer(clause))
+    if len(matches) != 1 or _TO.search(clause):
+        return None
+    grade = next(grades[0] for grades in _GRADES if matches[0]["grade"].lower() in grades)
+    start, end = matches[0].span()
+    return grade, statement.start + start, statement.start + end, ""
+
+
+def _graded(old: str, grade: str) -> str:
+    """A grade in the form, and the case, of another one: "severely" for "Mildly"."""
+    return match_case(old, f"{grade}ly" if old.lower().endswith("ly") else grade)
 
 
 def _compared(

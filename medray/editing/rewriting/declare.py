@@ -10,9 +10,18 @@ import functools
 import re
 
 from medray.editing.base import Change
-from medray.editing.language.grammar import article, lower_first, takes_no_article
+from medray.editing.language.grammar import article, is_plural, lower_first, takes_no_article
 from medray.editing.ontology.lexicon import ontology, phrase_words
+from medray.editing.reading.claims import Statement
 
+_THERE_IS = re.compile(r"there\s+(?:is|are|was|were)\b", re.IGNORECASE)
+_SEEN = re.compile(
+    r"\b(?:is|are|was|were)\s+(seen|identified|noted|present|visible|visualized|demonstrated|evident)"
+    r"\W*$",
+    re.IGNORECASE,
+)
+_HAS_VERB = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?|remains?)\b", re.IGNORECASE)
+_NOUN_ENDS = re.compile(r"\s+(?:of|in|with|at|on|along|over|within|involving)\b|,")
 _THERE = re.compile(
     r"(?P<verb>is|are|was|were)\s+there\s+(?P<det>an?\s+|any\s+|some\s+)?(?P<rest>.+)",
     re.IGNORECASE,
@@ -214,3 +223,23 @@ def _some(match: re.Match[str], affirmed: bool) -> str | None:
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def as_said(clause: str, fact: Statement) -> str:
+    """The reference's sentence; a bare phrase of it as a sentence, if the clause is one."""
+    head, seen = fact.head, _SEEN.search(clause)
+    bare = head is not None and head.form in ("singular", "plural") and fact.polarity
+    if not bare or head is None or _HAS_VERB.search(fact.core):
+        return fact.core
+    core = lower_first(fact.core)
+    named = _NOUN_ENDS.split(core)[0]  # the changes of "postoperative changes of a lobectomy"
+    plural_head = head.form == "plural" or is_plural(named)
+    determined = re.match(r"(?:an?|the|some|multiple|two|three)\b", core) is not None
+    mass_noun = ontology().findings[head.value].mass_noun or takes_no_article(head.surface)
+    if not (plural_head or determined or mass_noun):
+        core = f"{article(core)} {core}"
+    if _THERE_IS.match(clause):
+        return f"There {'are' if plural_head else 'is'} {core}"
+    if seen is not None:
+        return f"{core[:1].upper()}{core[1:]} {'are' if plural_head else 'is'} {seen[1]}"
+    return fact.core

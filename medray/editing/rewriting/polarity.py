@@ -29,7 +29,7 @@ _READ_AS = re.compile(
     re.IGNORECASE,
 )
 _ABSENCE = re.compile(r"\b((?:an?|the)\s+absence)(?=\s+of\b)", re.IGNORECASE)
-_SIZED = re.compile(
+SIZED = re.compile(
     r"(?:,?\s+(?:very\s+)?(?:small|large|tiny|minimal|moderate|mild|severe|massive|big|huge|subtle|"
     r"slight|significant|extensive|clear|definite|obvious|noticeable|apparent|bilateral|unilateral|multiple|"
     r"numerous|several|scattered|multifocal)(?:\s+to\s+(?:moderate|large|severe))?(?=\s|-))+",
@@ -84,7 +84,7 @@ def deny(
             if _IS.search(answer[start:position]):  # "is a mass", and not "there is a mass"
                 return Change(position, position, "not ")
             new = match_case(determiner.group(1), "no")
-            sized = _SIZED.match(answer, position + len(determiner.group(1)), head_start)
+            sized = SIZED.match(answer, position + len(determiner.group(1)), head_start)
             stop = sized.end() if sized else position + len(determiner.group(1))
             return Change(position, stop, new)
         if _WITH.match(clause):
@@ -92,7 +92,7 @@ def deny(
     if there_is := _THERE_IS.search(clause):
         determiner = _DETERMINER.match(clause, there_is.end())
         stop = determiner.end() if determiner else there_is.end()
-        if sized := _SIZED.match(f" {clause[stop:]}"):
+        if sized := SIZED.match(f" {clause[stop:]}"):
             stop += sized.end()
         return Change(start + there_is.end(), start + stop, "no ")
     target = about if head_start is None else head_start
@@ -100,7 +100,7 @@ def deny(
         return Change(start + verb.start, start + verb.end, verb.text)
     if head_start is not None and not re.search(r"\bthe\s", clause[: head_start - start], re.I):
         first = re.match(r"\S+", clause)
-        sized = _SIZED.match(f" {clause}")
+        sized = SIZED.match(f" {clause}")
         if sized and clause[sized.end() - 1 :][:1] == " ":
             return Change(start, start + sized.end() - 1, match_case(clause, "no"))
         if first:

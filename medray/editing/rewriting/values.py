@@ -8,9 +8,7 @@ from typing import TypeVar
 
 from medray.editing.base import CannotRewrite, Change, Replacement
 from medray.editing.language.grammar import (
-    article,
     heart_phrase,
-    is_plural,
     lower_first,
     match_case,
     takes_no_article,
@@ -23,9 +21,17 @@ from medray.editing.reading.compare import PLACE_OR_TIME, Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, is_short, names_image, without_incidental_organs
 from medray.editing.rewriting.counting import recount, recount_things
+from medray.editing.rewriting.declare import as_said
 from medray.editing.rewriting.overlaps import asides, one_per_word
 from medray.editing.rewriting.places import both_of, place_phrase
-from medray.editing.rewriting.polarity import affirm, deny, deny_chain, restate, without_modifiers
+from medray.editing.rewriting.polarity import (
+    SIZED,
+    affirm,
+    deny,
+    deny_chain,
+    restate,
+    without_modifiers,
+)
 from medray.editing.rewriting.rename import rename
 
 _T = TypeVar("_T")
@@ -33,16 +39,11 @@ _DEPENDENT_DENIAL = re.compile(r"\s+(without|but no)\b")
 _DENIAL = re.compile(r"\b(?:no|not|nor|without|absent)\b|n['’]t\b", re.IGNORECASE)
 
 
-_THERE = re.compile(r"there\s+(?:is|are|was|were)\b", re.IGNORECASE)
-_SEEN = re.compile(
-    r"\b(?:is|are|was|were)\s+(seen|identified|noted|present|visible|visualized|demonstrated|evident)"
-    r"\W*$",
-    re.IGNORECASE,
-)
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|shows?|appears?|remains?)\b", re.IGNORECASE)
 _COORDINATED = re.compile(r"\band\b[^.;]*\b(?:are|were)\b", re.IGNORECASE)
-_NOUN_ENDS = re.compile(r"\s+(?:of|in|with|at|on|along|over|within|involving)\b|,")
-_INDICATES = re.compile(r"\b(?:indicates?|suggests?|represents?|confirms?)\s+$", re.IGNORECASE)
+_INDICATES = re.compile(
+    r"\b(?:indicates?|suggests?|represents?|confirms?|does\s+have)\s+$", re.IGNORECASE
+)
 _IDLE = re.compile(  # what is denied is nothing more, and of no two lungs
     r"\s+(?:also|bilaterally|(?:in|within|throughout|on)\s+both\s+(?:lungs|sides|lung\s+fields|lung\s+bases))\b",
     re.IGNORECASE,
@@ -63,7 +64,11 @@ def rewrite_study(judgement: Judgement, comparison: Comparison, facts: Facts) ->
     if attribute is None:  # found by the words of the question, without a smallest change
         is_echo = comparison.attribute == "echo"
         echo = restate(parsed.text, *comparison.span, facts.word is True) if is_echo else None
-        return [replacement(require(echo), comparison)]
+        change = require(echo)
+        denied = not facts.word and comparison.span[1] > change.end
+        idle = _IDLE.finditer(parsed.text, change.end, comparison.span[1]) if denied else ()
+        changes = [change, *(Change(*match.span(), "") for match in idle)]
+        return [replacement(change, comparison) for change in changes]
     if comparison.wanted is None:
         if parsed.word is None:
             raise CannotRewrite
@@ -245,8 +250,11 @@ def _inverted(
             change = without_modifiers(text, change, stop, comparison.fact.core)
         replacements = [replacement(change, comparison)]
         if change.text.lower().startswith("no"):
-            idle = _IDLE.finditer(text, change.end, statement.end)
-            replacements += [replacement(Change(*match.span(), ""), comparison) for match in idle]
+            idle = list(_IDLE.finditer(text, change.end, statement.end))
+        else:  # "does not show severe edema" denies only that it is severe
+            sized = SIZED.match(text, change.end, head.start) if head else None
+            idle = [sized] if sized and " not " in f" {change.text} " else []
+        replacements += [replacement(Change(*match.span(), ""), comparison) for match in idle]
         return [*replacements, *_dependent_denial(text, statement, comparison)]
     sides = [m for m in statement.details if m.attribute == "side"]
     other = ontology().attributes["side"].other(sides[0].value) if len(sides) == 1 else None
@@ -309,7 +317,7 @@ def replace_clause(
         start, end = _after_connector(parsed.text, statement.start, statement.end), statement.end
     if report and _n_findings(read(fact.core)) > max(1, _n_findings(read(parsed.text[start:end]))):
         raise CannotRewrite  # the reference's sentence is about more
-    core = _as_said(parsed.text[start:end], fact)
+    core = as_said(parsed.text[start:end], fact)
     new = core if parsed.text[start].isupper() else lower_first(core)
     if parsed.text[start].isupper():
         new = new[:1].upper() + new[1:]
@@ -319,26 +327,6 @@ def replace_clause(
 def _n_findings(parsed: ParsedText) -> int:
     """The number of findings that a text asserts."""
     return sum(s.polarity and s.subject == "lesion" and bool(s.head) for s in parsed.statements)
-
-
-def _as_said(clause: str, fact: Statement) -> str:
-    """The reference's sentence; a bare phrase of it as a sentence, if the clause is one."""
-    head, seen = fact.head, _SEEN.search(clause)
-    bare = head is not None and head.form in ("singular", "plural") and fact.polarity
-    if not bare or head is None or _FINITE.search(fact.core):
-        return fact.core
-    core = lower_first(fact.core)
-    named = _NOUN_ENDS.split(core)[0]  # the changes of "postoperative changes of a lobectomy"
-    plural_head = head.form == "plural" or is_plural(named)
-    determined = re.match(r"(?:an?|the|some|multiple|two|three)\b", core) is not None
-    mass_noun = ontology().findings[head.value].mass_noun or takes_no_article(head.surface)
-    if not (plural_head or determined or mass_noun):
-        core = f"{article(core)} {core}"
-    if _THERE.match(clause):
-        return f"There {'are' if plural_head else 'is'} {core}"
-    if seen is not None:
-        return f"{core[:1].upper()}{core[1:]} {'are' if plural_head else 'is'} {seen[1]}"
-    return fact.core
 
 
 def _has_sentence(parsed: ParsedText, statement: Statement) -> bool:

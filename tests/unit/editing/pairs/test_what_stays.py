@@ -1,0 +1,379 @@
+"""What a correction leaves standing: reasons, comments, places and parts of what it replaced."""
+
+from __future__ import annotations
+
+import pytest
+
+from medray.editing.reading.facts import facts
+from medray.editing.reading.judge import judge
+from tests.support.datasets.graded_pairs import made
+
+REPORT = "Describe the findings."
+
+
+def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
+    """(chosen, rejected) of every pair of an answer."""
+    return [(p["chosen"], p["rejected"]) for p in made([(question, reference, answer)]).pairs]
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer", "never"),
+    [
+        # the reason of a removed value goes with it, whatever the value is
+        (
+            "What is the density of the cyst?",
+            "hypodense",
+            "The cyst is hyperdense because it contains blood products.",
+            "because",
+        ),
+        (
+            "On which side is the pneumothorax?",
+            "left",
+            "The pneumothorax is on the right side, since no lung markings are seen there.",
+            "since",
+        ),
+        (
+            "What colour is the fluid on this image?",
+            "white",
+            "The fluid appears black as it has no signal.",
+            "as it",
+        ),
+        (
+            "What is the intensity of the cyst?",
+            "hypointense",
+            "The cyst is hyperintense, reflecting its proteinaceous content.",
+            "proteinaceous",
+        ),
+        # a definition may stand behind a dash, and an argument behind a semicolon
+        (
+            "Is there a nodule in the left lung?",
+            "no",
+            "There is a nodule in the left lung - a round opacity of 1 cm.",
+            "round",
+        ),
+        (
+            "Is the catheter too deep?",
+            "yes",
+            "No, the catheter is not too deep; the tip ends well above the carina.",
+            "well above",
+        ),
+        (
+            "Is the spleen enlarged?",
+            "no",
+            "The spleen is enlarged, extending below the costal margin.",
+            "extending",
+        ),
+        (
+            "Is the colon dilated?",
+            "yes",
+            "The colon does not appear dilated, with a normal gas pattern.",
+            "normal gas",
+        ),
+        (
+            "How many stones are there?",
+            "four",
+            "There are two stones in the kidney, both in the lower pole.",
+            "both",
+        ),
+        (
+            REPORT,
+            "Spiral fracture of the left tibia. No dislocation.",
+            "There is a transverse fracture of the right tibia. No dislocation.",
+            "transverse fracture of the left",
+        ),
+        (
+            REPORT,
+            "Displaced fracture of the left clavicle. The lungs are clear.",
+            "There is a nondisplaced fracture of the right clavicle. The lungs are clear.",
+            "nondisplaced fracture of the left",
+        ),
+        (
+            REPORT,
+            "Bilateral effusions, right larger than left. The heart is normal.",
+            "Bilateral effusions, larger on the left than on the right. The heart is normal.",
+            "larger on the right than on the right",
+        ),
+        (
+            "What is wrong with the heart?",
+            "cardiomegaly",
+            "The heart is normal in size and position.",
+            "enlarged and position",
+        ),
+        (
+            "What is the diagnosis?",
+            "sarcoidosis",
+            "The diagnosis is tuberculosis, given the hilar lymphadenopathy.",
+            "the sarcoidosis",
+        ),
+        # a comment on a number is about that number
+        (
+            "What is the diameter of the bile duct?",
+            "12 mm",
+            "The bile duct measures 4 mm in diameter, which is within the normal range.",
+            "normal",
+        ),
+        (
+            "How wide is the aorta?",
+            "2.1 cm",
+            "The aorta is dilated and measures 5.0 cm.",
+            "dilated and measures 2.1",
+        ),
+        # what describes the other value is not said of the right one
+        (
+            "Is the mass cystic or solid?",
+            "solid",
+            "The mass is cystic, with a thin wall and fluid inside.",
+            "thin wall",
+        ),
+        (
+            "Is the fracture displaced or nondisplaced?",
+            "displaced",
+            "The fracture is nondisplaced and well aligned.",
+            "aligned",
+        ),
+        (
+            "What is the shape of the nodule?",
+            "irregular",
+            "The nodule is round, with smooth margins.",
+            "smooth",
+        ),
+        # a definition behind a colon goes with what it defines
+        (
+            "Is there any abnormality in the liver?",
+            "no",
+            "There is an abnormality in the liver: a round hypodense lesion.",
+            "round",
+        ),
+        (
+            "Is there a lesion in the brain?",
+            "no",
+            "There is a lesion in the brain: an enhancing mass of the left frontal lobe.",
+            "enhancing",
+        ),
+        # where the wrong finding was, nobody says of the right one
+        (
+            "What abnormality is seen in the right kidney?",
+            "renal calculus",
+            "The right kidney shows a cyst in the upper pole.",
+            "upper pole",
+        ),
+        (
+            "What is the abnormality of the pancreas?",
+            "pseudocyst",
+            "The pancreas shows a mass in the tail.",
+            "in the tail",
+        ),
+        # a landmark of the wrong place is none of the right one
+        (
+            "Where is the nodule?",
+            "right upper lobe",
+            "The nodule is located in the right lower lobe, near the base.",
+            "near",
+        ),
+        (
+            "Where is the opacity?",
+            "left lower lobe",
+            "The opacity is in the left upper lobe, just below the clavicle.",
+            "clavicle",
+        ),
+        # no to one side says nothing of the other
+        (
+            "Is the catheter on the left side?",
+            "no",
+            "The catheter is on the left side, below the clavicle.",
+            "right",
+        ),
+        # who is not normal need not be so in every respect
+        (
+            "Are the lungs normal?",
+            "no",
+            "Both lungs are normal in size and shape, with no masses.",
+            "size",
+        ),
+        ("Are the kidneys normal?", "no", "The kidneys appear normal in size.", "in size"),
+        (
+            "Are the optic discs pale?",
+            "no",
+            "Both optic discs are pale.",
+            "Both optic discs are not",
+        ),
+        # two findings are not denied together
+        (
+            REPORT,
+            "Pneumomediastinum with subcutaneous emphysema in the neck. No pneumothorax.",
+            "The film shows bilateral pneumothoraces with subcutaneous emphysema in the neck.",
+            "not show",
+        ),
+        # a later sentence explains the wrong side of the first
+        (
+            "Which side is the pleural effusion on?",
+            "left",
+            "The effusion is on the right side. The right costophrenic angle is blunted.",
+            "The left costophrenic",
+        ),
+        # the cortex of a bone is no brain
+        (
+            "Which bone is fractured?",
+            "the fibula",
+            "The tibia is fractured, as evidenced by the break in the cortex.",
+            "break in the fibula",
+        ),
+        # part of a bone is more than the bone
+        (
+            "Describe the hip X-ray.",
+            "Subtrochanteric fracture of the right femur. No dislocation.",
+            "There is a fracture of the left femoral neck. No dislocation is seen.",
+            "right femoral neck",
+        ),
+    ],
+)
+def test_no_chosen_side_says(question: str, reference: str, answer: str, never: str) -> None:
+    assert not [chosen for chosen, _ in sides(question, reference, answer) if never in chosen]
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer", "chosen"),
+    [
+        (
+            "What is the density of the cyst?",
+            "hypodense",
+            "The cyst is hyperdense because it contains blood products.",
+            "The cyst is hypodense.",
+        ),
+        (
+            "What is the diameter of the bile duct?",
+            "12 mm",
+            "The bile duct measures 4 mm in diameter, which is within the normal range.",
+            "The bile duct measures 12 mm in diameter.",
+        ),
+        (
+            "Is the mass cystic or solid?",
+            "solid",
+            "The mass is cystic, with a thin wall and fluid inside.",
+            "The mass is solid.",
+        ),
+        (
+            "Is there any abnormality in the liver?",
+            "no",
+            "There is an abnormality in the liver: a round hypodense lesion.",
+            "There is no abnormality in the liver.",
+        ),
+        (
+            "Where is the nodule?",
+            "right upper lobe",
+            "The nodule is located in the right lower lobe, near the base.",
+            "The nodule is located in the right upper lobe.",
+        ),
+        # what is not there has no degree
+        (
+            "Is there hydrocephalus?",
+            "no",
+            "The scan shows severe hydrocephalus. The skull is intact.",
+            "The scan does not show hydrocephalus.",
+        ),
+        (
+            "Is there cardiomegaly?",
+            "no",
+            "The patient does have cardiomegaly, as the heart is wider than half the chest.",
+            "The patient does not have cardiomegaly.",
+        ),
+        # both sides in the picture are no finding
+        (
+            "Which lung is collapsed?",
+            "right lung",
+            "The image shows both lungs. The left lung is collapsed.",
+            "The right lung is collapsed.",
+        ),
+        # the fifth rib is the 5th
+        (
+            REPORT,
+            "Fracture of the right 7th and 8th ribs. The lungs are clear.",
+            "A fracture of the left seventh and eighth ribs is seen. The lungs are clear.",
+            "A fracture of the right seventh and eighth ribs is seen.",
+        ),
+        # "whose tips" makes no line a plural, and an ovary is no adjective
+        (
+            REPORT,
+            "Left PICC with its tips in the SVC. No pneumothorax.",
+            "There is a right PICC line whose tip ends in the SVC. No pneumothorax.",
+            "There is a left PICC line whose tip ends in the SVC.",
+        ),
+        (
+            "Describe the pelvic ultrasound.",
+            "A 3 cm cyst is present in the left ovary. No free fluid.",
+            "There is a 3 cm cyst in the right ovary. No free fluid is seen.",
+            "There is a 3 cm cyst in the left ovary.",
+        ),
+        # what a finding is read as is no reason for its side
+        (
+            REPORT,
+            "Right lower lobe opacity consistent with pneumonia. The heart is normal.",
+            "There is an opacity in the right upper lobe, which is consistent with pneumonia.",
+            "There is an opacity in the right lower lobe, which is consistent with pneumonia.",
+        ),
+    ],
+)
+def test_a_sure_correction_is_made(question: str, reference: str, answer: str, chosen: str) -> None:
+    assert chosen in [one for one, _ in sides(question, reference, answer)]
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer"),
+    [
+        ("Which lung is collapsed?", "right lung", "The image shows both lungs."),
+        ("Which eye is affected?", "left eye", "Both eyes are visible in this picture."),
+    ],
+)
+def test_a_pair_in_the_picture_is_no_error(question: str, reference: str, answer: str) -> None:
+    assert judge(answer, facts(question, reference)).verdict != "wrong"
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer"),
+    [
+        (
+            "What kind of fracture is shown?",
+            "comminuted fracture of the tibia",
+            "The image shows a transverse fracture of the tibia.",
+        ),
+        ("What type of hernia is this?", "incarcerated hernia", "This is a reducible hernia."),
+    ],
+)
+def test_the_asked_kind_is_not_confirmed_by_its_name(
+    question: str, reference: str, answer: str
+) -> None:
+    assert judge(answer, facts(question, reference)).verdict != "right"
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer", "never"),
+    [
+        (
+            "What is the main abnormality?",
+            "Cardiomegaly",
+            "The main abnormality is cardiomegaly.",
+            "is no",
+        ),
+        (
+            REPORT,
+            "Stable cardiomegaly. The lungs are clear.",
+            "The lungs are clear. Cardiomegaly is stable.",
+            "No cardiomegaly is stable",
+        ),
+        (
+            "What is seen in the left hemithorax?",
+            "pleural effusion",
+            "There is a large amount of fluid in the pleural space of the left hemithorax.",
+            "no amount of",
+        ),
+        (
+            "What does the CT show?",
+            "liver abscess",
+            "The CT shows a large fluid collection, consistent with a liver abscess.",
+            "shows cyst",
+        ),
+    ],
+)
+def test_no_rejected_side_says(question: str, reference: str, answer: str, never: str) -> None:
+    for _, rejected in sides(question, reference, answer):
+        assert never not in rejected or never in answer
