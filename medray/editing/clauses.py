@@ -44,7 +44,7 @@ _ANY = re.compile(rf"(?:(?:{_COMMA})|\s+)(?:{_EXPLAINS}|{_NARROWS})\b", re.IGNOR
 _PREDICATE = re.compile(
     r"\b(?:is|are|was|were|be|been|not|being|most|more|very)\s*$", re.IGNORECASE
 )
-_NEAR = 40  # characters: the word before, and blanks
+_BEHIND_VERB = 40  # characters: the word before, and blanks
 _APPOSITION = re.compile(
     r"\s*(?:,|\s[–—-])\s+(?:an?|the|one|or|its|their|another)\s+", re.IGNORECASE
 )
@@ -182,7 +182,7 @@ def explanation(
 
 def _is_predicate(text: str, at: int) -> bool:
     """Whether what begins at `at` belongs to a verb or an adverb just before it."""
-    return _PREDICATE.search(text, max(0, at - _NEAR), at) is not None
+    return _PREDICATE.search(text, max(0, at - _BEHIND_VERB), at) is not None
 
 
 def dependent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -9,6 +10,7 @@ from itertools import islice
 from medray.editing.base import Replacement, apply, arrange, build_edit, build_sentence, in_answer
 from medray.editing.guard import Proposal, leans, projected, refusal, stands_alone
 from medray.editing.guard.truth import agreements_in, conflicts_in, position
+from medray.editing.guard.unsaid import first_unsaid
 from medray.editing.ontology.lexicon import ontology
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement, judge
@@ -16,6 +18,13 @@ from medray.editing.rewriting.rewrite import candidates
 from medray.editing.rewriting.tidy import tidied
 from medray.editing.sentences import MOST, Sentence
 from medray.records import Edit, EditedSentence
+
+_PHRASE = re.compile(  # where a sentence could have ended
+    r"\s*[,;:–—]\s+(?:(?:and|but|while|whereas|with|which)\s+)?|\s+-\s+|"
+    r"\s+(?:with|which|that|because|as|near|close|adjacent|next|beneath|below|above|behind|and|"
+    r"whereas|while|but|in|on|at|relative|due|for|from|visible|seen|causing|measuring)\b",
+    re.IGNORECASE,
+)
 
 
 def corrected_sentences(
@@ -81,10 +90,34 @@ def _corrected(
         edited = build_sentence(context, part, changes, ontology().severity, _why(changes))
         proposal = Proposal(known, context[: part.start], sentence, edited, "wrong")
         reason = refusal(proposal, judgement)
+        if reason == "unsaid" and (shorter := _without_unsaid(sentence, edited, changes, known)):
+            edited = build_sentence(context, part, shorter, ontology().severity, _why(changes))
+            reason = refusal(replace(proposal, edited=edited), judgement)
         if not reason:
             return edited
         refused = reason if refused == "cannot-rewrite" else refused
     return refused
+
+
+def _without_unsaid(
+    sentence: str, edited: EditedSentence, changes: Sequence[Replacement], known: Facts
+) -> tuple[Replacement, ...]:
+    """The changes, and the end of the sentence cut, from the phrase behind them on that says what
+    neither question nor reference does; none if that phrase does not stand behind them."""
+    unsaid = first_unsaid(known, edited.text, edited.text_spans)
+    last = edited.text_spans[-1].end
+    if unsaid is None or unsaid < last:
+        return ()
+    phrases = list(_PHRASE.finditer(edited.text, last, unsaid))
+    while (
+        len(phrases) > 1 and len(edited.text[phrases[-2].end() : phrases[-1].start()].split()) < 2
+    ):
+        phrases.pop()  # ", visible as": one phrase
+    if not phrases:
+        return ()
+    start = edited.start + phrases[-1].start() + len(sentence) - len(edited.text)
+    end = edited.start + len(sentence.rstrip(" .!?\n"))
+    return (*changes, replace(changes[-1], start=start, end=end, text=""))
 
 
 def _whole(

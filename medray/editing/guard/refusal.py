@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medray.editing.base import edit_fraction
 from medray.editing.clauses import dependent, is_general
 from medray.editing.guard import coherence, grammar, leftovers, qualifiers, single_answer, truth
+from medray.editing.guard.style import SMALL, style_lost
 from medray.editing.guard.unknown import (
     denies_asserted,
     denies_less,
@@ -16,6 +16,7 @@ from medray.editing.guard.unknown import (
     only_beside,
     says_more,
 )
+from medray.editing.guard.unsaid import first_unsaid
 from medray.editing.language.grammar import content
 from medray.editing.language.negation import n_negations
 from medray.editing.lists import list_left
@@ -45,14 +46,9 @@ REASONS = {
     "chosen-wrong": "the chosen sentence contradicts the reference",
     "chosen-unconfirmed": "the reference does not confirm what was corrected",
     "unconfirmed-finding": "the chosen sentence asserts a finding that the reference does not",
+    "unsaid": "beside its correction, the sentence says what neither question nor reference does",
     "rejected-not-wrong": "the rejected sentence does not contradict the reference",
 }
-_VERB = re.compile(
-    r"\b(?:is|are|was|were|be|has|have|had|show|shows|appears?|demonstrates?|reveals?|contains?|"
-    r"includes?|depicts?|displays?|indicates?|suggests?|belongs?|represents?|seems?|looks?|remains?|"
-    r"can|could|will|would|may|causes?|exists?|does|do|did|measures?|lies|extends?|involves?|uses?|used|seen|noted|provides?|points?|\w+ed)\b",
-    re.IGNORECASE,
-)
 _SEVERAL = re.compile(
     r"\b(?:describe|findings|abnormalities|diseases|pathologies|diagnoses|report|what\s+do\s+you\s+"
     r"see|lesions|organs)\b",
@@ -66,23 +62,6 @@ _LEANS = re.compile(
     re.IGNORECASE,
 )
 _WEAK = re.compile(r"\bnot\s+(?:clearly|definitely|necessarily|entirely|fully|only)\b", re.I)
-_SMALL = frozenset(("a", "an", "the", "is", "are", "in", "of", "on"))
-_SMALL_WORDS = _SMALL | frozenset(("there", "no", "and", "with", "seen", "was", "were"))
-_FINITE = re.compile(
-    r"\b(?:is|are|was|were|has|have|shows?|appears?|demonstrates?|can|will|should|remains?|reveals?|"
-    r"seems?|looks?|contains?|includes?|lies|measures?|points?)\b",
-    re.IGNORECASE,
-)
-_STATES = re.compile(
-    rf"{_FINITE.pattern}|\b(?:seen|noted|identified|present|visible|visualized|belongs?|includes?|"
-    r"uses?|used|involves?|indicates?|suggests?|represents?|depicts?|displays?|provides?|extends?|"
-    r"causes?|exists?|does|do|did|could|would|may|be|been|had|\w+(?<!group)ed\s+(?:in|by|on|at|with|as|to|from))\b",
-    re.IGNORECASE,
-)
-_MEASURES = re.compile(
-    r"\W*(?:treat|pay|keep|stop|avoid|take|use|maintain|consider|strengthen|eat|exercise|do|get)\b",
-    re.IGNORECASE,
-)
 _WHICH = re.compile(r"[,;]\s+(?:which|obscuring|causing|silhouetting)\b", re.IGNORECASE)
 _ANSWERS = frozenset({"presence", "presupposed", "opposite", "echo"})  # to a closed question
 _NORMAL_SIDE = re.compile(
@@ -90,8 +69,6 @@ _NORMAL_SIDE = re.compile(
     re.I,
 )
 _ANEW = 4  # words of one attribute: "3.2 x 2.8 cm"
-_REPLACED = 0.85  # a larger fraction of new words is another text
-_SENTENCE_WORDS = 6  # from here on, an answer without a verb is a loss of style
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +110,7 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
         return "repeats"
     if reason := _details(proposal):
         return reason
-    if _style_lost(sentence, proposal.edited, proposal.verdict, behind=bool(prefix.strip())):
+    if style_lost(sentence, proposal.edited, proposal.verdict, behind=bool(prefix.strip())):
         return "style-lost"
     if _residual_explanation(proposal):
         return "residual-explanation"
@@ -150,7 +127,20 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
     check = _of_chosen if proposal.verdict == "wrong" else _of_rejected
     if reason := check(proposal.known, len(prefix), before, after, proposal.edited):
         return reason
-    return "contradicts-prefix" if _against_prefix(proposal) else ""
+    if _against_prefix(proposal):
+        return "contradicts-prefix"
+    return "unsaid" if _says_more(proposal) else ""
+
+
+def _says_more(proposal: Proposal) -> bool:
+    """Whether an answer's chosen side says more than the question and the reference."""
+    edited, known = proposal.edited, proposal.known
+    chosen = (
+        (edited.text, edited.text_spans)
+        if proposal.verdict == "wrong"
+        else (proposal.sentence, edited.answer_spans)
+    )
+    return not known.report and first_unsaid(known, *chosen) is not None
 
 
 def _details(proposal: Proposal) -> str:
@@ -322,29 +312,10 @@ def _echo_edited(proposal: Proposal) -> bool:
         removed, added = set(phrase_words(before)), set(phrase_words(after))
         if content(before) == content(after):
             continue  # only the grammar changes
-        named = removed - _SMALL
+        named = removed - SMALL
         if named and named <= words and added - removed:
             return True
     return False
-
-
-def _style_lost(sentence: str, edited: EditedSentence, verdict: str, *, behind: bool) -> bool:
-    """Whether a sentence became a bare phrase, or gave way to a text of no sentence at all."""
-    if verdict == "right" and _FINITE.search(sentence) and not _VERB.search(edited.text):
-        return True
-    words = set(phrase_words(sentence)) & set(phrase_words(edited.text)) - _SMALL_WORDS
-    if verdict == "right" and leftovers.gives_up_more(sentence, words):
-        return True
-    stated = _STATES if len(sentence.split()) >= _SENTENCE_WORDS else _VERB if behind else None
-    if stated is not None and _FINITE.search(sentence) and not stated.search(edited.text):
-        return True  # a bare phrase in place of a sentence
-    if len(sentence.split()) < _SENTENCE_WORDS or not _VERB.search(sentence):
-        return False
-    text = edited.text
-    shared = set(phrase_words(sentence)) & set(phrase_words(text)) - _SMALL
-    if edit_fraction(text, edited.text_spans) > _REPLACED:
-        return not _FINITE.search(text) or _MEASURES.match(text) is not None
-    return not _VERB.search(text) and len(shared) < len(set(phrase_words(sentence))) / 3
 
 
 def _against_prefix(proposal: Proposal) -> bool:

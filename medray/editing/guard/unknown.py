@@ -23,7 +23,7 @@ _SHOWS = re.compile(  # "the PA and lateral views show": no part of what is seen
     r"(?:\w+ly\s+)?(?:shows?|demonstrates?|reveals?|depicts?|displays?)\b",
     re.IGNORECASE,
 )
-_LETTERS = 4  # shorter words mean little, or are abbreviations that the ontology knows
+LETTERS = 4  # shorter words mean little, or are abbreviations that the ontology knows
 _NTH = re.compile(r"([1-9]|1[0-2])(?:st|nd|rd|th)")
 _STEM = 5  # letters by which "elevated" and "elevation" are one word
 _DENIED = re.compile(r"\b(?:no|not|without|or|and|nor|negative\s+for|free\s+of|absence)\b|,")
@@ -44,10 +44,10 @@ def says_more(known: Facts, parsed: ParsedText, start: int) -> bool:
         return False
     reference = known.reference
     in_question = (w.text for words in sentences(known.question) for w in words)
-    stated = {key for word in (*in_question, *_asserted(reference)) for key in _keys(word)}
+    stated = {key for word in (*in_question, *_asserted(reference)) for key in keys(word)}
     organs = {m.value for m in reference.study if m.attribute == "organ"}
     return any(
-        not _keys(word.text) & stated and not _is_near(mention, organs)
+        not keys(word.text) & stated and not _is_near(mention, organs)
         for word, mention in _unread(parsed, start)
     )
 
@@ -111,16 +111,16 @@ def _said(statement: Statement) -> set[str]:
 
 def _asserted(parsed: ParsedText) -> set[str]:
     """The words of a text outside its denials."""
-    denials = _denials(parsed)
+    denied = denials(parsed)
     return {
         word.text
         for words in sentences(parsed.text)
         for word in words
-        if not any(first <= word.start < last for first, last in denials)
+        if not any(first <= word.start < last for first, last in denied)
     }
 
 
-def _denials(parsed: ParsedText) -> list[tuple[int, int]]:
+def denials(parsed: ParsedText) -> list[tuple[int, int]]:
     """The characters of each denial, from its "no" on, if that stands before what it denies."""
     spans = []
     for s in (*parsed.statements, *parsed.narrow):
@@ -150,7 +150,7 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
     onto = ontology()
     lead = _SHOWS.match(parsed.text[start:])
     shown = start + (lead.end() if lead else 0)
-    denied = [(start, shown), *_denials(parsed)]
+    denied = [(start, shown), *denials(parsed)]
     for words in sentences(parsed.text[start:]):
         read = mentions(parsed.text[start:], words, onto)
         compared = {i for m in read if _is_compared(m) for i in range(m.first, m.last + 1)}
@@ -159,7 +159,7 @@ def _unread(parsed: ParsedText, start: int) -> Iterator[tuple[Word, Mention | No
             position = word.start + start
             if index in compared or any(first <= position < last for first, last in denied):
                 continue
-            short = len(word.text) < _LETTERS and not any(map(str.isdigit, word.text))
+            short = len(word.text) < LETTERS and not any(map(str.isdigit, word.text))
             if not short and stem(word.text) not in plain_stems():
                 yield word, places.get(index)
 
@@ -189,11 +189,11 @@ def _is_near(place: Mention | None, organs: set[str]) -> bool:
     ) or any(organ in part_of.get(place.value, ()) for organ in regions)
 
 
-def _keys(word: str) -> set[str]:
+def keys(word: str) -> set[str]:
     """What two spellings of one word share."""
     if number := _NTH.fullmatch(word):
         word = ORDINALS[int(number[1]) - 1]  # the 5th rib is the fifth
     base = stem(word.removesuffix("ly") if len(word) > _STEM else word)
     if base.startswith("hemi") and len(base) > _STEM + 4:
-        return _keys(word.removeprefix("hemi")) | {base}  # of "hemidiaphragm" and "diaphragm"
+        return keys(word.removeprefix("hemi")) | {base}  # of "hemidiaphragm" and "diaphragm"
     return {base, base[:_STEM]} if len(base) >= _STEM else {base}

@@ -31,4 +31,4 @@ def test_no_pair_with_a_fault_is_made_again(row: dict[str, Any]) -> None:
 
 def test_most_good_pairs_are_made_still() -> None:
     good = [row for row in ROWS if all(row["grades"].values())]
-    assert sum(map(is_made, good)) >= 0.95 * len(good)
+    assert sum(map(is_made, good)) >= 0.9 * len(good)
