@@ -69,6 +69,18 @@ _SEQUEL = re.compile(
 )
 _DENIAL = re.compile(r"\s*(?:no|not)\b(?!\s+(?:look|appear|seem)?\s*normal)", re.IGNORECASE)
 _CLOSED = re.compile(r"\W*(?:is|are|was|were|does|do|did|has|have|can|could)\b", re.IGNORECASE)
+_ASKS_ONE = re.compile(  # and no report: nothing else that the answer says is known
+    r"\W*(?:is|are|was|were|does|do|did|has|have|can|could|which|where|how|(?:in|on|at)\s+(?:which|what)|"
+    r"what\s+(?!(?:does|do|are|abnormal\w*|findings?)\b))",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(
+    r"\s*[,;]\s+(?:and|but|while|whereas|with|without|which|as|because|since|so|relatively|quite|very|"
+    r"one|both|each|all|likely|suggestive|consistent|\w+ing|\w+ed)\b|"
+    r"\s+(?:as|because|since)\s+(?:both|all|no|one|only|some|most|such|[\w-]+\s+(?:is|are|was|were|can|has|"
+    r"have))\b",
+    re.IGNORECASE,
+)
 _NEXT_CLAUSE = re.compile(r";\s+(?=\w)")
 _TURNED = re.compile(r"\bnot\b|n['’]t\b", re.IGNORECASE)
 _NOTHING = re.compile(r"\s*(?:no|not)\b", re.IGNORECASE)
@@ -122,6 +134,7 @@ _NEAR = re.compile(
     r"bordering)\s[^,;.]*",
     re.IGNORECASE,
 )
+_SINCE = re.compile(r"\W*since\s+(?:the\s+)?(?:prior|previous|last|earlier)\b", re.IGNORECASE)
 _OF_MANY = re.compile(r",\s+(?:both|one|each|all)\b[^;.]*", re.IGNORECASE)
 _LOCATED = frozenset({"zone", "organ"})
 _BELONGS = content("part parts belong belongs organ organs component components member members")
@@ -196,6 +209,14 @@ def dependent(
         more = _NEXT_CLAUSE.search(text, position, end)  # it argues for the yes or no
         if more is not None and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
+    answers = removed.strip(" .,").lower() in ("yes", "no")
+    more = _TAIL.search(text, position, end) if question and not answers else None
+    if more is None or error_type == "side" or not _ASKS_ONE.match(question):
+        return found
+    clause = text[more.start() : end].rstrip(". ")
+    kept = _repeats(clause, question) or _is_in_same(clause, new)
+    if (found is None or more.start() < found[0]) and not kept:
+        return more.start(), end - len(_closing(text[position:end]))
     return found
 
 
@@ -256,6 +277,7 @@ def _explaining(
         read_as = error_type in ("side", "zone") and _READING.match(clause)
         means = _MEANS.search(clause) and not (read_as and not _PLACED.search(clause))
         of_value = error_type == "attribute" and not _OF_SIZE.search(removed)
+        of_value = of_value and not _SINCE.match(clause)
         if means or judged or shares or of_value or _REASON.match(clause):
             return found
         position = found[1]

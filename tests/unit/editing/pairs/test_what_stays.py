@@ -105,6 +105,40 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "The diagnosis is tuberculosis, given the hilar lymphadenopathy.",
             "the sarcoidosis",
         ),
+        # whatever follows in the sentence belonged to what is replaced
+        (
+            "What organ is seen on the right of the image?",
+            "spleen",
+            "The organ seen on the right of the image is the bladder, filled with urine.",
+            "urine",
+        ),
+        (
+            "What plane is shown?",
+            "axial",
+            "The plane is sagittal, as the whole spine is seen.",
+            "as",
+        ),
+        ("How large is the node?", "3 cm", "The node is about 8 mm, quite small.", "small"),
+        (
+            "Is there a dissection of the aorta?",
+            "yes",
+            "No, the aorta is normal, and there is no dissection of the aorta.",
+            "is normal",
+        ),
+        (
+            "Is there a fracture of the rib?",
+            "no",
+            "Yes, there is a nondisplaced fracture of the rib.",
+            "nondisplaced",
+        ),
+        (
+            "Is the nodule in the upper or lower lobe?",
+            "lower lobe",
+            "The nodule is in the upper lobe, with elevation of the hilum.",
+            "hilum",
+        ),
+        ("What sequence is this?", "FLAIR", "This is a T2-weighted image.", "FLAIR-weighted"),
+        ("Is it a PA or an AP film?", "AP", "It is a PA film.", "view"),
         # a comment on a number is about that number
         (
             "What is the diameter of the bile duct?",
@@ -377,3 +411,8 @@ def test_the_asked_kind_is_not_confirmed_by_its_name(
 def test_no_rejected_side_says(question: str, reference: str, answer: str, never: str) -> None:
     for _, rejected in sides(question, reference, answer):
         assert never not in rejected or never in answer
+
+
+def test_what_denies_the_question_is_no_chosen_side() -> None:
+    answer = "The mass does not show rim enhancement; it enhances evenly."
+    assert answer not in [one for one, _ in sides("Is the mass rim-enhancing?", "yes", answer)]
