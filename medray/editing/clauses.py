@@ -81,6 +81,9 @@ _TAIL = re.compile(
     r"have))\b",
     re.IGNORECASE,
 )
+_NORMAL = re.compile(r"\b(?:normal|healthy|unremarkable)\b", re.IGNORECASE)
+_ADJECTIVE = re.compile(r"\ban?\s+[\w-]+$", re.IGNORECASE)
+_NOUN_ENDS = re.compile(r"\s+[a-z-]+\s*(?:[.,;]|$|\b(?:in|of|on|and|is|are)\b)", re.IGNORECASE)
 _NEXT_CLAUSE = re.compile(r";\s+(?=\w)")
 _TURNED = re.compile(r"\bnot\b|n['’]t\b", re.IGNORECASE)
 _NOTHING = re.compile(r"\s*(?:no|not)\b", re.IGNORECASE)
@@ -100,7 +103,7 @@ _MEANS = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(  # it gives the reason of whatever it stands behind
-    r"\W*(?:because|given|thus|therefore|hence|thereby|as\s+(?:it|this|that|they|there|these|those|the|an?|"
+    r"\W*(?:because|given|where|thus|therefore|hence|thereby|as\s+(?:it|this|that|they|there|these|those|the|an?|"
     r"its|their|evidenced|indicated|shown|demonstrated)|since(?!\s+(?:the\s+)?(?:prior|previous|last|"
     r"earlier)))\b",
     re.IGNORECASE,
@@ -209,8 +212,9 @@ def dependent(
         more = _NEXT_CLAUSE.search(text, position, end)  # it argues for the yes or no
         if more is not None and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
-    answers = removed.strip(" .,").lower() in ("yes", "no")
-    more = _TAIL.search(text, position, end) if question and not answers else None
+    answers = _is_word(removed) and _is_word(new)
+    tails = () if answers or not question else _TAIL.finditer(text, position, end)
+    more = next((m for m in tails if not _is_adjective(text, m)), None)
     if more is None or error_type == "side" or not _ASKS_ONE.match(question):
         return found
     clause = text[more.start() : end].rstrip(". ")
@@ -218,6 +222,16 @@ def dependent(
     if (found is None or more.start() < found[0]) and not kept:
         return more.start(), end - len(_closing(text[position:end]))
     return found
+
+
+def _is_word(text: str) -> bool:
+    return text.strip(" .,").lower() in ("yes", "no")
+
+
+def _is_adjective(text: str, tail: re.Match[str]) -> bool:
+    """Whether a participle behind a comma is the second adjective of "a thick, enhancing wall"."""
+    before = _ADJECTIVE.search(text[: tail.start()]) is not None
+    return before and _NOUN_ENDS.match(text, tail.end()) is not None
 
 
 def _repeats(clause: str, question: str) -> bool:
@@ -230,7 +244,7 @@ def _repeats(clause: str, question: str) -> bool:
 def _dependent(
     text: str, position: int, end: int, error_type: str, removed: str, new: str
 ) -> tuple[int, int] | None:
-    if removed.strip(" .,").lower() in ("yes", "no"):
+    if _is_word(removed) and _is_word(new):
         return None  # what follows is the answer itself
     if error_type in EXPLAINED:
         found = explanation(
@@ -247,7 +261,8 @@ def _dependent(
             sequel = None if _DENIAL.match(new) else _SEQUEL.search(text, position, end)
             if sequel is not None and (found is None or sequel.start() < found[0]):
                 return sequel.start(), end - len(_closing(text[position:end]))
-        turned = _NOTHING.match(new) or _TURNED.search(removed)
+        turned = _NOTHING.match(new) or _TURNED.search(removed) or _NORMAL.search(removed)
+        turned = turned or _NOTHING.match(removed)
         more = _WITH.search(text, position, end) if turned else None
         if error_type == "presence" and more and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))

@@ -31,6 +31,10 @@ _COMMENT = re.compile(
 _NORMAL = re.compile(r"\b(?:normal|unremarkable|healthy|intact)\b", re.IGNORECASE)
 _NOT = re.compile(r"\b(?:no|not|without|absent)\b(.*)", re.IGNORECASE | re.DOTALL)
 _LETTERS = 5  # by which "enhancing" and "enhancement" are one word
+_GROWS = re.compile(  # what the other finding does, or has
+    r"\b(?:arising|originating|protruding|growing|invading|emanating|infiltrating|displacing|with)\b",
+    re.IGNORECASE,
+)
 _SMALL = frozenset(("the", "its", "in", "at", "of", "within", "along", "on", "near", "a", "an"))
 
 
@@ -59,6 +63,9 @@ def unstated(known: Facts, sentence: str, edited: EditedSentence) -> bool:
     if "kind" not in types or known.report:
         return False
     behind = min(s.end for s in edited.text_spans if s.error_type == "kind")
+    grows = _GROWS.search(edited.text, behind)
+    if grows is not None and grows.group().lower() not in stated:
+        return True
     part = _PART.search(edited.text, behind)
     return part is not None and not set(phrase_words(part.group())) - _SMALL <= stated
 

@@ -1,4 +1,4 @@
-"""Pairs of fourteen sets, graded before their faults were mended: no fault is made again."""
+"""Pairs of fifteen sets, graded before their faults were mended: no fault is made again."""
 
 from __future__ import annotations
 

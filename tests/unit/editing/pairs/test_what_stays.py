@@ -139,6 +139,48 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
         ),
         ("What sequence is this?", "FLAIR", "This is a T2-weighted image.", "FLAIR-weighted"),
         ("Is it a PA or an AP film?", "AP", "It is a PA film.", "view"),
+        (
+            "Is there an effusion on the left side?",
+            "yes",
+            "There is no effusion on the left side, as the costophrenic angle is sharp.",
+            "sharp",
+        ),
+        (
+            "Is the bone scan abnormal?",
+            "yes",
+            "The bone scan is normal with symmetric uptake.",
+            "symmetric",
+        ),
+        (
+            "What is seen in the stomach?",
+            "ulcer",
+            "A mass protruding from the wall is seen in the stomach.",
+            "protruding",
+        ),
+        (
+            "What type of lesion is seen?",
+            "abscess",
+            "The lesion seen is a cyst with a thin, smooth wall.",
+            "thin",
+        ),
+        (
+            "Is the left atrium enlarged?",
+            "yes",
+            "The left atrium is of normal size.",
+            "of enlarged",
+        ),
+        (
+            "Which side shows the mass?",
+            "left",
+            "The mass is on the right side, where the tissue is denser.",
+            "denser",
+        ),
+        (
+            "What are the dark spots in the liver?",
+            "cysts",
+            "The dark spots in the liver are metastases.",
+            "is cysts",
+        ),
         # a comment on a number is about that number
         (
             "What is the diameter of the bile duct?",
