@@ -70,6 +70,21 @@ _SEQUEL = re.compile(
 )
 _DENIAL = re.compile(r"\s*(?:no|not)\b(?!\s+(?:look|appear|seem)?\s*normal)", re.IGNORECASE)
 _CLOSED = re.compile(r"\W*(?:is|are|was|were|does|do|did|has|have|can|could)\b", re.IGNORECASE)
+_ASKS_ONE = re.compile(  # and no report: nothing else that the answer says is known
+    r"\W*(?:is|are|was|were|does|do|did|has|have|can|could|which|where|how|(?:in|on|at)\s+(?:which|what)|"
+    r"what\s+(?!(?:does|do|are|abnormal\w*|findings?)\b))",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(
+    r"\s*[,;]\s+(?:and|but|while|whereas|with|without|which|as|because|since|so|relatively|quite|very|"
+    r"one|both|each|all|likely|suggestive|consistent|\w+ing|\w+ed)\b|"
+    r"\s+(?:as|because|since)\s+(?:both|all|no|one|only|some|most|such|[\w-]+\s+(?:is|are|was|were|can|has|"
+    r"have))\b",
+    re.IGNORECASE,
+)
+_NORMAL = re.compile(r"\b(?:normal|healthy|unremarkable)\b", re.IGNORECASE)
+_ADJECTIVE = re.compile(r"\ban?\s+[\w-]+$", re.IGNORECASE)
+_NOUN_ENDS = re.compile(r"\s+[a-z-]+\s*(?:[.,;]|$|\b(?:in|of|on|and|is|are)\b)", re.IGNORECASE)
 _NEXT_CLAUSE = re.compile(r";\s+(?=\w)")
 _TURNED = re.compile(r"\bnot\b|n['’]t\b", re.IGNORECASE)
 _NOTHING = re.compile(r"\s*(?:no|not)\b", re.IGNORECASE)
@@ -89,7 +104,7 @@ _MEANS = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(  # it gives the reason of whatever it stands behind
-    r"\W*(?:because|given|thus|therefore|hence|thereby|as\s+(?:it|this|that|they|there|these|those|the|an?|"
+    r"\W*(?:because|given|where|thus|therefore|hence|thereby|as\s+(?:it|this|that|they|there|these|those|the|an?|"
     r"its|their|evidenced|indicated|shown|demonstrated)|since(?!\s+(?:the\s+)?(?:prior|previous|last|"
     r"earlier)))\b",
     re.IGNORECASE,
@@ -123,6 +138,7 @@ _NEAR = re.compile(
     r"bordering)\s[^,;.]*",
     re.IGNORECASE,
 )
+_SINCE = re.compile(r"\W*since\s+(?:the\s+)?(?:prior|previous|last|earlier)\b", re.IGNORECASE)
 _OF_MANY = re.compile(r",\s+(?:both|one|each|all)\b[^;.]*", re.IGNORECASE)
 _LOCATED = frozenset({"zone", "organ"})
 _BELONGS = content("part parts belong belongs organ organs component components member members")
@@ -202,7 +218,26 @@ def dependent(
         more = _NEXT_CLAUSE.search(text, position, end)  # it argues for the yes or no
         if more is not None and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
+    answers = _is_word(removed) and _is_word(new)
+    tails = () if answers or not question else _TAIL.finditer(text, position, end)
+    more = next((m for m in tails if not _is_adjective(text, m)), None)
+    if more is None or error_type == "side" or not _ASKS_ONE.match(question):
+        return found
+    clause = text[more.start() : end].rstrip(". ")
+    kept = _repeats(clause, question) or _is_in_same(clause, new)
+    if (found is None or more.start() < found[0]) and not kept:
+        return more.start(), end - len(_closing(text[position:end]))
     return found
+
+
+def _is_word(text: str) -> bool:
+    return text.strip(" .,").lower() in ("yes", "no")
+
+
+def _is_adjective(text: str, tail: re.Match[str]) -> bool:
+    """Whether a participle behind a comma is the second adjective of "a thick, enhancing wall"."""
+    before = _ADJECTIVE.search(text[: tail.start()]) is not None
+    return before and _NOUN_ENDS.match(text, tail.end()) is not None
 
 
 def _repeats(clause: str, question: str) -> bool:
@@ -215,7 +250,7 @@ def _repeats(clause: str, question: str) -> bool:
 def _dependent(
     text: str, position: int, end: int, error_type: str, removed: str, new: str
 ) -> tuple[int, int] | None:
-    if removed.strip(" .,").lower() in ("yes", "no"):
+    if _is_word(removed) and _is_word(new):
         return None  # what follows is the answer itself
     if error_type in EXPLAINED:
         found = explanation(
@@ -232,7 +267,8 @@ def _dependent(
             sequel = None if _DENIAL.match(new) else _SEQUEL.search(text, position, end)
             if sequel is not None and (found is None or sequel.start() < found[0]):
                 return sequel.start(), end - len(_closing(text[position:end]))
-        turned = _NOTHING.match(new) or _TURNED.search(removed)
+        turned = _NOTHING.match(new) or _TURNED.search(removed) or _NORMAL.search(removed)
+        turned = turned or _NOTHING.match(removed)
         more = _WITH.search(text, position, end) if turned else None
         if error_type == "presence" and more and (found is None or more.start() < found[0]):
             return more.start(), end - len(_closing(text[position:end]))
@@ -262,6 +298,7 @@ def _explaining(
         read_as = error_type in ("side", "zone") and _READING.match(clause)
         means = _MEANS.search(clause) and not (read_as and not _PLACED.search(clause))
         of_value = error_type == "attribute" and not _OF_SIZE.search(removed)
+        of_value = of_value and not _SINCE.match(clause)
         if means or judged or shares or of_value or _REASON.match(clause):
             return found
         position = found[1]

@@ -70,6 +70,8 @@ _PATTERNS = tuple(
         r"(?:without|only)\b",
         r"\bon\s+the\s+(left|right)\s+than\s+(?:on\s+)?(?:the\s+)?\1\b|\benlarged,?\s+(?:\w+,?\s+and\s+)?"
         r"(?:and\s+)?(?:shape|position|contour|configuration|location)\b",
+        r"\bof\s+(?:enlarged|dilated)\s+size\b|\b\w+s\s+in\s+the\s+\w+\s+is\s+\w+s\b",
+        r"\b(?:FLAIR|DWI|ADC|STIR)-weighted\b",
         r"\bboth\b[^.;,]*?\b(?:do|does|did|is|are|was|were|can|could)\s+not\b",
         r"\ban?\s+(?:\w+\s+)?tissue\s*(?:[.,;]|$)|\bfollowing(?:\s+\w+)?\s*[.;]?$",
         r"\b(?:finding|abnormality|diagnosis|disease|condition|problem)s?\s+(?:is|are|was)\s+no\b",

@@ -180,9 +180,7 @@ def _of_chosen(
     known: Facts, start: int, before: Judgement, after: Judgement, edited: EditedSentence
 ) -> str:
     resolved = truth.conflicts_in(before, start)
-    if not resolved:
-        return "rejected-not-wrong"
-    if denies_less(resolved, before.answer.text[start:]):
+    if not resolved or denies_less(resolved, before.answer.text[start:]):
         return "rejected-not-wrong"
     if known.report and _says_anew(resolved, edited):
         return "style-lost"
@@ -220,7 +218,7 @@ def _says_anew(resolved: Sequence[Comparison], edited: EditedSentence) -> bool:
     if not all(truth.is_attribute(c) for c in resolved):
         return False
     new = sum(len(edited.text[span.start : span.end].split()) for span in edited.text_spans)
-    return new > _ANEW * len(resolved)
+    return new > max(_ANEW, 2 * len(resolved))
 
 
 def _unsure(known: Facts, chosen: ParsedText, start: int, based: Sequence[Comparison]) -> bool:
@@ -253,7 +251,8 @@ def _list_left(start: int, after: Judgement, edited: EditedSentence) -> bool:
 def _of_rejected(
     known: Facts, start: int, before: Judgement, after: Judgement, edited: EditedSentence
 ) -> str:
-    if truth.conflicts_in(before, start):
+    denies = single_answer.denies_asked(known, before.answer.text[start:])
+    if denies or truth.conflicts_in(before, start):
         return "chosen-wrong"
     if truth.states_otherwise(known, before.answer, start):
         return "chosen-wrong"

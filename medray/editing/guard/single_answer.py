@@ -25,7 +25,14 @@ _RESPECT = re.compile(
 )
 _COMMENT = re.compile(
     r"\b(?:normal\w*|abnormal\w*|limits?|enlarged|dilated|dilatation|aneurysm\w*|ectatic|borderline|"
-    r"thickened|widened|narrowed|stenotic)\b",
+    r"thickened|widened|narrowed|stenotic|small|tiny|large|huge)\b",
+    re.IGNORECASE,
+)
+_NORMAL = re.compile(r"\b(?:normal|unremarkable|healthy|intact)\b", re.IGNORECASE)
+_NOT = re.compile(r"\b(?:no|not|without|absent)\b(.*)", re.IGNORECASE | re.DOTALL)
+_LETTERS = 5  # by which "enhancing" and "enhancement" are one word
+_GROWS = re.compile(  # what the other finding does, or has
+    r"\b(?:arising|originating|protruding|growing|invading|emanating|infiltrating|displacing|with)\b",
     re.IGNORECASE,
 )
 _SMALL = frozenset(("the", "its", "in", "at", "of", "within", "along", "on", "near", "a", "an"))
@@ -40,7 +47,11 @@ def unstated(known: Facts, sentence: str, edited: EditedSentence) -> bool:
     if respect and respect[1].lower() not in stated and not n_negations(sentence):
         return True
     types = {span.error_type for span in edited.text_spans}
-    if "size" in types:
+    turned = known.word is True and n_negations(edited.text) < n_negations(sentence)
+    normal = _NORMAL.search(edited.text) if turned else None
+    if normal is not None and normal.group().lower() not in stated:
+        return True
+    if "size" in types and not known.report:
         changed = [(s.start, s.end) for s in edited.text_spans]
         comments = (
             m
@@ -52,8 +63,21 @@ def unstated(known: Facts, sentence: str, edited: EditedSentence) -> bool:
     if "kind" not in types or known.report:
         return False
     behind = min(s.end for s in edited.text_spans if s.error_type == "kind")
+    grows = _GROWS.search(edited.text, behind)
+    if grows is not None and grows.group().lower() not in stated:
+        return True
     part = _PART.search(edited.text, behind)
     return part is not None and not set(phrase_words(part.group())) - _SMALL <= stated
+
+
+def denies_asked(known: Facts, sentence: str) -> bool:
+    """Whether a sentence called right denies what a yes confirms: "no ring enhancement", to "Is it
+    ring-enhancing?"."""
+    denied = _NOT.search(sentence) if known.word is True else None
+    if denied is None or _NOT.search(known.question):
+        return False
+    asked = [word[:_LETTERS] for word in phrase_words(known.question) if len(word) >= _LETTERS]
+    return bool(asked) and asked[-1] in {word[:_LETTERS] for word in phrase_words(denied[1])}
 
 
 def takes_up(known: Facts, prefix: str, edited: EditedSentence) -> bool:

@@ -70,7 +70,7 @@ def rename(
         handled = set()
     else:
         changes = [_rename_phrase(answer, phrase, head, [*kept, name], mass_noun)]
-    if head.form == "plural" and mass_noun:
+    if head.form == "plural" and mass_noun and not several:
         start = changes[0].start
         changes += agreeing_verbs(answer, statement.start, start, head.end, singular=True)
     return changes, handled

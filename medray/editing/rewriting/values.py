@@ -123,7 +123,7 @@ def rewrite_statement(
         replacements += [replacement(change, renamed) for change in changes]
     for comparison in comparisons:
         if comparison.attribute == "presence":
-            replacements += _presence(parsed, statement, comparison, facts.report)
+            replacements += _presence(parsed, statement, comparison, facts)
         elif comparison.attribute == "heart":
             if _COORDINATED.search(parsed.text[statement.start : statement.end]):
                 raise CannotRewrite  # "heart size and mediastinal contours are normal"
@@ -196,19 +196,19 @@ def _range(wanted: Mention, comparison: Comparison) -> str:
 
 
 def _presence(
-    parsed: ParsedText, statement: Statement, comparison: Comparison, report: bool
+    parsed: ParsedText, statement: Statement, comparison: Comparison, facts: Facts
 ) -> list[Replacement]:
     """Corrects the assertion of an absent finding, or the denial of a present one."""
     fact = comparison.fact
     replaceable = bool(fact and fact.core and _has_own_clause(parsed, statement))
     if replaceable and not _is_better_inverted(parsed, statement, comparison):
-        return [replace_clause(parsed, comparison, report=report)]
+        return [replace_clause(parsed, comparison, report=facts.report)]
     try:
-        return _inverted(parsed, statement, comparison)
+        return _inverted(parsed, statement, comparison, facts)
     except CannotRewrite:
         if not replaceable:
             raise
-        return [replace_clause(parsed, comparison, report=report)]
+        return [replace_clause(parsed, comparison, report=facts.report)]
 
 
 def _is_better_inverted(parsed: ParsedText, statement: Statement, comparison: Comparison) -> bool:
@@ -236,7 +236,7 @@ def _names_specific(statement: Statement) -> bool:
 
 
 def _inverted(
-    parsed: ParsedText, statement: Statement, comparison: Comparison
+    parsed: ParsedText, statement: Statement, comparison: Comparison, facts: Facts
 ) -> list[Replacement]:
     """Inverts a clause in its own words: it asserts what it denied or denies what it asserted."""
     head, text = statement.head, parsed.text
@@ -244,10 +244,12 @@ def _inverted(
         if head is not None and (chain := deny_chain(text, statement.sentence, head.start)):
             return [replacement(change, comparison) for change in chain]
         change = require(deny(text, statement.start, statement.end, head.start if head else None))
-        if head is not None and comparison.fact is not None and comparison.fact.core:
+        core = comparison.fact.core if comparison.fact else ""
+        core = core or (facts.question if facts.word is False else "")
+        if head is not None and core:
             kept = [m.start for m in statement.details if m.attribute in PLACE_OR_TIME]
             stop = min([head.start, *(start for start in kept if start >= change.end)])
-            change = without_modifiers(text, change, stop, comparison.fact.core)
+            change = without_modifiers(text, change, stop, core)
         replacements = [replacement(change, comparison)]
         if change.text.lower().startswith("no"):
             idle = list(_IDLE.finditer(text, change.end, statement.end))

@@ -12,7 +12,7 @@ from medray.editing.reading.claims import ParsedText
 from medray.editing.reading.compare import Comparison
 from medray.editing.reading.facts import Facts
 from medray.editing.reading.judge import Judgement
-from medray.editing.rewriting.polarity import affirm, deny, turn_opposite
+from medray.editing.rewriting.polarity import affirm, deny, turn_opposite, without_modifiers
 from medray.editing.rewriting.values import replacement, require, takes_article
 
 ASKING = frozenset(
@@ -51,7 +51,10 @@ def turn_word(judgement: Judgement, comparison: Comparison, facts: Facts) -> lis
         change = change or turn_opposite(facts.question, parsed.text, start, end)
     else:
         heads = (s.head.start for s in parsed.statements if s.head and start <= s.head.start < end)
-        change = deny(parsed.text, start, end, next(heads, None), about)
+        head = next(heads, None)
+        change = deny(parsed.text, start, end, head, about)
+        if change and head is not None:  # "no fracture", and not "no displaced fracture"
+            change = without_modifiers(parsed.text, change, head, facts.question)
     return [*replacements, replacement(require(change), comparison)]
 
 

@@ -105,6 +105,82 @@ def sides(question: str, reference: str, answer: str) -> list[tuple[str, str]]:
             "The diagnosis is tuberculosis, given the hilar lymphadenopathy.",
             "the sarcoidosis",
         ),
+        # whatever follows in the sentence belonged to what is replaced
+        (
+            "What organ is seen on the right of the image?",
+            "spleen",
+            "The organ seen on the right of the image is the bladder, filled with urine.",
+            "urine",
+        ),
+        (
+            "What plane is shown?",
+            "axial",
+            "The plane is sagittal, as the whole spine is seen.",
+            "as",
+        ),
+        ("How large is the node?", "3 cm", "The node is about 8 mm, quite small.", "small"),
+        (
+            "Is there a dissection of the aorta?",
+            "yes",
+            "No, the aorta is normal, and there is no dissection of the aorta.",
+            "is normal",
+        ),
+        (
+            "Is there a fracture of the rib?",
+            "no",
+            "Yes, there is a nondisplaced fracture of the rib.",
+            "nondisplaced",
+        ),
+        (
+            "Is the nodule in the upper or lower lobe?",
+            "lower lobe",
+            "The nodule is in the upper lobe, with elevation of the hilum.",
+            "hilum",
+        ),
+        ("What sequence is this?", "FLAIR", "This is a T2-weighted image.", "FLAIR-weighted"),
+        ("Is it a PA or an AP film?", "AP", "It is a PA film.", "view"),
+        (
+            "Is there an effusion on the left side?",
+            "yes",
+            "There is no effusion on the left side, as the costophrenic angle is sharp.",
+            "sharp",
+        ),
+        (
+            "Is the bone scan abnormal?",
+            "yes",
+            "The bone scan is normal with symmetric uptake.",
+            "symmetric",
+        ),
+        (
+            "What is seen in the stomach?",
+            "ulcer",
+            "A mass protruding from the wall is seen in the stomach.",
+            "protruding",
+        ),
+        (
+            "What type of lesion is seen?",
+            "abscess",
+            "The lesion seen is a cyst with a thin, smooth wall.",
+            "thin",
+        ),
+        (
+            "Is the left atrium enlarged?",
+            "yes",
+            "The left atrium is of normal size.",
+            "of enlarged",
+        ),
+        (
+            "Which side shows the mass?",
+            "left",
+            "The mass is on the right side, where the tissue is denser.",
+            "denser",
+        ),
+        (
+            "What are the dark spots in the liver?",
+            "cysts",
+            "The dark spots in the liver are metastases.",
+            "is cysts",
+        ),
         # a comment on a number is about that number
         (
             "What is the diameter of the bile duct?",
@@ -377,3 +453,8 @@ def test_the_asked_kind_is_not_confirmed_by_its_name(
 def test_no_rejected_side_says(question: str, reference: str, answer: str, never: str) -> None:
     for _, rejected in sides(question, reference, answer):
         assert never not in rejected or never in answer
+
+
+def test_what_denies_the_question_is_no_chosen_side() -> None:
+    answer = "The mass does not show rim enhancement; it enhances evenly."
+    assert answer not in [one for one, _ in sides("Is the mass rim-enhancing?", "yes", answer)]
