@@ -24,13 +24,20 @@ def patch_vllm() -> None:
     from vllm import ModelRegistry
 
     _register_weight_transfer()
+    rename_weights()
+    llava = ModelRegistry.models[Llava.name].load_model_cls()
+    llava.get_mm_lora_token_counts = _llava_lora_tokens
+    _leave_weights_unpacked()
+
+
+def rename_weights() -> None:
+    """Have vLLM read the models that transformers 5 writes: all that it needs to answer."""
+    from vllm import ModelRegistry
+
     for architecture in ARCHITECTURES.values():
         if architecture.vllm_names:
             model = ModelRegistry.models[architecture.name].load_model_cls()
             _rename_weights(model, architecture.vllm_names)
-    llava = ModelRegistry.models[Llava.name].load_model_cls()
-    llava.get_mm_lora_token_counts = _llava_lora_tokens
-    _leave_weights_unpacked()
 
 
 @functools.cache
