@@ -14,55 +14,20 @@ import ray
 from actors.cluster import connect
 from actors.fleet import plan_placement
 from actors.generator import Generator
-from actors.generator.engine import start_plain_engine
+from actors.generator.plain import PlainEngine
 from medray.bench.generate import ACTOR, PLAIN, Answered, GenerateSettings, Sides, summarise
 from medray.config import Config
-from medray.policy.model.chat import ChatCodec
-from medray.policy.model.loading import model_facts
 from medray.records import Request
 
 QUESTION = "Describe the chest radiograph."
 MEMORY = 0.42  # share of a GPU for each side, where both have the same one
-OUT_OF_MEMORY = ("out of memory", "free memory", "KV cache", "cache blocks")  # texts of torch, vLLM
-
-
-class PlainEngine:
-    """vLLM's `LLM.generate` on prompts that are ready, and nothing around it."""
-
-    def __init__(self, config: Config) -> None:
-        self.config, facts = config, model_facts(config.model)
-        self.codec = ChatCodec(facts.path)
-        self.llm = start_plain_engine(config, facts)
-
-    def generate(
-        self, requests: Sequence[Request], *images: np.ndarray
-    ) -> tuple[float, float, list[list[int]]]:
-        """Seconds, those of the processor, and the token ids of every answer; images: uint8
-        [H, W, 3], indexed by the requests."""
-        from PIL import Image
-        from vllm import SamplingParams
-
-        generator = self.config.generator
-        prompts = [
-            {
-                "prompt_token_ids": self.codec.prompt_ids(request.question),
-                "multi_modal_data": {"image": [Image.fromarray(images[request.images[0]])]},
-            }
-            for request in requests
-        ]
-        sampling = [
-            SamplingParams(
-                temperature=generator.temperature,
-                max_tokens=generator.max_new_tokens,
-                seed=request.seed,
-                stop_token_ids=[self.codec.eos_id],
-            )
-            for request in requests
-        ]
-        cpu, start = time.process_time(), time.perf_counter()
-        outputs = self.llm.generate(prompts, sampling, use_tqdm=False)
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        return seconds, cpu, [list(output.outputs[0].token_ids) for output in outputs]
+# In the errors of torch and vLLM; the last two as an engine starts.
+OUT_OF_MEMORY = (
+    "OutOfMemoryError",
+    "out of memory",
+    "Free memory on device",
+    "No available memory",
+)
 
 
 def _cpu_seconds(handle: Any) -> float:

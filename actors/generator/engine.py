@@ -10,7 +10,7 @@ from typing import Any
 from actors import ENGINE_MARK
 from actors.accelerator import has_gpu
 from actors.generator.receive import keep_freed_memory
-from actors.generator.vllm_patches import BACKEND, patch_vllm, rename_weights
+from actors.generator.vllm_patches import BACKEND, patch_vllm
 from medray.config import MOST_SEQUENCES, Config
 from medray.errors import ResourceError, RunFailed
 from medray.policy.architectures.base import ATTENTION_AND_MLP
@@ -28,7 +28,7 @@ def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, i
     """
     gpu = has_gpu()
     os.environ.update(engine_environment(gpu=gpu))
-    LLM, WeightTransferConfig, platform = _import_vllm()
+    LLM, WeightTransferConfig, platform = import_vllm()
     if gpu != platform.is_cuda():
         given = "a GPU" if gpu else "CPUs"
         raise ResourceError(
@@ -47,17 +47,6 @@ def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, i
     if pixel_limits:
         options["mm_processor_kwargs"] = dict(pixel_limits)
     return LLM(weight_transfer_config=transfer, **options)
-
-
-def start_plain_engine(config: Config, facts: ModelFacts) -> Any:
-    """vLLM as anybody starts it with these options, to compare with. On CPUs it packs its weights,
-    which are never to change."""
-    gpu = has_gpu()
-    os.environ.update(engine_environment(gpu=gpu))
-    del os.environ[ENGINE_MARK]  # else vllm_plugin patches it
-    LLM, *_ = _import_vllm()
-    rename_weights()
-    return LLM(**engine_options(config, facts, gpu=gpu))
 
 
 def engine_environment(*, gpu: bool) -> dict[str, str]:
@@ -109,9 +98,12 @@ def engine_options(config: Config, facts: ModelFacts, *, gpu: bool) -> dict[str,
     return options
 
 
-def _import_vllm() -> tuple[Any, Any, Any]:
-    """Without the garbage collector, which would search the thousands of new modules again and
-    again: a sixth of the time. They are kept out of its way afterwards too."""
+def import_vllm() -> tuple[Any, Any, Any]:
+    """vLLM's `LLM` and `WeightTransferConfig`, and its platform.
+
+    Without the garbage collector, which would search the thousands of new modules again and again:
+    a sixth of the time. They are kept out of its way afterwards too.
+    """
     gc.disable()
     try:
         from vllm import LLM

@@ -51,7 +51,9 @@ def train(settings: OnlineSettings, cases: list[Case]) -> list[float]:
             reward_funcs=_right,
             args=_arguments(settings, folder),
             train_dataset=Dataset.from_list([_row(case) for case in cases]),
-            processing_class=AutoProcessor.from_pretrained(path, local_files_only=True),
+            processing_class=AutoProcessor.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False
+            ),
             peft_config=LoraConfig(
                 r=settings.rank,
                 lora_alpha=ALPHA * settings.rank,
@@ -104,9 +106,9 @@ def _right(
 ) -> list[float]:
     """1 for an answer that the rules find right, else 0."""
     editor, rewards = FindingsEditor(), []
-    for turns, asked, stated in zip(completions, question, reference, strict=True):
+    for turns, about, stated in zip(completions, question, reference, strict=True):
         try:
-            verdict = editor.edit(asked, stated, turns[0]["content"], seed=0).verdict
+            verdict = editor.edit(about, stated, turns[0]["content"], seed=0).verdict
         except ItemError:  # nothing that can be judged
             verdict = ""
         rewards.append(float(verdict == "right"))
