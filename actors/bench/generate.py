@@ -30,6 +30,10 @@ OUT_OF_MEMORY = (
 )
 
 
+def _wait_for(handle: Any) -> None:
+    ray.get(handle.__ray_ready__.remote())
+
+
 def _cpu_seconds(handle: Any) -> float:
     """What an actor's process has used so far."""
     return float(ray.get(handle.__ray_call__.remote(lambda _: time.process_time())))
@@ -53,7 +57,7 @@ class _Bench:
     def start(self) -> None:
         """Load the model on one side after the other: a GPU's memory is measured while they do."""
         for side, handle in ((ACTOR, self.actor), (PLAIN, self.plain)):
-            self._guarded(side, lambda handle=handle: ray.get(handle.__ray_ready__.remote()))
+            self._guarded(side, _wait_for, handle)
 
     def round(self, number: int) -> Sides:
         """Both sides answer the same questions about images that neither has seen."""
@@ -70,7 +74,7 @@ class _Bench:
         turns = [(ACTOR, self._by_actor), (PLAIN, self._by_plain)]
         answered = {}
         for side, answer in turns if number % 2 else turns[::-1]:
-            found = self._guarded(side, lambda answer=answer: answer(requests, images))
+            found = self._guarded(side, answer, requests, images)
             if found is not None:
                 answered[side] = found
         return answered
@@ -88,12 +92,12 @@ class _Bench:
         seconds, cpu, answers = ray.get(self.plain.generate.remote(requests, *images))
         return Answered(seconds, cpu, [tuple(answer) for answer in answers])
 
-    def _guarded(self, side: str, work: Callable[[], Any]) -> Any:
+    def _guarded(self, side: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """What `work` returns; None if the side has run out of memory, now or before."""
         if side in self.errors:
             return None
         try:
-            return work()
+            return work(*arguments)
         except ray.exceptions.RayError as error:
             if not any(words in str(error) for words in OUT_OF_MEMORY):
                 raise

@@ -65,7 +65,7 @@ def summarise(
         "batch": settings.batch,
         "responses": settings.responses,
         "cpus": os.cpu_count(),
-        "versions": {"python": platform.pythonversion_of()} | {p: version_of(p) for p in packages},
+        "versions": {"python": platform.python_version()} | {p: version_of(p) for p in packages},
         "definitions": DEFINITIONS,
     }
 

@@ -108,10 +108,11 @@ def _right(
     editor, rewards = FindingsEditor(), []
     for turns, about, stated in zip(completions, question, reference, strict=True):
         try:
-            verdict = editor.edit(about, stated, turns[0]["content"], seed=0).verdict
+            edit = editor.edit(about, stated, turns[0]["content"], seed=0)
         except ItemError:  # nothing that can be judged
-            verdict = ""
-        rewards.append(float(verdict == "right"))
+            rewards.append(0.0)
+        else:
+            rewards.append(float(edit.verdict == "right"))
     return rewards
 
 
