@@ -10,7 +10,7 @@ from typing import Any
 from actors import ENGINE_MARK
 from actors.accelerator import has_gpu
 from actors.generator.receive import keep_freed_memory
-from actors.generator.vllm_patches import BACKEND, patch_vllm
+from actors.generator.vllm_patches import BACKEND, inspect_here, patch_vllm
 from medray.config import MOST_SEQUENCES, Config
 from medray.errors import ResourceError, RunFailed
 from medray.policy.architectures.base import ATTENTION_AND_MLP
@@ -37,6 +37,7 @@ def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, i
             f"install the other stack: make install STACK={'gpu' if gpu else 'cpu'}",
         )
     patch_vllm()
+    inspect_here(facts.architecture.name)
     if facts.architecture.image_sees_itself and not gpu:
         why = "vLLM on a CPU lets image tokens see only those before them"
         raise RunFailed(f"a generator of {facts.architecture.name}", why, "use GPUs")

@@ -40,6 +40,18 @@ def rename_weights() -> None:
             _rename_weights(model, architecture.vllm_names)
 
 
+def inspect_here(name: str) -> None:
+    """Have vLLM look at a model's class in this process, which needs it anyway.
+
+    By itself vLLM starts a process that imports all of vLLM again, to keep this one clear of CUDA,
+    and remembers what it saw in the user's cache: 14 s of the first start on a machine.
+    """
+    from vllm import ModelRegistry
+
+    if name in ModelRegistry.models:
+        ModelRegistry.register_model(name, ModelRegistry.models[name].load_model_cls())
+
+
 @functools.cache
 def _register_weight_transfer() -> None:
     """Register the engine that loads shards; once, because vLLM refuses a second time.
