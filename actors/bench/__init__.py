@@ -1,1 +1,1 @@
-"""Benchmarks that need real actors: `medray bench loop` and `medray bench sync`."""
+"""Benchmarks that need real actors: `medray bench loop`, `sync` and `generate`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from actors.fleet import Fleet, Item, RestartBudget, Rollouts, plan_placement
 from actors.generator import PART
 from actors.launch import launch
 from medray.bench.loop import LoopSettings, summarise
+from medray.bench.online import OnlineSettings, Side, run_trl
+from medray.bench.online import summarise as summarise_online
 from medray.config import Config
 from medray.plan import make_plan
 from medray.records import Case
@@ -38,7 +40,7 @@ Progress = Callable[[str], None]
 def run_loop(task: LoopSettings, progress: Progress) -> dict[str, Any]:
     """Both parts of the benchmark, as docs/benchmarks.md shows them."""
     overhead, runs = {}, {}
-    with contextlib.redirect_stdout(sys.stderr):  # Ray's own remarks are not part of the result
+    with redirect_stdout(sys.stderr):  # Ray's own remarks are not part of the result
         with connect(None):
             for generators in task.generators:
                 progress(f"{generators} simulated generators")
@@ -48,6 +50,44 @@ def run_loop(task: LoopSettings, progress: Progress) -> dict[str, Any]:
                 progress(f"a real loop with max_lag {lag}")
                 runs[lag] = _real_loop(task, lag, Path(folder))
     return summarise(task, overhead, runs)
+
+
+def run_against_trl(task: OnlineSettings, progress: Progress) -> dict[str, Any]:
+    """The quickstart's loop and TRL's online DPO, one after the other, on the same cases."""
+    with tempfile.TemporaryDirectory(prefix="medray-bench-") as folder, redirect_stdout(sys.stderr):
+        plan = make_plan(_online_config(task, Path(folder)))
+        progress("TRL's online DPO")
+        theirs = run_trl(task, Path(plan.config.data.path or ""), Path(folder))
+        progress("medray's loop")
+        launch(plan, resume=False, address=None, quiet=True)
+        rows = RunDirectory(plan.config.run_dir).read_metrics()
+    ours = Side([row["t_step"] for row in rows], [row["pairs_trained"] for row in rows])
+    return summarise_online(task, ours, theirs)
+
+
+def _online_config(task: OnlineSettings, folder: Path) -> Config:
+    """The quickstart's, with one pair of an answer at most."""
+    return Config.model_validate(
+        {
+            "run": {"name": "online", "output": str(folder)},
+            "model": {
+                "path": task.model,
+                "dtype": task.dtype,
+                "lora": {"rank": task.rank, "alpha": 2.0 * task.rank},
+            },
+            "data": {"kind": "phantom", "limit": 960},
+            "generator": {"max_new_tokens": task.tokens, "temperature": task.temperature},
+            "editor": {"max_edit_fraction": 0.7, "pairs_per_answer": 1},
+            "learner": {"lr": task.lr, "micro_batch": 32},
+            "loop": {
+                "steps": task.steps,
+                "batch": task.pairs,
+                "sync": "full",
+                "checkpoint_every": 0,
+            },
+            "eval": {"every": 0, "n": 8},
+        }
+    )
 
 
 async def _overhead(generators: int) -> dict[str, float]:

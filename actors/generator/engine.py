@@ -10,7 +10,7 @@ from typing import Any
 from actors import ENGINE_MARK
 from actors.accelerator import has_gpu
 from actors.generator.receive import keep_freed_memory
-from actors.generator.vllm_patches import BACKEND, patch_vllm
+from actors.generator.vllm_patches import BACKEND, inspect_here, patch_vllm
 from medray.config import MOST_SEQUENCES, Config
 from medray.errors import ResourceError, RunFailed
 from medray.policy.architectures.base import ATTENTION_AND_MLP
@@ -28,7 +28,7 @@ def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, i
     """
     gpu = has_gpu()
     os.environ.update(engine_environment(gpu=gpu))
-    LLM, WeightTransferConfig, platform = _import_vllm()
+    LLM, WeightTransferConfig, platform = import_vllm()
     if gpu != platform.is_cuda():
         given = "a GPU" if gpu else "CPUs"
         raise ResourceError(
@@ -37,6 +37,7 @@ def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, i
             f"install the other stack: make install STACK={'gpu' if gpu else 'cpu'}",
         )
     patch_vllm()
+    inspect_here(facts.architecture.name)
     if facts.architecture.image_sees_itself and not gpu:
         why = "vLLM on a CPU lets image tokens see only those before them"
         raise RunFailed(f"a generator of {facts.architecture.name}", why, "use GPUs")
@@ -98,9 +99,12 @@ def engine_options(config: Config, facts: ModelFacts, *, gpu: bool) -> dict[str,
     return options
 
 
-def _import_vllm() -> tuple[Any, Any, Any]:
-    """Without the garbage collector, which would search the thousands of new modules again and
-    again: a sixth of the time. They are kept out of its way afterwards too."""
+def import_vllm() -> tuple[Any, Any, Any]:
+    """vLLM's `LLM` and `WeightTransferConfig`, and its platform.
+
+    Without the garbage collector, which would search the thousands of new modules again and again:
+    a sixth of the time. They are kept out of its way afterwards too.
+    """
     gc.disable()
     try:
         from vllm import LLM

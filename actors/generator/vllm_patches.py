@@ -24,13 +24,32 @@ def patch_vllm() -> None:
     from vllm import ModelRegistry
 
     _register_weight_transfer()
+    rename_weights()
+    llava = ModelRegistry.models[Llava.name].load_model_cls()
+    llava.get_mm_lora_token_counts = _llava_lora_tokens
+    _leave_weights_unpacked()
+
+
+def rename_weights() -> None:
+    """Have vLLM read the models that transformers 5 writes: all that it needs to answer."""
+    from vllm import ModelRegistry
+
     for architecture in ARCHITECTURES.values():
         if architecture.vllm_names:
             model = ModelRegistry.models[architecture.name].load_model_cls()
             _rename_weights(model, architecture.vllm_names)
-    llava = ModelRegistry.models[Llava.name].load_model_cls()
-    llava.get_mm_lora_token_counts = _llava_lora_tokens
-    _leave_weights_unpacked()
+
+
+def inspect_here(name: str) -> None:
+    """Have vLLM look at a model's class in this process, which needs it anyway.
+
+    By itself vLLM starts a process that imports all of vLLM again, to keep this one clear of CUDA,
+    and remembers what it saw in the user's cache: 14 s of the first start on a machine.
+    """
+    from vllm import ModelRegistry
+
+    if name in ModelRegistry.models:
+        ModelRegistry.register_model(name, ModelRegistry.models[name].load_model_cls())
 
 
 @functools.cache

@@ -65,7 +65,7 @@ def summarise(
         "batch": settings.batch,
         "responses": settings.responses,
         "cpus": os.cpu_count(),
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
+        "versions": {"python": platform.python_version()} | {p: version_of(p) for p in packages},
         "definitions": DEFINITIONS,
     }
 
@@ -90,7 +90,8 @@ def show_loop(result: Mapping[str, Any]) -> None:
         console.print(f"speed-up by overlapping: {result['speedup']:.2f} ×")
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Of an installed package; – without it."""
     try:
         return version(package)
     except ModuleNotFoundError:

@@ -143,12 +143,20 @@ def loop(
     steps: Annotated[int, typer.Option(help="Steps of the real loop.")] = 20,
     batch: Annotated[int, typer.Option(help="Cases per step of the real loop.")] = 16,
     responses: Annotated[int, typer.Option(help="Answers per case.")] = 4,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="trl", help="Instead: beside TRL's online DPO, a pair per case."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="With --against: a model directory.")] = "phantom/base",
     as_json: AsJson = False,
 ) -> None:
     """Measure the driver's cost per answer, and what overlapping the stages gains."""
     from medray.bench.loop import LoopSettings, show_loop
 
     require_actors()
+    if against is not None:
+        _against_trl(against, model, steps, batch, as_json)
+        return
     if not all(part.strip().isdigit() for part in generators.split(",")):
         raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64")
     counts = tuple(int(part) for part in generators.split(","))
@@ -157,6 +165,43 @@ def loop(
 
     result = run_loop(task, progress(quiet=as_json))
     print_result(result, as_json=as_json, show=show_loop)
+
+
+def _against_trl(against: str, model: str, steps: int, batch: int, as_json: bool) -> None:
+    from medray.bench.online import OnlineSettings, require_trl, show_online
+
+    if against != "trl":
+        raise UserError(f"--against {against}", "is not known", "give trl")
+    task = OnlineSettings(model=model, steps=steps, pairs=batch)
+    require_trl()
+    from actors.bench.loop import run_against_trl
+
+    result = run_against_trl(task, progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_online)
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Option(help="A model directory, as model.path.")] = "phantom/base",
+    dtype: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
+    prompts: Annotated[int, typer.Option(help="Questions of a round, each about an image.")] = 128,
+    tokens: Annotated[int, typer.Option(help="Tokens of an answer, at most.")] = 48,
+    size: Annotated[int, typer.Option(help="Width and height of an image in pixels.")] = 336,
+    sequences: Annotated[
+        int | None, typer.Option(help="Decoded together. Default: as in a run.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Timed rounds after a warm-up.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Time a run's generator beside vLLM as it is, in turns, with equal sampling."""
+    from medray.bench.generate import GenerateSettings, show_generate
+
+    require_actors()
+    task = GenerateSettings(model, dtype, prompts, tokens, size, sequences, repeats=repeats)
+    from actors.bench.generate import run_generate
+
+    result = run_generate(task, progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_generate)
 
 
 @app.command()

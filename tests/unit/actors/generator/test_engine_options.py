@@ -88,7 +88,7 @@ def test_the_other_build_of_vllm_is_named(monkeypatch, gpu, message):
     monkeypatch.setattr(module, "has_gpu", lambda: gpu)
     monkeypatch.setattr(module.os, "environ", {})
     platform = Platform(cuda=not gpu)
-    monkeypatch.setattr(module, "_import_vllm", lambda: (None, None, platform))
+    monkeypatch.setattr(module, "import_vllm", lambda: (None, None, platform))
     with pytest.raises(ResourceError, match=message):
         start_engine(config, model_facts(config.model), {})
 

@@ -106,6 +106,20 @@ def test_other_settings_and_another_reference_inspect_again(model, cache, inspec
         check(model, lora=LoraConfig(rank=8), reference=str(other))
 
 
+@pytest.mark.parametrize("name", ["base", "paragraphs_base", "qwen_base"])
+def test_shipped_models_are_inspected_here_and_not_at_a_start(name, cache, inspected):
+    config = ModelConfig(path=f"phantom/{name}")
+    check(Path(config.path))
+    assert inspected == []
+    assert not cache.exists()
+    inspection.inspect_model(model_facts(config), config)
+
+
+def test_a_shipped_model_with_an_adapter_is_inspected(cache, inspected, tmp_path):
+    with pytest.raises(ModelError, match="adapter"):
+        check(Path("phantom/base"), adapter=str(tmp_path), lora=LoraConfig())
+
+
 def test_what_failed_is_not_remembered(model, cache, inspected):
     tensors = load_file(model / "model.safetensors")
     save_file(dict(list(tensors.items())[1:]), model / "model.safetensors", {"format": "pt"})

