@@ -10,7 +10,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -182,16 +181,14 @@ def silent_server():
     return server, f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_tracker_that_hangs_costs_the_run_no_time(run, tmp_path, monkeypatch, lines):
+def test_a_run_does_not_wait_for_a_tracker_that_hangs(run, tmp_path, monkeypatch, lines):
     server, address = silent_server()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setitem(sender.PATIENCE, "finished", 2.0)
     with server:
         board = Sender("mlflow", "one", "lungs", SETTINGS, tmp_path, lines.append)
-        begin = time.monotonic()
-        for step in range(500):
-            board.figures(step, {"loss": 1.0})
-        assert time.monotonic() - begin < 1.0
+        for step in range(500):  # more than a pipe holds: whoever wrote there would wait for ever
+            board.figures(step, {f"figure {i}": 1.0 for i in range(50)})
         assert lines == []
         board.close("finished")
     assert board.process.returncode == -signal.SIGKILL
