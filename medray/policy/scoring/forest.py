@@ -2,7 +2,8 @@
 
 A branch is one answer to one prompt under its images. Branches under the same images share one
 tree, if their prompts are the same up to the last image: what they have in common is computed once,
-be it the template, the question, or the beginning of an answer. A row holds several trees. The last
+be it the template, the question, or the beginning of an answer. A tree that would be so long that
+attention within it costs more than it saves is several. A row holds several trees. The last
 token that is read and all tokens after it are left out, because no value that is read depends on
 them.
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medray.policy.architectures import Architecture
-from medray.policy.scoring.rows import cheapest_rows, row_length
+from medray.policy.scoring.rows import cheapest_rows, cheapest_trees, common_length, row_length
 from medray.policy.scoring.tree import Tree, build_tree
 
 Directions = tuple[str, ...]
@@ -172,29 +173,30 @@ def tree_key(
 
 
 def _group_by_tree(branches: Sequence[Branch], layout: Layout) -> list[list[int]]:
-    """Indices of the branches of each tree; without `trees`, every branch is its own tree."""
+    """Indices of the branches of each tree; without `trees`, every branch is its own tree.
+
+    Branches that could share one are several trees where that is less work.
+    """
     if not layout.trees:
         return [[i] for i in range(len(branches))]
     groups: dict[tuple[tuple[str, ...], bytes], list[int]] = {}
     for i, branch in enumerate(branches):
         key = tree_key(branch.prompt_ids, branch.image_keys, layout.image_token)
         groups.setdefault(key, []).append(i)
-    return list(groups.values())
+    sequences = [np.concatenate([b.prompt_ids, _needed_ids(b)]) for b in branches]
+    trees = []
+    for group in groups.values():
+        parts = cheapest_trees([sequences[i] for i in group], layout.break_even, layout.row_tokens)
+        trees += [[group[member] for member in part] for part in parts]
+    return trees
 
 
 def _tree(branches: Sequence[Branch]) -> Tree:
     """The tree of one group: its root is what all prompts have in common."""
     prompts = [branch.prompt_ids for branch in branches]
-    root = min(_common_length(prompts[0], prompt) for prompt in prompts)
+    root = min(common_length(prompts[0], prompt) for prompt in prompts)
     tails = [np.concatenate([b.prompt_ids[root:], _needed_ids(b)]) for b in branches]
     return build_tree(prompts[0][:root], tails)
-
-
-def _common_length(one: np.ndarray, other: np.ndarray) -> int:
-    """Length of the longest common prefix."""
-    length = min(len(one), len(other))
-    different = np.nonzero(one[:length] != other[:length])[0]
-    return int(different[0]) if len(different) else length
 
 
 def _needed_ids(branch: Branch) -> np.ndarray:

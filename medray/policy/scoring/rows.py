@@ -1,9 +1,12 @@
-"""Balancing work of unequal size: trees into rows, pairs into micro-batches and ranks."""
+"""Balancing work: branches into trees, trees into rows, pairs into micro-batches and ranks."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
 
 ROW_MULTIPLE = 8  # attention kernels prefer row lengths that are multiples of it
 
@@ -51,6 +54,44 @@ def cheapest_rows(
         return len(rows) * length * (1 + length / break_even)
 
     return min((pack_rows(lengths, c) for c in sorted(capacities)), key=cost)
+
+
+def cheapest_trees(
+    sequences: Sequence[np.ndarray], break_even: float, max_length: int | None = None
+) -> list[list[int]]:
+    """Indices of token sequences [n_i] by tree: neighbours in the order of their tokens, such that
+    the work is least.
+
+    A tree holds what its sequences begin with once, and costs as a row of its length does (see
+    `cheapest_rows`): a long one pays more for attention than it saves. `max_length` bounds trees of
+    more than one sequence.
+    """
+    order = sorted(range(len(sequences)), key=lambda i: sequences[i].tolist())
+    lengths = np.asarray([len(sequences[i]) for i in order])
+    shared = [common_length(sequences[a], sequences[b]) for a, b in pairwise(order)]
+    added = np.cumsum(lengths - np.asarray([0, *shared]))  # tokens of a tree of all up to here
+    best, begins = [0.0], [0]
+    for end in range(len(order)):  # the last of a tree whose first is one of `firsts`
+        firsts = np.arange(end + 1)
+        tokens = lengths[firsts] + added[end] - added[firsts]
+        costs = np.asarray(best) + tokens * (1 + tokens / break_even)
+        if max_length is not None:
+            costs[:-1] = np.where(tokens[:-1] > max_length, np.inf, costs[:-1])
+        begins.append(int(costs.argmin()))
+        best.append(float(costs.min()))
+    trees, end = [], len(order)
+    while end:
+        first = begins[end]
+        trees.append(sorted(order[first:end]))
+        end = first
+    return sorted(trees)
+
+
+def common_length(one: np.ndarray, other: np.ndarray) -> int:
+    """Length of the longest common prefix."""
+    length = min(len(one), len(other))
+    different = np.nonzero(one[:length] != other[:length])[0]
+    return int(different[0]) if len(different) else length
 
 
 def balance(weights: Sequence[int], bins: int) -> list[list[int]]:

@@ -101,8 +101,10 @@ def test_images_are_at_the_positions_of_their_placeholders(drawn, required, layo
     assert sorted(forest.image_positions) == np.nonzero(flat == IMAGE_TOKEN)[0].tolist()
     assert len(forest.image_positions) == 4 * len(forest.tree_images)
     assert {forest.image_keys[n] for n in forest.tree_images} == {b.image_keys[0] for b in branches}
-    trees = len({b.image_keys for b in branches}) if layout.trees else len(branches)
-    assert len(forest.tree_images) == trees
+    least = len({b.image_keys for b in branches}) if layout.trees else len(branches)
+    assert least <= len(forest.tree_images) <= len(branches)
+    if layout.break_even > 1000 and layout.row_tokens is None:
+        assert len(forest.tree_images) == least
     assert forest.tokens == count_tokens(branches, layout)
 
 
