@@ -20,6 +20,8 @@ from pathlib import Path
 
 from medray.errors import DataError, DiskFault
 
+MAX_TEXT = 512 * 2**20  # bytes of a text that is read at once
+
 
 class NotAFileError(OSError):
     """What is to be read is a pipe, a device, a socket or a folder."""
@@ -39,6 +41,18 @@ def open_file(path: str | os.PathLike[str]) -> BufferedReader:
     except BaseException:
         os.close(handle)
         raise
+
+
+def read_file(path: str | os.PathLike[str]) -> str:
+    """The UTF-8 text of an ordinary file that is no larger than any that is read at once.
+
+    Raises OSError, or ValueError (UnicodeDecodeError).
+    """
+    with open_file(path) as file:
+        content = file.read(MAX_TEXT + 1)
+    if len(content) > MAX_TEXT:
+        raise OSError(errno.EFBIG, f"has more than {MAX_TEXT >> 20} MiB", os.fspath(path))
+    return content.decode("utf-8")
 
 
 def require_file(status: os.stat_result) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from medray.config import Config, load_config
 from medray.errors import ConfigError, RunFailed, UserError
-from medray.files import replacing, write_text
+from medray.files import read_file, replacing, write_text
 from medray.process import held_lock
 
 if TYPE_CHECKING:
@@ -149,7 +149,12 @@ class RunDirectory:
         """All complete lines, in order of writing; [] before the first step."""
         if not self.metrics_file.exists():
             return []
-        lines = self.metrics_file.read_text(encoding="utf-8").split("\n")
+        try:
+            lines = read_file(self.metrics_file).split("\n")
+        except (OSError, ValueError) as error:
+            raise UserError(
+                str(self.metrics_file), f"cannot be read ({error})", "restore it"
+            ) from None
         return [self._parse(line, i) for i, line in enumerate(lines[:-1], 1) if line.strip()]
 
     def write_eval(
@@ -173,8 +178,8 @@ class RunDirectory:
         evals: dict[int, dict[str, Any]] = {}
         for path in step_files(self.eval, ".json"):
             try:
-                evals[step_of(path)] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
+                evals[step_of(path)] = json.loads(read_file(path))
+            except (OSError, ValueError, RecursionError) as error:
                 raise UserError(str(path), f"not valid JSON ({error})", "delete it") from None
         return evals
 
@@ -218,7 +223,7 @@ class RunDirectory:
     def _read_json(self, name: str) -> dict[str, str]:
         """A file of logs/ with texts by name; {} if there is none."""
         try:
-            content = json.loads((self.logs / name).read_text(encoding="utf-8"))
+            content = json.loads(read_file(self.logs / name))
         except (OSError, ValueError):
             return {}
         return {str(k): str(v) for k, v in content.items()} if isinstance(content, dict) else {}
@@ -227,7 +232,7 @@ class RunDirectory:
         try:
             value = json.loads(line)
             int(value["step"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             line_name = f"{self.metrics_file}, line {number}"
             raise UserError(line_name, "not a line of metrics", "delete that line") from None
         return value

@@ -82,6 +82,13 @@ class StepRollout:
         return [r for edit in self.edits for r in edit.results if isinstance(r, Dropped)]
 
     @property
+    def reasons(self) -> Counter[str]:
+        """How many answers were dropped for which reason, before anything was learnt."""
+        reasons = Counter(unusable.reason for unusable in self.unusable)
+        reasons.update(dropped.reason for dropped in self.dropped)
+        return reasons
+
+    @property
     def tokens_sampled(self) -> int:
         responses = (*self.responses, *self.continued)
         return sum(len(response.token_ids) - response.given for response in responses)

@@ -84,8 +84,8 @@ class RolloutPrefetcher:
             cases = self._refill(rollout.step, batch)
         raise RunFailed(
             f"step {rollout.step}",
-            f"{MAX_FRUITLESS_BATCHES} batches gave no pair",
-            "look at `medray pairs` for the reasons: every item was dropped",
+            f"{MAX_FRUITLESS_BATCHES} batches gave no pair: {_counted(rollout)}",
+            "docs/run-directory.md says what each reason means",
         )
 
     async def _fill_from_block(self, step: int, position: int, context: EditContext) -> StepRollout:
@@ -148,3 +148,8 @@ class RolloutPrefetcher:
             seed=refill_seed(self.config.run.seed, step),
             groups=self._groups,
         )
+
+
+def _counted(rollout: StepRollout) -> str:
+    """The reasons, the most frequent first."""
+    return ", ".join(f"{reason} {n}" for reason, n in rollout.reasons.most_common())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from math import nan
 from typing import Any
@@ -95,8 +94,7 @@ def measure(rollout: StepRollout, report: StepReport, counts: StepCounts) -> dic
 
 def _drops(rollout: StepRollout, *, skipped: bool) -> dict[str, int]:
     """How many rows of the step were dropped for which reason."""
-    reasons = Counter(item.reason for item in rollout.unusable)
-    reasons.update(dropped.reason for dropped in rollout.dropped)
+    reasons = rollout.reasons
     if skipped and rollout.pairs:
         reasons["non-finite-loss"] = len(rollout.pairs)
     return dict(reasons)

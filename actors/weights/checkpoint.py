@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from actors.weights.manifest import Manifest, Shard, describe, tensors, to_array
 from medray.errors import UserError
-from medray.files import sha256_of, sync, write_text
+from medray.files import read_file, sha256_of, sync, write_text
 
 _MANIFEST, _REPLACED = "manifest.json", "-replaced"
 _NEEDED = ("state.json", "weights.safetensors")
@@ -115,7 +115,7 @@ def find_damage(path: Path) -> str | None:
     Others may lie beside them: a file manager's, an editor's, those of a copy.
     """
     try:
-        expected = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        expected = json.loads(read_file(path / _MANIFEST))
     except (OSError, ValueError) as error:
         return f"{_MANIFEST}: {error}"
     if not isinstance(expected, dict):
@@ -141,7 +141,7 @@ def read_state(path: Path) -> State:
     """
     file = path / "state.json"
     try:
-        content = dict(json.loads(file.read_text(encoding="utf-8")))
+        content = dict(json.loads(read_file(file)))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(str(file), f"cannot be read ({error})", "restore it") from None
     known = {field.name: field for field in fields(State)}

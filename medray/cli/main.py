@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -12,7 +13,7 @@ import typer
 
 from medray import __version__
 from medray.cli import bench, data, evaluate, phantom, review, run, study, transform
-from medray.errors import MedrayError, RunFailed
+from medray.errors import MedrayError, RunFailed, UserError
 from medray.files import disk_fault
 from medray.process import closing, collect_rarely, stop_on_signals, supervise
 from medray.terminal import lasting_output
@@ -64,9 +65,7 @@ def main() -> Any:
     except MedrayError as error:
         end = error
     except OSError as error:
-        end = disk_fault(error) or RunFailed(
-            error.filename or "medray", error.strerror or f"{error}"
-        )
+        end = disk_fault(error) or _of_file(error)
     except Exception as error:
         traceback.print_exc()
         what = f"{type(error).__name__}: {error}"
@@ -74,6 +73,14 @@ def main() -> Any:
     with contextlib.suppress(OSError):  # a terminal that was closed
         print(f"medray: {end}", file=sys.stderr)
     raise SystemExit(end.exit_code)
+
+
+def _of_file(error: OSError) -> MedrayError:
+    """An error of a file that no part of medray foresaw."""
+    what, why = str(error.filename or "medray")[:200], error.strerror or f"{error}"
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return UserError(what, why, "give another path")
+    return RunFailed(what, why)
 
 
 def run_and_exit() -> NoReturn:

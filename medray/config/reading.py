@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from medray.config.sections import Config
 from medray.errors import ConfigError
+from medray.files import read_file
 
 # PyYAML raises its own errors, ValueError for bad dates and numbers, RecursionError for nesting.
 YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
@@ -20,6 +21,8 @@ YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 # (name of an objective, hyper-parameters) → those of them that it does not have
 ForeignKeys = Callable[[str, list[str]], Iterable[str]]
 
+MAX_VALUES = 100_000
+MAX_SHOWN = 200  # characters of a value in a message
 _MAY_HOLD_A_KEY = {("url",), ("api_key_env",)}  # by mistake: their values are never shown
 
 
@@ -40,9 +43,12 @@ def load_config(
         _apply_override(tree, override)
     _forget_other_objective(tree, written, foreign_keys)
     try:
-        return Config.model_validate(_tuples(tree))
+        return Config.model_validate(_tuples(tree, iter(range(MAX_VALUES))))
     except pydantic.ValidationError as error:
         raise _explain(error, str(path)) from None
+    except StopIteration:
+        why = f"has more than {MAX_VALUES:,} values, with its aliases written out"
+        raise ConfigError(str(path), why, "write what a run needs") from None
     except RecursionError:
         raise ConfigError(str(path), "an alias refers to itself", "write it out") from None
 
@@ -61,7 +67,7 @@ def _forget_other_objective(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(read_file(path))
     except FileNotFoundError:
         raise ConfigError(str(path), "no such file", "give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -103,12 +109,18 @@ def _scalar(value: Any) -> Any:
     return value
 
 
-def _tuples(node: Any) -> Any:
-    """Turn lists into tuples (frozen) and strings such as 3e-4 into numbers, throughout."""
+def _tuples(node: Any, left: Iterator[int]) -> Any:
+    """Turn lists into tuples (frozen) and strings such as 3e-4 into numbers, throughout. A value
+    takes one of those `left`: a few aliases of aliases stand for billions. Raises StopIteration."""
+    next(left)
     if isinstance(node, dict):
-        return {str(key): _tuples(value) for key, value in node.items()}
+        items = [(str(key), _tuples(value, left)) for key, value in node.items()]
+        return dict(items)
     if isinstance(node, list):
-        return tuple(_tuples(value) for value in node)
+        found = []
+        for value in node:
+            found.append(_tuples(value, left))
+        return tuple(found)
     return _scalar(node)
 
 
@@ -120,7 +132,7 @@ def _explain(error: pydantic.ValidationError, path: str) -> ConfigError:
     if first["type"] == "missing":
         return ConfigError(f"{path}: {key}", "is missing", "add it")
     hidden = isinstance(first.get("input"), dict) or first["loc"][-1:] in _MAY_HOLD_A_KEY
-    value = "" if hidden else f" = {first.get('input')!r}"
+    value = "" if hidden else f" = {first.get('input')!r:.{MAX_SHOWN}}"
     reason = first["msg"].removeprefix("Value error, ")
     return ConfigError(
         f"{path}: {key}{value}", reason[:1].lower() + reason[1:], "correct the value"

@@ -65,7 +65,7 @@ class LedgerFile:
 def list_files(folder: Path) -> list[LedgerFile]:
     """The files by step, without those whose steps a longer one holds."""
     found = []
-    for path in folder.glob("step*.parquet"):
+    for path in filter(Path.is_file, folder.glob("step*.parquet")):
         if match := _NAME.fullmatch(path.name):
             first, last = int(match[1] or match[2]), int(match[1] or match[3])
             found.append(LedgerFile(path, first, last))
@@ -197,6 +197,8 @@ def _row_groups(
     names = list(columns or SCHEMA.names)
     schema = pa.schema([SCHEMA.field(name) for name in names])
     with pq.ParquetFile(file.path) as opened:
+        if "step" not in opened.schema_arrow.names:
+            raise pa.ArrowInvalid(f"{file.path.name} is no part of a ledger: it has no steps")
         there = [*{*(name for name in names if name in opened.schema_arrow.names), "step"}]
         step_column = opened.metadata.schema.names.index("step")
         for group in range(opened.num_row_groups):

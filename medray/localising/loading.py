@@ -8,6 +8,7 @@ from typing import Any
 
 from medray.config import LocaliserConfig
 from medray.errors import ModelError
+from medray.files import read_file
 
 SHIPPED = Path(__file__).parents[1]  # "phantom/localiser" is a directory of the package
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -82,6 +83,6 @@ def _transformers_class(name: str) -> Any:
 
 def _model_type(file: Path, key: str) -> str:
     try:
-        return str(json.loads(file.read_text(encoding="utf-8")).get("model_type"))
+        return str(json.loads(read_file(file)).get("model_type"))
     except (OSError, ValueError, AttributeError):
         raise ModelError(key, "its config.json cannot be read", "check the file") from None

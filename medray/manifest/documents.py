@@ -12,6 +12,7 @@ import yaml
 
 from medray.config import YAML_ERRORS
 from medray.errors import UserError
+from medray.files import read_file
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 # What changes nothing that is checked here. Other fields change objects: render them first.
@@ -83,7 +84,7 @@ def _of_folder(folder: Path, above: tuple[Path, ...]) -> Iterator[Document]:
 
 def _of_file(path: Path) -> Iterator[Document]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path)
     except FileNotFoundError:
         raise UserError(str(path), "no such file", "give a manifest, or its folder") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -40,20 +40,21 @@ def memory_lines(
     """Rows of (topic, sentence): what one GPU of each actor, and the host, need at their peak."""
     gpu = int(gpu_gib * GIB)
     needs = needs_of(config.objective)
-    parts = learner_needs(config, _sizes(config, facts), needs, prompt_tokens)
+    parts = learner_needs(config, sizes(config, facts), needs, prompt_tokens)
     lines = [("memory", f"Learner {_against(parts, gpu)}")]
     if sum(parts.values()) > gpu:
         lines.append(("", _remedy(config, facts, prompt_tokens, gpu)))
-    sizes, context = _sizes(config, facts), answer_context(config.generator, facts)
+    own, context = sizes(config, facts), answer_context(config.generator, facts)
     if generates:
-        lines.append(("", _generator(config, sizes, context, gpu, prompt_tokens)))
+        lines.append(("", _generator(config, own, context, gpu, prompt_tokens)))
     engines = config.generator.replicas if generates else 0
-    host = host_needs(config, sizes, config.learner.world_size, engines)
+    host = host_needs(config, own, config.learner.world_size, engines)
     lines.append(("", f"host, if all are on one machine: {_sum(host)}"))
     return lines
 
 
-def _sizes(config: Config, facts: ModelFacts) -> Sizes:
+def sizes(config: Config, facts: ModelFacts) -> Sizes:
+    """Of the model of a configuration, tuned as it says."""
     policy = tuned_skeleton(facts, config.model)
     return sizes_of(policy, checkpointing=config.learner.gradient_checkpointing)
 
@@ -71,7 +72,7 @@ def _remedy(config: Config, facts: ModelFacts, prompt_tokens: int, gpu: int) -> 
         config = changed
         tried.append(name)
         needs = needs_of(config.objective)
-        parts = learner_needs(config, _sizes(config, facts), needs, prompt_tokens)
+        parts = learner_needs(config, sizes(config, facts), needs, prompt_tokens)
         if sum(parts.values()) <= gpu:
             return f"with {' '.join(tried)} it takes {_gib(sum(parts.values()))} GiB"
     return f"not even with {' '.join(tried)}: use LoRA, more GPUs or larger ones"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from medray.config import PhantomStyle
 from medray.errors import DataError
-from medray.files import is_taken, new_folder
+from medray.files import is_taken, new_folder, read_file
 from medray.phantom.studies.study import Study
 from medray.phantom.styles import STYLES
 
@@ -42,7 +42,7 @@ def write_dataset(
 def style_of(folder: Path) -> str:
     """The style of a dataset that was written before; "short" if the folder does not tell."""
     try:
-        metadata = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        metadata = json.loads(read_file(folder / "dataset.json"))
     except (OSError, ValueError):
         return "short"
     return str(metadata.get("style", "short")) if isinstance(metadata, dict) else "short"

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medray.errors import DataError
+from medray.files import read_file
 from medray.review.key import AnyKey, read_key
 
 Answer = Literal["A", "B", "both", "neither", "cannot tell"]
@@ -89,7 +90,7 @@ def _key(run: Path, path: Path, file: GradeFile) -> AnyKey:
 
 def _parse(path: Path) -> GradeFile:
     try:
-        file = GradeFile.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        file = GradeFile.model_validate(json.loads(read_file(path)))
     except OSError as error:
         raise DataError(str(path), error.strerror or "cannot be read", "check the path") from None
     except ValidationError as error:

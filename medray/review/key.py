@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medray.errors import DataError
-from medray.files import write_text
+from medray.files import read_file, write_text
 
 Side = Literal["A", "B"]
 
@@ -126,7 +126,7 @@ def read_key(run: Path, review: str) -> AnyKey | None:
         return None
     todo = "restore it from a copy of the run, or draw again with the same -n and --seed"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path))
         key = _answer_key(content) if "answers" in content else _pair_key(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(str(path), "is not the key of a review", todo) from None

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,10 +34,12 @@ import yaml
 
 from medray.config import Config, load_config
 from medray.errors import ConfigError
+from medray.files import read_file
 from medray.objectives import needs_of
 
 SEEDS = ("run.seed", "data.seed")
 SECTIONS = ("study", "base", "set", "grid", "baseline", "tables")
+MAX_CELLS = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -162,7 +165,7 @@ def _without_repeats(study: Study) -> tuple[Table, ...]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(read_file(path))
     except OSError as error:
         why = error.strerror or "cannot be read"
         raise ConfigError(str(path), why, "give the path of a study file") from None
@@ -188,6 +191,9 @@ def _cells(
         [(key, *_level(path, key, value)) for value in _values(path, key, grid[key])]
         for key in grid
     ]
+    if (number := math.prod(map(len, axes))) > MAX_CELLS:
+        why = f"makes {number:,} runs, more than {MAX_CELLS:,}"
+        raise ConfigError(f"{path}: grid", why, "leave values out, or write several studies")
     cells = []
     for combination in itertools.product(*axes):
         values = dict(fixed)

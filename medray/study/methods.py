@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medray.config import Config
-from medray.files import write_text
+from medray.files import read_file, write_text
 from medray.objectives import find_objective
 from medray.rundir import RunDirectory, installed_versions, source_commit
 from medray.study.design import Study
@@ -126,7 +126,7 @@ def _digests(runs: Sequence[RunDirectory]) -> str:
 
 def _inputs(run: RunDirectory) -> Mapping[str, str]:
     try:
-        content = json.loads((run.logs / "inputs.json").read_text(encoding="utf-8"))
+        content = json.loads(read_file(run.logs / "inputs.json"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -14,7 +14,7 @@ from medray.errors import MedrayError
 from medray.evaluation.answer_files import read_answers
 from medray.evaluation.answers import AnswerRow
 from medray.evaluation.metrics import score_answers
-from medray.files import write_text
+from medray.files import read_file, write_text
 from medray.plan import open_data
 from medray.records import Case
 from medray.rundir import RunDirectory
@@ -49,7 +49,7 @@ def is_done(study: Study, cell: Cell) -> bool:
 def read_notes(folder: Path, name: str) -> dict[str, Any]:
     """FAILURES (cell → why) or STARTS (cell → how its actors began); {} if there are none."""
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        content = json.loads(read_file(folder / name))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from actors.fleet.calls import ActorLost
 from medray.errors import RunFailed
-from medray.files import write_text
+from medray.files import read_file, write_text
 from medray.records import Case
 
 REASON = "case-broke-actor"
@@ -36,7 +36,7 @@ class BrokenCases:
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_file(file))
         return {str(case_id): str(cause) for case_id, cause in dict(content).items()}
     except FileNotFoundError:
         return {}

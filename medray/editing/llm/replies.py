@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from medray.editing.ontology.lexicon import ontology
 from medray.errors import ItemError
+from medray.terminal import without_controls
 
 Text = Annotated[str, Field(max_length=4000)]
+# Addresses, tags and marks of chat templates would be taught as findings.
+_NO_WORDS = re.compile(r"://|\bwww\.|<[/|]?\w[^<>]{0,40}>|\[/?INST\]", re.IGNORECASE)
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Verdict = Literal["right", "wrong", "cannot-tell"]
 R = TypeVar("R", bound="Reply")
@@ -38,6 +41,13 @@ class ReplacementReply(Reply):
     def _known(cls, value: str) -> str:
         if value not in ontology().severity:
             raise ValueError("not an error type of the ontology")
+        return value
+
+    @field_validator("corrected")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if without_controls(value) != value or _NO_WORDS.search(value):
+            raise ValueError("holds more than words")
         return value
 
     @field_validator("reason")

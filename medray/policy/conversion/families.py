@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.errors import ModelError
+from medray.files import read_file
 from medray.policy.architectures import ARCHITECTURES
 
 # LLaVA-Med v1.5, conversation mode "mistral_instruct"; the tokenizer puts <s> before it.
@@ -98,7 +99,7 @@ def read_original(path: Path) -> tuple[Family, dict[str, Any]]:
     """The family and the config.json of an original checkpoint; ModelError if not convertible."""
     file = path / "config.json"
     try:
-        config_json = json.loads(file.read_text(encoding="utf-8"))
+        config_json = json.loads(read_file(file))
     except FileNotFoundError:
         raise ModelError(str(path), "no directory with a config.json", "check the path") from None
     except (OSError, ValueError) as error:

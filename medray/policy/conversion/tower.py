@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.errors import ModelError
+from medray.files import read_file
 from medray.policy.conversion.weights import INSIDE_TOWER, Tensor, read_names
 
 GIVE_TOWER = "give --vision-tower DIR: a CLIP directory (config.json, *.safetensors)"
@@ -104,7 +105,7 @@ def _vision_config(directory: Path) -> Mapping[str, Any]:
     """The vision configuration of a CLIPVisionModel (flat) or a CLIPModel (nested)."""
     file = directory / "config.json"
     try:
-        config_json = json.loads(file.read_text(encoding="utf-8"))
+        config_json = json.loads(read_file(file))
         kind = config_json.get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(str(file), f"unreadable ({error})", GIVE_TOWER) from None

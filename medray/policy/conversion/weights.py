@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.errors import ModelError
+from medray.files import read_file
 
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth")
@@ -145,7 +146,7 @@ def _files(path: Path) -> list[Path]:
     """The safetensors of a directory: those named by its index, or all of them."""
     if (path / INDEX).is_file():
         try:
-            names = json.loads((path / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+            names = json.loads(read_file(path / INDEX))["weight_map"].values()
             files = [path / Path(name).name for name in sorted(set(names))]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(str(path / INDEX), f"unreadable ({error})", "fix it") from None

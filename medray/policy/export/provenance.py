@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.errors import ModelError
-from medray.files import sha256_of
+from medray.files import read_file, sha256_of
 from medray.policy.model.loading import resolve_model_path
 
 METADATA = "medray.json"  # beside the weights that medray exported
@@ -28,7 +28,7 @@ def weights_digest(folder: Path) -> str:
 def read_metadata(folder: Path) -> dict[str, Any]:
     """What medray wrote beside an exported model or adapter; {} if it is not one of medray's."""
     try:
-        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        metadata = json.loads(read_file(folder / METADATA))
     except (OSError, ValueError):
         return {}
     return metadata if isinstance(metadata, dict) else {}

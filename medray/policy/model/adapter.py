@@ -15,6 +15,7 @@ from torch import nn
 
 from medray.config import LoraConfig
 from medray.errors import ModelError
+from medray.files import read_file
 from medray.policy.model.headers import TensorHeader, file_headers, refuse_pointer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -64,7 +65,7 @@ def read_adapter_config(path: Path) -> dict[str, Any]:
         raise ModelError(where, f"holds no {CONFIG} and {WEIGHTS}", "give a PEFT LoRA directory")
     refuse_pointer(file)
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
+        saved = json.loads(read_file(file))
     except (OSError, ValueError) as error:
         raise ModelError(str(file), f"unreadable ({error})", "fix it") from None
     if not isinstance(saved, dict):

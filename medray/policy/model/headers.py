@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medray.errors import ModelError, brief
+from medray.files import open_file, read_file
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 LFS = b"version https://git-lfs"
@@ -91,7 +92,7 @@ def refuse_stand_in(path: Path) -> None:
 
 def _start(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(len(LFS))
     except OSError as error:
         raise ModelError(str(path), f"unreadable ({error.strerror})", "check the file") from None
@@ -101,7 +102,7 @@ def _shards(index: Path) -> Mapping[str, str]:
     """Tensor name → file name, from an index."""
     refuse_stand_in(index)
     try:
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        shards = json.loads(read_file(index))["weight_map"]
         if shards and all(isinstance(name, str) for name in shards.values()):
             return shards
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -14,6 +14,7 @@ from torch import nn
 
 from medray.config import GeneratorConfig, ModelConfig
 from medray.errors import ConfigError, ModelError
+from medray.files import read_file
 from medray.policy.architectures import ARCHITECTURES, Architecture, forest_obstacle, text_config
 from medray.policy.model.skeleton import unfit
 from medray.policy.model.view_size import Limits
@@ -140,7 +141,7 @@ def image_token_of(path: Path) -> int:
 def _read_config(path: Path) -> dict[str, Any]:
     """config.json of a model directory; ModelError if it is none."""
     try:
-        config = json.loads((path / "config.json").read_text())
+        config = json.loads(read_file(path / "config.json"))
     except (OSError, ValueError) as error:
         raise ModelError(str(path / "config.json"), f"unreadable ({error})", "fix it") from None
     if not isinstance(config, dict) or not isinstance(config.get("architectures") or [], list):
@@ -153,7 +154,7 @@ def _has_chat_template(path: Path) -> bool:
     if any((path / f"chat_template.{kind}").is_file() for kind in ("jinja", "json")):
         return True
     files = [path / f"{part}_config.json" for part in ("tokenizer", "processor")]
-    return any('"chat_template"' in f.read_text(encoding="utf-8") for f in files if f.is_file())
+    return any('"chat_template"' in read_file(f) for f in files if f.is_file())
 
 
 def _sizes(

@@ -44,6 +44,10 @@ EDITS = [  # question, reference, answer, edited or opposite text
         "I see a chest.\n\n### Answer\nLeft",
     ),
     (NODULE, "No", '{"answer": "Yes"}', '{"answer": "No"}'),
+    (NODULE, "No", "YES", "NO"),
+    (NODULE, "Yes", "NO.", "YES."),
+    (NODULE, "No", "yes!", "no!"),
+    (WHERE, "left lung", "RIGHT LUNG", "LEFT LUNG"),
 ]
 REFUSALS = [
     (NODULE, "No", "<think>There is a nodule.</think> Yes", "<think>There is a nodule.</think> No"),

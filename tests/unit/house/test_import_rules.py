@@ -27,7 +27,7 @@ ENGINES = {"ray", "vllm", "deepspeed"}
 LAYERS = (
     "medray.terminal",
     "medray.errors medray.records medray.seeds",
-    *("medray.config medray.files medray.process", "medray.rundir"),
+    *("medray.files", "medray.config medray.process", "medray.rundir"),
     "medray.ledger medray.kept_answers medray.objectives medray.editing medray.imaging",
     *("medray.data", "medray.policy medray.targeting medray.localising medray.tracking"),
     *("medray.phantom", "medray.evaluation"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medray.errors import ConfigError
-from medray.files import sha256_of
+from medray.files import read_file, sha256_of
 
 CONTEXT = 8192  # tokens of a prompt and its reply, at most: a longer context only costs memory
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -62,7 +62,7 @@ def identity_of(directory: str) -> str:
 def _json(file: Path) -> dict[str, Any]:
     """The object in a file; empty if it cannot be read."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_file(file))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

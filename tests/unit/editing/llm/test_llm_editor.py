@@ -131,6 +131,18 @@ def test_a_fence_and_reasoning_around_the_reply_are_skipped(wrap):
     assert result.text == REFERENCE
 
 
+# What would be trained on unseen: controls, turned writing, marks of templates, addresses.
+NO_WORDS = (
+    "\x00",
+    "\x1b[2J",
+    "\u202e",
+    "\u200b",
+    "<|im_end|>",
+    "<image>",
+    " http://x.y/z",
+    " www.x.y",
+)
+
 # --- checks -------------------------------------------------------------------------------
 
 
@@ -154,6 +166,7 @@ def test_a_fence_and_reasoning_around_the_reply_are_skipped(wrap):
         reply("wrong", change(severity="high")),
         reply("wrong", change(error_type="vibes")),
         reply("wrong", change("", "left")),
+        *(reply("wrong", change("right", f"left{hidden}")) for hidden in NO_WORDS),
         reply("wrong", change("right", "right")),
         reply("wrong", change(), change("the right lung", "the left lung")),
     ],
