@@ -76,8 +76,8 @@ def denies_asked(known: Facts, sentence: str) -> bool:
     denied = _NOT.search(sentence) if known.word is True else None
     if denied is None or _NOT.search(known.question):
         return False
-    asked = [word[:_LETTERS] for word in phrase_words(known.question) if len(word) >= _LETTERS]
-    return bool(asked) and asked[-1] in {word[:_LETTERS] for word in phrase_words(denied[1])}
+    sought = [word[:_LETTERS] for word in phrase_words(known.question) if len(word) >= _LETTERS]
+    return bool(sought) and sought[-1] in {word[:_LETTERS] for word in phrase_words(denied[1])}
 
 
 def takes_up(known: Facts, prefix: str, edited: EditedSentence) -> bool:

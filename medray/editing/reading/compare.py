@@ -165,11 +165,7 @@ def _lesion(
     """An asserted finding: matched with the best-fitting known finding, or denied, or neither."""
     lesion_facts = [k for k in known if k.subject == "lesion"]
     present = [k for k in lesion_facts if k.polarity]
-    matching = [
-        k
-        for k in present
-        if _same_finding(statement, k, onto) and (not report or same_noun(statement, k))
-    ]
+    matching = [k for k in present if _matches(statement, k, report, onto)]
     denials = [k for k in lesion_facts if _denies(k, statement, onto)]
     # what the reference denies by name takes precedence over the guess that one finding was
     # mistaken for another, and over a general word for disease
@@ -194,11 +190,7 @@ def _lesion(
         best = min(range(len(options)), key=lambda i: sum(not c.agrees for c in options[i]))
         return [*_named(statement, matching[best], onto, open_question), *options[best]]
     in_sentence = [s for s in statements if s.sentence == statement.sentence and s.polarity]
-    unmatched = not any(
-        _same_finding(s, k, onto) and not (report and not same_noun(s, k))
-        for s in in_sentence
-        for k in present
-    )
+    unmatched = not any(_matches(s, k, report, onto) for s in in_sentence for k in present)
     kinds = {k.head.value for k in present if k.head and _renamable(statement, k.head.value, onto)}
     related = {kind for kind in kinds if _related_kind(statement, kind, onto)}
     kinds = related if (report or len(kinds) > 1) and len(related) == 1 else kinds
@@ -266,6 +258,11 @@ def _related_kind(statement: Statement, kind: str, onto: Ontology) -> bool:
         return False
     shared = onto.findings[statement.head.value].covered_by & onto.findings[kind].covered_by
     return any(not onto.findings[ident].generic for ident in shared)
+
+
+def _matches(one: Statement, other: Statement, report: bool, onto: Ontology) -> bool:
+    """Whether two statements can be about one finding, in a report also by what they name."""
+    return _same_finding(one, other, onto) and (not report or same_noun(one, other))
 
 
 def _same_finding(one: Statement, other: Statement, onto: Ontology) -> bool:

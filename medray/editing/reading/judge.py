@@ -114,8 +114,8 @@ def _read(answer: str, facts: Facts) -> ParsedText:
     repeated = re.compile(rf"\b(?:most\s+)?(?:likely|probable)(?=\s+{likely[1]}\b)", re.IGNORECASE)
     plain = repeated.sub(lambda m: " " * len(m[0]), answer)
     parsed = read(plain, subject=subject)
-    asked = {s.head.value for s in read(likely[2] or "").statements if s.head}
-    own = tuple(s for s in parsed.statements if s.head and s.head.value not in asked)
+    sought = {s.head.value for s in read(likely[2] or "").statements if s.head}
+    own = tuple(s for s in parsed.statements if s.head and s.head.value not in sought)
     return replace(parsed, text=answer, statements=own or parsed.statements)
 
 
@@ -239,9 +239,9 @@ def _beside_the_point(comparisons: Sequence[Comparison], facts: Facts) -> bool:
     """Whether an answer agrees only in how the image was taken, which was not asked, or names only
     what the question asks the kind of."""
     if facts.word is None and _KIND_OF.search(facts.question):
-        asked = {s.head.value for s in read(facts.question).statements if s.head}
+        sought = {s.head.value for s in read(facts.question).statements if s.head}
         return bool(comparisons) and all(
-            c.attribute == "kind" and c.mention is not None and c.mention.value in asked
+            c.attribute == "kind" and c.mention is not None and c.mention.value in sought
             for c in comparisons
         )
     if not comparisons or any(c.attribute not in _TAKEN for c in comparisons):
