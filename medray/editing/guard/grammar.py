@@ -71,7 +71,9 @@ _PATTERNS = tuple(
         r"\bon\s+the\s+(left|right)\s+than\s+(?:on\s+)?(?:the\s+)?\1\b|\benlarged,?\s+(?:\w+,?\s+and\s+)?"
         r"(?:and\s+)?(?:shape|position|contour|configuration|location)\b",
         r"\bof\s+(?:enlarged|dilated)\s+size\b|\b\w+s\s+in\s+the\s+\w+\s+is\s+\w+s\b",
-        r"\b(?:FLAIR|DWI|ADC|STIR)-weighted\b",
+        r"\b(?:FLAIR|DWI|ADC|STIR)-weighted\b|\blimits?\s+of\s+(?!normal)\w+|\b(?:left|right)ward\b",
+        r"\b(left|right)\b[^.;]*?\b(?:compared\s+(?:with|to)|than|versus|relative\s+to)\s+(?:the\s+)?\1\b",
+        r"^\W*no\s+(?:[\w-]+\s+)+?(?:intact|clear|normal|unremarkable|stable|unchanged|preserved)\W*$",
         r"\bboth\b[^.;,]*?\b(?:do|does|did|is|are|was|were|can|could)\s+not\b",
         r"\ban?\s+(?:\w+\s+)?tissue\s*(?:[.,;]|$)|\bfollowing(?:\s+\w+)?\s*[.;]?$",
         r"\b(?:finding|abnormality|diagnosis|disease|condition|problem)s?\s+(?:is|are|was)\s+no\b",

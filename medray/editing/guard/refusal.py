@@ -133,14 +133,11 @@ def refusal(proposal: Proposal, before: Judgement | None = None) -> str:
 
 
 def _says_more(proposal: Proposal) -> bool:
-    """Whether an answer's chosen side says more than the question and the reference."""
+    """Whether the chosen side says more than the question and the reference."""
     edited, known = proposal.edited, proposal.known
-    chosen = (
-        (edited.text, edited.text_spans)
-        if proposal.verdict == "wrong"
-        else (proposal.sentence, edited.answer_spans)
-    )
-    return not known.report and first_unsaid(known, *chosen) is not None
+    if proposal.verdict == "right":
+        return first_unsaid(known, proposal.sentence, ()) is not None
+    return first_unsaid(known, edited.text, edited.text_spans) is not None
 
 
 def _details(proposal: Proposal) -> str:

@@ -24,7 +24,9 @@ _ORDERS = (  # "the largest" is the biggest
     frozenset(phrase_words("big bigger biggest large larger largest great greater greatest")),
     frozenset(phrase_words("small smaller smallest little less least")),
 )
+_BOTH = {("side", "both"), ("side", "bilateral")}
 _DENIALS = frozenset(phrase_words("none neither cannot nothing nor without"))
+_NOT = re.compile(r"\b(?:no|not|without)\b", re.IGNORECASE)
 _OF = re.compile(
     r"\W*(?:\w+\W+)?(?:which\s+(?:is|lies)\s+)?(?:of|in|within|inside)\s+(?:the\s+)?(?:\w+\s+)?",
     re.IGNORECASE,
@@ -32,17 +34,37 @@ _OF = re.compile(
 
 
 def first_unsaid(known: Facts, chosen: str, spans: Sequence[Span]) -> int | None:
-    """Where a sentence first says, beside what `spans` of it answer, what neither question nor
-    reference does; None if it nowhere does."""
-    stated = _stated(f"{known.question}\n{known.reference.text}")
+    """Where a sentence first says, outside its corrected `spans`, what neither question nor
+    reference does; None if it nowhere does. Of a sentence about a report, only where a side or a
+    zone is: of its other words, `unknown` asks."""
     named = {
         (m.attribute, m.value) for m in (*_named(known.question), *_named(known.reference.text))
     }
+    denied = denials(read(chosen))
+    found = sorted([*_places(chosen, spans, named), *_words(known, chosen, spans, named)])
+    return next((at for at in found if not any(a <= at < b for a, b in denied)), None)
+
+
+def _places(text: str, spans: Sequence[Span], named: set[tuple[str, str]]) -> Iterator[int]:
+    both = bool(_BOTH & named)
+    for m in _named(text):
+        if m.attribute not in ("side", "zone") or (m.attribute, m.value) in named:
+            continue
+        inside = any(span.start <= m.start < span.end for span in spans)
+        denied = _NOT.search(text, 0, m.start) is not None
+        if not inside and not denied and not (both and m.attribute == "side"):
+            yield m.start
+
+
+def _words(
+    known: Facts, text: str, spans: Sequence[Span], named: set[tuple[str, str]]
+) -> Iterator[int]:
+    if known.report:
+        return
+    stated = _stated(f"{known.question}\n{known.reference.text}")
     if sum(span.error_type == "side" for span in spans) > 1:
         stated.add("clear")  # a sentence about both sides, mirrored
-    denied = denials(read(chosen))
-    found = _unsaid(chosen, spans, stated, named)
-    return next((at for at in found if not any(a <= at < b for a, b in denied)), None)
+    yield from _unsaid(text, spans, stated, named)
 
 
 def _named(text: str) -> list[Mention]:

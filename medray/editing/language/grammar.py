@@ -68,8 +68,10 @@ def match_case(old: str, new: str) -> str:
     if acronym:
         known_acronym = old.islower() and len(letters) <= 4
         return new.lower() if known_acronym else new
-    if all_capitals and (len(letters) > 4 or new.lower() in ("yes", "no")):
+    if all_capitals and (len(letters) > 4 or old.strip().lower() in ("yes", "no")):
         return new.upper()
+    if all_capitals and new.lower() in ("yes", "no"):
+        return new.capitalize()  # before an acronym
     return new[:1].upper() + new[1:] if old[:1].isupper() and not all_capitals else new
 
 
