@@ -71,7 +71,7 @@ class Engine:
 
 
 def start(monkeypatch, engine: Engine) -> Generator:
-    monkeypatch.setattr(module, "start_engine", lambda config, facts: engine)
+    monkeypatch.setattr(module, "start_engine", lambda config, facts, limits: engine)
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=dict))
     return Generator(load_config(ROOT / "configs/quickstart.yaml"), 0)
 
