@@ -51,9 +51,12 @@ class Engine:
         assert not self.asleep, f"{name} on an engine that has given its memory back"
         self.log.append(name)
 
-    def enqueue(self, prompts, sampling, **options) -> list[str]:
+    def _preprocess_cmpl_one(self, prompt):
+        return prompt
+
+    def _add_request(self, prepared, sampling, **options) -> str:
         self._work("generate")
-        return []
+        return "0"
 
     def generate(self, prompts, sampling, **options) -> list:
         self._work("score")
