@@ -24,13 +24,15 @@ class PlainEngine:
 
     def __init__(self, config: Config) -> None:
         self.config, facts = config, model_facts(config.model)
-        self.codec = ChatCodec(facts.path)
+        self.codec = ChatCodec(facts.path, facts.limits)
         gpu = has_gpu()
         os.environ.update(engine_environment(gpu=gpu))
         del os.environ[ENGINE_MARK]  # else vllm_plugin patches it
         LLM, *_ = import_vllm()
         rename_weights()
-        self.llm = LLM(**engine_options(config, facts, gpu=gpu))
+        limits = self.codec.pixel_limits
+        options = {"mm_processor_kwargs": limits} if limits else {}
+        self.llm = LLM(**options, **engine_options(config, facts, gpu=gpu))
 
     def generate(
         self, requests: Sequence[Request], *images: np.ndarray

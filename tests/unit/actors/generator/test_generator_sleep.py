@@ -35,6 +35,7 @@ class Engine:
             reset_mm_cache=lambda: None,
             reset_encoder_cache=lambda: None,
             has_unfinished_requests=lambda: False,
+            step=list,  # nothing is finished, and nothing is left
         )
 
     def sleep(self, level: int) -> None:
@@ -51,9 +52,12 @@ class Engine:
         assert not self.asleep, f"{name} on an engine that has given its memory back"
         self.log.append(name)
 
-    def enqueue(self, prompts, sampling, **options) -> list[str]:
+    def _preprocess_cmpl_one(self, prompt):
+        return prompt
+
+    def _add_request(self, prepared, sampling, **options) -> str:
         self._work("generate")
-        return []
+        return "0"
 
     def generate(self, prompts, sampling, **options) -> list:
         self._work("score")
@@ -71,7 +75,7 @@ class Engine:
 
 
 def start(monkeypatch, engine: Engine) -> Generator:
-    monkeypatch.setattr(module, "start_engine", lambda config, facts: engine)
+    monkeypatch.setattr(module, "start_engine", lambda config, facts, limits: engine)
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=dict))
     return Generator(load_config(ROOT / "configs/quickstart.yaml"), 0)
 
