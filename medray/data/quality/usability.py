@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from medray.data.check import DETAILED
@@ -15,16 +16,19 @@ from medray.data.rows import path_hint, placeholder
 from medray.errors import DataError, ItemError
 from medray.imaging.load import image_size
 from medray.imaging.reference import parse_reference
+from medray.imaging.regions import read_mask
 from medray.records import Case
 
 SAMPLE = 5000  # cases of a side, spread evenly
+MASKS = 50  # of them that are read
+LARGE = 0.5  # of an image: more than lesions cover
 NO_REFERENCE, PLACEHOLDER = "empty-reference", "placeholder"
 
 
 @dataclass(slots=True)
 class Usability:
     """Of `cases` looked at, how many cannot be used, by reason; hints for whoever made the rows,
-    each once; and how many boxes do not fit their image."""
+    each once; how many boxes do not fit their image; and what is odd about the first masks."""
 
     cases: int = 0
     unusable: Counter[str] = field(default_factory=Counter)
@@ -32,6 +36,9 @@ class Usability:
     boxes: int = 0
     outside: int = 0
     beyond: int = 0
+    masks: int = 0
+    large: int = 0
+    empty: int = 0
 
     @property
     def none(self) -> bool:
@@ -59,12 +66,23 @@ def with_usability(dataset: Dataset, where: str, *, references: bool) -> Dataset
         of = f"{found.unusable.total()} of {found.cases} {name} cases"
         if found.unusable:
             notes.append(f"{of} cannot be used and will be dropped: {found.reasons()}")
-        if found.outside or found.beyond:
-            notes.append(
-                f"{found.outside} of {found.boxes} boxes of {name} cases lie outside their image, "
-                f"{found.beyond} reach beyond it: are they in pixels of another size?"
-            )
+        notes += _notes_on_regions(found, name)
     return replace(dataset, notes=tuple(notes))
+
+
+def _notes_on_regions(found: Usability, name: str) -> Iterator[str]:
+    if found.outside or found.beyond:
+        yield (
+            f"{found.outside} of {found.boxes} boxes of {name} cases lie outside their image, "
+            f"{found.beyond} reach beyond it: are they in pixels of another size?"
+        )
+    if found.large:
+        yield (
+            f"{found.large} of {found.masks} masks of {name} cases mark more than half of their "
+            "image: is their background white?"
+        )
+    if found.empty:
+        yield f"{found.empty} of {found.masks} masks of {name} cases mark nothing"
 
 
 def usability(
@@ -85,7 +103,9 @@ def usability(
             found.unusable[NO_REFERENCE] += 1
         elif references and placeholder(case.reference):
             found.unusable[PLACEHOLDER] += 1
-        _count_boxes(found, case, [shape for shape in sizes if not isinstance(shape, str)])
+        shapes = [shape for shape in sizes if not isinstance(shape, str)]
+        _count_boxes(found, case, shapes)
+        _count_masks(found, case, shapes)
     return found
 
 
@@ -109,6 +129,18 @@ def _count_boxes(found: Usability, case: Case, sizes: Sequence[tuple[int, int]])
             found.outside += 1
         elif x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1:
             found.beyond += 1
+
+
+def _count_masks(found: Usability, case: Case, sizes: Sequence[tuple[int, int]]) -> None:
+    """Those that can be read; the others are dropped in a run, with their reason."""
+    for region in case.regions:
+        if region.mask is None or found.masks >= MASKS:
+            continue
+        with contextlib.suppress(ItemError):
+            marked = float(read_mask(region.mask, *sizes[region.image]).mean())
+            found.masks += 1
+            found.large += marked > LARGE
+            found.empty += marked == 0.0
 
 
 def image_hint(image: str) -> str:

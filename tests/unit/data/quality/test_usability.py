@@ -86,3 +86,18 @@ def test_boxes_that_do_not_fit_are_counted(tmp_path):
     ]
     text = notes(opened(tmp_path / "d", ["good.png"] * 3, regions=regions))
     assert "2 of 6 boxes of training cases lie outside their image, 2 reach beyond it" in text
+
+
+def test_masks_that_mark_nearly_all_or_nothing_are_counted(tmp_path):
+    """A lesion drawn black on white marks everything else; nobody can tell it from a large one."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    mask = Image.new("L", (64, 48), 255)
+    mask.paste(0, (10, 10, 20, 20))
+    mask.save(folder / "white.png")
+    Image.new("L", (64, 48)).save(folder / "black.png")
+    regions = [{"label": "a", "mask": "white.png"}, {"label": "b", "mask": "black.png"}]
+    text = notes(opened(folder, ["good.png"] * 3, regions=regions))
+    assert "2 of 4 masks of training cases mark more than half of their image" in text
+    assert "is their background white?" in text
+    assert "2 of 4 masks of training cases mark nothing" in text
