@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes.disks import filled, small_disk
 from tests.support.processes.killing import Disturbed, require_whole
 
 # Two runs of a minute each, and a file system of their own.
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed]
+
+__all__ = ["small_disk"]
 
 STEPS = 30
 SMALL = (
     *("configs/quickstart.yaml", "eval.n=4", "eval.every=0", "data.limit=50", "loop.batch=8"),
     *(f"loop.steps={STEPS}", "loop.checkpoint_every=2"),
 )
-
-
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 150 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=150m", "none", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
 def started(output: Path) -> Disturbed:
@@ -50,16 +37,12 @@ def last_line(text: str) -> str:
 
 def test_a_full_disk_ends_the_run_with_its_cause_and_room_lets_it_go_on(small_disk):
     run = started(small_disk)
-    filler = small_disk / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(bytes(1 << 16)):
-            pass
-    done = run.finish(120)
+    with filled(small_disk):
+        done = run.finish(120)
     text = done.out
     assert done.code == 3, text
     assert "Traceback" not in text
     assert "space" in last_line(text), text
-    filler.unlink()
     run.launch(resume=True)
     done = run.finish(300)
     assert done.code == 0, done.out

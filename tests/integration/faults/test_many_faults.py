@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -16,13 +17,20 @@ import psutil
 import pytest
 
 from actors.fleet.cases import REASON
+from tests.support.processes.disks import filled, small_disk
 from tests.support.processes.killing import KINDS, Disturbed, fates, require_whole
 from tests.support.processes.running import launch
 
 # dozens of kills of complete runs: an hour on two cores
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed, pytest.mark.chaos]
 
+__all__ = ["small_disk"]
+
 STEPS, FAULTS = 80, 40
+FAULT_KINDS = (
+    *("kill", "kill", "stop", "freeze", "driver", "gcs_server", "raylet"),
+    *("full disk", "vanished directory"),
+)
 SMALL = (
     "configs/quickstart.yaml",
     "eval.n=8",
@@ -72,9 +80,15 @@ if "default_worker" in " ".join(sys.orig_argv):
 """
 
 
+def wait_for_end(run: Disturbed) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.process.wait(timeout=180)
+    assert run.ended, run.text()
+
+
 def disturb(run: Disturbed) -> str:
     """One random fault; returns its name."""
-    name = run.rng.choice(("kill", "kill", "stop", "freeze", "driver", "gcs_server", "raylet"))
+    name = run.rng.choice(FAULT_KINDS)
     family = psutil.Process(run.process.pid).children(recursive=True)
     if name == "kill":
         run.kill_one(run.rng.choice(KINDS))
@@ -84,8 +98,16 @@ def disturb(run: Disturbed) -> str:
             actor = run.rng.choice(actors)
             actor.suspend()
             if name == "stop":
-                time.sleep(8)
+                time.sleep(run.rng.choice((8, 30)))  # shorter and longer than the deadline
                 actor.resume()
+    elif name == "full disk":
+        with filled(run.output):
+            wait_for_end(run)
+    elif name == "vanished directory":
+        run.run.rename(run.output / "away")
+        wait_for_end(run)
+        shutil.rmtree(run.run, ignore_errors=True)
+        (run.output / "away").rename(run.run)
     elif name == "driver":
         os.kill(run.process.pid, signal.SIGKILL)
     else:
@@ -97,7 +119,7 @@ def disturb(run: Disturbed) -> str:
 
 
 @pytest.mark.timeout(7200)
-def test_forty_faults(tmp_path, monkeypatch):
+def test_forty_faults(tmp_path, small_disk, monkeypatch):
     rng = random.Random(0)
     site = tmp_path / "site"
     site.mkdir()
@@ -112,7 +134,7 @@ def test_forty_faults(tmp_path, monkeypatch):
     planted = (*SMALL, f"data.path={data}")
     plain = launch(tmp_path, *planted, "run.name=plain", timeout=1800)
     assert plain.code == 0, plain.err
-    run = Disturbed(tmp_path, planted, rng)
+    run = Disturbed(small_disk, planted, rng)
     run.launch()
     done: list[str] = []
     while len(done) < FAULTS:
