@@ -27,13 +27,14 @@ import os, sys, time
 from actors.cluster import connect
 from medray.errors import MedrayError
 from medray.process import stop_on_signals
-try:
-    with stop_on_signals(), connect(None) as cluster:
-        print(cluster.describe(), flush=True)
-        time.sleep(300)
-except MedrayError as error:
-    print("medray:", error, file=sys.stderr, flush=True)
-    os._exit(error.exit_code)
+with stop_on_signals():  # until the end of the process, as the command line has it
+    try:
+        with stop_on_signals(), connect(None) as cluster:
+            print(cluster.describe(), flush=True)
+            time.sleep(300)
+    except MedrayError as error:
+        print("medray:", error, file=sys.stderr, flush=True)
+        os._exit(error.exit_code)
 """
 
 BUSY = """
