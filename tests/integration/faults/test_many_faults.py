@@ -147,6 +147,7 @@ def test_forty_faults(tmp_path, small_disk, monkeypatch):
             if run.process.returncode == 0:
                 break
             run.launch(resume=True)
+            run.wait_for_progress(900)  # a process that stands still in a start has 15 minutes
     finished = run.finish(3600)
     while finished.code == 3:  # the last fault ended it: with a cause
         run.launch(resume=True)
