@@ -124,3 +124,20 @@ def test_what_is_compared(question: str, reference: str, answer: str, expected: 
 def test_measures(one: str, other: str, agree: bool) -> None:
     assert measures_agree(one, other) is agree
     assert measures_agree(other, one) is agree
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The lungs are clear of consolidation.",
+        "The left lung is clear of infiltrates.",
+        "Lungs clear of any focal opacity.",
+        "Both lungs are clear of effusion.",
+    ],
+)
+def test_clear_of_something_denies_it(text: str) -> None:
+    reference = "Lungs clear. Heart normal. No pneumothorax or effusion."
+    known = facts("Describe the findings in this chest X-ray.", reference)
+    assert judge(text, known).verdict == "right"
+    against = "Consolidation, opacity and infiltrates in both lungs. Bilateral effusions."
+    assert judge(text, facts("Describe the findings.", against)).verdict == "wrong"
