@@ -71,7 +71,8 @@ def find_heads(mentions: Sequence[Mention], onto: Ontology) -> list[Mention]:
 def _boundary(words: Sequence[Word], before: Mention, after: Mention, onto: Ontology) -> int | None:
     """The word that the second head's segment begins with; None if both name one subject."""
     between = range(before.last + 1, after.first + 1)
-    denials = [phrase.split()[0] for phrase in onto.language["negation"]["before"]]
+    cues = onto.language["negation"]["before"]
+    denials = [cue.split()[0] for cue in cues if not cue.endswith("clear of")]  # behind a subject
     connectors = {*onto.language["connectors"], *denials}
     hedges = onto.language["open"]
     at_connectors = [i for i in between if words[i].text in connectors]
