@@ -24,7 +24,7 @@ _ORDERS = (  # "the largest" is the biggest
     frozenset(phrase_words("big bigger biggest large larger largest great greater greatest")),
     frozenset(phrase_words("small smaller smallest little less least")),
 )
-_BOTH = {("side", "both"), ("side", "bilateral")}
+_BOTH = ("side", "both")
 _DENIALS = frozenset(phrase_words("none neither cannot nothing nor without"))
 _NOT = re.compile(r"\b(?:no|not|without)\b", re.IGNORECASE)
 _OF = re.compile(
@@ -46,7 +46,7 @@ def first_unsaid(known: Facts, chosen: str, spans: Sequence[Span]) -> int | None
 
 
 def _places(text: str, spans: Sequence[Span], named: set[tuple[str, str]]) -> Iterator[int]:
-    both = bool(_BOTH & named)
+    both = _BOTH in named
     for m in _named(text):
         if m.attribute not in ("side", "zone") or (m.attribute, m.value) in named:
             continue
