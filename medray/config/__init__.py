@@ -4,7 +4,7 @@ Nothing heavy is imported here, so an invalid file is rejected within a second.
 """
 
 from medray.config.language_model import JudgeConfig, LanguageModelConfig
-from medray.config.reading import YAML_ERRORS, load_config
+from medray.config.reading import load_config
 from medray.config.sections import (
     FOUND_REGIONS,
     MOST_SEQUENCES,
@@ -26,6 +26,7 @@ from medray.config.sections import (
     RunConfig,
     TargetingConfig,
 )
+from medray.config.yaml_text import YAML_ERRORS, UniqueKeyLoader
 
 __all__ = [
     "FOUND_REGIONS",
@@ -50,5 +51,6 @@ __all__ = [
     "PhantomStyle",
     "RunConfig",
     "TargetingConfig",
+    "UniqueKeyLoader",
     "load_config",
 ]

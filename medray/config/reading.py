@@ -12,11 +12,9 @@ import yaml
 from pydantic import BaseModel
 
 from medray.config.sections import Config
+from medray.config.yaml_text import YAML_ERRORS, UniqueKeyLoader
 from medray.errors import ConfigError
 from medray.files import read_file
-
-# PyYAML raises its own errors, ValueError for bad dates and numbers, RecursionError for nesting.
-YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 
 # (name of an objective, hyper-parameters) → those of them that it does not have
 ForeignKeys = Callable[[str, list[str]], Iterable[str]]
@@ -67,7 +65,7 @@ def _forget_other_objective(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(read_file(path))
+        tree = yaml.load(read_file(path), UniqueKeyLoader)
     except FileNotFoundError:
         raise ConfigError(str(path), "no such file", "give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -94,7 +92,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
             raise ConfigError(override, f"{section} is not a section", "check the key")
         node = child
     try:
-        node[last] = _scalar(yaml.safe_load(text))
+        node[last] = _scalar(yaml.load(text, UniqueKeyLoader))
     except YAML_ERRORS:
         raise ConfigError(override, "the value is not valid YAML", "quote it") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from medray.config import YAML_ERRORS
+from medray.config import YAML_ERRORS, UniqueKeyLoader
 from medray.errors import UserError
 from medray.files import read_file
 
@@ -105,7 +105,7 @@ def _documents(file: str, text: str) -> Iterator[Document]:
 
 def _trees(file: str, text: str) -> list[dict[str, Any]]:
     try:
-        trees = [tree for tree in yaml.load_all(text, _UniqueKeyLoader) if tree is not None]
+        trees = [tree for tree in yaml.load_all(text, UniqueKeyLoader) if tree is not None]
     except YAML_ERRORS as error:
         problem = " ".join(str(error).split())
         raise UserError(file, f"not valid YAML: {problem}", "fix that line") from None
@@ -113,19 +113,3 @@ def _trees(file: str, text: str) -> list[dict[str, Any]]:
         if not isinstance(tree, dict) or not isinstance(tree.get("kind", ""), str):
             raise UserError(file, "holds a document that is no object", "write apiVersion and kind")
     return trees
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML as kubectl reads it: a duplicate key is an error."""
-
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if twice:
-        line = node.start_mark.line + 1
-        raise ValueError(f"{', '.join(twice)} is given twice in the mapping of line {line}")
-    return loader.construct_mapping(node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)

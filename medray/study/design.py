@@ -32,7 +32,7 @@ from typing import Any
 
 import yaml
 
-from medray.config import Config, load_config
+from medray.config import YAML_ERRORS, Config, UniqueKeyLoader, load_config
 from medray.errors import ConfigError
 from medray.files import read_file
 from medray.objectives import needs_of
@@ -165,11 +165,11 @@ def _without_repeats(study: Study) -> tuple[Table, ...]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(read_file(path))
+        tree = yaml.load(read_file(path), UniqueKeyLoader)
     except OSError as error:
         why = error.strerror or "cannot be read"
         raise ConfigError(str(path), why, "give the path of a study file") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except YAML_ERRORS as error:
         problem = " ".join(str(error).split())
         raise ConfigError(str(path), f"not valid YAML: {problem}", "fix that line") from None
     if not isinstance(tree, dict):

@@ -77,7 +77,7 @@ def test_a_kustomization_is_followed(tmp_path: Path) -> None:
         ("resources: [missing.yaml]", "no such file"),
         ("resources: [.]", "names a folder that names it"),
         ("a: [", "not valid YAML"),
-        ("{resources: [a], resources: [b]}", "resources is given twice in the mapping of line 1"),
+        ("{resources: [a], resources: [b]}", "resources is given twice in one mapping, in line 1"),
         ("[1, 2]", "holds a document that is no object"),
     ],
 )

@@ -9,7 +9,7 @@ import pydantic
 import pytest
 import yaml
 
-from medray.config import Config, load_config
+from medray.config import Config, UniqueKeyLoader, load_config
 from medray.errors import ConfigError
 from medray.objectives import find_objective
 from tests.support.paths import ROOT
@@ -338,6 +338,28 @@ def test_overrides_create_sections_and_take_precedence_over_the_file(load):
 )
 def test_invalid_overrides_are_refused(refuse, override, message):
     assert message in refuse(MINIMAL, override)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (MINIMAL + "loop: {steps: 3}\nloop: {batch: 4}\n", "loop is given twice"),
+        (MINIMAL + "loop:\n  steps: 3\n  steps: 4\n", "steps is given twice"),
+        (MINIMAL + "loop: {steps: 3, 'steps': 4}\n", "steps is given twice"),
+    ],
+)
+def test_a_key_that_is_written_twice_is_refused(refuse, text, why):
+    assert why in refuse(text)
+
+
+def test_keys_of_an_alias_may_be_written_anew():
+    """The second merge adds keys to a mapping that has not been read yet."""
+    text = "x: &x {a: 1, b: 1}\ny: &y {<<: *x, a: 2}\nz: {<<: *y, a: 3}\n"
+    assert yaml.load(text, UniqueKeyLoader) == {
+        "x": {"a": 1, "b": 1},
+        "y": {"a": 2, "b": 1},
+        "z": {"a": 3, "b": 1},
+    }
 
 
 def test_hyperparameters_are_validated_by_the_objective(load):
