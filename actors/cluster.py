@@ -123,6 +123,7 @@ def keep_token(run: RunDirectory, cluster: Cluster) -> list[tuple[str, str]]:
     if cluster.token is None or not cluster.dashboard:
         return []
     path = run.logs / "dashboard-token"
+    path.unlink(missing_ok=True)  # with whatever mode it had
     path.touch(mode=0o600)
     path.write_text(cluster.token + "\n")
     return [("", f"the dashboard's token is in {path}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -54,8 +56,8 @@ with stop_on_signals(), connect(None):
 """
 
 
-@pytest.fixture
-def command():
+@contextlib.contextmanager
+def started() -> Iterator[tuple[subprocess.Popen, Path]]:
     """A command with a cluster of its own, beside an address that must not be followed."""
     folder = Path(tempfile.mkdtemp(prefix="mr-", dir="/tmp"))  # as long as it may be
     folder = folder.rename(f"{folder}".ljust(scratch._LONGEST, "x"))
@@ -64,7 +66,7 @@ def command():
     process = subprocess.Popen(
         [sys.executable, "-c", WORK],
         cwd=ROOT,
-        env=environment(RAY_TMPDIR=str(folder)),
+        env=environment(RAY_TMPDIR=str(folder), HOME=str(folder / "ray")),  # no token of its user
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -77,6 +79,12 @@ def command():
     process.kill()
     process.communicate()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def command():
+    with started() as found:
+        yield found
 
 
 def family(process: subprocess.Popen) -> list[psutil.Process]:
@@ -125,6 +133,24 @@ def test_signals_to_the_group_reach_the_command_only(command):
     _, alive = psutil.wait_procs(everyone, timeout=30)
     assert alive == []
     assert [path.name for path in folder.iterdir()] == ["ray"]
+
+
+def test_two_commands_at_once_have_nothing_in_common(command):
+    """The end of one is nothing to the other, whose token no command line shows."""
+    process, _ = command
+    with started() as (other, _):
+        tokens = {named(one, "raylet").environ()["RAY_AUTH_TOKEN"] for one in (process, other)}
+        assert len(tokens) == 2
+        everyone = family(other)
+        lines = [" ".join(p.cmdline()) for p in (*everyone, *family(process))]
+        assert not any(token in line for token in tokens for line in lines)
+        process.kill()
+        process.wait()
+        ended, _ = psutil.wait_procs(everyone, timeout=10)
+        assert ended == []
+        other.send_signal(signal.SIGTERM)
+        _, err = other.communicate(timeout=60)
+        assert other.returncode == 75, err
 
 
 def test_what_a_killed_command_leaves_is_removed_by_the_next(command):
