@@ -72,13 +72,15 @@ def started() -> Iterator[tuple[subprocess.Popen, Path]]:
         text=True,
         start_new_session=True,
     )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith("its own, until it ends: 1 node(s)"), process.communicate()
-    yield process, folder
-    process.kill()
-    process.communicate()
-    shutil.rmtree(folder)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("its own, until it ends: 1 node(s)"), process.communicate()
+        yield process, folder
+    finally:
+        process.kill()
+        process.communicate()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
