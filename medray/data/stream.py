@@ -53,6 +53,12 @@ def images_of(cases: Sequence[Case]) -> list[str]:
     return list(dict.fromkeys(image.path for case in cases for image in case.images))
 
 
+def image_sets(cases: Sequence[Case]) -> list[tuple[str, ...]]:
+    """The digests of the images that cases are about, each combination once, in the order of their
+    first case."""
+    return list(dict.fromkeys(tuple(image.sha256 for image in case.images) for case in cases))
+
+
 def by_case(cases: Sequence[Case], images: Sequence[T]) -> list[tuple[T, ...]]:
     """The images of each case, from those of one case after the other."""
     remaining = iter(images)

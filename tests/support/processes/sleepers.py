@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medray.errors import DataError, ModelError
-from medray.records import Dropped, Response
+from medray.records import BatchContent, Dropped, EditResults, Response
 
 
 def misbehave(case_id, call):
@@ -166,9 +166,10 @@ class Corrector:
             misbehave(case.case_id, "edit")
         with self.path.open("a") as file:
             file.write("edited " + " ".join(r.item_id for r in responses) + "\n")
-        return [
+        dropped = [
             Dropped(r.item_id, r.case_id, context.version, "for-the-test") for r in responses
-        ], None
+        ]
+        return EditResults(tuple(dropped), (BatchContent((), (), ()),)), None
 
 
 class Parrot:
