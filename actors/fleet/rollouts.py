@@ -16,6 +16,8 @@ import ray
 
 from actors.editor.batches import count_batches
 from actors.fleet.batching import (
+    MIN_EDIT,
+    AnswersByCase,
     OnResponses,
     PendingResponses,
     build_requests,
@@ -206,8 +208,10 @@ class Rollouts:
         def on_responses(items: Sequence[Item], responses: Sequence[Response]) -> None:
             tasks.append(asyncio.create_task(self._edit(items, responses, context)))
 
+        answers = AnswersByCase(items, on_responses)
         try:
-            generated = await self._generate(items, on_responses, greedy=False)
+            generated = await self._generate(items, answers.receive, greedy=False)
+            answers.flush()
             edits = await asyncio.gather(*tasks)
         finally:
             for task in tasks:
@@ -284,7 +288,9 @@ class Rollouts:
                 found = await find_regions(self.fleet.localisers, rows)
                 rows = [row for part, _ in found.results for row in part]
                 dropped += self._drop(found)
-            parts = editor_calls(rows, self._editors)
+            parts = editor_calls(
+                rows, self._editors, least=MIN_EDIT, by=lambda row: row[0].case.case_id
+            )
             edited = await asyncio.gather(*[bisect(part, edit) for part in parts])
             for part in edited:
                 dropped += self._drop(part)

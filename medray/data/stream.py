@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TypeVar
 
@@ -32,6 +32,17 @@ def take(
         order = _epoch_order(len(cases), epoch, seed, groups)
         taken += [cases[i] for i in order[start : start + count - len(taken)]]
     return taken
+
+
+class _Numbers(tuple[int, ...]):
+    """Numbers of many cases whose hash, which a cache asks for at each step, is computed once."""
+
+    @cached_property
+    def _hash(self) -> int:
+        return tuple.__hash__(self)
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @lru_cache(maxsize=2)  # a step at the end of an epoch reads two; to shuffle takes O(cases)
@@ -73,7 +84,7 @@ def image_groups(cases: Sequence[Case]) -> tuple[int, ...]:
     (0, 1, 0)
     """
     numbers: dict[str, int] = {}
-    return tuple(numbers.setdefault(c.image_sha256 or c.image, len(numbers)) for c in cases)
+    return _Numbers(numbers.setdefault(c.image_sha256 or c.image, len(numbers)) for c in cases)
 
 
 def evenly_spaced(cases: Sequence[Case], count: int) -> list[Case]:
