@@ -31,11 +31,7 @@ def generator_calls(items: Sequence[Item], replicas: int) -> list[list[Item]]:
 
 
 def editor_calls(
-    items: Sequence[T],
-    replicas: int,
-    *,
-    least: int = 1,
-    by: Callable[[T], object] | None = None,
+    items: Sequence[T], replicas: int, *, least: int = 1, by: Callable[[T], object] | None = None
 ) -> list[list[T]]:
     """About an equal share for each editor, in calls of bounded size, with `least` items if there
     are enough. Neighbours that are equal under `by` are in one call."""

@@ -18,7 +18,7 @@ import ray
 from actors.editor import Editor, Packer
 from actors.fleet.calls import OBJECT_DEADLINE, ActorLost, ObjectsLost, await_ref
 from actors.fleet.gpu_turns import GpuTurns
-from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
+from actors.fleet.items import NO_CANARIES, CanaryPrompts, EditedBatch, WeightUpdate
 from actors.fleet.learner_group import LearnerGroup, LearnersLost
 from actors.fleet.localisation import needs_localiser
 from actors.fleet.placement import LearnerPlacementGroup, Placement, actor_name
@@ -246,23 +246,26 @@ class Fleet:
         version, canaries = update.manifest.version, self.canaries
         what = f"sending weights of version {version}"
         try:
-            stats = await await_ref(generator.cache_stats.remote(), OBJECT_DEADLINE, what)
-            update.cache_stats.update(stats)
-            call = generator.update.remote(update.manifest, update.shards)
-            await await_ref(call, OBJECT_DEADLINE, what)
             if canaries is None or update.canary_logps is None:
-                return
-            call = generator.score.remote(
-                version, canaries.requests, canaries.answers, *canaries.images
+                canaries = NO_CANARIES
+            call = generator.adopt.remote(
+                update.manifest,
+                update.shards,
+                canaries.requests,
+                canaries.answers,
+                *canaries.images,
             )
-            scored = await await_ref(call, self.config.faults.deadline, "canary prompts")
+            deadline = OBJECT_DEADLINE + self.config.faults.deadline
+            stats, scored = await await_ref(call, deadline, what)
+            update.cache_stats.update(stats)
         except ObjectsLost as lost:
             raise ActorLost(what, "died", lost.why) from lost
         except RunFailed as failed:
             if isinstance(failed, ActorLost | DiskFault):
                 raise
             raise ActorLost(what, "broken", str(failed)) from failed  # weights may be mixed
-        await self._prove(update, update.canary_logps, scored)
+        if update.canary_logps is not None and scored:
+            await self._prove(update, update.canary_logps, scored)
 
     async def _prove(
         self,

@@ -131,3 +131,6 @@ class CanaryPrompts:
     answers: list[list[int]]
     images: list[ray.ObjectRef]
     prompts: list[tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]]
+
+
+NO_CANARIES = CanaryPrompts([], [], [], [])
