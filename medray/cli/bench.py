@@ -246,3 +246,18 @@ def ledger(
 
     result = run_ledger(LedgerSettings(rows, batch, tokens), progress(quiet=as_json))
     print_result(result, as_json=as_json, show=show_ledger)
+
+
+@app.command()
+def start(
+    cases: Annotated[
+        int, typer.Option(help="Training cases, each with an image of its own.")
+    ] = 377_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a large collection costs check, launch up to its first step, and --resume."""
+    from medray.bench.start import StartSettings, run_start, show_start
+
+    require_actors()
+    result = run_start(StartSettings(cases), progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_start)
