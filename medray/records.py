@@ -256,6 +256,27 @@ class Continuation:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchContent:
+    """What a batch of pairs on the same images holds, for those who need not read it.
+
+    prompts: tokens of the longest prompt under each view (the images, and every v' of them), by the
+    digests of the view; sides: tokens behind the prompt, of each pair by its id.
+    """
+
+    images: tuple[str, ...]
+    prompts: tuple[tuple[tuple[str, ...], int], ...]
+    sides: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EditResults:
+    """What became of the items of one call, and the content of each batch of its pairs."""
+
+    results: tuple[Pair | Dropped | Continuation, ...]
+    contents: tuple[BatchContent, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PairScore:
     """Per pair, before the update: loss, and log-probabilities (nats) summed over the tokens
     that the objective reads (the edited ones for `fire`). `visual_contrast`: how much less likely

@@ -6,32 +6,23 @@ import asyncio
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import ray
 import torch
 
-from actors.bench.simulated_generator import SimulatedGenerator
+from actors.bench.driver_cost import measure_cost
 from actors.cluster import connect
-from actors.fleet import Fleet, Item, RestartBudget, Rollouts, plan_placement
-from actors.generator import PART
 from actors.launch import launch
 from medray.bench.loop import LoopSettings, summarise
 from medray.bench.online import OnlineSettings, Side, run_trl
 from medray.bench.online import summarise as summarise_online
 from medray.config import Config
 from medray.plan import make_plan
-from medray.records import Case
 from medray.rundir import RunDirectory
 
-PIECE = 32  # answers of one call
-ROUNDS = 8
-PAUSE = 1.0  # seconds of one simulated call
 WARM = 3  # steps that are left out of the medians
 
 Progress = Callable[[str], None]
@@ -44,7 +35,8 @@ def run_loop(task: LoopSettings, progress: Progress) -> dict[str, Any]:
         with connect(None):
             for generators in task.generators:
                 progress(f"{generators} simulated generators")
-                overhead[generators] = asyncio.run(_overhead(generators))
+                cost = measure_cost(generators, task.per_process)
+                overhead[generators] = asyncio.run(cost)
         with tempfile.TemporaryDirectory(prefix="medray-bench-") as folder:
             for lag in task.lags[:1] if torch.cuda.device_count() == 1 else task.lags:
                 progress(f"a real loop with max_lag {lag}")
@@ -88,47 +80,6 @@ def _online_config(task: OnlineSettings, folder: Path) -> Config:
             "eval": {"every": 0, "n": 8},
         }
     )
-
-
-async def _overhead(generators: int) -> dict[str, float]:
-    """CPU time of the driver's process per answer that passes through it, beyond idling."""
-    config = _config(generators)
-    simulated = ray.remote(SimulatedGenerator).options(num_cpus=0)
-    budget = RestartBudget(config.faults, lambda text: None)
-    placement = plan_placement(config, learners=False, require=False)  # they only sleep
-    fleet = Fleet(config, placement, budget, learners=False)
-    fleet.generators.spawn = lambda i: simulated.remote(PAUSE, PART)
-    rollouts = Rollouts(fleet)
-    image = ray.put(np.zeros((8, 8, 3), np.uint8))
-    case = Case("c", "c.png", "00", "Is there a nodule in the left lung?", "No", "closed")
-    items = [Item(f"s000001-b0-{i:05d}", case, (image,)) for i in range(generators * PIECE)]
-    fleet.generators.start()
-    try:
-        await fleet.generators.wait_ready()
-        await rollouts.generate(items, greedy=False)
-        idle = time.process_time()
-        await asyncio.sleep(ROUNDS * PAUSE)
-        idle = (time.process_time() - idle) / (ROUNDS * PAUSE)
-        cpu, wall = time.process_time(), time.perf_counter()
-        for _ in range(ROUNDS):
-            answers = await rollouts.generate(items, greedy=False)
-            assert len(answers) == len(items)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    finally:
-        await fleet.generators.close()
-    count = ROUNDS * len(items)
-    return {
-        "items": count,
-        "driver_us_per_item": (cpu - idle * wall) / count * 1e6,
-        "idle_ms_per_s": idle * 1e3,
-        "seconds": wall,
-        "busy": ROUNDS * PAUSE / wall,
-    }
-
-
-def _config(generators: int) -> Config:
-    given = {"data": {"kind": "phantom"}, "generator": {"replicas": generators}}
-    return Config.model_validate(given)
 
 
 def _real_loop(task: LoopSettings, lag: int, folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from actors.editor.batches import finish
 from actors.editor.encoder import Encoder, reason_of
 from actors.editor.pair_maker import EditCall, MadePairs, PairMaker
 from medray.config import Config
@@ -16,7 +17,7 @@ from medray.editing.llm.completion import Completer
 from medray.editing.sentences import split
 from medray.errors import ItemError
 from medray.policy.packing import PackedBatch, PackedPair
-from medray.records import Case, Continuation, Dropped, Pair, Response
+from medray.records import Case, Continuation, Dropped, EditResults, Pair, Response
 from medray.seeds import item_seed
 from medray.targeting import EditContext, targeted_editor
 
@@ -41,8 +42,8 @@ class Editor(Encoder):
         cases: Sequence[Case],
         responses: Sequence[Response],
         *images: np.ndarray,
-    ) -> tuple[list[Pair | Dropped | Continuation], PackedBatch]:
-        """Pairs or a drop per response, which may also have to be continued; the pairs' batch.
+    ) -> tuple[EditResults, *tuple[PackedBatch, ...]]:
+        """Pairs or a drop per response, which may also have to be continued; the pairs' batches.
 
         cases match responses position by position, and images are those of one case after the
         other. A response of an older policy than
@@ -69,7 +70,8 @@ class Editor(Encoder):
             packed += made.packed
             if made.continuation is not None:
                 results.append(made.continuation)
-        return results, PackedBatch(tuple(packed), call.pixels)
+        batch = PackedBatch(tuple(packed), call.pixels)
+        return finish(results, batch, cases, self.config.learner.world_size)
 
     def _judge_ahead(
         self,

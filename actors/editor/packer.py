@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from actors.editor.batches import finish
 from actors.editor.encoder import Encoder, reason_of
 from actors.editor.pictures import add_pictures, picture_keys
 from medray.data.pairs.differences import GIVEN, differences
@@ -16,7 +17,7 @@ from medray.imaging.corruption import Contrast, Corrupted
 from medray.imaging.load import pixels_sha256, resized
 from medray.imaging.view import corrupt_views
 from medray.policy.packing import PackedBatch, PackedPair, pack_given, pack_reference
-from medray.records import Case, Dropped, GivenSide, Pair, Span
+from medray.records import Case, Dropped, EditResults, GivenSide, Pair, Span
 from medray.seeds import item_seed
 
 
@@ -33,8 +34,8 @@ class Packer(Encoder):
 
     def pack(
         self, version: int, item_ids: Sequence[str], cases: Sequence[Case], *images: np.ndarray
-    ) -> tuple[list[Pair | Dropped], PackedBatch]:
-        """A pair or a drop per case, and the pairs' batch. `version`: the policy to be trained;
+    ) -> tuple[EditResults, *tuple[PackedBatch, ...]]:
+        """A pair or a drop per case, and the pairs' batches. `version`: the policy to be trained;
         images: of one case after the other."""
         call, results, packed = PackCall(version), list[Pair | Dropped](), []
         for item_id, case, shown in zip(item_ids, cases, by_case(cases, images), strict=True):
@@ -49,7 +50,8 @@ class Packer(Encoder):
             else:
                 results.append(pair)
                 packed.append(arrays)
-        return results, PackedBatch(tuple(packed), call.pixels)
+        batch = PackedBatch(tuple(packed), call.pixels)
+        return finish(results, batch, cases, self.config.learner.world_size)
 
     def _reference(
         self, call: PackCall, item_id: str, case: Case, images: Sequence[np.ndarray]

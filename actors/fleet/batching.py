@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -14,23 +16,39 @@ from medray.seeds import item_seed
 MAX_CALL = 256  # items of one call to a generator or an editor, at most
 CALLS_PER_GENERATOR = 4  # of one step: a fast generator may take more of them than a slow one
 MIN_GENERATE = 32  # items of one call, if there are enough: fewer leave an engine's batch small
+MIN_EDIT = 4  # answers of one call, if there are enough: each call costs the driver a message
 
 T = TypeVar("T")
 OnResponses = Callable[[list[Item], list[Response]], None]
 
 
-def generator_calls(items: Sequence[T], replicas: int) -> list[Sequence[T]]:
+def generator_calls(items: Sequence[Item], replicas: int) -> list[list[Item]]:
     """The items of each call. Only from two replicas on is a share cut into several calls."""
     size, share = MAX_CALL, -(-len(items) // replicas)
     if replicas > 1:
         size = max(1, min(MAX_CALL, share, max(MIN_GENERATE, share // CALLS_PER_GENERATOR)))
-    return [items[start : start + size] for start in range(0, len(items), size)]
+    return _calls(items, size, lambda item: item.case.case_id)
 
 
-def editor_calls(items: Sequence[T], replicas: int) -> list[Sequence[T]]:
-    """An equal share for each editor, in calls of bounded size."""
-    size = max(1, min(MAX_CALL, -(-len(items) // replicas)))
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def editor_calls(
+    items: Sequence[T], replicas: int, *, least: int = 1, by: Callable[[T], object] | None = None
+) -> list[list[T]]:
+    """About an equal share for each editor, in calls of bounded size, with `least` items if there
+    are enough. Neighbours that are equal under `by` are in one call."""
+    size = max(1, min(MAX_CALL, max(least, -(-len(items) // replicas))))
+    return _calls(items, size, by)
+
+
+def _calls(items: Sequence[T], size: int, by: Callable[[T], object] | None) -> list[list[T]]:
+    """Calls of `size` items, or some more where neighbours must stay together."""
+    if by is None:
+        return [list(items[start : start + size]) for start in range(0, len(items), size)]
+    calls: list[list[T]] = []
+    for _, group in itertools.groupby(items, by):
+        if not calls or len(calls[-1]) >= size:
+            calls.append([])
+        calls[-1] += group
+    return calls
 
 
 def build_requests(items: Sequence[Item], seed: int) -> tuple[list[Request], list[ray.ObjectRef]]:
@@ -59,6 +77,36 @@ def build_requests(items: Sequence[Item], seed: int) -> tuple[list[Request], lis
 def images_in_order(items: Sequence[Item]) -> list[ray.ObjectRef]:
     """The images of one item after the other, as editors, packers and localisers take them."""
     return [image for item in items for image in item.images]
+
+
+class AnswersByCase:
+    """Holds answers back until all answers to their case are there, which then are edited in one
+    call: what they share, the prompt and v', is made once."""
+
+    def __init__(self, items: Sequence[Item], on_responses: OnResponses) -> None:
+        self.on_responses = on_responses
+        self.missing = Counter(item.case.case_id for item in items)
+        self.held: dict[str, list[tuple[Item, Response]]] = {}
+
+    def receive(self, items: Sequence[Item], responses: Sequence[Response]) -> None:
+        """New responses, with their items."""
+        complete = []
+        for item, response in zip(items, responses, strict=True):
+            case_id = item.case.case_id
+            self.held.setdefault(case_id, []).append((item, response))
+            self.missing[case_id] -= 1
+            if not self.missing[case_id]:
+                complete.append(case_id)
+        self._hand_on(complete)
+
+    def flush(self) -> None:
+        """Hand on what is still held: the other answers to these cases will not come."""
+        self._hand_on(list(self.held))
+
+    def _hand_on(self, case_ids: Sequence[str]) -> None:
+        rows = [row for case_id in case_ids for row in self.held.pop(case_id)]
+        if rows:
+            self.on_responses([item for item, _ in rows], [response for _, response in rows])
 
 
 class PendingResponses:

@@ -18,7 +18,7 @@ import ray
 from actors.editor import Editor, Packer
 from actors.fleet.calls import OBJECT_DEADLINE, ActorLost, ObjectsLost, await_ref
 from actors.fleet.gpu_turns import GpuTurns
-from actors.fleet.items import CanaryPrompts, EditedBatch, WeightUpdate
+from actors.fleet.items import NO_CANARIES, CanaryPrompts, EditedBatch, WeightUpdate
 from actors.fleet.learner_group import LearnerGroup, LearnersLost
 from actors.fleet.localisation import needs_localiser
 from actors.fleet.placement import LearnerPlacementGroup, Placement, actor_name
@@ -30,8 +30,9 @@ from actors.localiser import Localiser
 from actors.weights.manifest import Manifest
 from medray.config import Config
 from medray.errors import DiskFault, RunFailed
-from medray.objectives import answers_needed
+from medray.objectives import answers_needed, needs_of
 from medray.policy.saliency import Box
+from medray.policy.shares import Share, share_out, weigh
 from medray.records import Pair, StepReport
 
 
@@ -165,10 +166,12 @@ class Fleet:
         return boxes
 
     async def learn(self, edits: Sequence[EditedBatch], version: int) -> tuple[StepReport, float]:
-        """One optimiser step on all batches: the report of all ranks together, and its seconds."""
-        batches = [e.batch for e in edits if any(isinstance(r, Pair) for r in e.results)]
+        """One optimiser step on all pairs: the report of all ranks together, and its seconds."""
+        shares = self._shares(edits)
         await self.turns.to_learners()
-        step = await self.learners.begin("step", version, *batches)
+        step = await self.learners.begin_each(
+            "step", [(version, share, *batches) for share, batches in shares]
+        )
         start = time.monotonic()
         reports: list[StepReport] = await step
         seconds = time.monotonic() - start
@@ -176,6 +179,16 @@ class Fleet:
             raise RunFailed("learning", "ranks disagree on whether the step was skipped")
         scores = tuple(score for report in reports for score in report.scores)
         return StepReport(version, reports[0].metrics, scores, reports[0].skipped), seconds
+
+    def _shares(self, edits: Sequence[EditedBatch]) -> list[tuple[Share, list[ray.ObjectRef]]]:
+        """The pairs that each rank learns from, and the batches that it reads."""
+        relevance = {
+            r.pair_id: r.relevance for e in edits for r in e.results if isinstance(r, Pair)
+        }
+        weights = weigh(relevance, weighted=self.config.learner.weighting == "relevance")
+        batches = [pair for e in edits for pair in zip(e.contents, e.batches, strict=True)]
+        complete = needs_of(self.config.objective).kto_baseline  # of all pairs, on every rank
+        return share_out(batches, weights, self.learners.world, complete=complete)
 
     async def export(self) -> WeightUpdate:
         """The learners' weights in the object store; every rank takes part in gathering them.
@@ -233,23 +246,26 @@ class Fleet:
         version, canaries = update.manifest.version, self.canaries
         what = f"sending weights of version {version}"
         try:
-            stats = await await_ref(generator.cache_stats.remote(), OBJECT_DEADLINE, what)
-            update.cache_stats.update(stats)
-            call = generator.update.remote(update.manifest, update.shards)
-            await await_ref(call, OBJECT_DEADLINE, what)
             if canaries is None or update.canary_logps is None:
-                return
-            call = generator.score.remote(
-                version, canaries.requests, canaries.answers, *canaries.images
+                canaries = NO_CANARIES
+            call = generator.adopt.remote(
+                update.manifest,
+                update.shards,
+                canaries.requests,
+                canaries.answers,
+                *canaries.images,
             )
-            scored = await await_ref(call, self.config.faults.deadline, "canary prompts")
+            deadline = OBJECT_DEADLINE + self.config.faults.deadline
+            stats, scored = await await_ref(call, deadline, what)
+            update.cache_stats.update(stats)
         except ObjectsLost as lost:
             raise ActorLost(what, "died", lost.why) from lost
         except RunFailed as failed:
             if isinstance(failed, ActorLost | DiskFault):
                 raise
             raise ActorLost(what, "broken", str(failed)) from failed  # weights may be mixed
-        await self._prove(update, update.canary_logps, scored)
+        if update.canary_logps is not None and scored:
+            await self._prove(update, update.canary_logps, scored)
 
     async def _prove(
         self,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import ray
 
+from actors.fleet.pool import CallResult
 from actors.weights.manifest import Manifest
-from medray.records import Case, Continuation, Dropped, Pair, Request, Response
+from medray.records import BatchContent, Case, Continuation, Dropped, Pair, Request, Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,17 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class EditedBatch:
-    """What one editor call returned: pairs, drops and continuations, and the packed pairs."""
+    """What one editor call returned: pairs, drops and continuations, and the packed pairs in
+    batches, with what each of them holds."""
 
-    results: list[Pair | Dropped | Continuation]
-    batch: ray.ObjectRef
+    results: Sequence[Pair | Dropped | Continuation]
+    batches: Sequence[ray.ObjectRef] = ()
+    contents: Sequence[BatchContent] = ()
+
+    @classmethod
+    def of(cls, call: CallResult) -> EditedBatch:
+        """Of a finished call, which returned `EditResults` and the batches."""
+        return cls(call.value.results, call.refs[1:], call.value.contents)
 
 
 @dataclass(slots=True)
@@ -122,3 +131,6 @@ class CanaryPrompts:
     answers: list[list[int]]
     images: list[ray.ObjectRef]
     prompts: list[tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]]
+
+
+NO_CANARIES = CanaryPrompts([], [], [], [])

@@ -73,12 +73,18 @@ class LearnerGroup:
 
         A later call waits for the end of this one, whether or not the task is awaited.
         """
-        task, _ = await self._submit(method, *args)
+        return await self.begin_each(method, [args] * self.world)
+
+    async def begin_each(
+        self, method: str, args_by_rank: Sequence[Sequence[Any]]
+    ) -> asyncio.Task[list[Any]]:
+        """As `begin`, with arguments of its own for each rank."""
+        task, _ = await self._submit(method, args_by_rank)
         return task
 
     async def references(self, method: str, *args: Any, returns: int) -> list[ray.ObjectRef]:
         """Rank 0's references of a method with several returns, once every rank is done with it."""
-        task, calls = await self._submit(method, *args, returns=returns)
+        task, calls = await self._submit(method, [args] * self.world, returns=returns)
         await task
         return list(calls[0])
 
@@ -89,13 +95,16 @@ class LearnerGroup:
         self.handles = []
 
     async def _submit(
-        self, method: str, *args: Any, returns: int = 1
+        self, method: str, args_by_rank: Sequence[Sequence[Any]], returns: int = 1
     ) -> tuple[asyncio.Task[list[Any]], list[Any]]:
         """The call's task, and its references of every rank."""
         await self.turn.acquire()
         try:
             methods = [getattr(handle, method) for handle in self.handles]
-            calls = [call.options(num_returns=returns).remote(*args) for call in methods]
+            calls = [
+                call.options(num_returns=returns).remote(*args)
+                for call, args in zip(methods, args_by_rank, strict=True)
+            ]
             refs = calls if returns == 1 else [call[0] for call in calls]
             task = asyncio.create_task(self._results(refs, self.deadline, method))
         except BaseException:

@@ -34,7 +34,7 @@ async def load_views(
     and with regions at their scale, unusable items). What was loaded before has such regions."""
     every = {item.case.case_id: _unscaled(item) for item in items}
     cases = _by_image([case for case in every.values() if case not in broken])
-    parts = editor_calls(cases, max(1, editors.size))
+    parts = editor_calls(cases, max(1, editors.size), by=lambda case: case.image)
     loaded = {case_id: _Loaded(REASON) for case_id in every}
     for part in await asyncio.gather(*[_load(editors, part, blame) for part in parts]):
         loaded |= part

@@ -37,7 +37,7 @@ async def find_regions(localisers: Pool, rows: Sequence[Row]) -> Found[Row, None
             for (item, answer), regions in zip(rows, call.value, strict=True)
         ]
 
-    parts = editor_calls(rows, max(1, localisers.size))
+    parts = editor_calls(rows, max(1, localisers.size), by=lambda row: row[0].case.case_id)
     found = await asyncio.gather(*[bisect(part, locate) for part in parts])
     merged: Found[Row, None] = Found()
     for part in found:

@@ -14,7 +14,10 @@ from typing import Any, TypeVar
 
 import ray
 
+from actors.editor.batches import count_batches
 from actors.fleet.batching import (
+    MIN_EDIT,
+    AnswersByCase,
     OnResponses,
     PendingResponses,
     build_requests,
@@ -32,13 +35,13 @@ from actors.fleet.pool import CallResult, union_seconds
 from medray.imaging.corruption import SALIENCY
 from medray.imaging.regions import labelled
 from medray.objectives import answers_needed, needs_of
-from medray.records import Case, Continuation, Dropped, Region, Response
+from medray.records import Case, Continuation, Dropped, EditResults, Region, Response
 from medray.targeting import EditContext
 
 MAX_RELOADS = 3  # of images that were lost with their node
 
 _NO_CALL = CallResult(None, [], 0.0, 0.0)
-_NOTHING = ray.ObjectRef.nil()  # in the place of a batch that no pair is in
+_NOTHING = ray.ObjectRef.nil()  # in the place of what a call would have returned
 
 T = TypeVar("T")
 Generated = tuple[list[Response], CallResult]  # the responses to one call's items, and the call
@@ -107,7 +110,7 @@ class Rollouts:
             for part in found
             for item, lost in part.broken
         ]
-        rollout.edits += [EditedBatch(call.value, call.refs[1]) for call in calls]
+        rollout.edits += [EditedBatch.of(call) for call in calls]
         rollout.edit_seconds += union_seconds(calls)
 
     def _pack_call(
@@ -117,7 +120,7 @@ class Rollouts:
             item_ids, cases = [item.item_id for item in items], [item.case for item in items]
             images = images_in_order(items)
             return await self.fleet.editors.run(
-                lambda packer, _: packer.pack.options(num_returns=2).remote(
+                lambda packer, _: packer.pack.options(num_returns=self._returns(cases)).remote(
                     version, item_ids, cases, *images
                 ),
                 **trial,
@@ -149,7 +152,7 @@ class Rollouts:
             answered = await self._locate(answered, responses)
         calls = await self._edit(answered, responses, context) if answered else []
         rollout.responses += responses
-        rollout.edits += [EditedBatch(call.value, call.refs[1]) for call in calls]
+        rollout.edits += [EditedBatch.of(call) for call in calls]
         rollout.edit_seconds += union_seconds(calls)
 
     async def _round(
@@ -161,7 +164,7 @@ class Rollouts:
         else:
             generated, calls = await self._generate_and_edit(items, context)
         responses = [response for responses, _ in generated for response in responses]
-        edits = [EditedBatch(call.value, call.refs[1]) for call in calls]
+        edits = [EditedBatch.of(call) for call in calls]
         if items[0].round:  # an answer that does not go on has its pairs already
             rollout.continued += responses
         else:
@@ -176,6 +179,10 @@ class Rollouts:
         rollout.generate_seconds += union_seconds([call for _, call in generated])
         rollout.edit_seconds += union_seconds(calls)
         return edits
+
+    def _returns(self, cases: Sequence[Case]) -> int:
+        """Objects that a call which makes pairs of `cases` returns."""
+        return 1 + count_batches(cases, self.config.learner.world_size)
 
     @property
     def _editors(self) -> int:
@@ -201,8 +208,10 @@ class Rollouts:
         def on_responses(items: Sequence[Item], responses: Sequence[Response]) -> None:
             tasks.append(asyncio.create_task(self._edit(items, responses, context)))
 
+        answers = AnswersByCase(items, on_responses)
         try:
-            generated = await self._generate(items, on_responses, greedy=False)
+            generated = await self._generate(items, answers.receive, greedy=False)
+            answers.flush()
             edits = await asyncio.gather(*tasks)
         finally:
             for task in tasks:
@@ -279,7 +288,9 @@ class Rollouts:
                 found = await find_regions(self.fleet.localisers, rows)
                 rows = [row for part, _ in found.results for row in part]
                 dropped += self._drop(found)
-            parts = editor_calls(rows, self._editors)
+            parts = editor_calls(
+                rows, self._editors, least=MIN_EDIT, by=lambda row: row[0].case.case_id
+            )
             edited = await asyncio.gather(*[bisect(part, edit) for part in parts])
             for part in edited:
                 dropped += self._drop(part)
@@ -289,7 +300,7 @@ class Rollouts:
             cases, responses = [item.case for item, _ in rows], [answer for _, answer in rows]
             images = images_in_order([item for item, _ in rows])
             return await self.fleet.editors.run(
-                lambda editor, _: editor.edit.options(num_returns=2).remote(
+                lambda editor, _: editor.edit.options(num_returns=self._returns(cases)).remote(
                     context, cases, responses, *images
                 ),
                 **trial,
@@ -304,7 +315,9 @@ class Rollouts:
             for (item, answer), lost in found.broken
             if (reason := self._blame(item.case, lost)) and not answer.given
         ]
-        return [CallResult(results, [_NOTHING, _NOTHING], 0.0, 0.0)] if results else []
+        return (
+            [CallResult(EditResults(tuple(results), ()), [_NOTHING], 0.0, 0.0)] if results else []
+        )
 
     async def _locate(self, items: Sequence[Item], responses: Sequence[Response]) -> list[Item]:
         """The same items; a case without a region gets the one that the policy looked at."""

@@ -112,6 +112,20 @@ class Generator:
             scored.append(np.asarray(values, dtype=np.float32))
         return scored
 
+    def adopt(
+        self,
+        manifest: Manifest,
+        shards: Sequence[ShardSource],
+        requests: Sequence[Request],
+        answers: Sequence[Sequence[int]],
+        *images: np.ndarray,
+    ) -> tuple[dict[str, int], list[np.ndarray]]:
+        """In one call, all that a generator has to do for new weights: `cache_stats` before
+        `update`, and `score` after it, of no answers if there are none."""
+        stats = self.cache_stats()
+        self.update(manifest, shards)
+        return stats, self.score(manifest.version, requests, answers, *images) if answers else []
+
     def update(self, manifest: Manifest, shards: Sequence[ShardSource]) -> float:
         """Adopt the weights of `manifest.version`, newer or older; returns seconds.
 

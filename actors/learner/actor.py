@@ -55,14 +55,15 @@ from medray.policy.scoring.score_pairs import (
     score_pairs,
 )
 from medray.policy.scoring.scorer import Scorer
+from medray.policy.shares import Share
 from medray.records import PairScore, StepReport
 
 
 class Learner:
     """Trains on packed pairs, and exports its weights by version.
 
-    Step n trains policy version n-1 into version n. Every rank gets the complete batch and takes
-    its share, so that the result does not depend on the number of ranks.
+    Step n trains policy version n-1 into version n. Every rank gets its share of the pairs, and of
+    their pictures only what it needs; the result does not depend on the number of ranks.
     """
 
     def __init__(self, config: Config, rank: int) -> None:
@@ -115,17 +116,20 @@ class Learner:
             todo = "give the learner more of it, or shard with learner.zero_stage=3"
             raise RunFailed(f"{self!r}: loading the model", first, todo) from error
 
-    def step(self, policy_version: int, *batches: PackedBatch) -> StepReport:
-        """One optimiser step on all pairs of `batches`, from `policy_version`, the current one."""
+    def step(self, policy_version: int, share: Share, *batches: PackedBatch) -> StepReport:
+        """One optimiser step of all ranks from `policy_version`, the current one.
+
+        `batches` hold the pairs of this rank's share, and one pair at least; for an objective with
+        a baseline, all pairs of all ranks.
+        """
         if policy_version != self.version:
             raise RunFailed(f"learner at version {self.version}", f"{policy_version} was expected")
-        weighted = self.config.learner.weighting == "relevance"
-        pairs = merge_batches(batches, weighted=weighted)
+        pairs = merge_batches(batches)
         pixels = {key: array for batch in batches for key, array in batch.pixels.items()}
         lr = learning_rate(self.config.learner, self.version + 1, self.config.loop.steps)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
-        scores, totals = self._accumulate(pairs, pixels)
+        scores, totals = self._accumulate(share, pairs, pixels)
         means = self._mean_over_ranks(totals)
         applied, norm = self._apply()
         self.version += int(applied)
@@ -281,22 +285,25 @@ class Learner:
         return load_model(path, self.config.model.dtype).requires_grad_(False)
 
     def _accumulate(
-        self, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]
+        self, share: Share, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]
     ) -> tuple[list[PairScore], dict[str, float]]:
-        """Forward and backward over this rank's share; the pair scores and metric sums."""
+        """Forward and backward over this rank's share; the pair scores and metric sums.
+
+        pairs: all that were sent.
+        """
         self.engine.train()
-        shares = batch_pairs(pairs, self.needs, self.scorer.layout, self.world * self.accumulation)
-        mine = shares[self.rank :: self.world]
+        own = share.own(pairs)
+        mine = batch_pairs(own, self.needs, self.scorer.layout, self.accumulation)
         extra = self._baseline(pairs, pixels)
         scored: list[PairScore] = []
         totals: dict[str, float] = {"count": float(sum(map(len, mine)))}
         for number, chunk in enumerate(mine, 1):
             # Ranks step in lockstep: one with nothing left runs a pair with weight zero.
-            rows = [pairs[i] for i in chunk] or [pairs[0]]
+            rows = [own[i] for i in chunk] or [pairs[0]]
             scores = self._scores(rows, pixels) | extra
             loss, metrics = self._loss(rows, scores)
-            share = len(chunk) and self.world / len(pairs)
-            self.engine.backward((loss * share).sum(), scale_wrt_gas=False)
+            part = len(chunk) and self.world / share.pairs
+            self.engine.backward((loss * part).sum(), scale_wrt_gas=False)
             if chunk:
                 scored += pair_scores(rows, scores, loss)
             for name, value in ({"loss": loss.detach()} | metrics).items():

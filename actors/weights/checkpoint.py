@@ -4,7 +4,7 @@ checkpoints/step-000020/
   learner/              master weights and optimiser state, of any number of ranks
   weights.safetensors   the weights a generator needs (mode and version in its metadata)
   state.json            step, policy version, data position
-  manifest.json         size and sha256 of each file above
+  manifest.json         size and digest (xxh3, see `inventory`) of each file above
 checkpoints/latest      the name of the newest one
 """
 
@@ -21,9 +21,10 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from actors.weights.inventory import find_difference, take_inventory
 from actors.weights.manifest import Manifest, Shard, describe, tensors, to_array
 from medray.errors import UserError
-from medray.files import read_file, sha256_of, sync, write_text
+from medray.files import read_file, sync, write_text
 
 _MANIFEST, _REPLACED = "manifest.json", "-replaced"
 _NEEDED = ("state.json", "weights.safetensors")
@@ -63,7 +64,7 @@ def publish(
     metadata = {"mode": manifest.mode, "version": str(manifest.version)}
     save_file(dict(tensors(manifest, shards)), draft / "weights.safetensors", metadata=metadata)
     write_text(draft / "state.json", json.dumps(asdict(state), indent=1))
-    write_text(draft / _MANIFEST, json.dumps(_inventory(draft), indent=1))
+    write_text(draft / _MANIFEST, json.dumps(take_inventory(draft, without=_MANIFEST), indent=1))
     for path in [draft, *draft.rglob("*")]:
         sync(path)
     if final.exists():  # from an earlier attempt: keep it under a name that is listed as well
@@ -123,15 +124,7 @@ def find_damage(path: Path) -> str | None:
     for name in _NEEDED:
         if name not in expected:
             return f"{_MANIFEST}: does not list {name}"
-    for name in sorted(expected):
-        try:
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                return f"{_MANIFEST}: lists {name}"
-            if expected[name] != _entry(path / name):
-                return f"{name} differs from the manifest"
-        except OSError as error:
-            return f"{name}: {error.strerror or error}"
-    return None
+    return find_difference(path, expected)
 
 
 def read_state(path: Path) -> State:
@@ -189,12 +182,3 @@ def _step(path: Path) -> int:
     """The step in a checkpoint's name; -1 if it is not one."""
     digits = path.name.removeprefix("step-").removesuffix(_REPLACED)
     return int(digits) if digits.isdecimal() else -1
-
-
-def _inventory(folder: Path) -> dict[str, dict[str, object]]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _MANIFEST)
-    return {str(path.relative_to(folder)): _entry(path) for path in files}
-
-
-def _entry(path: Path) -> dict[str, object]:
-    return {"size": path.stat().st_size, "sha256": sha256_of(path)}

@@ -139,7 +139,13 @@ def localise(
 def loop(
     generators: Annotated[
         str, typer.Option(help="Numbers of simulated generators, separated by commas.")
-    ] = "1,4,16,64",
+    ] = "1,4,16,64,256",
+    per_process: Annotated[
+        int, typer.Option(help="Simulated generators that share a process.")
+    ] = 16,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Only the simulated generators, no real loop.")
+    ] = False,
     steps: Annotated[int, typer.Option(help="Steps of the real loop.")] = 20,
     batch: Annotated[int, typer.Option(help="Cases per step of the real loop.")] = 16,
     responses: Annotated[int, typer.Option(help="Answers per case.")] = 4,
@@ -158,9 +164,11 @@ def loop(
         _against_trl(against, model, steps, batch, as_json)
         return
     if not all(part.strip().isdigit() for part in generators.split(",")):
-        raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64")
+        raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64,256")
     counts = tuple(int(part) for part in generators.split(","))
-    task = LoopSettings(generators=counts, steps=steps, batch=batch, responses=responses)
+    task = LoopSettings(
+        counts, per_process, () if simulate else (0, 1), steps, batch=batch, responses=responses
+    )
     from actors.bench.loop import run_loop
 
     result = run_loop(task, progress(quiet=as_json))
@@ -238,3 +246,18 @@ def ledger(
 
     result = run_ledger(LedgerSettings(rows, batch, tokens), progress(quiet=as_json))
     print_result(result, as_json=as_json, show=show_ledger)
+
+
+@app.command()
+def start(
+    cases: Annotated[
+        int, typer.Option(help="Training cases, each with an image of its own.")
+    ] = 377_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a large collection costs check, launch up to its first step, and --resume."""
+    from medray.bench.start import StartSettings, run_start, show_start
+
+    require_actors()
+    result = run_start(StartSettings(cases), progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TypeVar
 
@@ -34,6 +34,17 @@ def take(
     return taken
 
 
+class _Numbers(tuple[int, ...]):
+    """Numbers of many cases whose hash, which a cache asks for at each step, is computed once."""
+
+    @cached_property
+    def _hash(self) -> int:
+        return tuple.__hash__(self)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 @lru_cache(maxsize=2)  # a step at the end of an epoch reads two; to shuffle takes O(cases)
 def _epoch_order(
     size: int, epoch: int, seed: int, groups: tuple[int, ...] | None
@@ -53,6 +64,12 @@ def images_of(cases: Sequence[Case]) -> list[str]:
     return list(dict.fromkeys(image.path for case in cases for image in case.images))
 
 
+def image_sets(cases: Sequence[Case]) -> list[tuple[str, ...]]:
+    """The digests of the images that cases are about, each combination once, in the order of their
+    first case."""
+    return list(dict.fromkeys(tuple(image.sha256 for image in case.images) for case in cases))
+
+
 def by_case(cases: Sequence[Case], images: Sequence[T]) -> list[tuple[T, ...]]:
     """The images of each case, from those of one case after the other."""
     remaining = iter(images)
@@ -67,7 +84,7 @@ def image_groups(cases: Sequence[Case]) -> tuple[int, ...]:
     (0, 1, 0)
     """
     numbers: dict[str, int] = {}
-    return tuple(numbers.setdefault(c.image_sha256 or c.image, len(numbers)) for c in cases)
+    return _Numbers(numbers.setdefault(c.image_sha256 or c.image, len(numbers)) for c in cases)
 
 
 def evenly_spaced(cases: Sequence[Case], count: int) -> list[Case]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from medray.editing.alignment import decode, edit_mask, encode_answer, token_offsets
-from medray.editing.relevance import normalise
 from medray.errors import ItemError
 from medray.policy.model.chat import ChatCodec
 from medray.records import Pair, Response, Span
@@ -42,7 +41,7 @@ class PackedPair:
     are shown; `corrupted_keys` those of v', as many, or none if it has no v'.
     `prefix_ids` is the beginning of the answer that both sides continue: none of an answer's
     pair, the tokens before the sentence of a sentence's. It is read by no objective. `relevance`
-    is raw from the editor; `merge_batches` normalises it over the step's pairs.
+    is raw from the editor; a step normalises it over its pairs (`shares.weigh`).
     """
 
     pair_id: str
@@ -82,13 +81,9 @@ class PackedBatch:
     pixels: dict[str, np.ndarray]
 
 
-def merge_batches(batches: Sequence[PackedBatch], *, weighted: bool = True) -> list[PackedPair]:
-    """All pairs in order of their ids, however batched; relevance normalised over all of them, or 1
-    if they are not `weighted`."""
-    pairs = sorted((p for batch in batches for p in batch.pairs), key=lambda p: p.pair_id)
-    relevance = [pair.relevance for pair in pairs]
-    weights = normalise(relevance, "window") if weighted else [1.0] * len(pairs)
-    return [replace(pair, relevance=weight) for pair, weight in zip(pairs, weights, strict=True)]
+def merge_batches(batches: Sequence[PackedBatch]) -> list[PackedPair]:
+    """All pairs in order of their ids, however batched."""
+    return sorted((p for batch in batches for p in batch.pairs), key=lambda p: p.pair_id)
 
 
 def pack_reference(

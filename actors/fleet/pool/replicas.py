@@ -18,6 +18,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
+from itertools import chain
 from typing import Any
 
 import ray
@@ -73,7 +74,7 @@ class Pool:
         self._replicas = [Replica(i) for i in range(size)]
         self._pending: deque[Job] = deque()
         self._running: set[Job] = set()
-        self._idle: deque[Replica] = deque()
+        self._idle: dict[Replica, None] = {}  # in the order in which they came free
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._changed = asyncio.Event()
         self._straggler_task: asyncio.Task[None] | None = None
@@ -266,13 +267,12 @@ class Pool:
             if not job.future.done():
                 return job
         replica.next_job = asyncio.get_running_loop().create_future()
-        self._idle.append(replica)
+        self._idle[replica] = None
         try:
             return await replica.next_job
         finally:
             replica.next_job = None
-            with contextlib.suppress(ValueError):
-                self._idle.remove(replica)
+            self._idle.pop(replica, None)
 
     async def _serve(self, replica: Replica, job: Job, who: str) -> None:
         """Do one job; if the replica is lost, the job returns to the front of the queue."""
@@ -322,11 +322,13 @@ class Pool:
 
     def _enqueue(self, job: Job, *, first: bool = False) -> None:
         while self._idle:
-            waiting = self._idle.popleft().next_job
+            replica = next(iter(self._idle))
+            del self._idle[replica]
+            waiting = replica.next_job
             if waiting is not None and not waiting.done():
                 waiting.set_result(job)
                 return
-        self._pending.insert(0, job) if first else self._pending.append(job)
+        self._pending.appendleft(job) if first else self._pending.append(job)
 
     async def _watch_stragglers(self) -> None:
         """Give jobs that take far too long to an idle replica as well."""
@@ -363,8 +365,9 @@ class Pool:
         """Whether all ready replicas, at least one, have `state`, or a newer one was offered."""
         if self.offered is not state:
             return True
-        ready = [replica for replica in self._replicas if replica.ready]
-        return bool(ready) and all(replica.state is state for replica in ready)
+        ready = (replica for replica in self._replicas if replica.ready)
+        first = next(ready, None)  # a loop that ends early: it runs once for each that adopts
+        return first is not None and all(r.state is state for r in chain([first], ready))
 
     def _living(self) -> list[Replica]:
         self._raise_if_failed()

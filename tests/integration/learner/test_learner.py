@@ -195,9 +195,9 @@ def test_a_non_finite_loss_leaves_the_weights_alone(dtype, stage):
     poisoned = PackedBatch(good.pairs, good.pixels | {"x1": np.full((3, 48, 48), np.nan, "f4")})
     undisturbed, weights, _ = train(cfg, good, steps=2)
     learner = start(cfg)
-    (first,) = call(learner, "step", 0, good)
-    (bad,) = call(learner, "step", 1, poisoned)
-    (second,) = call(learner, "step", 1, good)
+    (first,) = step(learner, 0, good)
+    (bad,) = step(learner, 1, poisoned)
+    (second,) = step(learner, 1, good)
     assert bad.skipped
     assert not first.skipped
     assert not second.skipped
@@ -307,7 +307,7 @@ def test_pixels_reach_policy_and_reference():
     untrained = exported(learner)
     good = phantom_batch()
     other = PackedBatch(good.pairs, {k: -v for k, v in good.pixels.items()})
-    (first,), (second,) = (call(learner, "step", i, b) for i, b in enumerate((good, other)))
+    (first,), (second,) = (step(learner, i, b) for i, b in enumerate((good, other)))
     for before, after in zip(first.scores, second.scores, strict=True):
         assert before.chosen_logp != pytest.approx(after.chosen_logp, abs=1e-3)
         assert before.chosen_ref_logp != pytest.approx(after.chosen_ref_logp, abs=1e-3)

@@ -17,6 +17,7 @@ from tests.support.processes.learners import (
     exported,
     kill,
     loss_of,
+    shares_of,
     start,
     step,
 )
@@ -110,7 +111,11 @@ def test_killed_learners_go_on_bit_by_bit(tmp_path, world):
     pids = ray.get([host.pid.remote() for host in learners])
     batch = phantom_batch(seed=BEFORE)
     steps = range(BEFORE, BEFORE + 100)  # more than can be done before the kill
-    under_way = [[h.call.remote("step", n, batch) for n in steps] for h in learners]
+    shares = shares_of(learners, batch)
+    under_way = [
+        [host.call.remote("step", n, share, *own) for n in steps]
+        for host, (share, own) in zip(learners, shares, strict=True)
+    ]
     time.sleep(1.0)
     kill(learners, pids)
     for *_, last in under_way:

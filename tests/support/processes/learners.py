@@ -13,6 +13,7 @@ from actors.learner.actor import Learner
 from actors.weights.manifest import tensors
 from medray.config import Config, load_config
 from medray.policy.packing import PackedBatch
+from medray.policy.shares import Share, content_of, share_out, split_by_images, weigh
 from medray.records import StepReport
 from tests.support.paths import ROOT
 
@@ -40,6 +41,10 @@ def host_class() -> type:
             from medray.policy.scoring import head
 
             head.CHUNK_VALUES = values
+
+        def reads_all(self) -> bool:
+            """Whether every rank needs the pairs of all."""
+            return self.learner.needs.kto_baseline
 
         def pid(self) -> int:
             import os
@@ -108,7 +113,21 @@ def call(hosts: list, verb: str, *arguments) -> list:
 
 
 def step(hosts: list, version: int, *given: PackedBatch) -> list[StepReport]:
-    return call(hosts, "step", version, *given)
+    """One step on the pairs of all batches."""
+    calls = [
+        host.call.remote("step", version, share, *own)
+        for host, (share, own) in zip(hosts, shares_of(hosts, *given), strict=True)
+    ]
+    return ray.get(calls)
+
+
+def shares_of(hosts: list, *given: PackedBatch) -> list[tuple[Share, list[PackedBatch]]]:
+    """What each rank learns from, and the batches that it reads, as in a run."""
+    relevance = {pair.pair_id: pair.relevance for batch in given for pair in batch.pairs}
+    parts = [part for batch in given for part in split_by_images(batch)]
+    weights, complete = weigh(relevance, weighted=True), ray.get(hosts[0].reads_all.remote())
+    batches = [(content_of(part), part) for part in parts]
+    return share_out(batches, weights, len(hosts), complete=complete)
 
 
 def loss_of(reports: list[StepReport]) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medray.errors import DataError, ModelError
-from medray.records import Dropped, Response
+from medray.records import BatchContent, Dropped, EditResults, Response
 
 
 def misbehave(case_id, call):
@@ -110,14 +110,8 @@ class Holder:
     def __init__(self, logp):
         self.logp = logp
 
-    def cache_stats(self):
-        return {}
-
-    def update(self, manifest, shards):
-        return 0.0
-
-    def score(self, version, requests, answers, *images):
-        return [np.full(2, self.logp)]
+    def adopt(self, manifest, shards, requests, answers, *images):
+        return {}, [np.full(2, self.logp)]
 
     def now(self):
         return time.monotonic()
@@ -166,9 +160,10 @@ class Corrector:
             misbehave(case.case_id, "edit")
         with self.path.open("a") as file:
             file.write("edited " + " ".join(r.item_id for r in responses) + "\n")
-        return [
+        dropped = [
             Dropped(r.item_id, r.case_id, context.version, "for-the-test") for r in responses
-        ], None
+        ]
+        return EditResults(tuple(dropped), (BatchContent((), (), ()),)), None
 
 
 class Parrot:

@@ -10,6 +10,7 @@ from medray.errors import ItemError
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import resolve_model_path
 from medray.policy.packing import PackedBatch, merge_batches, pack_pair, pack_reference
+from medray.policy.shares import Share, weigh
 from medray.records import Pair, Response
 from tests.support.datasets.pairs import phantom_batch
 
@@ -23,11 +24,13 @@ def test_pairs_are_ordered_by_id_and_relevance_is_normalised_over_all_of_them():
     batches = [
         PackedBatch(tuple(part), {}) for part in ([given[3], given[0]], [], [given[2], given[1]])
     ]
-    window = merge_batches(batches)
+    relevance = {pair.pair_id: pair.relevance for pair in given}
+    every = merge_batches(batches)
+    window = Share(weigh(relevance, weighted=True), 4).own(every)
     assert [pair.pair_id for pair in window] == ["p0", "p1", "p2", "p3"]
     assert [pair.relevance for pair in window] == pytest.approx([0.75, 1.0, 1.0, 1.25])
     assert [p.relevance for p in given] == [0, 0.5, 0.5, 1]
-    unweighted = merge_batches(batches, weighted=False)
+    unweighted = Share(weigh(relevance, weighted=False), 4).own(every)
     assert [(p.pair_id, p.relevance) for p in unweighted] == [(f"p{n}", 1.0) for n in range(4)]
 
 

@@ -48,7 +48,8 @@ def respond(editor: Editor, case: Case, text: str, **fields) -> Response:
 
 def outcome(editor: Editor, case: Case, response: Response):
     image = load_image(case.image)
-    results, batch = editor.edit(CONTEXT, [case], [response], image)
+    made, batch = editor.edit(CONTEXT, [case], [response], image)
+    results = list(made.results)
     return results[0], batch, image
 
 
@@ -128,7 +129,8 @@ def test_tokens_that_do_not_spell_the_text_are_dropped(editor, case):
 def test_an_image_shared_by_several_pairs_travels_once(editor, case):
     responses = [respond(editor, case, WRONG, item_id=f"i{i}") for i in range(3)]
     image = load_image(case.image)
-    results, batch = editor.edit(CONTEXT, [case] * 3, responses, image, image, image)
+    made, batch = editor.edit(CONTEXT, [case] * 3, responses, image, image, image)
+    results = list(made.results)
     assert len(batch.pairs) == len(results) == 3
     assert len(batch.pixels) == 2  # clean and corrupted
 
@@ -147,8 +149,8 @@ def test_what_answers_to_a_case_share_is_made_once(editor, case, monkeypatch):
     monkeypatch.setattr(
         pair_maker, "corrupt_views", lambda *a, **k: calls.append("corrupt") or disturb(*a, **k)
     )
-    results, batch = editor.edit(CONTEXT, cases, responses, *[image] * 5)
-    assert results == [outcome for (outcome,), _ in alone]
+    made, batch = editor.edit(CONTEXT, cases, responses, *[image] * 5)
+    assert made.results == tuple(outcome for one, _ in alone for outcome in one.results)
     assert Counter(calls) == {"encode": 2, "corrupt": 2}  # of both cases
     parts = [pair for _, one in alone for pair in one.pairs]
     assert len(batch.pairs) == len(parts) == 4
@@ -171,13 +173,14 @@ def test_relevance_is_that_of_the_edit_however_calls_are_split(editor, case):
         respond(editor, case, text, item_id=f"i{i}") for i, text in enumerate((WRONG, smaller))
     ]
     image = load_image(case.image)
-    together, batch = editor.edit(CONTEXT, [case] * 2, responses, image, image)
+    made, batch = editor.edit(CONTEXT, [case] * 2, responses, image, image)
+    together = list(made.results)
     apart = [editor.edit(CONTEXT, [case], [response], image) for response in responses]
     worst = [max(s.severity for s in pair.rejected_spans) for pair in together]
     assert worst[0] != worst[1]
     assert [pair.relevance for pair in together] == worst
     assert [packed.relevance for packed in batch.pairs] == worst
-    assert [results[0].relevance for results, _ in apart] == worst
+    assert [one.results[0].relevance for one, _ in apart] == worst
     assert [one.pairs[0].relevance for _, one in apart] == worst
 
 

@@ -62,10 +62,10 @@ def run(config, case, texts, given=script, **keys):
         editor = Editor(config.model_copy(update={"editor": section}), 0)
         image = load_image(case.image)
         responses = [respond(editor, case, i, text) for i, text in enumerate(texts)]
-        results, batch = editor.edit(
+        made, batch = editor.edit(
             EditContext(1), [case] * len(responses), responses, *[image] * len(responses)
         )
-    return results, batch, server.requests, editor
+    return list(made.results), batch, server.requests, editor
 
 
 def respond(editor: Editor, case: Case, number: int, text: str) -> Response:

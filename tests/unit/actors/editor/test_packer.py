@@ -33,7 +33,8 @@ def case(config) -> Case:
 
 
 def outcome(packer: Packer, case: Case):
-    (result,), batch = packer.pack(7, ["item"], [case], load_image(case.image))
+    made, batch = packer.pack(7, ["item"], [case], load_image(case.image))
+    (result,) = made.results
     return result, batch
 
 

@@ -54,7 +54,8 @@ def respond(editor: Editor, case, text: str, given: str = "", finished: bool = T
 
 
 def edited(editor: Editor, case, response: Response):
-    return editor.edit(CONTEXT, [case], [response], load_image(case.image))
+    made, batch = editor.edit(CONTEXT, [case], [response], load_image(case.image))
+    return made.results, batch
 
 
 def test_every_wrong_sentence_is_a_pair_behind_the_sampled_answer(editor, case):
@@ -189,7 +190,8 @@ def test_sentences_and_answers_mix_in_one_call(editor, case):
     texts = [BOTH_WRONG, FIRST, "Xyzzy plugh frobnicate.", REFERENCE]
     responses = [respond(editor, case, text) for text in texts]
     image = load_image(case.image)
-    results, batch = editor.edit(CONTEXT, [case] * 4, responses, *[image] * 4)
+    made, batch = editor.edit(CONTEXT, [case] * 4, responses, *[image] * 4)
+    results = list(made.results)
     kinds = Counter(type(result).__name__ for result in results)
     assert kinds["Dropped"] == 1
     assert kinds["Pair"] == len(batch.pairs) >= 4

@@ -44,7 +44,8 @@ def case(config) -> Case:
 
 def pair_of(editor: Editor, case: Case):
     images = [load_image(image.path) for image in case.images]
-    (pair,), batch = editor.edit(CONTEXT, [case], [respond(editor, case, WRONG)], *images)
+    made, batch = editor.edit(CONTEXT, [case], [respond(editor, case, WRONG)], *images)
+    (pair,) = made.results
     assert isinstance(pair, Pair)
     return pair, batch, images
 
@@ -98,9 +99,11 @@ def test_a_given_pair_is_packed_with_all_images(config, case):
     packer = Packer(config, 0)
     given = replace(case, given=GivenSide(WRONG))
     images = [load_image(image.path) for image in case.images]
-    (pair,), batch = packer.pack(7, ["item"], [given], *images)
+    made, batch = packer.pack(7, ["item"], [given], *images)
+    (pair,) = made.results
     assert isinstance(pair, Pair)
     assert len(batch.pairs[0].image_keys) == len(batch.pairs[0].corrupted_keys) == 2
     shown = replace(given, given=GivenSide(WRONG, rejected_image=case.images[1].path))
-    (pair,), batch = packer.pack(7, ["item"], [shown], *images)
+    made, batch = packer.pack(7, ["item"], [shown], *images)
+    (pair,) = made.results
     assert batch.pairs[0].corrupted_keys == (pair.corrupted_sha256, case.images[1].sha256)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.weights import checkpoint
+from actors.weights import checkpoint, inventory
 from actors.weights.checkpoint import (
     State,
     find_damage,
@@ -20,8 +20,10 @@ from actors.weights.checkpoint import (
     read_state,
     read_weights,
 )
+from actors.weights.inventory import find_difference, take_inventory
 from actors.weights.manifest import Manifest, describe, to_array
 from medray.errors import RunFailed, UserError
+from medray.files import sha256_of
 
 
 def update(version):
@@ -71,7 +73,7 @@ def test_written_as_documented(folder):
     assert sorted(p.name for p in folder.iterdir()) == ["latest", "step-000020"]
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest["state.json"]["size"] == (path / "state.json").stat().st_size
-    assert all(re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]) for entry in manifest.values())
+    assert all(re.fullmatch(r"[0-9a-f]{32}", entry["xxh3"]) for entry in manifest.values())
 
 
 def test_read_back(folder):
@@ -92,6 +94,41 @@ def test_read_back(folder):
     assert {n: a.tolist() for n, a in again[0].items()} == {
         n: a.tolist() for n, a in values.items()
     }
+
+
+def test_digests_of_an_earlier_medray_are_checked(folder):
+    path = write(folder, 20)
+    files = {
+        str(p.relative_to(path)): {"size": p.stat().st_size, "sha256": sha256_of(p)}
+        for p in path.rglob("*")
+        if p.is_file() and p.name != "manifest.json"
+    }
+    (path / "manifest.json").write_text(json.dumps(files))
+    assert find_damage(path) is None
+    flip_a_bit(path / "weights.safetensors", -1)
+    assert find_damage(path) == "weights.safetensors differs from the manifest"
+
+
+def flip_a_bit(file: Path, place: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 1024, 1025, 2048, 5000])
+def test_every_byte_of_a_file_in_pieces_counts(tmp_path, monkeypatch, size):
+    """Also at the edges of pieces and blocks, and at the file's end."""
+    monkeypatch.setattr(inventory, "PIECE", 1024)
+    monkeypatch.setattr(inventory, "_BLOCK", 256)
+    file = tmp_path / "weights"
+    file.write_bytes(bytes(n % 251 for n in range(size)))
+    taken = take_inventory(tmp_path, without="manifest.json")
+    assert taken["weights"]["size"] == size
+    for place in {0, 255, 256, 1023, 1024, 2047, size - 1} & set(range(size)):
+        flip_a_bit(file, place)
+        assert find_difference(tmp_path, taken) == "weights differs from the manifest", place
+        flip_a_bit(file, place)
+    assert find_difference(tmp_path, taken) is None
 
 
 def test_no_folder_and_no_checkpoint(folder):
