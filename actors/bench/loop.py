@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from medray.bench.online import OnlineSettings, Side, run_trl
 from medray.bench.online import summarise as summarise_online
 from medray.config import Config
 from medray.plan import make_plan
+from medray.policy.model.loading import resolve_model_path
 from medray.rundir import RunDirectory
 
 WARM = 3  # steps that are left out of the medians
@@ -46,7 +48,14 @@ def run_loop(task: LoopSettings, progress: Progress) -> dict[str, Any]:
 
 def run_against_trl(task: OnlineSettings, progress: Progress) -> dict[str, Any]:
     """The quickstart's loop and TRL's online DPO, one after the other, on the same cases."""
+    given = task
     with tempfile.TemporaryDirectory(prefix="medray-bench-") as folder, redirect_stdout(sys.stderr):
+        if task.shape == "small":
+            from medray.bench.online.grown import grow
+
+            progress("the model")
+            grow(resolve_model_path(task.model), Path(folder) / "model")
+            task = replace(task, model=str(Path(folder) / "model"))
         plan = make_plan(_online_config(task, Path(folder)))
         progress("TRL's online DPO")
         theirs = run_trl(task, Path(plan.config.data.path or ""), Path(folder))
@@ -54,7 +63,7 @@ def run_against_trl(task: OnlineSettings, progress: Progress) -> dict[str, Any]:
         launch(plan, resume=False, address=None, quiet=True)
         rows = RunDirectory(plan.config.run_dir).read_metrics()
     ours = Side([row["t_step"] for row in rows], [row["pairs_trained"] for row in rows])
-    return summarise_online(task, ours, theirs)
+    return summarise_online(given, ours, theirs)
 
 
 def _online_config(task: OnlineSettings, folder: Path) -> Config:
@@ -67,7 +76,7 @@ def _online_config(task: OnlineSettings, folder: Path) -> Config:
                 "dtype": task.dtype,
                 "lora": {"rank": task.rank, "alpha": 2.0 * task.rank},
             },
-            "data": {"kind": "phantom", "limit": 960},
+            "data": {"kind": "phantom", "style": task.style, "limit": 960},
             "generator": {"max_new_tokens": task.tokens, "temperature": task.temperature},
             "editor": {"max_edit_fraction": 0.7, "pairs_per_answer": 1},
             "learner": {"lr": task.lr, "micro_batch": 32},

@@ -142,8 +142,8 @@ class Fleet:
     async def learners_ready(self) -> None:
         """Return when all ranks have met and loaded the model."""
         if self._learners_starting is not None:
-            starting, self._learners_starting = self._learners_starting, None
-            await starting
+            await asyncio.shield(self._learners_starting)
+            self._learners_starting = None
 
     async def restart_learners(self) -> None:
         """Replace lost ranks by new ones, with the weights that the run began with."""
@@ -157,6 +157,7 @@ class Fleet:
     ) -> list[tuple[int, Box] | None]:
         """For each answer, in order, a box around what the policy looks at most for it, and the
         number of the image that it is on."""
+        await self.learners_ready()
         await self.turns.to_learners()
         by_rank = await self.learners.call("saliency_boxes", answers, *questions)
         await self.turns.to_generators()
@@ -318,7 +319,10 @@ class Fleet:
         await self.turns.to_generators()
 
     def dismiss_learners(self) -> None:
-        """End all ranks; `restart_learners` begins with new ones."""
+        """End all ranks, also those that start; `restart_learners` begins with new ones."""
+        if self._learners_starting is not None:
+            self._learners_starting.cancel()
+            self._learners_starting = None
         self.learners.kill()
         self.turns.learners_left()
         self.placement_group.release()

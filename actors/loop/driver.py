@@ -9,7 +9,9 @@ Step n trains policy version n-1 into version n. With `loop.max_lag` above 0 the
 part               produces                     waits for                 unblocked by
 RolloutPrefetcher  the rollout of step s        step s-1-max_lag          `start_allowed`
 Fleet.learn        version n, the step's report the rollout of step s     `wait_for`
-WeightSync         version n in the generators  every rank's export       generators adopting it
+Evaluator          the figures of version n-1   the rollout of step s     `begin_postponed`
+WeightSync         version n in the generators  every rank's export,      generators adopting it
+                                                the evaluation before
 MetricsWriter      the step's row of metrics    its weight update         `flush`, at the next step
 Recovery           a checkpoint                 the row before it         `loop.checkpoint_every`
 
@@ -20,15 +22,15 @@ the ledger before the next step begins.
 from __future__ import annotations
 
 import asyncio
-import time
 
 from actors.fleet import BrokenCases, Fleet, LearnersLost, Rollouts
 from actors.loop.canaries import pick_canaries
 from actors.loop.departures import Departures
 from actors.loop.evaluation import Evaluator
 from actors.loop.metrics import MetricsWriter
+from actors.loop.milestones import Milestones
 from actors.loop.recovery import Recovery
-from actors.loop.step import Progress, learn
+from actors.loop.step import Progress, StepClock, learn
 from actors.loop.stop import Stop
 from actors.loop.telemetry import Telemetry
 from actors.loop.weight_sync import WeightSync
@@ -57,7 +59,10 @@ class Driver:
         self.metrics = MetricsWriter(run, telemetry, console)
         self.stop = (stop or Stop(self.config.faults.stop_within)).of_run()
         self.evaluator = Evaluator(plan, self.rollouts, run, telemetry, console)
-        self.recovery = Recovery(plan, self.rollouts, run, self.sync, self.metrics, console)
+        self.recovery = Recovery(
+            plan, self.rollouts, run, self.sync, self.metrics, self.evaluator, console
+        )
+        self.milestones = Milestones(self.recovery, self.evaluator, self.stop)
         self.departures = Departures(fleet, self.recovery, self.stop, console.say)
         self.progress = Progress()
 
@@ -101,7 +106,7 @@ class Driver:
 
     async def _restore_or_start(self, *, resume: bool, again: bool = False) -> None:
         if resume and await self.recovery.restore():
-            await self._do_what_is_due()
+            await self.milestones.pass_due()
             return
         self.recovery.start_over(resume=resume, again=again)
         if again:
@@ -109,42 +114,33 @@ class Driver:
         if self.plan.generates and (again or self.config.model.adapter is not None):
             await self.fleet.learners_ready()
             await self.sync.send_and_wait()  # generators have other weights, or no adapter yet
-        await self.evaluator.evaluate(self.state)
-        await self.fleet.learners_ready()
+        await self.milestones.evaluate()
 
     async def _step(self, step: int) -> None:
         """Learn from one rollout, send the weights, do what is due."""
-        start, on_policy = time.monotonic(), self.config.loop.max_lag == 0
+        clock, on_policy = StepClock(), self.config.loop.max_lag == 0
         prefetcher = self.recovery.prefetcher
         assert prefetcher is not None
         prefetcher.start_allowed(self.state)
         rollout = await self.stop.interruptible(prefetcher.wait_for(step))
+        self.evaluator.begin_postponed()
+        with clock.paused():
+            await self.stop.cancel_on_stop(self.fleet.learners_ready())
         with self.recovery.changing_learners():
             learning = learn(self.fleet, self.recovery.ledger, rollout, self.state)
-            report, row, self.recovery.state = await self.stop.until_deadline(learning)
-        pending = self.metrics.hold(row | {"t_step": time.monotonic() - start})
+            report, row, state = await self.stop.until_deadline(learning)
+            with clock.paused():
+                await self.stop.briefly(self.evaluator.finished())
+            self.recovery.state = state
+        pending = self.metrics.hold(row | {"t_step": clock.seconds})
         await self.stop.briefly(self.metrics.flush())  # the row before
         changed = self.recovery.next_rollout_reads_weights and not report.skipped
         pending.sync = await self.stop.until_deadline(self.sync.send(changed=changed))
         prefetcher.start_allowed(self.state)
         if on_policy:
             await self.stop.briefly(asyncio.shield(pending.sync))
-        pending.row["t_step"] = time.monotonic() - start
+        pending.row["t_step"] = clock.seconds
         self.progress.require(self.state.step, report)
-        await self._do_what_is_due()
+        await self.milestones.pass_due()
         if on_policy:
             await self.metrics.flush()
-
-    async def _do_what_is_due(self) -> None:
-        """A checkpoint and an evaluation every so many steps, and after the last one."""
-        if self._due(self.config.loop.checkpoint_every) and not self.recovery.saved:
-            await self.stop.briefly(self.metrics.flush())
-            await self.stop.until_deadline(self.recovery.checkpoint())
-        if self._due(self.config.eval.every) and self.plan.dataset.heldout:
-            await self.stop.briefly(self.metrics.flush())
-            await self.stop.briefly(self.sync.catch_up(self.state.policy_version))
-            await self.stop.interruptible(self.evaluator.evaluate(self.state))
-
-    def _due(self, every: int) -> bool:
-        step = self.state.step
-        return step == self.config.loop.steps or bool(every and step % every == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from actors.fleet import Item, Rollouts
 from actors.loop.telemetry import Telemetry
 from actors.weights.checkpoint import State
 from medray.data.stream import first_studies
+from medray.errors import RunFailed
 from medray.evaluation.answer_files import answer_table
 from medray.evaluation.answers import Answers
 from medray.evaluation.figures.calibration import confidence_of
@@ -22,11 +24,12 @@ from medray.rundir import RunDirectory
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers of one policy, the cases that could not be used, and how long it took."""
+    """Answers, the cases that could not be used, how long it took, and whose answers they are."""
 
     answers: Answers
     unusable: int
     seconds: float
+    versions: frozenset[int] = frozenset()  # of the policy
 
     def metadata(self, version: int | None) -> dict[str, object]:
         """What an evaluation says beside its figures."""
@@ -34,7 +37,11 @@ class Answered:
 
 
 class Evaluator:
-    """Evaluates the policy of a run on the first `eval.n` held-out studies."""
+    """Evaluates the policy of a run on the first `eval.n` held-out studies.
+
+    At once, or postponed: the generators, who have nothing else to do while the next step is
+    learnt, then answer with the weights that they have until the next ones are sent.
+    """
 
     def __init__(
         self,
@@ -46,6 +53,31 @@ class Evaluator:
     ) -> None:
         self.cases = first_studies(plan.dataset.heldout, plan.config.eval.n)
         self.rollouts, self.run, self.telemetry, self.console = rollouts, run, telemetry, console
+        self._postponed: State | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def postpone(self, state: State) -> None:
+        """Evaluate the weights of this step from `begin_postponed` on."""
+        self._postponed = state
+
+    def begin_postponed(self) -> None:
+        """Begin what was postponed; no other weights may be offered before it has `finished`."""
+        if self._postponed is not None:
+            self._running = asyncio.create_task(self.evaluate(self._postponed))
+            self._postponed = None
+
+    async def finished(self) -> None:
+        """Return when what was begun is written; RunFailed with the cause if it cannot be."""
+        if self._running is not None:
+            await asyncio.shield(self._running)
+            self._running = None
+
+    async def cancel(self) -> None:
+        """Give up what was postponed or begun: the run returns to that step or one before it."""
+        running, self._running, self._postponed = self._running, None, None
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     async def evaluate(self, state: State) -> None:
         """Evaluate the weights of this step and write the result, unless that is done already or
@@ -54,6 +86,9 @@ class Evaluator:
             return
         self.console.status(f"evaluating step {state.step}")
         answered = await answer_cases(self.rollouts, self.cases)
+        if foreign := answered.versions - {state.policy_version}:
+            why = f"answers of versions {sorted(foreign)}, not of {state.policy_version}"
+            raise RunFailed(f"evaluation of step {state.step}", why, "this is a bug in medray")
         given = answered.answers
         rows = score_answers(self.cases, given.texts, confidences=given.confidences)
         result = summarise(rows) | answered.metadata(state.policy_version)
@@ -68,7 +103,8 @@ async def answer_cases(rollouts: Rollouts, cases: Sequence[Case]) -> Answered:
     items, _ = await rollouts.load([Item(case.case_id, case) for case in cases])
     responses = await rollouts.generate(items, greedy=True)
     unusable = len(cases) - len(responses)
-    return Answered(_answers(responses), unusable, time.perf_counter() - start)
+    versions = frozenset(response.policy_version for response in responses)
+    return Answered(_answers(responses), unusable, time.perf_counter() - start, versions)
 
 
 def _answers(responses: Sequence[Response]) -> Answers:

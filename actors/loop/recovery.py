@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from actors.fleet import Fleet, LearnersLost, Rollouts
 from actors.loop.blocks import Blocks
+from actors.loop.evaluation import Evaluator
 from actors.loop.metrics import MetricsWriter
 from actors.loop.prefetch import RolloutPrefetcher
 from actors.loop.stop import Stop
@@ -39,10 +40,11 @@ class Recovery:
         run: RunDirectory,
         sync: WeightSync,
         metrics: MetricsWriter,
+        evaluator: Evaluator,
         console: RunConsole,
     ) -> None:
         self.plan, self.rollouts, self.run_dir = plan, rollouts, run
-        self.sync, self.metrics, self.console = sync, metrics, console
+        self.sync, self.metrics, self.evaluator, self.console = sync, metrics, evaluator, console
         self.state = START
         self.last_saved_step = 0
         self.learners_consistent = False  # whether the learners have exactly what `state` says
@@ -146,9 +148,11 @@ class Recovery:
         self.last_saved_step = state.step
 
     async def abandon(self) -> None:
-        """Give up running rollouts, and the metrics of a step that will be repeated."""
+        """Give up running rollouts, and what belongs to a step that will be repeated: its metrics,
+        the evaluation beside it."""
         if self.prefetcher is not None:
             await self.prefetcher.cancel()
+        await self.evaluator.cancel()
         await self.metrics.drop()
 
     async def stopped(self, stop: Stop) -> StoppedOnRequest:

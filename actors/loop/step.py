@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from math import nan
 from typing import Any
@@ -34,6 +37,27 @@ async def learn(
         row |= tally.metrics()
     version = state.policy_version + (not report.skipped)
     return report, row, State(rollout.step, version, rollout.position, tally.to_dict())
+
+
+class StepClock:
+    """The seconds of a step, without those in which it waits for what is no part of it."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return time.monotonic() - self._start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within it the clock stands still."""
+        seconds = self.seconds
+        try:
+            yield
+        finally:
+            self._start = time.monotonic() - seconds
 
 
 class Progress:

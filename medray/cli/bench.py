@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medray.cli.common import AsJson, print_result, progress, require_actors
 from medray.errors import RunFailed, UserError
+
+if TYPE_CHECKING:
+    from medray.bench.online import OnlineSettings
 
 app = typer.Typer(no_args_is_help=True, help="Benchmarks, as ratios against the usual ways.")
 
@@ -153,7 +156,12 @@ def loop(
         str | None,
         typer.Option(metavar="trl", help="Instead: beside TRL's online DPO, a pair per case."),
     ] = None,
-    model: Annotated[str, typer.Option(help="With --against: a model directory.")] = "phantom/base",
+    shape: Annotated[
+        str, typer.Option(help="With --against: tiny, or small, which answers in paragraphs.")
+    ] = "tiny",
+    model: Annotated[
+        str | None, typer.Option(help="With --against: instead of phantom/base, a model directory.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the driver's cost per answer, and what overlapping the stages gains."""
@@ -161,7 +169,9 @@ def loop(
 
     require_actors()
     if against is not None:
-        _against_trl(against, model, steps, batch, as_json)
+        from medray.bench.online import make_online_settings
+
+        _against_trl(against, make_online_settings(shape, model, steps=steps, pairs=batch), as_json)
         return
     if not all(part.strip().isdigit() for part in generators.split(",")):
         raise UserError(f"--generators {generators}", "not whole numbers", "write 1,4,16,64,256")
@@ -175,12 +185,11 @@ def loop(
     print_result(result, as_json=as_json, show=show_loop)
 
 
-def _against_trl(against: str, model: str, steps: int, batch: int, as_json: bool) -> None:
-    from medray.bench.online import OnlineSettings, require_trl, show_online
+def _against_trl(against: str, task: OnlineSettings, as_json: bool) -> None:
+    from medray.bench.online import require_trl, show_online
 
     if against != "trl":
         raise UserError(f"--against {against}", "is not known", "give trl")
-    task = OnlineSettings(model=model, steps=steps, pairs=batch)
     require_trl()
     from actors.bench.loop import run_against_trl
 

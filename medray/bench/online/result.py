@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from medray.bench.loop import version_of
+from medray.config import PhantomStyle
 from medray.errors import UserError
 
 WARM = 3  # steps that are left out of the medians
@@ -25,9 +26,12 @@ DEFINITIONS = {
 
 @dataclass(frozen=True, slots=True)
 class OnlineSettings:
-    """`pairs`: cases of a step, each of which gives at most one pair with either side."""
+    """`pairs`: cases of a step, each of which gives at most one pair with either side. `shape`:
+    "tiny" for the model as it is, "small" for one of that shape which is grown from it."""
 
     model: str = "phantom/base"
+    shape: str = "tiny"
+    style: PhantomStyle = "short"
     dtype: str = "bfloat16"
     steps: int = 20
     pairs: int = 32
@@ -40,6 +44,29 @@ class OnlineSettings:
         if self.steps <= WARM or self.pairs < 1:
             given = f"--steps {self.steps} --batch {self.pairs}"
             raise UserError(given, "too few", f"give more than {WARM} steps, of 1 pair or more")
+
+
+def make_online_settings(
+    shape: str, model: str | None, *, steps: int, pairs: int
+) -> OnlineSettings:
+    """With the model, the phantoms and the length of answers that belong to the shape.
+
+    Raises UserError if the shape is unknown, or has a model of its own and another one is given.
+    """
+    if shape == "small" and model is None:
+        return OnlineSettings(
+            model="phantom/paragraphs_base",
+            shape=shape,
+            style="paragraphs",
+            tokens=128,
+            steps=steps,
+            pairs=pairs,
+        )
+    if shape == "small":
+        raise UserError(f"--model {model}", "--shape small makes its own model", "leave out one")
+    if shape != "tiny":
+        raise UserError(f"--shape {shape}", "is not known here", "give tiny or small")
+    return OnlineSettings(model=model or "phantom/base", steps=steps, pairs=pairs)
 
 
 @dataclass(frozen=True, slots=True)
