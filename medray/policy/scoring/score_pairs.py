@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from medray.policy.scoring.forest import (
     Layout,
     ReadIndex,
     build_forest,
+    count_cells,
     count_tokens,
     tree_key,
 )
@@ -186,22 +188,51 @@ def score_answers(
 
 
 def batch_pairs(
-    pairs: Sequence[PackedPair], needs: Needs, layout: Layout, bins: int
+    pairs: Sequence[PackedPair], needs: Needs, layout: Layout, *, ranks: int, micro_batch: int
 ) -> list[list[int]]:
-    """Indices of pairs in `bins` micro-batches of nearly equal numbers of tokens.
+    """Indices of pairs by micro-batch: of nearly equal numbers of tokens, as many for each rank.
 
-    Pairs that can share a tree stay together.
+    Pairs that can share a tree stay together while they need no more memory than `micro_batch` of
+    the largest pair would, each by itself; no micro-batch needs more. There are as few as
+    `micro_batch` pairs in each allow, more if that is too much memory.
     """
+
+    def branches(own: Sequence[int]) -> list[Branch]:
+        return [b for _, _, b in pair_branches([pairs[i] for i in own], needs)]
+
+    limit = micro_batch * max(count_cells(branches([i]), layout) for i in range(len(pairs)))
+
+    def parts(own: list[int]) -> list[list[int]]:
+        if len(own) == 1 or count_cells(branches(own), layout) <= limit:
+            return [own]
+        middle = len(own) // 2
+        return parts(own[:middle]) + parts(own[middle:])
+
+    members = [part for own in _by_tree(pairs, layout) for part in parts(own)]
+    tokens = [count_tokens(branches(own), layout) for own in members]
+    most = math.ceil(len(members) / ranks)
+    rounds = min(math.ceil(len(pairs) / (ranks * micro_batch)), most)
+    while True:
+        groups = balance(tokens, rounds * ranks)
+        shares = [sorted(i for m in group for i in members[m]) for group in groups]
+        if rounds == most or all(
+            count_cells(branches(share), layout) <= limit for share in shares if share
+        ):
+            return shares
+        rounds += 1
+
+
+def _by_tree(pairs: Sequence[PackedPair], layout: Layout) -> list[list[int]]:
+    """Indices of the pairs that can share a tree, neighbours sharing most of it."""
     by_tree: dict[tuple[tuple[str, ...], bytes], list[int]] = {}
     for i, pair in enumerate(pairs):
         key = tree_key(pair.prompt_ids, pair.image_keys, layout.image_token)
         by_tree.setdefault(key, []).append(i)
-    members = list(by_tree.values())
-    tokens = [
-        count_tokens([b for _, _, b in pair_branches([pairs[i] for i in own], needs)], layout)
-        for own in members
-    ]
-    return [sorted(i for m in group for i in members[m]) for group in balance(tokens, bins)]
+
+    def sequence(i: int) -> tuple[list[int], list[int]]:
+        return pairs[i].context_ids.tolist(), pairs[i].chosen.ids.tolist()
+
+    return [sorted(own, key=sequence) for own in by_tree.values()]
 
 
 def _scatter(
