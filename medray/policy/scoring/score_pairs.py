@@ -200,26 +200,28 @@ def batch_pairs(
     def branches(own: Sequence[int]) -> list[Branch]:
         return [b for _, _, b in pair_branches([pairs[i] for i in own], needs)]
 
-    limit = micro_batch * max(count_cells(branches([i]), layout) for i in range(len(pairs)))
+    def cells(own: Sequence[int]) -> int:
+        return count_cells(branches(own), layout) if own else 0
 
-    def parts(own: list[int]) -> list[list[int]]:
-        if len(own) == 1 or count_cells(branches(own), layout) <= limit:
-            return [own]
-        middle = len(own) // 2
-        return parts(own[:middle]) + parts(own[middle:])
+    limit = micro_batch * max(cells([i]) for i in range(len(pairs)))
 
-    members = [part for own in _by_tree(pairs, layout) for part in parts(own)]
+    def cut(own: list[int]) -> list[list[int]]:
+        """In as few equal parts as fit."""
+        for count in range(math.ceil(cells(own) / limit), len(own)):
+            parts = [part.tolist() for part in np.array_split(own, count)]
+            if max(map(cells, parts)) <= limit:
+                return parts
+        return [[i] for i in own]
+
+    members = [part for own in _by_tree(pairs, layout) for part in cut(own)]
     tokens = [count_tokens(branches(own), layout) for own in members]
     most = math.ceil(len(members) / ranks)
-    rounds = min(math.ceil(len(pairs) / (ranks * micro_batch)), most)
-    while True:
+    for rounds in range(min(math.ceil(len(pairs) / (ranks * micro_batch)), most), most + 1):
         groups = balance(tokens, rounds * ranks)
         shares = [sorted(i for m in group for i in members[m]) for group in groups]
-        if rounds == most or all(
-            count_cells(branches(share), layout) <= limit for share in shares if share
-        ):
-            return shares
-        rounds += 1
+        if max(map(cells, shares)) <= limit:
+            break
+    return shares
 
 
 def _by_tree(pairs: Sequence[PackedPair], layout: Layout) -> list[list[int]]:
