@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from actors.learner import saved_state
-from actors.learner.deepspeed_internals import complete_shape, count_micro_batch
+from actors.learner.deepspeed_internals import complete_shape
 from actors.learner.frozen_weights import FrozenWeights
 from actors.learner.gpu_memory import allocated, wait_for_memory
 from actors.learner.optimizer_state import OptimizerState
@@ -39,7 +39,7 @@ from medray.policy.export.weight_update import (
     numel_bytes,
 )
 from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_facts, reference_facts
-from medray.policy.model.schedule import learning_rate, micro_batches
+from medray.policy.model.schedule import learning_rate
 from medray.policy.model.tuning import base_model, frozen_copy, prepare_policy
 from medray.policy.packing import PackedBatch, PackedPair, merge_batches
 from medray.policy.saliency import Box, EncodedQuestion, hottest_box, saliency
@@ -107,7 +107,6 @@ class Learner:
         self.needs = self.objective.needs_for(self.hyperparameters)
         self.version = 0
         self.staging: Staging | None = None  # made when weights leave a GPU for the first time
-        self.accumulation = micro_batches(config)
         try:
             model = load_model(facts.path, config.model.dtype)
             self._build(model, facts)
@@ -293,11 +292,15 @@ class Learner:
         """
         self.engine.train()
         own = share.own(pairs)
-        mine = batch_pairs(own, self.needs, self.scorer.layout, self.accumulation)
+        micro_batch = self.config.learner.micro_batch
+        mine = batch_pairs(own, self.needs, self.scorer.layout, micro_batch)
+        mine += [[]] * (self._most_on_any_rank(len(mine)) - len(mine))
         extra = self._baseline(pairs, pixels)
         scored: list[PairScore] = []
         totals: dict[str, float] = {"count": float(sum(map(len, mine)))}
         for number, chunk in enumerate(mine, 1):
+            # How many there are differs from step to step: the engine is told which is the last.
+            self.engine.set_gradient_accumulation_boundary(number == len(mine))
             # Ranks step in lockstep: one with nothing left runs a pair with weight zero.
             rows = [own[i] for i in chunk] or [pairs[0]]
             scores = self._scores(rows, pixels) | extra
@@ -309,9 +312,13 @@ class Learner:
             for name, value in ({"loss": loss.detach()} | metrics).items():
                 totals.setdefault(name, 0.0)
                 totals[name] += float(value.sum()) if chunk else 0.0
-            if number < self.accumulation:
-                self.engine.step()  # only counts this micro-batch
         return scored, totals
+
+    def _most_on_any_rank(self, number: int) -> int:
+        most = torch.tensor(number, device=self.device)
+        if self.world > 1:
+            torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+        return int(most)
 
     def _loss(
         self, rows: Sequence[PackedPair], scores: dict[str, Any]
@@ -359,7 +366,6 @@ class Learner:
             norm = torch.nn.utils.get_total_norm([g for g in gradients if g is not None])
             if not torch.isfinite(norm):
                 engine.zero_grad()
-                count_micro_batch(engine)
                 return False, math.inf
             engine.step()
             return True, float(norm)

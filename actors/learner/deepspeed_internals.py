@@ -21,14 +21,6 @@ def skip_shared_memory_op(deepspeed: Any) -> None:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
-def count_micro_batch(engine: Any) -> None:
-    """Count a micro-batch whose optimiser step is skipped, as `engine.step()` would.
-
-    Otherwise the engine would take the next step in the middle of an accumulation.
-    """
-    engine.micro_steps += 1
-
-
 def fp32_masters(optimizer: Any, adamw: Any) -> list[tuple[nn.Parameter, Tensor]]:
     """(weight, float32 master) of DeepSpeed's bf16 optimiser for ZeRO-0, in AdamW's order.
 

@@ -17,7 +17,7 @@ from actors import ONE_MACHINE
 from actors.accelerator import has_gpu
 from actors.learner.deepspeed_internals import skip_shared_memory_op
 from medray.config import Config, LearnerConfig
-from medray.policy.model.schedule import micro_batches, sums_in_float32
+from medray.policy.model.schedule import sums_in_float32
 
 _SIOCGIFADDR = 0x8915  # Linux: the address of an interface
 MEETING_TIMEOUT = timedelta(minutes=5)
@@ -106,7 +106,6 @@ def deepspeed_config(config: Config) -> dict[str, Any]:
     sums = {"data_types": {"grad_accum_dtype": "fp32"}} if sums_in_float32(config) else {}
     return sums | {
         "train_micro_batch_size_per_gpu": config.learner.micro_batch,
-        "gradient_accumulation_steps": micro_batches(config),
         "gradient_clipping": config.learner.clip,
         "zero_optimization": _zero(config.learner),
         "bf16": {"enabled": config.model.dtype == "bfloat16"},

@@ -35,7 +35,7 @@ def learner(
         int | None, typer.Option(help="Tokens per image. Default: the shape's.")
     ] = None,
     micro_batch: Annotated[
-        int | None, typer.Option(help="Pairs of one forward pass where none share a tree.")
+        int | None, typer.Option(help="Pairs of one forward pass, or memory for so many.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Timed repeats after a warm-up.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

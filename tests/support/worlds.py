@@ -86,6 +86,11 @@ def require_naive_gradients(objective, tuning: str, world: World) -> None:
     )
     expected.mean().backward()
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    require_gradients(ours, plain)
+
+
+def require_gradients(ours: torch.nn.Module, plain: torch.nn.Module) -> None:
+    """Those of `plain`, whose values are right: fp32, 1e-5."""
     gradients = {key: p.grad for key, p in ours.named_parameters() if p.grad is not None}
     wanted = {key: p.grad for key, p in plain.named_parameters() if p.grad is not None}
     assert gradients.keys() == wanted.keys() != set()

@@ -9,13 +9,14 @@ from typing import Any
 from torch import nn
 
 from medray.bench.learner.settings import Settings
+from medray.bench.learner.workload import Workload
 from medray.objectives import Needs
 from medray.policy.architectures import Architecture
 from medray.policy.model.tuning import base_model
 from medray.policy.packing import PackedPair
 from medray.policy.scoring.forest import Layout, build_forest
 from medray.policy.scoring.last_layer import ROW_BY_ROW
-from medray.policy.scoring.score_pairs import Pixels, pair_branches
+from medray.policy.scoring.score_pairs import pair_branches
 
 DEFINITION = (
     "model_flop_utilisation: operations per second divided by the device's peak for dense bf16 "
@@ -92,14 +93,18 @@ def operations(weights: Weights, work: Work, settings: Settings, patches: int) -
     )
 
 
-def work_of_trees(
-    pairs: Sequence[PackedPair], pixels: Pixels, needs: Needs, layout: Layout
-) -> Work:
-    """Work of medray's scoring: the frozen tower runs once per picture for both models."""
-    branches = [branch for _, _, branch in pair_branches(pairs, needs)]
-    forest = build_forest(branches, {key: array.shape for key, array in pixels.items()}, layout)
-    head_positions, pictures = len(forest.read_index.positions), len(forest.image_keys)
-    return Work(forest.tokens, head_positions, pictures, needs.reference)
+def work_of_trees(parts: Sequence[Workload], needs: Needs, layout: Layout) -> Work:
+    """Work of medray's scoring, one part after the other: in each of them the frozen tower runs
+    once per picture for both models."""
+    tokens = head_positions = pictures = 0
+    for part in parts:
+        branches = [branch for _, _, branch in pair_branches(part.pairs, needs)]
+        shapes = {key: array.shape for key, array in part.pixels.items()}
+        forest = build_forest(branches, shapes, layout)
+        tokens += forest.tokens
+        head_positions += len(forest.read_index.positions)
+        pictures += len(forest.image_keys)
+    return Work(tokens, head_positions, pictures, needs.reference)
 
 
 def work_of_sequences(pairs: Sequence[PackedPair], needs: Needs) -> Work:

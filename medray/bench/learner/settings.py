@@ -47,7 +47,8 @@ class Settings:
     """`batch` images with `questions` of `prompt` tokens each, `answers` to a question, and a pair
     for each of `sentences` of an answer, behind those before it. Answers begin with `common`
     tokens; a sentence has `tail` tokens, of which the first `edited` differ in both sides.
-    `micro_batch`: pairs of one forward pass where pairs share no tree; None: all of them."""
+    `micro_batch`: pairs of one forward pass, or memory for so many (see
+    medray.policy.scoring.score_pairs.batch_pairs); None: all of them."""
 
     shape: str
     vocabulary: int

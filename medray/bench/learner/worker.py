@@ -13,7 +13,7 @@ from medray.bench.learner.models import build_policy, counts
 from medray.bench.learner.naive import naive_scores
 from medray.bench.learner.settings import Settings
 from medray.bench.learner.worker_protocol import WorkerProtocol
-from medray.bench.learner.workload import Workload, apart, in_parts, make_workload
+from medray.bench.learner.workload import Workload, apart, as_learned, in_parts, make_workload
 from medray.objectives import Objective, find_objective
 from medray.policy.architectures import ARCHITECTURES, Architecture
 from medray.policy.model.tuning import base_model
@@ -40,16 +40,14 @@ def serve(protocol: WorkerProtocol) -> None:
         train(policy, settings, workload, protocol)
         return
     objective = find_objective(settings.objective)
-    parts = [workload]
-    if variant != "ours":  # whose pairs on one image are one tree
-        workload = apart(workload) if variant == "apart" else workload
-        parts = in_parts(workload, settings.micro_batch)
     if variant in ("ours", "apart"):
+        workload = apart(workload) if variant == "apart" else workload
         scorer = Scorer(policy, architecture, int(model.config.image_token_id))
+        parts = as_learned(workload, settings.micro_batch, objective.needs, scorer.layout)
         step = our_step(scorer, parts, objective)
-        work = flops.work_of_trees(workload.pairs, workload.pixels, objective.needs, scorer.layout)
+        work = flops.work_of_trees(parts, objective.needs, scorer.layout)
     else:
-        step = naive_step(policy, parts, objective)
+        step = naive_step(policy, in_parts(workload, settings.micro_batch), objective)
         work = flops.work_of_sequences(workload.pairs, objective.needs)
     protocol.ready(
         tokens=work.tokens,

@@ -16,8 +16,11 @@ from medray.bench.learner.models import (
     is_qwen,
 )
 from medray.bench.learner.settings import FIRST_WORD, Settings
+from medray.objectives import Needs
 from medray.policy.architectures import Architecture
 from medray.policy.packing import PackedPair, Side
+from medray.policy.scoring.forest import Layout
+from medray.policy.scoring.score_pairs import batch_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,15 @@ def in_parts(workload: Workload, size: int | None) -> list[Workload]:
         replace(workload, pairs=workload.pairs[start : start + size])
         for start in range(0, count, size)
     ]
+
+
+def as_learned(
+    workload: Workload, size: int | None, needs: Needs, layout: Layout
+) -> list[Workload]:
+    """The same pairs in the micro-batches of a learner with `learner.micro_batch` of `size`."""
+    size = size or len(workload.pairs)
+    shares = batch_pairs(workload.pairs, needs, layout, size)
+    return [replace(workload, pairs=tuple(workload.pairs[i] for i in own)) for own in shares if own]
 
 
 def _answer_pairs(

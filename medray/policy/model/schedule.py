@@ -1,4 +1,4 @@
-"""The learning rate of a step, and the micro-batches that its gradient is summed over."""
+"""The learning rate of a step, and the dtype in which its gradient is summed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,10 @@ def learning_rate(config: LearnerConfig, step: int, total: int) -> float:
     return config.lr * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def micro_batches(config: Config) -> int:
-    """Micro-batches per rank and step, so that a full batch fits."""
-    pairs = config.loop.batch * config.generator.responses
-    return math.ceil(pairs / (config.learner.world_size * config.learner.micro_batch))
-
-
 def sums_in_float32(config: Config) -> bool:
     """Whether gradients of several micro-batches are added in float32 although weights are not.
 
     In bfloat16, which has 8 bits, a sum stops to grow once it is 256 times its terms. DeepSpeed
     keeps a sum of another dtype where it shards gradients (ZeRO-2 and 3).
     """
-    bfloat16 = config.model.dtype == "bfloat16"
-    return bfloat16 and config.learner.zero_stage >= 2 and micro_batches(config) > 1
+    return config.model.dtype == "bfloat16" and config.learner.zero_stage >= 2

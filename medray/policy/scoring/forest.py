@@ -119,9 +119,7 @@ def build_forest(
     trees = [_tree([branches[i] for i in group]) for group in groups]
     keys = [branches[group[0]].image_keys for group in groups]
     lengths = [len(tree) for tree in trees]
-    rows = [[i] for i in range(len(trees))]
-    if layout.trees:
-        rows = cheapest_rows(lengths, layout.break_even, layout.row_tokens)
+    rows = _rows(lengths, layout)
     tree_order = [number for row in rows for number in row]
     shape = (len(rows), row_length(lengths, rows))
     starts = _tree_starts(rows, lengths, shape[1])
@@ -159,8 +157,26 @@ def build_forest(
 
 def count_tokens(branches: Sequence[Branch], layout: Layout) -> int:
     """Tokens of the forest of `branches`, without padding."""
+    return sum(_tree_lengths(branches, layout))
+
+
+def count_cells(branches: Sequence[Branch], layout: Layout) -> int:
+    """R · L of the forest of `branches`: its tokens, and the padding of its rows."""
+    lengths = _tree_lengths(branches, layout)
+    rows = _rows(lengths, layout)
+    return len(rows) * row_length(lengths, rows)
+
+
+def _tree_lengths(branches: Sequence[Branch], layout: Layout) -> list[int]:
     groups = _group_by_tree(branches, layout)
-    return sum(len(_tree([branches[i] for i in group])) for group in groups)
+    return [len(_tree([branches[i] for i in group])) for group in groups]
+
+
+def _rows(lengths: Sequence[int], layout: Layout) -> list[list[int]]:
+    """Trees of these lengths by row."""
+    if not layout.trees:
+        return [[i] for i in range(len(lengths))]
+    return cheapest_rows(lengths, layout.break_even, layout.row_tokens)
 
 
 def tree_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from medray.policy.scoring.forest import (
     Layout,
     ReadIndex,
     build_forest,
+    count_cells,
     count_tokens,
     tree_key,
 )
@@ -186,22 +188,53 @@ def score_answers(
 
 
 def batch_pairs(
-    pairs: Sequence[PackedPair], needs: Needs, layout: Layout, bins: int
+    pairs: Sequence[PackedPair], needs: Needs, layout: Layout, micro_batch: int
 ) -> list[list[int]]:
-    """Indices of pairs in `bins` micro-batches of nearly equal numbers of tokens.
+    """Indices of pairs by micro-batch, of nearly equal numbers of tokens.
 
-    Pairs that can share a tree stay together.
+    Pairs that can share a tree stay together while they need no more memory than `micro_batch` of
+    the largest pair would, each by itself; no micro-batch needs more. There are as few as
+    `micro_batch` pairs in each allow, more if that is too much memory.
     """
+
+    def branches(own: Sequence[int]) -> list[Branch]:
+        return [b for _, _, b in pair_branches([pairs[i] for i in own], needs)]
+
+    def cells(own: Sequence[int]) -> int:
+        return count_cells(branches(own), layout) if own else 0
+
+    limit = micro_batch * max((cells([i]) for i in range(len(pairs))), default=0)
+
+    def cut(own: list[int]) -> list[list[int]]:
+        """In as few equal parts as fit."""
+        for count in range(math.ceil(cells(own) / limit), len(own)):
+            parts = [part.tolist() for part in np.array_split(own, count)]
+            if max(map(cells, parts)) <= limit:
+                return parts
+        return [[i] for i in own]
+
+    members = [part for own in _by_tree(pairs, layout) for part in cut(own)]
+    tokens = [count_tokens(branches(own), layout) for own in members]
+    batches: list[list[int]] = []
+    for count in range(min(math.ceil(len(pairs) / micro_batch), len(members)), len(members) + 1):
+        groups = balance(tokens, count)
+        batches = [sorted(i for m in group for i in members[m]) for group in groups]
+        if max(map(cells, batches), default=0) <= limit:
+            break
+    return batches
+
+
+def _by_tree(pairs: Sequence[PackedPair], layout: Layout) -> list[list[int]]:
+    """Indices of the pairs that can share a tree, neighbours sharing most of it."""
     by_tree: dict[tuple[tuple[str, ...], bytes], list[int]] = {}
     for i, pair in enumerate(pairs):
         key = tree_key(pair.prompt_ids, pair.image_keys, layout.image_token)
         by_tree.setdefault(key, []).append(i)
-    members = list(by_tree.values())
-    tokens = [
-        count_tokens([b for _, _, b in pair_branches([pairs[i] for i in own], needs)], layout)
-        for own in members
-    ]
-    return [sorted(i for m in group for i in members[m]) for group in balance(tokens, bins)]
+
+    def sequence(i: int) -> tuple[list[int], list[int]]:
+        return pairs[i].context_ids.tolist(), pairs[i].chosen.ids.tolist()
+
+    return [sorted(own, key=sequence) for own in by_tree.values()]
 
 
 def _scatter(

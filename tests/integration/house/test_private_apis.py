@@ -83,7 +83,6 @@ USED = (
         "process_weights_after_loading", WEIGHTS, "test_weight_transfer",
     ),
     Private("deepspeed.ops", "__compatible_ops__", DEEPSPEED, "test_learner"),
-    Private("deepspeed:DeepSpeedEngine", "micro_steps", DEEPSPEED, "test_learner"),
     Private(
         "deepspeed.runtime.bf16_optimizer:BF16_Optimizer",
         "refresh_fp32_params", DEEPSPEED, "test_learner_resume",

@@ -25,10 +25,11 @@ def gradient_norms(configs: list[Config], terms: list[float]) -> list[float]:
             optimizer=torch.optim.AdamW(layer.parameters(), fused=True),
             config=deepspeed_config(config),
         )
-        for term in terms:
+        for number, term in enumerate(terms, 1):
+            engine.set_gradient_accumulation_boundary(number == len(terms))
             loss = engine(torch.full((1, 4), term, dtype=torch.bfloat16)).sum()
             engine.backward(loss, scale_wrt_gas=False)
-            engine.step()
+        engine.step()
         norms.append(float(engine.get_global_grad_norm()))
         engine.destroy()
     return norms

@@ -13,7 +13,7 @@ from medray.bench.learner.run import gradient_difference
 from medray.bench.learner.settings import make_settings
 from medray.bench.learner.worker import naive_step, our_step
 from medray.bench.learner.worker_protocol import write_gradients
-from medray.bench.learner.workload import apart, in_parts, make_workload
+from medray.bench.learner.workload import apart, as_learned, in_parts, make_workload
 from medray.objectives import find_objective
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.model.tuning import base_model
@@ -89,7 +89,7 @@ def test_pairs_on_one_image_share_its_tree_and_give_the_same_numbers(tmp_path):
     assert behind == [0, settings.common + settings.tail] * 4
     scorer = Scorer(policy, architecture, base_model(policy).config.image_token_id)
     steps = {
-        "ours": our_step(scorer, [work], objective),
+        "ours": our_step(scorer, as_learned(work, 2, objective.needs, scorer.layout), objective),
         "apart": our_step(scorer, in_parts(apart(work), 3), objective),
         "naive": naive_step(policy, [work], objective),
     }
@@ -105,8 +105,7 @@ def test_pairs_on_one_image_share_its_tree_and_give_the_same_numbers(tmp_path):
         gap, tensor = gradient_difference(paths["ours"], paths[other])
         assert gap < 1e-5, tensor
     ours, separate = (
-        work_of_trees(each.pairs, each.pixels, objective.needs, scorer.layout)
-        for each in (work, apart(work))
+        work_of_trees([each], objective.needs, scorer.layout) for each in (work, apart(work))
     )
     again = 2 * (7 * settings.image_tokens + 6 * settings.prompt)  # under v and v'
     assert separate.tokens - ours.tokens > again

@@ -163,7 +163,7 @@ def test_operations_are_counted_from_the_weights():
     assert weights.vision == 32 * 3 * 14 * 14 + 2 * (4 * 32 * 32 + 2 * 32 * 64)
     needs = find_objective("fire").needs
     scorer = Scorer(policy, architecture, IMAGE)
-    trees = flops.work_of_trees(work.pairs, work.pixels, needs, scorer.layout)
+    trees = flops.work_of_trees([work], needs, scorer.layout)
     # Two pairs on two images each: 4 + 30 + 20 shared, and 5 of either tail lead to the sixth.
     assert trees == flops.Work(4 * (54 + 10), 4 * 11, 4, True)
     assert flops.work_of_sequences(work.pairs, needs) == flops.Work(8 * 94, 8 * 94, 16, True)

@@ -47,10 +47,12 @@ def test_a_rank_under_lora():
 
 @pytest.mark.parametrize(
     ("stage", "weights", "states", "gradients", "reference"),
-    [(0, 14, 72, 12, 12), (1, 14, 9, 12, 12), (2, 14, 9, 1.5, 12), (3, 1.75, 9, 1.5, 1.75)],
+    [(0, 14, 72, 12, 12), (1, 14, 9, 12, 12), (2, 14, 9, 3, 12), (3, 1.75, 9, 3, 1.75)],
 )
 def test_eight_ranks_of_full_tuning(stage, weights, states, gradients, reference):
-    """Bytes in billions: 7 weights and 6 that train, of 2 bytes, states of 12, shared by stage."""
+    """Bytes in billions: 7 weights and 6 that train, of 2 bytes, states of 12, shared by stage.
+
+    Gradients are summed in 4 bytes where they are sharded."""
     cfg = config(
         model={"lora": None},
         learner={"world_size": 8, "zero_stage": stage},

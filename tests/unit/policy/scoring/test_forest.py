@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +10,7 @@ from medray.objectives.base import Needs
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.packing import PackedPair, Side
 from medray.policy.scoring.forest import Branch, Forest, Layout, build_forest, count_tokens
-from medray.policy.scoring.score_pairs import batch_pairs, pair_branches
+from medray.policy.scoring.score_pairs import pair_branches
 
 IMAGE_TOKEN = 99
 LLAVA = ARCHITECTURES["LlavaForConditionalGeneration"]
@@ -167,15 +166,3 @@ def test_a_question_before_the_image_is_not_shared():
     branches = [b for _, _, b in pair_branches(drawn, Needs(BRANCHES[:2], "response"))]
     forest = build_forest(branches, SHAPES, Layout(LLAVA, IMAGE_TOKEN, 100.0))
     assert len(forest.tree_images) == 2
-
-
-@pytest.mark.parametrize("bins", [1, 3])
-def test_pairs_on_one_image_stay_in_one_micro_batch(bins):
-    side = Side(np.arange(4), np.ones(4, bool))
-    prompt = np.asarray([1, 2])
-    drawn = [PackedPair(str(i), prompt, side, side, ("ab"[i % 2],), (), 1.0) for i in range(6)]
-    shares = batch_pairs(drawn, Needs(BRANCHES[:2], "response"), Layout(LLAVA, 99, 100.0), bins)
-    assert sorted(i for share in shares for i in share) == list(range(6))
-    assert len(shares) == bins
-    for share in shares:
-        assert len(share) in (0, 3, 6)
