@@ -175,7 +175,9 @@ class Fleet:
         if len({report.skipped for report in reports}) != 1:
             raise RunFailed("learning", "ranks disagree on whether the step was skipped")
         scores = tuple(score for report in reports for score in report.scores)
-        return StepReport(version, reports[0].metrics, scores, reports[0].skipped), seconds
+        ratios = tuple(ratio for report in reports for ratio in report.token_ratios)
+        report = StepReport(version, reports[0].metrics, scores, reports[0].skipped, ratios)
+        return report, seconds
 
     async def export(self) -> WeightUpdate:
         """The learners' weights in the object store; every rank takes part in gathering them.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from actors.learner import saved_state
+from actors.learner.by_token import few_by_token
 from actors.learner.deepspeed_internals import complete_shape, count_micro_batch
 from actors.learner.frozen_weights import FrozenWeights
 from actors.learner.gpu_memory import allocated, wait_for_memory
@@ -125,12 +126,13 @@ class Learner:
         lr = learning_rate(self.config.learner, self.version + 1, self.config.loop.steps)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
+        few = few_by_token(self, pairs[self.rank :: self.world], len(pairs), pairs[0], pixels)
         scores, totals = self._accumulate(pairs, pixels)
         means = self._mean_over_ranks(totals)
         applied, norm = self._apply()
         self.version += int(applied)
-        metrics = means | {"grad_norm": norm, "lr": lr}
-        return StepReport(policy_version, tuple(metrics.items()), tuple(scores), not applied)
+        metrics = tuple((means | {"grad_norm": norm, "lr": lr}).items())
+        return StepReport(policy_version, metrics, tuple(scores), not applied, few)
 
     def score(
         self, prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]]
