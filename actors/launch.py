@@ -142,5 +142,7 @@ async def _drive(
     with stop.on_signals():
         async with Fleet(plan.config, placement, budget, generators=plan.generates) as fleet:
             console.status(LOADING)
-            await stop.cancel_on_stop(fleet.start())
-            await Driver(plan, fleet, run, telemetry, console, stop).run(resume=resume)
+            driver = Driver(plan, fleet, run, telemetry, console, stop)
+            async with driver.departures.watched():
+                await stop.cancel_on_stop(fleet.start())
+                await driver.run(resume=resume)

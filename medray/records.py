@@ -294,15 +294,35 @@ class PairScore:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRatio:
+    """log π/π₀ of one token in nats, and the characters [start, end) of its side that it holds;
+    empty for the end-of-turn token."""
+
+    start: int
+    end: int
+    log_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRatios:
+    """Those of all tokens of both sides of a pair, before the update, on the clean image."""
+
+    pair_id: str
+    chosen: tuple[TokenRatio, ...]
+    rejected: tuple[TokenRatio, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepReport:
     """The result of one learner step. `policy_version` is the version that it started from.
 
     `metrics` holds means over the step's pairs: loss, loss_rank, loss_visual, loss_kl,
     reward_margin, reward_accuracy, grad_norm, lr. `skipped` is true if a non-finite
-    loss left all weights unchanged.
+    loss left all weights unchanged. `token_ratios` are of a few of the pairs.
     """
 
     policy_version: int
     metrics: tuple[tuple[str, float], ...]
     scores: tuple[PairScore, ...]
     skipped: bool = False
+    token_ratios: tuple[TokenRatios, ...] = ()

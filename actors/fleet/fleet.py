@@ -19,7 +19,7 @@ from actors.editor import Editor, Packer
 from actors.fleet.calls import OBJECT_DEADLINE, ActorLost, ObjectsLost, await_ref
 from actors.fleet.gpu_turns import GpuTurns
 from actors.fleet.items import NO_CANARIES, CanaryPrompts, EditedBatch, WeightUpdate
-from actors.fleet.learner_group import LearnerGroup, LearnersLost
+from actors.fleet.learner_group import LearnerGroup, LearnersLost, LearnersStart
 from actors.fleet.localisation import needs_localiser
 from actors.fleet.placement import LearnerPlacementGroup, Placement, actor_name
 from actors.fleet.pool import LEAST_PATIENCE, Pool, RestartBudget
@@ -76,7 +76,7 @@ class Fleet:
         for pool in self.pools:
             pool.may_start = self.room.wait
         self.turns = GpuTurns(self.generators, self.learners, shared=shared)
-        self._learners_starting: asyncio.Task[None] | None = None
+        self.learners_start = LearnersStart(self._start_learners, self._leave_places)
         self._shards = 0  # of one weight update
 
     @property
@@ -93,8 +93,7 @@ class Fleet:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._learners_starting is not None:
-            self._learners_starting.cancel()
+        self.learners_start.cancel()
         await asyncio.gather(*(pool.close() for pool in self.pools), self.models.close())
         self.dismiss_learners()
         self.placement_group.remove()
@@ -116,7 +115,7 @@ class Fleet:
         if self.generators.size:
             await asyncio.gather(self.editors.wait_ready(), self.localisers.wait_ready())
         if self.learners.world:
-            self._learners_starting = asyncio.create_task(self._start_learners())
+            self.learners_start.begin()
         if self.turns.shared:
             await self.learners_ready()  # before anybody wakes an engine
         await self.models.wait_ready()
@@ -135,15 +134,13 @@ class Fleet:
         self.localisers = await self._renewed(self.localisers, self._localiser_pool())
         await self.generators.reset(config, budget, self.generators.patience)
         await asyncio.gather(self.editors.wait_ready(), self.localisers.wait_ready())
-        self._learners_starting = asyncio.create_task(self._reset_learners())
+        self.learners_start.begin(self._reset_learners)
         if self.turns.shared:
             await self.learners_ready()
 
     async def learners_ready(self) -> None:
         """Return when all ranks have met and loaded the model."""
-        if self._learners_starting is not None:
-            await asyncio.shield(self._learners_starting)
-            self._learners_starting = None
+        await self.learners_start.finished()
 
     async def restart_learners(self) -> None:
         """Replace lost ranks by new ones, with the weights that the run began with."""
@@ -179,7 +176,9 @@ class Fleet:
         if len({report.skipped for report in reports}) != 1:
             raise RunFailed("learning", "ranks disagree on whether the step was skipped")
         scores = tuple(score for report in reports for score in report.scores)
-        return StepReport(version, reports[0].metrics, scores, reports[0].skipped), seconds
+        ratios = tuple(ratio for report in reports for ratio in report.token_ratios)
+        report = StepReport(version, reports[0].metrics, scores, reports[0].skipped, ratios)
+        return report, seconds
 
     def _shares(self, edits: Sequence[EditedBatch]) -> list[tuple[Share, list[ray.ObjectRef]]]:
         """The pairs that each rank learns from, and the batches that it reads."""
@@ -320,11 +319,15 @@ class Fleet:
 
     def dismiss_learners(self) -> None:
         """End all ranks, also those that start; `restart_learners` begins with new ones."""
-        if self._learners_starting is not None:
-            self._learners_starting.cancel()
-            self._learners_starting = None
+        self.learners_start.cancel()
         self.learners.kill()
         self.turns.learners_left()
+        self.placement_group.release()
+
+    def _leave_places(self) -> None:
+        """Before learners that still load begin anew; replicas wait until they have a place."""
+        self.room.clear()
+        self.learners.kill()
         self.placement_group.release()
 
     def _spawn_rank(self, rank: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import ray
@@ -20,6 +20,59 @@ class LearnersLost(RunFailed):
     def __init__(self, lost: ActorLost) -> None:
         super().__init__(lost.what, lost.why, lost.todo)
         self.lost = lost
+
+
+class LearnersStart:
+    """The first start of the learners, beside others. Until somebody has waited for its end they
+    hold nothing, and may begin anew on other nodes.
+
+    `start` starts them; `leave` ends those that load, and gives their places back.
+    """
+
+    def __init__(self, start: Callable[[], Awaitable[None]], leave: Callable[[], None]) -> None:
+        self.start, self.leave = start, leave
+        self._task: asyncio.Task[None] | None = None
+        self._finished = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether nobody has waited for its end yet."""
+        return not self._finished
+
+    def begin(self, start: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Begin in the background, unless it has begun elsewhere before its turn."""
+        if self._task is None:
+            self._finished = False
+            self._task = asyncio.ensure_future((start or self.start)())
+
+    def begin_elsewhere(self, once: Callable[[], Awaitable[None]]) -> None:
+        """Begin anew, `once` there is room."""
+        self._task = asyncio.create_task(self._again(self._task, once))
+
+    async def finished(self) -> None:
+        """Return at its end. Raises what it ended with."""
+        while (task := self._task) is not None:
+            await asyncio.wait({task})
+            if task is self._task:  # else they have begun elsewhere
+                self._task, self._finished = None, True
+                task.result()
+
+    def cancel(self) -> None:
+        """Give it up: whoever waits for its end goes on."""
+        self._finished = True
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _again(
+        self, begun: asyncio.Task[None] | None, once: Callable[[], Awaitable[None]]
+    ) -> None:
+        if begun is not None:
+            begun.cancel()
+            await asyncio.wait({begun})
+        self.leave()
+        await once()
+        await self.start()
 
 
 class LearnerGroup:

@@ -14,7 +14,12 @@ from typing import Any
 
 import ray
 import torch
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.fleet.calls import START_DEADLINE
@@ -273,10 +278,13 @@ class LearnerPlacementGroup:
 
         Raises ResourceError if the cluster does not have them in time.
         """
-        if self._group is None:
-            self._group = placement_group([self.bundle] * self.size, strategy="PACK")
         deadline = time.monotonic() + START_DEADLINE
-        while not await asyncio.to_thread(self._group.wait, 1):  # short: a thread cannot be stopped
+        while True:
+            group = self._group or placement_group([self.bundle] * self.size, strategy="PACK")
+            self._group = group
+            there = await asyncio.to_thread(group.wait, 1)  # short: a thread cannot be stopped
+            if there and group is self._group:  # else it was given back meanwhile
+                return
             if time.monotonic() < deadline:
                 continue
             raise ResourceError(
@@ -285,6 +293,13 @@ class LearnerPlacementGroup:
                 f"{START_DEADLINE:.0f} s",
                 "see `ray status`",
             )
+
+    def nodes(self) -> list[str]:
+        """Ids of the nodes of its bundles; none before they are reserved."""
+        if self._group is None:
+            return []
+        bundles = placement_group_table(self._group).get("bundles_to_node_id") or {}
+        return [str(node) for node in bundles.values() if node]
 
     def options(self, bundle: int) -> dict[str, Any]:
         """Ray options of an actor in one of the bundles, after `reserve`."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actors.learner import saved_state
+from actors.learner import reductions, saved_state
 from actors.learner.deepspeed_internals import complete_shape
 from actors.learner.frozen_weights import FrozenWeights
 from actors.learner.gpu_memory import allocated, wait_for_memory
@@ -41,11 +41,11 @@ from medray.policy.export.weight_update import (
 from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_facts, reference_facts
 from medray.policy.model.schedule import learning_rate
 from medray.policy.model.tuning import base_model, frozen_copy, prepare_policy
-from medray.policy.packing import PackedBatch, PackedPair, merge_batches
+from medray.policy.packing import PackedBatch, PackedPair
 from medray.policy.saliency import Box, EncodedQuestion, hottest_box, saliency
 from medray.policy.scoring.importance import importance_weights
 from medray.policy.scoring.kto_baseline import log_ratios, mismatched_pairs
-from medray.policy.scoring.ledger_scores import pair_scores
+from medray.policy.scoring.ledger_scores import few_of_step, pair_scores, token_ratios
 from medray.policy.scoring.score_pairs import (
     AdaptersOff,
     FrozenModel,
@@ -55,8 +55,8 @@ from medray.policy.scoring.score_pairs import (
     score_pairs,
 )
 from medray.policy.scoring.scorer import Scorer
-from medray.policy.shares import Share
-from medray.records import PairScore, StepReport
+from medray.policy.shares import RankPairs, Share
+from medray.records import PairScore, StepReport, TokenRatios
 
 
 class Learner:
@@ -123,17 +123,17 @@ class Learner:
         """
         if policy_version != self.version:
             raise RunFailed(f"learner at version {self.version}", f"{policy_version} was expected")
-        pairs = merge_batches(batches)
-        pixels = {key: array for batch in batches for key, array in batch.pixels.items()}
+        pairs = RankPairs.of(share, batches)
         lr = learning_rate(self.config.learner, self.version + 1, self.config.loop.steps)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
-        scores, totals = self._accumulate(share, pairs, pixels)
-        means = self._mean_over_ranks(totals)
+        few = self._token_ratios(pairs)
+        scores, totals = self._accumulate(pairs)
+        means = reductions.means(totals, self.device)
         applied, norm = self._apply()
         self.version += int(applied)
-        metrics = means | {"grad_norm": norm, "lr": lr}
-        return StepReport(policy_version, tuple(metrics.items()), tuple(scores), not applied)
+        metrics = tuple((means | {"grad_norm": norm, "lr": lr}).items())
+        return StepReport(policy_version, metrics, tuple(scores), not applied, few)
 
     def score(
         self, prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]]
@@ -283,29 +283,23 @@ class Learner:
         path = (named or facts).path
         return load_model(path, self.config.model.dtype).requires_grad_(False)
 
-    def _accumulate(
-        self, share: Share, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]
-    ) -> tuple[list[PairScore], dict[str, float]]:
-        """Forward and backward over this rank's share; the pair scores and metric sums.
-
-        pairs: all that were sent.
-        """
+    def _accumulate(self, pairs: RankPairs) -> tuple[list[PairScore], dict[str, float]]:
+        """Forward and backward over this rank's own pairs; their scores and metric sums."""
         self.engine.train()
-        own = share.own(pairs)
         micro_batch = self.config.learner.micro_batch
-        mine = batch_pairs(own, self.needs, self.scorer.layout, micro_batch)
-        mine += [[]] * (self._most_on_any_rank(len(mine)) - len(mine))
-        extra = self._baseline(pairs, pixels)
+        mine = batch_pairs(pairs.own, self.needs, self.scorer.layout, micro_batch)
+        mine += [[]] * (reductions.largest(len(mine), self.device) - len(mine))
+        extra = self._baseline(pairs)
         scored: list[PairScore] = []
         totals: dict[str, float] = {"count": float(sum(map(len, mine)))}
         for number, chunk in enumerate(mine, 1):
             # How many there are differs from step to step: the engine is told which is the last.
             self.engine.set_gradient_accumulation_boundary(number == len(mine))
             # Ranks step in lockstep: one with nothing left runs a pair with weight zero.
-            rows = [own[i] for i in chunk] or [pairs[0]]
-            scores = self._scores(rows, pixels) | extra
+            rows = [pairs.own[i] for i in chunk] or pairs.read[:1]
+            scores = self._scores(rows, pairs.pixels) | extra
             loss, metrics = self._loss(rows, scores)
-            part = len(chunk) and self.world / share.pairs
+            part = len(chunk) and self.world / pairs.of_step
             self.engine.backward((loss * part).sum(), scale_wrt_gas=False)
             if chunk:
                 scored += pair_scores(rows, scores, loss)
@@ -314,11 +308,24 @@ class Learner:
                 totals[name] += float(value.sum()) if chunk else 0.0
         return scored, totals
 
-    def _most_on_any_rank(self, number: int) -> int:
-        most = torch.tensor(number, device=self.device)
-        if self.world > 1:
-            torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
-        return int(most)
+    def _token_ratios(self, pairs: RankPairs) -> tuple[TokenRatios, ...]:
+        """log π/π₀ by token of a few of its own pairs, before the update, in lockstep; of none
+        if the objective has no reference."""
+        if not self.needs.reference:
+            return ()
+        few, rounds = few_of_step(pairs.own, pairs.of_step, self.config, self.rank, self.version)
+        self.engine.eval()  # no dropout, whose random numbers are the training's
+        return tuple(
+            token_ratios(
+                few,
+                rounds,
+                pairs.read[0],
+                pairs.pixels,
+                policy=self.scorer,
+                reference=self.reference,
+                call=self.engine,
+            )
+        )
 
     def _loss(
         self, rows: Sequence[PackedPair], scores: dict[str, Any]
@@ -330,11 +337,9 @@ class Learner:
         weights, ratios = importance_weights(rows, scores, self.needs, clip)
         return loss * weights, metrics | ratios
 
-    def _baseline(
-        self, pairs: Sequence[PackedPair], pixels: dict[str, np.ndarray]
-    ) -> dict[str, Tensor]:
+    def _baseline(self, pairs: RankPairs) -> dict[str, Tensor]:
         """z0 of the complete batch, equal on all ranks, if the objective reads it."""
-        matches = mismatched_pairs(pairs) if self.needs.kto_baseline else []
+        matches = mismatched_pairs(pairs.read) if self.needs.kto_baseline else []
         if not matches:
             return {}
         rounds = math.ceil(len(matches) / (self.world * self.config.learner.micro_batch))
@@ -343,15 +348,13 @@ class Learner:
             # In lockstep, as in _accumulate: a rank with nothing left computes discarded ratios.
             ratios = log_ratios(
                 [matches[i] for i in own] or matches[:1],
-                pixels,
+                pairs.pixels,
                 policy=self.scorer,
                 reference=self.reference,
                 call=self.engine,
             )
             total += sum(ratios) if len(own) else 0.0
-        summed = torch.tensor(total, dtype=torch.float64, device=self.device)
-        if self.world > 1:
-            torch.distributed.all_reduce(summed)
+        summed = reductions.total(torch.tensor(total, dtype=torch.float64, device=self.device))
         return {"z0": (summed / len(matches)).clamp(min=0).float()}
 
     def _apply(self) -> tuple[bool, float]:
@@ -387,12 +390,3 @@ class Learner:
 
         with deepspeed.zero.GatheredParameters(list(parameters)):
             yield
-
-    def _mean_over_ranks(self, totals: dict[str, float]) -> dict[str, float]:
-        names = sorted(totals.keys() - {"count"})  # the same on every rank
-        values = torch.tensor([totals[n] for n in [*names, "count"]], dtype=torch.float64)
-        values = values.to(self.device)
-        if self.world > 1:
-            torch.distributed.all_reduce(values)
-        *sums, count = values.tolist()
-        return {name: total / max(count, 1.0) for name, total in zip(names, sums, strict=True)}

@@ -94,7 +94,7 @@ class Driver:
         if heldout := self.plan.dataset.heldout:
             self.fleet.canaries = await pick_canaries(self.rollouts, heldout)
         try:
-            await self._restore_or_start(resume=resume)
+            await self.stop.interruptible(self._restore_or_start(resume=resume))
         except LearnersLost as lost:
             await self._begin_again(lost)
 

@@ -87,10 +87,12 @@ def account(ledger: Ledger, rollout: StepRollout, report: StepReport) -> StepCou
     for dropped in rollout.dropped:
         ledger.drop(dropped)
     scores = {score.pair_id: score for score in report.scores}
+    tokens = {ratios.pair_id: ratios for ratios in report.token_ratios}
     settle = ledger.skipped if report.skipped else ledger.trained
     for pair in sorted(rollout.pairs, key=lambda pair: (pair.item_id, pair.pair_id)):
         score = scores[pair.pair_id]
-        settle(replace(pair, relevance=score.relevance), score)
+        pair = replace(pair, relevance=score.relevance)
+        settle(pair, score, tokens=tokens.get(pair.pair_id))
     return ledger.close_step(rollout.step)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from medray.records import Case, Pair, PairScore, Span
+from medray.records import Case, Pair, PairScore, Span, TokenRatio, TokenRatios
 
 _SPANS = pa.list_(
     pa.struct(
@@ -21,6 +21,9 @@ _SPANS = pa.list_(
             ("reason", pa.string()),
         ]
     )
+)
+_TOKENS = pa.list_(
+    pa.struct([("start", pa.int32()), ("end", pa.int32()), ("log_ratio", pa.float64())])
 )
 SCHEMA = pa.schema(
     [
@@ -41,6 +44,7 @@ SCHEMA = pa.schema(
         *[(name, pa.float64()) for name in ("loss", "chosen_logp", "rejected_logp")],
         *[(name, pa.float64()) for name in ("chosen_ref_logp", "rejected_ref_logp")],
         ("visual_contrast", pa.float64()),
+        *[(name, _TOKENS) for name in ("chosen_tokens", "rejected_tokens")],
     ]
 )
 
@@ -76,7 +80,22 @@ def pair_columns(pair: Pair) -> dict[str, Any]:
 def score_columns(score: PairScore) -> dict[str, Any]:
     """Non-finite numbers become null, so that means over a column stay meaningful."""
     numbers = {key: value for key, value in asdict(score).items() if key != "pair_id"}
-    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+    return {key: _finite(value) for key, value in numbers.items()}
+
+
+def token_columns(ratios: TokenRatios | None) -> dict[str, Any]:
+    """The log-ratio of every token of both sides, if they were looked at."""
+    if ratios is None:
+        return {}
+    return {"chosen_tokens": _tokens(ratios.chosen), "rejected_tokens": _tokens(ratios.rejected)}
+
+
+def _tokens(ratios: Sequence[TokenRatio]) -> list[dict[str, Any]]:
+    return [{**asdict(token), "log_ratio": _finite(token.log_ratio)} for token in ratios]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _spans(spans: Sequence[Span]) -> list[dict[str, Any]]:

@@ -21,7 +21,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from medray.ledger.columns import SCHEMA, case_columns, pair_columns, score_columns, stored_text
+from medray.ledger.columns import (
+    SCHEMA,
+    case_columns,
+    pair_columns,
+    score_columns,
+    stored_text,
+    token_columns,
+)
 from medray.ledger.files import (
     Counts,
     LedgerError,
@@ -32,7 +39,7 @@ from medray.ledger.files import (
     read_steps,
     write_step,
 )
-from medray.records import Case, Dropped, Pair, PairScore, Response
+from medray.records import Case, Dropped, Pair, PairScore, Response, TokenRatios
 from medray.rundir import RunDirectory
 
 _BUG = "this is a bug in medray: please report it with the logs"
@@ -150,17 +157,23 @@ class Ledger:
         if self._responses.setdefault(response.item_id, response) != response:
             raise LedgerError(response.item_id, f"two responses for case {case.case_id}", _BUG)
 
-    def trained(self, pair: Pair, score: PairScore) -> None:
+    def trained(self, pair: Pair, score: PairScore, tokens: TokenRatios | None = None) -> None:
         """Record that the pair was in a step that changed the weights."""
         self._scored(pair, score)
         if not math.isfinite(score.loss):
             raise LedgerError(pair.pair_id, f"trained with a loss of {score.loss}", _BUG)
-        self._end_in_pair(pair, "trained", None, score)
+        self._end_in_pair(pair, "trained", None, score_columns(score) | token_columns(tokens))
 
-    def skipped(self, pair: Pair, score: PairScore, reason: str = "non-finite-loss") -> None:
+    def skipped(
+        self,
+        pair: Pair,
+        score: PairScore,
+        reason: str = "non-finite-loss",
+        tokens: TokenRatios | None = None,
+    ) -> None:
         """Record that the pair was scored in a step that did not change the weights: dropped."""
         self._scored(pair, score)
-        self._end_in_pair(pair, "skipped", reason, score)
+        self._end_in_pair(pair, "skipped", reason, score_columns(score) | token_columns(tokens))
 
     def drop(self, dropped: Dropped) -> None:
         """Record that the item became no trained pair, for `dropped.reason`."""
@@ -228,7 +241,9 @@ class Ledger:
         if self.needs_responses and pair.item_id not in self._responses:
             raise LedgerError(pair.pair_id, "was trained on without a response", _BUG)
 
-    def _end_in_pair(self, pair: Pair, status: str, reason: str | None, score: PairScore) -> None:
+    def _end_in_pair(
+        self, pair: Pair, status: str, reason: str | None, scores: dict[str, Any]
+    ) -> None:
         """The row of a pair; the first one of an item ends the item, in its status."""
         case = self._case(pair.item_id, pair.case_id)
         first = pair.item_id not in self._ending
@@ -238,7 +253,7 @@ class Ledger:
         if ending.status != status:
             raise LedgerError(pair.item_id, f"is {status} and {ending.status}", _BUG)
         names = {"pair_id": pair.pair_id, "item_id": pair.item_id}
-        content = pair_columns(pair) | score_columns(score)
+        content = pair_columns(pair) | scores
         self._record(names | content, pair.policy_version, status, reason, case)
         if first:
             self._end(pair.item_id, trained=status == "trained")

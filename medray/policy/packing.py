@@ -25,12 +25,14 @@ class Side:
     """One answer: token ids int64 [T], end-of-turn included; or one sentence. edited bool [T].
 
     behaviour: float32 [T] in nats, the log-probability of each token under the policy that
-    sampled it; None if not recorded.
+    sampled it; None if not recorded. offsets: int64 [T, 2], the characters [start, end) of the
+    side's text that each token holds; None if the side has no tokens to look at.
     """
 
     ids: np.ndarray
     edited: np.ndarray
     behaviour: np.ndarray | None = None
+    offsets: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,14 @@ def sampled_side(codec: ChatCodec, response: Response, spans: Sequence[Span]) ->
     the log-probabilities with which the tokens were sampled, if the response has them."""
     ids = list(response.token_ids)
     offsets = token_offsets(codec.tokenizer, ids, response.text)
-    side = _side(ids, edit_mask(offsets, spans))
+    side = _side(ids, offsets, spans)
     return replace(side, behaviour=_behaviour(response, slice(None)))
 
 
 def written_side(codec: ChatCodec, text: str, spans: Sequence[Span], *, finished: bool) -> Side:
     """The editor's text, encoded; its turn is ended exactly if the response's was (`finished`)."""
     ids = token_ids(codec, text, finished=finished)
-    return _side(ids, edit_mask(token_offsets(codec.tokenizer, ids, text), spans))
+    return _side(ids, token_offsets(codec.tokenizer, ids, text), spans)
 
 
 def pack_pair(
@@ -206,6 +208,11 @@ def pack_sentence(
     length = len(prompt_ids) + len(prefix_ids) + max(len(sampled.ids), len(written.ids))
     if length > context:
         raise ItemError("pair-too-long")
+    blanks = len(at.before)  # which a first token holds, and the pair's texts do not
+    sampled, written = (
+        _shown_from(blanks, side, length=len(text))
+        for side, text in ((sampled, own), (written, other))
+    )
     chosen, rejected = (sampled, written) if pair.response_was_correct else (written, sampled)
     return PackedPair(
         pair.pair_id,
@@ -253,7 +260,7 @@ def _tail(
     joined = decode(codec.tokenizer, [*prefix_ids, *ids])
     before = len(joined) - len(text)
     offsets = token_offsets(codec.tokenizer, [*prefix_ids, *ids], joined)[len(prefix_ids) :]
-    return _side(ids, edit_mask(offsets, _shifted(spans, before)))
+    return _shown_from(before, _side(ids, offsets, _shifted(spans, before)))
 
 
 def _shifted(spans: Sequence[Span], by: int) -> list[Span]:
@@ -266,7 +273,18 @@ def token_ids(codec: ChatCodec, text: str, *, finished: bool) -> list[int]:
     return [*ids, codec.eos_id] if finished else ids
 
 
-def _side(ids: list[int], edited: list[bool]) -> Side:
+def _shown_from(start: int, side: Side, length: int | None = None) -> Side:
+    """The side with its offsets counted from character `start` on, in a text of `length`."""
+    assert side.offsets is not None
+    return replace(side, offsets=np.clip(side.offsets - start, 0, length))
+
+
+def _side(ids: list[int], offsets: list[tuple[int, int]], spans: Sequence[Span]) -> Side:
+    edited = edit_mask(offsets, spans)
     if not any(edited):
         raise ItemError("edit-mask-empty")
-    return Side(np.asarray(ids, dtype=np.int64), np.asarray(edited, dtype=bool))
+    return Side(
+        np.asarray(ids, dtype=np.int64),
+        np.asarray(edited, dtype=bool),
+        offsets=np.asarray(offsets, dtype=np.int64).reshape(-1, 2),
+    )

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
+
 from medray.editing.relevance import normalise
-from medray.policy.packing import Keys, PackedBatch, PackedPair
+from medray.policy.packing import Keys, PackedBatch, PackedPair, merge_batches
 from medray.records import BatchContent
 
 T = TypeVar("T")  # a batch, or a reference to one
@@ -33,6 +35,24 @@ class Share:
             for pair in pairs
             if pair.pair_id in self.weights
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class RankPairs:
+    """What one rank has of a step: its `own` pairs of the `read` ones, at least one, with their
+    pictures; `of_step`: pairs on all ranks together."""
+
+    own: list[PackedPair]
+    read: list[PackedPair]
+    pixels: dict[str, np.ndarray]
+    of_step: int
+
+    @classmethod
+    def of(cls, share: Share, batches: Sequence[PackedBatch]) -> RankPairs:
+        """Its share of the pairs in `batches`."""
+        read = merge_batches(batches)
+        pixels = {key: array for batch in batches for key, array in batch.pixels.items()}
+        return cls(share.own(read), read, pixels, share.pairs)
 
 
 def split_by_images(batch: PackedBatch, images: Sequence[Keys] = ()) -> list[PackedBatch]:

@@ -184,10 +184,12 @@ class Pool:
         return {r.index: r.handle for r in self._replicas if r.handle is not None}
 
     def leave(self, indices: Collection[int]) -> None:
-        """Have these replicas start again, where Ray puts them, once their jobs are done; whatever
-        they are lost of until then is charged to nobody."""
+        """Have these replicas start again, where Ray puts them, once their jobs are done, and at
+        once if they still start; whatever they are lost of until then is charged to nobody."""
         for replica in (r for r in self._replicas if r.index in indices):
             replica.leaving = True
+            if not replica.ready:
+                end(replica)
             wake(replica)
 
     async def close(self) -> None:

@@ -62,6 +62,7 @@ class LanguageModels:
         for directory, engine in self.engines.items():
             who = f"LanguageModel({Path(directory).name})"
             process = await await_ref(engine.process.remote(), START_DEADLINE, who)
+            self._leaving.discard(engine)  # it left while it loaded
             self._watching.append(asyncio.create_task(self._watch(engine, who, process)))
 
     def leave(self, directories: Collection[str]) -> None:

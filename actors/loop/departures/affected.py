@@ -37,10 +37,12 @@ class Affected:
 def find_affected(fleet: Fleet, nodes: Collection[str], node_of: Callable[[Any], str]) -> Affected:
     """What of `fleet` is on `nodes`. `node_of` says where an actor is, or "".
 
-    All ranks are replaced together. Of replicas one has to stay, or find another place; the others
+    All ranks are replaced together; those that are to come will be where their bundles are. Of
+    replicas one has to stay, or find another place; the others
     join when there is room for them.
     """
     of_ranks = [node_of(handle) for handle in fleet.learners.handles]
+    of_ranks = of_ranks or fleet.placement_group.nodes()
     ranks = tuple(rank for rank, node in enumerate(of_ranks) if node in nodes)
     needs: Bundles = [fleet.placement.bundle] * len(of_ranks) if ranks else []
     replicas: dict[str, tuple[int, ...]] = {}

@@ -67,12 +67,13 @@ def decide(
     return "wait" if may_grow else "stop"
 
 
-def describe(notice: Notice, found: Affected, decision: Decision, why: str) -> str:
-    """One line for the log: the nodes, their deadline, what is done. `why`: the run has to stop."""
+def describe(notice: Notice, found: Affected, decision: Decision, why: str, *, saved: bool) -> str:
+    """One line for the log: the nodes, their deadline, what is done. `why`: the run has to stop;
+    `saved`: the learners may hold something, which is written first."""
     actors = ", ".join(found.actors)
     if decision == "stop":
-        return f"{notice}: the run stops after a checkpoint, as {why}"
+        return f"{notice}: the run stops{' after a checkpoint' if saved else ''}, as {why}"
     starts = "starts" if len(found.actors) == 1 else "start"
-    after = " after a checkpoint" if found.ranks else ""
+    after = " after a checkpoint" if found.ranks and saved else ""
     once = " once there is a node" if decision == "wait" else ""
     return f"{notice}: {actors} {starts} again elsewhere{after}{once}"

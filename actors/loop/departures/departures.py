@@ -4,7 +4,7 @@ One question to the GCS every two seconds, whatever the size of the cluster; all
 there is an answer. Generators, editors and language models start again elsewhere after their
 present jobs, beside the loop. Learners leave together: the loop is interrupted where it waits for
 others, writes a checkpoint, and goes on from it with new ones. A step that is being learnt ends
-first.
+first. What still loads as the run starts holds nothing, and begins anew elsewhere at once.
 """
 
 from __future__ import annotations
@@ -43,10 +43,15 @@ class Departures:
         self.learners_leave: Notice | None = None  # until they are replaced
         self._needs: Bundles = []  # what has to find room before they can be, if that may take long
         self._waiting: set[asyncio.Task[None]] = set()  # for nodes
+        self._is_watching = False
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Within it, departures are noticed and dealt with."""
+        """Within it, departures are noticed and dealt with; once is enough."""
+        if self._is_watching:
+            yield
+            return
+        self._is_watching = True
         watch = asyncio.create_task(self._watch())
         try:
             yield
@@ -55,6 +60,7 @@ class Departures:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._is_watching = False
             self.fleet.room.set()  # for another run on these actors
 
     async def replace_learners(
@@ -64,11 +70,15 @@ class Departures:
 
         Raises LearnersLost when the budget is exhausted.
         """
+
+        async def start() -> None:
+            await self.stop.interruptible(begin())
+
         while True:
             try:
                 if self.learners_leave is not None:
-                    return await self._move_learners(self.learners_leave, begin)
-                return await self.recovery.replace_learners(lost, begin)
+                    return await self._move_learners(self.learners_leave, start)
+                return await self.recovery.replace_learners(lost, start)
             except LearnersLost as again:
                 if again is lost and self.learners_leave is None:
                     raise
@@ -115,15 +125,21 @@ class Departures:
         if decision == "nothing":
             return
         why = why or ("no other node has room for it" if not fits else "its actors share GPUs")
-        self.say(describe(notice, found, decision, why))
+        load = self.fleet.learners_start.pending
+        self.say(describe(notice, found, decision, why, saved=not load))
         if decision == "stop":
             self.stop.request(f"{notice}, and {why}", notice.seconds_left())
             return
         if found.ranks or decision == "wait":
             self.fleet.room.clear()
+        needs = found.needs if decision == "wait" else []
+        if found.ranks and load:
+            self.fleet.learners_start.begin_elsewhere(lambda: self._wait_for_room(notice, needs))
+            self._move_replicas(found)
+            return
         self._move_replicas(found)
         if found.ranks:
-            self.learners_leave, self._needs = notice, found.needs if decision == "wait" else []
+            self.learners_leave, self._needs = notice, needs
             lost = ActorLost("Learner", "died", str(notice))
             self.stop.interrupt(LearnersLeave(lost))
         elif decision == "wait":

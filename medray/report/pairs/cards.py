@@ -17,11 +17,12 @@ from medray.report.pairs.inline_images import (
     outline,
     resized_mask,
 )
-from medray.report.pairs.rows import PairImages, error_types, text_parts
+from medray.report.pairs.rows import PairImages, TextPart, error_types, text_parts
 from medray.report.pairs.selection import evenly
+from medray.report.pairs.token_strip import strip_size, with_strip
 
 THUMBNAIL = 160  # pixels of the longer side where a page has many images
-MARKUP = 3000  # bytes of a card without its texts
+MARKUP = 2000  # bytes of a card without its texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,18 @@ def card(pair: PairImages, pictures: Pictures, *, largest: int = LARGEST) -> dic
         "error_types": error_types(row),
         "answer": {True: "right", False: "wrong", None: ""}[row["response_was_correct"]],
         "images": shown_images(pair, pictures, largest=largest),
-        "chosen": text_parts(row["chosen"], row["chosen_spans"]),
-        "rejected": text_parts(row["rejected"], row["rejected_spans"]),
+        **{side: _parts(row, side) for side in ("chosen", "rejected")},
+        "by_token": bool(row["chosen_tokens"] or row["rejected_tokens"]),
         "chosen_gain": _difference(row["chosen_logp"], row["chosen_ref_logp"]),
         "rejected_gain": _difference(row["rejected_logp"], row["rejected_ref_logp"]),
         "what_happened": what_happened,
         "what_to_do": what_to_do,
     }
+
+
+def _parts(row: dict[str, Any], side: str) -> list[TextPart]:
+    parts = text_parts(row[side], row[f"{side}_spans"])
+    return with_strip(parts, row[f"{side}_tokens"])
 
 
 def shown_images(
@@ -138,7 +144,8 @@ def text_size(row: dict[str, Any]) -> int:
     names += ["response"] if row["chosen"] is None else []
     spans = [*(row["chosen_spans"] or ()), *(row["rejected_spans"] or ())]
     texts = [row[name] or "" for name in names] + [span["reason"] or "" for span in spans]
-    return MARKUP + sum(len(text.encode("utf-8", "replace")) for text in texts) + 120 * len(spans)
+    written = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return MARKUP + written + 120 * len(spans) + strip_size(row)
 
 
 def fitting(rows: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:

@@ -14,14 +14,22 @@ from medray.report.pairs.cards import THUMBNAIL, Pictures, card, choices, fittin
 from medray.report.pairs.inline_images import LARGEST
 from medray.report.pairs.pair_images import ImageSource
 from medray.report.pairs.rows import PairImages, choose_pairs
-from medray.report.pairs.selection import Order, PairFilter, Places, evenly, find_rows, read_rows
+from medray.report.pairs.selection import (
+    Array,
+    Order,
+    PairFilter,
+    Places,
+    evenly,
+    find_rows,
+    read_rows,
+)
 from medray.report.templates import render
 from medray.rundir import RunDirectory
 
 SAMPLE = 12  # pairs that a report shows with everything
 PAIRS, DROPPED = 1600, 400  # that it holds
 THUMBNAILS = 200  # images that it reads beside those of the sample
-TEXT_ROOM, PICTURE_ROOM = 8_000_000, 9_000_000  # bytes on a page
+TEXT_ROOM, PICTURE_ROOM = 9_200_000, 9_000_000  # bytes on a page
 # Pixels of the longer side of an image on a page of so many rows, each with its image and v'
 SIZES = ((80, LARGEST), (250, 256), (PAIRS + DROPPED, THUMBNAIL))
 EVERY_ROW = PairFilter(statuses=("trained", "skipped", "dropped"))
@@ -43,10 +51,11 @@ def report_list(
 
     `found`: all rows of the run; `source`: None for a page without images.
     """
-    (pairs,), (dropped,) = np.nonzero(~found.dropped), np.nonzero(found.dropped)
-    places = np.sort(np.concatenate([evenly(pairs, PAIRS), evenly(dropped, DROPPED)]))
+    (dropped,) = np.nonzero(found.dropped)
+    places = np.sort(np.concatenate([_pairs(found), evenly(dropped, DROPPED)]))
     rows = fitting(list(read_rows(run, found.take(places))), TEXT_ROOM)
-    sample = choose_pairs([row for row in rows if row["status"] == "trained"], SAMPLE)
+    trained = [row for row in rows if row["status"] == "trained"]
+    sample = choose_pairs([row for row in trained if row["chosen_tokens"]] or trained, SAMPLE)
     chosen = {row["pair_id"] for row in sample}
     rest = sorted(
         (row for row in rows if row["pair_id"] not in chosen),
@@ -56,6 +65,14 @@ def report_list(
     cards = [card(pair, pictures) for pair in shown]
     cards += _with_thumbnails(rest, source, pictures)
     return PairList(cards, choices([*sample, *rest]), len(found))
+
+
+def _pairs(found: Places) -> Array:
+    """At most PAIRS: those with log-ratios by token, and evenly over the run others."""
+    (by_token,) = np.nonzero(found.by_token & ~found.dropped)
+    (others,) = np.nonzero(~found.by_token & ~found.dropped)
+    first = evenly(by_token, PAIRS)
+    return np.concatenate([first, evenly(others, PAIRS - len(first))])
 
 
 def write_pairs_page(

@@ -25,10 +25,11 @@
     const words = wanted.text.toLowerCase().trim().replace(/\s+/g, " ");
     const [first, last, least] = [wanted.first, wanted.last, wanted.relevance].map(number);
     return (card) => {
-      const { types, answer, status, reason, step, relevance } = card.dataset;
+      const { types, answer, status, reason, step, relevance, tokens } = card.dataset;
       return (
         (!wanted.type || types.split(" ").includes(wanted.type)) &&
         (!wanted.answer || answer === wanted.answer) &&
+        (!wanted.tokens || tokens === wanted.tokens) &&
         (!wanted.outcome || status === wanted.outcome || reason === wanted.outcome) &&
         !(Number(step) < first) && !(Number(step) > last) &&
         (Number.isNaN(least) || number(relevance) >= least) &&
@@ -57,6 +58,7 @@
     for (const card of found.slice(page * PAGE, (page + 1) * PAGE)) {
       card.hidden = false;
       list.append(card); // moved to its place in the order
+      for (const text of card.querySelectorAll(".heat")) text.tabIndex = 0;
     }
     const total = cards.length.toLocaleString("en");
     element("pair-count").textContent =
@@ -109,6 +111,38 @@
     });
   }
 
+  // The number of the token under the pointer, or of that which arrow keys have come to.
+  const numberLine = element("strip-number");
+  let token = null;
+
+  function read(next) {
+    if (!numberLine || next === token) return;
+    token?.classList.remove("at");
+    token = next;
+    numberLine.hidden = token === null;
+    if (token === null) return;
+    token.classList.add("at");
+    const words = token.textContent.trim();
+    numberLine.textContent = `${words ? `“${words}”  ` : ""}log π/π₀ ${token.title}`;
+  }
+
+  const stripOf = (target) => target?.closest?.("#pair-list .heat") ?? null;
+  const tokenOf = (target) => (stripOf(target) ? target.closest("i") : null);
+  list.addEventListener("pointerover", (event) => read(tokenOf(event.target)));
+  list.addEventListener("click", (event) => read(tokenOf(event.target) ?? token));
+  list.addEventListener("pointerleave", () => read(null));
+  list.addEventListener("focusin", (event) => read(stripOf(event.target)?.querySelector("i") ?? null));
+  list.addEventListener("focusout", () => read(null));
+
+  function along(key) {
+    const tokens = [...(stripOf(document.activeElement)?.querySelectorAll("i") ?? [])];
+    const at = tokens.indexOf(token);
+    const place = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: tokens.length - 1 }[key];
+    if (place === undefined || !tokens.length) return false;
+    read(tokens[Math.min(Math.max(place, 0), tokens.length - 1)]);
+    return true;
+  }
+
   const keys = {
     "/": () => fields.text.focus(),
     n: () => element("pair-next").click(),
@@ -120,6 +154,8 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = event.target.closest?.("input, select");
     if (event.key === "Escape" && typing) return typing.blur();
+    if (event.key === "Escape") return read(null);
+    if (!typing && along(event.key)) return event.preventDefault();
     if (typing || !keys[event.key]) return;
     event.preventDefault();
     keys[event.key]();

@@ -37,16 +37,27 @@ class PairImages:
 
 
 @dataclass(frozen=True, slots=True)
+class TextPiece:
+    """A token within a part of a text; `level`: the class of its log-ratio, `number`: the same to
+    read, "" if there is none. Without text: the end-of-turn token."""
+
+    text: str
+    level: str = ""
+    number: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TextPart:
     """Part of a text: plain, or edited, with the error type and the reason of the edit.
 
-    An edited part without text is an insertion point.
+    An edited part without text is an insertion point. `pieces`: its tokens, if they are known.
     """
 
     text: str
     error_type: str = ""
     reason: str = ""
     edited: bool = False
+    pieces: tuple[TextPiece, ...] = ()
 
 
 def text_parts(text: str | None, spans: Sequence[dict[str, Any]] | None) -> list[TextPart]:

@@ -48,6 +48,7 @@ class PairFilter:
     def columns(self) -> list[str]:
         """What has to be read to decide."""
         names = ["step", "status", "drop_reason", "response_was_correct", "relevance", "loss"]
+        names += ["chosen_tokens"]
         names += _SPANS if self.error_types else ()
         return [*names, *(_TEXTS if self.text else ())]
 
@@ -81,12 +82,14 @@ class PairFilter:
 class Places:
     """Where rows are: their step, and their index among the rows of that step; in order.
 
-    `dropped`: whether it is a dropped answer, and not a pair.
+    `dropped`: whether it is a dropped answer, and not a pair; `by_token`: whether log-ratios of its
+    tokens are known.
     """
 
     step: Array
     index: Array
     dropped: Array = field(repr=False)
+    by_token: Array = field(repr=False)
     loss: Array = field(repr=False)
     relevance: Array = field(repr=False)
 
@@ -94,7 +97,8 @@ class Places:
     def at(cls, step: Array, index: Array) -> Places:
         """Places of which nothing else is known; in any order."""
         nothing = np.full(len(step), np.nan, np.float32)
-        return cls(step, index, np.zeros(len(step), bool), nothing, nothing)
+        unknown = np.zeros(len(step), bool)
+        return cls(step, index, unknown, unknown, nothing, nothing)
 
     def __len__(self) -> int:
         return len(self.step)
@@ -143,7 +147,7 @@ def find_rows(
 
     `each`: is given all rows that are read, some steps at a time, also with the `columns`.
     """
-    found: list[list[Array]] = [[], [], [], [], []]
+    found: list[list[Array]] = [[] for _ in Places.__slots__]
     names = [*dict.fromkeys((*wanted.columns, *columns))]
     for table in read_steps(run.ledger, names, steps=wanted.steps_to_read):
         each(table)
@@ -153,11 +157,12 @@ def find_rows(
             steps[rows].astype(np.int32),
             within_step(steps)[rows],
             _true(pc.equal(table["status"], "dropped"))[rows],
+            _true(pc.is_valid(table["chosen_tokens"]))[rows],
             *(_numbers(table[name])[rows] for name in ("loss", "relevance")),
         )
         for part, column in zip(found, values, strict=True):
             part.append(column)
-    kinds = (np.int32, np.int32, bool, np.float32, np.float32)
+    kinds = (np.int32, np.int32, bool, bool, np.float32, np.float32)
     empty = [np.zeros(0, kind) for kind in kinds]
     return Places(*(np.concatenate([none, *part]) for none, part in zip(empty, found, strict=True)))
 

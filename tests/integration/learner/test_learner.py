@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medray.config import LoraConfig
+from medray.objectives import needs_of
 from medray.policy.model.loading import resolve_model_path
 from medray.policy.packing import PackedBatch
 from tests.support.datasets.pairs import phantom_batch
@@ -31,8 +32,28 @@ def train(cfg, given: PackedBatch, steps: int = STEPS):
         reports = step(learners, version, given)
         assert not any(report.skipped for report in reports)
         losses.append(loss_of(reports))
+    require_ratios(cfg, reports)
     scores = {s.pair_id: s for report in reports for s in report.scores}
     return losses, exported(learners), scores
+
+
+def require_ratios(cfg, reports) -> None:
+    """The log-ratios of the edited tokens of a pair add up to what the objective read; one pair
+    of a small step has them, on one rank."""
+    found = [ratios for report in reports for ratios in report.token_ratios]
+    if not needs_of(cfg.objective).reference:
+        assert not found
+        return
+    (ratios,) = found
+    (score,) = [s for r in reports for s in r.scores if s.pair_id == ratios.pair_id]
+    if cfg.objective.name == "fire":
+        for tokens, logp, reference in (
+            (ratios.chosen, score.chosen_logp, score.chosen_ref_logp),
+            (ratios.rejected, score.rejected_logp, score.rejected_ref_logp),
+        ):
+            edited = sum(token.log_ratio for token in tokens[2:4])
+            assert edited == pytest.approx(logp - reference, abs=0.011)
+            assert reports[0].policy_version == 0 or any(token.log_ratio for token in tokens)
 
 
 @pytest.fixture(scope="module", params=["lora", pytest.param("full", marks=CHAOS)])

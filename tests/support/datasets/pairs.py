@@ -107,7 +107,9 @@ def phantom_batch(seed: int = 0, pairs: int = 9) -> PackedBatch:
     def side() -> Side:
         edited = np.zeros(rng.integers(6, 12), dtype=bool)
         edited[2:4] = True
-        return Side(rng.integers(10, 400, len(edited)), edited)
+        starts = np.arange(len(edited))  # a character a token
+        offsets = np.stack([starts, starts + 1], axis=1)
+        return Side(rng.integers(10, 400, len(edited)), edited, offsets=offsets)
 
     packed = []
     for i in range(pairs):

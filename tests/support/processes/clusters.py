@@ -75,10 +75,10 @@ class Cluster:
             time.sleep(0.5)
         return {node["node_id"] for node in nodes}
 
-    def actors(self) -> dict[str, set[str]]:
-        """Node → the actors alive on it."""
+    def actors(self, state: str = "ALIVE") -> dict[str, set[str]]:
+        """Node → the actors in this state on it."""
         found: dict[str, set[str]] = {}
-        for actor in self.listed("actors"):
+        for actor in self.listed("actors", state):
             name = actor["repr_name"] or actor["class_name"]
             found.setdefault(actor["node_id"], set()).add(name)
         return found

@@ -45,8 +45,8 @@ def test_it_says_the_same(grown):
         load_model(resolve_model_path("phantom/paragraphs_base"), "float32"),
     )
     answer = list(codec.tokenizer.encode(" The heart is", add_special_tokens=False))
-    for said in ([], answer):
-        given = [*ids.tolist(), *said]
+    for begun in ([], answer):
+        given = [*ids.tolist(), *begun]
         found = next_token(large, given, pixel_values=pixels)
         expected = next_token(tiny, [token for token in given if token != IMAGE])
         known = len(expected)

@@ -89,6 +89,11 @@ def test_real_edits_are_packed_exactly(codec, question, reference, answer, verdi
         assert (side.ids.dtype, side.edited.dtype) == (np.int64, np.bool_)
         assert side.edited.tolist() == naive_mask(codec, side.ids, text, spans)
         assert side.edited.any()
+        assert side.offsets is not None
+        assert side.offsets.tolist() == [
+            list(range_) for range_ in token_offsets(codec.tokenizer, side.ids.tolist(), text)
+        ]
+        assert "".join(text[a:b] for a, b in side.offsets) == text
     assert (packed.pair_id, packed.relevance) == ("i", 1.1)
     assert (packed.image_keys, packed.corrupted_keys) == (("image",), ("corrupted",))
     assert packed.prompt_ids is PROMPT

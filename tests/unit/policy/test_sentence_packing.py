@@ -83,6 +83,10 @@ def test_both_sides_stand_behind_the_sampled_tokens(codec, data, merged, right):
     for side, side_text in ((packed.chosen, pair.chosen), (packed.rejected, pair.rejected)):
         joined = decode(codec.tokenizer, [*prefix, *side.ids.tolist()])
         assert joined.rstrip() == text[:start] + side_text
+        if merged and side_text.isascii():  # no character is of several tokens
+            assert "".join(side_text[a:b] for a, b in side.offsets) == side_text
+        assert {i for a, b in side.offsets for i in range(a, b)} == {*range(len(side_text))}
+        assert len(side.offsets) == len(side.ids)
         assert side.edited.any()
         assert codec.eos_id not in side.ids
     unchanged = decode(codec.tokenizer, [*prefix, *own.ids[: int(np.argmax(own.edited))].tolist()])

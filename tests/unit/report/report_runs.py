@@ -14,6 +14,7 @@ from medray.evaluation.metrics import score_answers, summarise
 from medray.ledger import Ledger
 from medray.records import Dropped, Pair, PairScore, Response, Span
 from medray.rundir import RunDirectory
+from tests.support.datasets.token_ratios import token_ratios
 from tests.unit.report.test_report import BIDI, EVIL, KINDS, make_run, metrics_of
 
 
@@ -57,7 +58,8 @@ def make_long_run(folder: Path, *, steps: int = 50, of_step: int = 60) -> RunDir
                 ledger.drop(Dropped(item, case.case_id, step - 1, reason))
             else:
                 pair = _pair(item, case.case_id, step - 1, answer, KINDS[i % 3])
-                ledger.trained(pair, PairScore(item, rng.random(), -3.0, -4.0, -3.2, -3.9))
+                score = PairScore(item, rng.random(), -3.0, -4.0, -3.2, -3.9)
+                ledger.trained(pair, score, tokens=token_ratios(pair, rng))
         counts = ledger.close_step(step)
         run.append_metrics(metrics_of(step, counts.trained, counts.dropped, rng))
     return run

@@ -7,12 +7,16 @@ import html
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from medray.cli.main import app
 from medray.errors import DataError
+from medray.ledger import read_ledger
 from medray.report import write_pairs_page, write_report
+from medray.report.pairs.rows import text_parts
+from medray.report.pairs.token_strip import with_strip
 from medray.report.pairs.wrong_answers import wrong_answers
 from medray.report.progress import LOADING, ProgressLog
 from medray.rundir import RunDirectory
@@ -138,3 +142,77 @@ def test_a_page_without_room_for_all_images_says_so(run, tmp_path, monkeypatch) 
     monkeypatch.undo()
     page = write_pairs_page(run.path, tmp_path / "pairs.html").read_text()
     assert "not room" not in page
+
+
+def strip(text: str, spans: list[tuple[int, int]], *tokens: tuple[int, int, float | None]):
+    """(text, is edited, [(token, class, number)]) of each part."""
+    marks = [
+        {"start": a, "end": b, "error_type": "side", "severity": 1.0, "reason": ""}
+        for a, b in spans
+    ]
+    rows = [{"start": a, "end": b, "log_ratio": value} for a, b, value in tokens]
+    return [
+        (part.text, part.edited, [(p.text, p.level, p.number) for p in part.pieces])
+        for part in with_strip(text_parts(text, marks), rows)
+    ]
+
+
+def test_a_token_is_cut_where_an_edit_begins() -> None:
+    tokens = ((0, 1, 0.01), (1, 7, -0.3), (7, 12, 1.5), (12, 12, 0.06))
+    assert strip("A left apex.", [(2, 6)], *tokens) == [
+        ("A ", False, [("A", "", "+0.01"), (" ", "m2", "−0.30")]),
+        ("left", True, [("left", "m2", "−0.30")]),
+        (" apex.", False, [(" ", "m2", "−0.30"), ("apex.", "p3", "+1.50")]),
+        ("", False, [("", "p1", "+0.06")]),
+    ]
+
+
+def test_tokens_of_one_character_are_shown_as_one() -> None:
+    """A character of three tokens has the sum of their log-ratios; one that is not finite, none."""
+    tokens = ((0, 1, 0.2), (0, 1, 0.1), (0, 1, -0.5), (1, 2, None))
+    assert strip("肺x", [], *tokens) == [
+        ("肺x", False, [("肺", "m1", "−0.20"), ("x", "none", "not finite")])
+    ]
+
+
+def test_insertions_and_texts_that_no_token_holds_stay() -> None:
+    assert strip("ab", [(1, 1)], (0, 1, 0.0)) == [
+        ("a", False, [("a", "", "+0.00")]),
+        ("", True, []),
+        ("b", False, [("b", "", "")]),
+    ]
+    assert strip("ab", [(1, 1)]) == [("a", False, []), ("", True, []), ("b", False, [])]
+
+
+def test_the_strip_of_a_page_holds_the_ledger_s_numbers(run: RunDirectory, tmp_path: Path) -> None:
+    rows = [row for row in read_ledger(run.path).to_pylist() if row["chosen_tokens"]]
+    assert len(rows) == 8
+    page = write_report(run.path, out=tmp_path / "report.html").read_text()
+    assert "log π/π₀ in nats" in page
+    assert page.count('data-tokens="yes"') == len(rows)
+    titles = re.findall(r'<p class="text heat" dir="auto">(.*?)</p>', page)
+    assert len(titles) == 2 * len(rows)
+    # A token that is cut at an edit has its number twice: on the blank before the word, and on it.
+    pieces = r'<i[^>]* title="(\S\d+\.\d\d)[^"]*">(?! </i>)'
+    numbers = [re.findall(pieces, side) for side in titles]
+    expected = [
+        [f"{token['log_ratio']:+.2f}".replace("-", "−") for token in row[f"{side}_tokens"]]
+        for row in rows
+        for side in ("chosen", "rejected")
+    ]
+    assert sorted(numbers) == sorted(expected)
+
+
+def test_a_run_of_an_earlier_version_has_no_strip(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=2)
+    for path in run.ledger.iterdir():
+        table = pq.read_table(path)
+        old = table.drop_columns(["chosen_tokens", "rejected_tokens"])
+        pq.write_table(old, path)
+    pages = write_report(run.path), write_pairs_page(run.path, tmp_path / "pairs.html")
+    for page in pages:
+        text = page.read_text()
+        assert text.count('<article class="pair"') > 10
+        for part in ('"heat', ' heat"', "log π/π₀ in nats", 'data-filter="tokens"'):
+            assert part not in text
+        assert_self_contained(text)

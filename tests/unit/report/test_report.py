@@ -40,6 +40,7 @@ from medray.report.pairs.page import PairList
 from medray.report.templates import render
 from medray.rundir import RunDirectory
 from medray.seeds import item_seed
+from tests.support.datasets.token_ratios import token_ratios
 
 BIDI = "\u202eodd\u2028\u2066\x1b[2J"
 EVIL = "<script>alert('x')</script> \"quoted\" <img src=https://evil.example/p.png onerror=a()>"
@@ -103,7 +104,8 @@ def fill_step(
             if i == 6:  # the pair of a sentence
                 prefix = f"{EVIL} " if evil else "The heart is normal. "
                 pair = dataclasses.replace(pair, scope="sentence", sentence=1, prefix=prefix)
-            ledger.trained(pair, PairScore(item, rng.random(), -3.0, -4.0, -3.2, -3.9))
+            score = PairScore(item, rng.random(), -3.0, -4.0, -3.2, -3.9)
+            ledger.trained(pair, score, tokens=token_ratios(pair, rng) if i in (2, 6) else None)
     return ledger.close_step(step)
 
 
@@ -256,7 +258,7 @@ def test_report_shows_what_happened(run: RunDirectory) -> None:
         assert expected in page
     assert page.count('<article class="pair"') == 48
     shown = {row["case_id"] for row in read_ledger(run.path).to_pylist()}
-    sample = choose_pairs(trained_rows(run))
+    sample = choose_pairs([row for row in trained_rows(run) if row["chosen_tokens"]])
     corrupted = {row["corrupted_sha256"] for row in sample}
     assert page.count('href="data:image/png;base64,') == len(shown) + len(corrupted)  # once each
     also = [row for row in trained_rows(run) if row["corrupted_sha256"] in corrupted]

@@ -11,14 +11,14 @@ import pytest
 
 from medray.errors import RunFailed, UserError
 from medray.ledger import SCHEMA, Ledger, LedgerError, StepCounts, read_ledger
-from medray.records import Case, Dropped, Pair, PairScore, Response, Span
+from medray.records import Case, Dropped, Pair, PairScore, Response, Span, TokenRatio, TokenRatios
 
 COLUMNS = """
     pair_id item_id case_id sentence scope step policy_version image_sha256 other_images_sha256
     corrupted_sha256 region_source corruption question
     reference response prefix chosen rejected chosen_spans rejected_spans
     response_was_correct relevance editor status drop_reason loss chosen_logp rejected_logp
-    chosen_ref_logp rejected_ref_logp visual_contrast
+    chosen_ref_logp rejected_ref_logp visual_contrast chosen_tokens rejected_tokens
 """
 CASE = Case(
     case_id="c",
@@ -101,6 +101,23 @@ def test_rows_hold_question_answer_pair_and_outcome(tmp_path: Path) -> None:
     assert rows["d"]["response"] == "Yes, on the right."
     e = rows["e"]
     assert (e["status"], e["drop_reason"], e["loss"]) == ("skipped", "non-finite-loss", None)
+
+
+def test_log_ratios_by_token_of_the_pairs_that_have_them(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.issue(1, [("a", CASE)])
+    ledger.response(response("a"))
+    left, end = TokenRatio(0, 17, 0.25), TokenRatio(17, 17, math.nan)
+    ledger.trained(pair("a"), score("a"), tokens=TokenRatios("a", (left, end), (end,)))
+    train(ledger, "b")
+    ledger.close_step(1)
+    a, b = read_ledger(tmp_path).to_pylist()
+    assert a["chosen_tokens"] == [
+        {"start": 0, "end": 17, "log_ratio": 0.25},
+        {"start": 17, "end": 17, "log_ratio": None},
+    ]
+    assert a["rejected_tokens"] == a["chosen_tokens"][1:]
+    assert (b["chosen_tokens"], b["rejected_tokens"]) == (None, None)
 
 
 def test_no_patient_id_reaches_the_disk(tmp_path: Path) -> None:

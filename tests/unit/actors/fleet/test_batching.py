@@ -12,8 +12,8 @@ from medray.records import Case, Response
 
 
 def items(cases: int, answers: int) -> list[Item]:
-    asked = [Case(f"c{n}", f"c{n}.png", "00", "Is it?", "No", "closed") for n in range(cases)]
-    return [Item(f"i{n}-{k}", case) for n, case in enumerate(asked) for k in range(answers)]
+    drawn = [Case(f"c{n}", f"c{n}.png", "00", "Is it?", "No", "closed") for n in range(cases)]
+    return [Item(f"i{n}-{k}", case) for n, case in enumerate(drawn) for k in range(answers)]
 
 
 def response(item: Item) -> Response:

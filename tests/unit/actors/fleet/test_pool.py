@@ -314,6 +314,40 @@ def test_a_replica_that_leaves_ends_its_job_and_starts_again_uncharged():
     assert lines == []
 
 
+def test_a_replica_that_leaves_as_it_starts_does_so_at_once(tmp_path):
+    """A model may load for longer than its node is there."""
+    loading = tmp_path / "loading"
+
+    class Slow:
+        def __init__(self):
+            if not loading.exists():
+                loading.touch()
+                time.sleep(600)
+
+        def pid(self):
+            return os.getpid()
+
+    async def scenario():
+        budget = RestartBudget(FaultsConfig(generator=0), lines.append)
+        slow = ray.remote(Slow).options(num_cpus=0, max_restarts=0)
+        pool = Pool("generator", "Generator", 1, lambda _: slow.remote(), budget)
+        pool.start()
+        try:
+            async with asyncio.timeout(90):
+                while not loading.exists():
+                    await asyncio.sleep(0.1)
+                pool.leave({0})
+                await pool.wait_ready()
+                await pool.run(lambda actor, _: actor.pid.remote())
+        finally:
+            await pool.close()
+        return budget.restarts
+
+    lines: list[str] = []
+    assert asyncio.run(scenario()) == 0
+    assert lines == []
+
+
 def test_what_dies_with_its_node_before_its_job_is_done_is_charged_to_nobody(tmp_path):
     async def scenario(pool):
         path = str(tmp_path / "calls")

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from actors.fleet.growth import has_room
+from actors.fleet.learner_group import LearnersStart
 from actors.loop.departures import departures
 from actors.loop.departures.affected import Affected, find_affected
 from actors.loop.departures.decision import Notice, decide, describe
@@ -36,6 +37,8 @@ def fleet(ranks, generators, editors, models=()):
     )
     return SimpleNamespace(
         learners=SimpleNamespace(handles=list(ranks)),
+        learners_start=SimpleNamespace(pending=False),
+        placement_group=SimpleNamespace(shared=False, nodes=list),
         pools=(pool("Generator", generators), pool("Editor", editors)),
         models=SimpleNamespace(engines={f"dir-{node}": node for node in models}),
         placement=placement,
@@ -99,13 +102,19 @@ def test_decision(found, facts, decision):
 
 def test_the_line_says_which_node_when_and_what_is_done():
     notice = Notice({"07136b114437a502a1d1": inf})
-    assert describe(notice, EDITOR, "move", "") == (
+    assert describe(notice, EDITOR, "move", "", saved=True) == (
         "node 07136b114437 is drained, without a deadline: Editor(replica=0) starts again elsewhere"
     )
-    assert describe(notice, RANK, "wait", "").endswith(
+    assert describe(notice, RANK, "wait", "", saved=True).endswith(
         "Learner(rank=0) starts again elsewhere after a checkpoint once there is a node"
     )
-    assert describe(notice, RANK, "stop", "the run's driver is on it").endswith(
+    assert describe(notice, RANK, "move", "", saved=False).endswith(
+        ": Learner(rank=0) starts again elsewhere"
+    )
+    assert describe(notice, RANK, "stop", "it is the head", saved=False).endswith(
+        ": the run stops, as it is the head"
+    )
+    assert describe(notice, RANK, "stop", "the run's driver is on it", saved=True).endswith(
         ": the run stops after a checkpoint, as the run's driver is on it"
     )
 
@@ -215,7 +224,6 @@ def watch(found, ray, seconds=0.3, **later):
     lines = []
     found.room = asyncio.Event()
     found.room.set()
-    found.placement_group = SimpleNamespace(shared=False)
     found.config = Config.model_validate({"data": {"kind": "phantom"}})
     found.left = []
     for pool in found.pools:
@@ -250,6 +258,21 @@ def test_learners_are_interrupted_and_what_else_is_there_moves(ray):
         stop.check()
 
 
+def test_learners_that_load_begin_elsewhere_without_a_checkpoint(ray):
+    """Nothing is interrupted: they hold nothing, and whoever waits for them waits for the new."""
+    found, begun = fleet([], ["a", "b"], ["b"]), []
+    found.placement_group.nodes = lambda: ["a"]  # where they are to load
+    found.learners_start = SimpleNamespace(pending=True, begin_elsewhere=begun.append)
+    stop, lines = watch(found, ray, draining={"a": inf}, free={"b": {"CPU": 4.0, "GPU": 1.0}})
+    assert lines == [
+        "node a is drained, without a deadline: "
+        "Learner(rank=0), Generator(replica=0) start again elsewhere"
+    ]
+    assert len(begun) == 1
+    assert found.left == [0]
+    stop.check()
+
+
 def test_the_node_of_somebody_else_is_nothing_to_speak_of(ray):
     stop, lines = watch(fleet(["b"], ["b"], ["b"]), ray, draining={"a": inf})
     assert lines == []
@@ -269,3 +292,78 @@ def test_an_answer_that_does_not_come_is_said_once(ray):
     stop, lines = watch(fleet(["a"], ["b"], ["b"]), ray, draining=None)
     assert lines == ["nodes that leave are not seen for now: ConnectionError: no answer"]
     stop.check()
+
+
+class Starting:
+    """Starts that take until they are told to end, and a place that may be left."""
+
+    def __init__(self):
+        self.begun, self.left, self.may_end = 0, [], asyncio.Event()
+        self.start = LearnersStart(self.load, lambda: self.left.append(self.begun))
+
+    async def load(self):
+        self.begun += 1
+        await self.may_end.wait()
+
+    async def room(self):
+        await asyncio.sleep(0.01)
+
+
+def test_a_start_goes_on_elsewhere_for_whoever_waits():
+    async def scenario():
+        starting = Starting()
+        starting.start.begin()
+        waiting = asyncio.create_task(starting.start.finished())
+        await asyncio.sleep(0.01)
+        starting.start.begin_elsewhere(starting.room)
+        await asyncio.sleep(0.05)
+        assert (starting.begun, starting.left) == (2, [1])
+        assert starting.start.pending
+        assert not waiting.done()
+        starting.may_end.set()
+        await waiting
+        assert not starting.start.pending
+        await starting.start.finished()  # at once
+
+    asyncio.run(scenario())
+
+
+def test_a_start_that_moved_before_its_turn_does_not_begin_again():
+    async def scenario():
+        starting = Starting()
+        assert starting.start.pending
+        starting.start.begin_elsewhere(starting.room)
+        starting.start.begin()
+        starting.may_end.set()
+        await starting.start.finished()
+        assert (starting.begun, starting.left) == (1, [0])
+
+    asyncio.run(scenario())
+
+
+def test_what_a_start_ended_with_is_raised_once():
+    async def fails():
+        raise RunFailed("Learner(rank=0)", "no memory")
+
+    async def scenario():
+        start = LearnersStart(fails, lambda: None)
+        start.begin()
+        with pytest.raises(RunFailed, match="no memory"):
+            await start.finished()
+        assert not start.pending
+        await start.finished()
+
+    asyncio.run(scenario())
+
+
+def test_a_start_that_is_given_up_holds_nobody():
+    async def scenario():
+        starting = Starting()
+        starting.start.begin()
+        waiting = asyncio.create_task(starting.start.finished())
+        await asyncio.sleep(0.01)
+        starting.start.cancel()
+        await waiting
+        assert not starting.start.pending
+
+    asyncio.run(scenario())
