@@ -165,7 +165,7 @@ class _Read(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """By the logits, with p the policy's probabilities and q the fixed ones: of log p(t), one at
+        """By the logits, with p what the policy gives and q what is fixed: of log p(t), one at
         t, less p; of KL(q ‖ p), p − q; of KL(p ‖ q), p · (log p − log q − KL)."""
         logits, normaliser, positions, targets, *of_kl = ctx.saved_tensors
         weights = torch.zeros_like(normaliser)
