@@ -38,7 +38,7 @@ from medray.policy.model.chat import PROBE_IMAGE, ChatCodec
 from medray.policy.model.loading import model_facts
 from medray.policy.packing import PackedBatch
 
-HELD = ("weights", "optimiser", "reference")
+STATES = ("weights", "optimiser", "reference")
 Progress = Callable[[str], None]
 Rows = list[dict[str, Any]]
 
@@ -67,13 +67,12 @@ def _learner_rows(case: MemoryCase, config: Config) -> Rows:
     given = largest_batch(config, facts.vocabulary, prompt, picture, on_one_image=case.on_one_image)
     own = sizes(config, facts)
     parts = learner_needs(config, own, needs_of(config.objective), len(prompt))
-    held = sum(parts[name] for name in HELD)
+    states = sum(parts[name] for name in STATES)
     step = sum(parts.values()) - parts["reserve"]
     ranks = _in_processes(_measure_learner, config, given)
-    rows = [
-        row(case.name, "held", held, max(rank["held"] for rank in ranks)),
-        row(case.name, "step", step, max(rank["step"] for rank in ranks)),
-    ]
+    rows = [row(case.name, "step", step, max(rank["step"] for rank in ranks))]
+    if config.model.lora is None:  # an adapter's are less than what a library keeps for itself
+        rows.append(row("", "states", states, max(rank["states"] for rank in ranks)))
     if case == CASES[0]:
         rows.append(row("", "update", update_bytes(config, own), ranks[0]["update"]))
     return rows
@@ -128,10 +127,10 @@ def _measure_learner(pipe: Connection, config: Config, rank: int, given: PackedB
     _forget_peak(learner.device)
     learner.step(0, given)
     step = memory_peak(learner.device) - before
-    held = _taken(learner.device) - before
+    states = _taken(learner.device) - before
     _, *shards = learner.export("full")
     update = sum(array.nbytes for shard in shards for array in shard.values())
-    pipe.send({"held": held, "step": step, "update": update})
+    pipe.send({"states": states, "step": step, "update": update})
 
 
 def _measure_engine(pipe: Connection, config: Config, rank: int) -> None:
@@ -142,8 +141,8 @@ def _measure_engine(pipe: Connection, config: Config, rank: int) -> None:
     engine = start_engine(config, facts, ChatCodec(facts.path, facts.limits).pixel_limits)
     cache = engine.llm_engine.vllm_config.cache_config
     tensors = engine.llm_engine.model_executor.driver_worker.worker.model_runner.kv_caches
-    held = sum(tensor.nbytes for tensor in tensors)
-    pipe.send({"cache": held / (cache.num_gpu_blocks * cache.block_size)})
+    taken = sum(tensor.nbytes for tensor in tensors)
+    pipe.send({"cache": taken / (cache.num_gpu_blocks * cache.block_size)})
 
 
 def _small(config: Config, given: PackedBatch) -> PackedBatch:
