@@ -252,7 +252,7 @@ class Learner:
             model=self.scorer,
             model_parameters=trained,
             optimizer=optimizer,
-            config=deepspeed_config(self.config),
+            config=deepspeed_config(self.config, sum(p.numel() for p in trained)),
         )
         self.optimizer_state = OptimizerState(self.engine, policy, learner.zero_stage, deepspeed)
         self.reference_engine: Any = None

@@ -17,7 +17,7 @@ from actors import ONE_MACHINE
 from actors.accelerator import has_gpu
 from actors.learner.deepspeed_internals import skip_shared_memory_op
 from medray.config import Config, LearnerConfig
-from medray.policy.model.schedule import sums_in_float32
+from medray.policy.model.schedule import bucket_size, sums_in_float32
 
 _SIOCGIFADDR = 0x8915  # Linux: the address of an interface
 MEETING_TIMEOUT = timedelta(minutes=5)
@@ -101,13 +101,13 @@ def _interface_of(address: str) -> str:
     return ""
 
 
-def deepspeed_config(config: Config) -> dict[str, Any]:
-    """The engine's settings."""
+def deepspeed_config(config: Config, trained: int) -> dict[str, Any]:
+    """The engine's settings. `trained`: parameters that are."""
     sums = {"data_types": {"grad_accum_dtype": "fp32"}} if sums_in_float32(config) else {}
     return sums | {
         "train_micro_batch_size_per_gpu": config.learner.micro_batch,
         "gradient_clipping": config.learner.clip,
-        "zero_optimization": _zero(config.learner),
+        "zero_optimization": _zero(config.learner) | {"reduce_bucket_size": bucket_size(trained)},
         "bf16": {"enabled": config.model.dtype == "bfloat16"},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
@@ -117,7 +117,7 @@ def deepspeed_config(config: Config) -> dict[str, Any]:
 
 def reference_config(config: Config) -> dict[str, Any]:
     """Settings of an engine without an optimiser, which shards a model that does not train."""
-    own = deepspeed_config(config)
+    own = deepspeed_config(config, 1)
     zero = {name: value for name, value in _zero(config.learner).items() if "optimizer" not in name}
     return own | {"zero_optimization": zero}
 

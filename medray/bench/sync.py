@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import shutil
 import statistics
 import time
 from collections.abc import Sequence
@@ -17,15 +16,13 @@ import numpy as np
 import torch
 
 import medray
+from medray.bench import lookalike
 from medray.config import LoraConfig, ModelConfig
 from medray.errors import UserError
 from medray.policy.export.weight_update import export_items, numel_bytes
-from medray.policy.model.loading import resolve_model_path
 from medray.policy.model.tuning import prepare_policy
 
-BASE = "phantom/base"  # tokenizer, processor and vision tower are the shipped model's
 WIDTH, SMALL_WIDTH = 2048, 256  # of the language model; the small one for few gigabytes
-HEAD = 64
 LORA_RANK = 16
 TRANSFER = ("export", "put", "pull", "verify", "copy")
 ROWS = {
@@ -91,29 +88,10 @@ class SyncSettings:
 
 def write_lookalike(folder: Path, gigabytes: float) -> dict[str, int]:
     """Write a model directory with at least `gigabytes` in its language model; return its shape."""
-    from transformers import AutoConfig, LlavaForConditionalGeneration
-
-    base = resolve_model_path(BASE)
-    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    text = config.text_config
     width = WIDTH if gigabytes >= 0.5 else SMALL_WIDTH
-    heads = width // HEAD
-    text.hidden_size, text.intermediate_size, text.head_dim = width, 4 * width, HEAD
-    text.num_attention_heads, text.num_key_value_heads = heads, heads // 4
-    text.num_hidden_layers = layers_for(gigabytes, width)
-    previous_dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = LlavaForConditionalGeneration(config)
-    finally:
-        torch.set_default_dtype(previous_dtype)
-    model.save_pretrained(folder)
-    for file in base.iterdir():
-        if file.suffix in (".json", ".jinja") and not (folder / file.name).exists():
-            shutil.copy(file, folder / file.name)
-    return {"width": width, "layers": text.num_hidden_layers}
+    layers = layers_for(gigabytes, width)
+    lookalike.write_lookalike(folder, width, layers)
+    return {"width": width, "layers": layers}
 
 
 def layers_for(gigabytes: float, width: int) -> int:

@@ -244,6 +244,27 @@ def sync(
 
 
 @app.command()
+def memory(
+    width: Annotated[int, typer.Option(help="Of the language model's layers.")] = 512,
+    layers: Annotated[int, typer.Option(help="Layers of the language model.")] = 8,
+    vocabulary: Annotated[int, typer.Option(help="Rows of embedding and head.")] = 32_000,
+    micro_batch: Annotated[int, typer.Option(help="As learner.micro_batch.")] = 4,
+    tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 64,
+    dtype: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
+    as_json: AsJson = False,
+) -> None:
+    """Compare the memory plan of `medray check` with what learners and an engine take."""
+    from medray.bench.memory import MemorySettings, show_memory
+
+    require_actors()
+    task = MemorySettings(width, layers, vocabulary, micro_batch, tokens, dtype)
+    from actors.bench.memory import run_memory
+
+    result = run_memory(task, progress(quiet=as_json))
+    print_result(result, as_json=as_json, show=show_memory)
+
+
+@app.command()
 def ledger(
     rows: Annotated[int, typer.Option(help="Rows of the long ledger.")] = 2_000_000,
     batch: Annotated[int, typer.Option(help="Rows of a step.")] = 32,

@@ -13,22 +13,23 @@ from medray.policy.scoring.last_layer import last_layer_only_at
 SHORT, LONG = 64, 128  # row lengths; what grows with their square is left out
 
 
-def bytes_per_token(policy: nn.Module, *, checkpointing: bool) -> float:
-    """Bytes kept per token of a row by the decoder of `policy`, which is on the meta device.
+def bytes_per_token(policy: nn.Module, *, checkpointing: bool) -> tuple[float, float]:
+    """Bytes kept per token of a row by the decoder of `policy`, which is on the meta device: until
+    the backward pass of the output layer has ended, and only behind it.
 
     Tensors that autograd saves are counted, each once; weights are not. The last layer runs as in
     training, at the positions that are read, which hardly count. On the meta device attention is
     computed as a matrix [L, L], which kernels on GPUs never keep: only what grows with the tokens
-    counts. With `checkpointing` it is what each layer begins with, and all that one layer keeps
-    while its backward pass runs.
+    counts. With `checkpointing` it is what each layer begins with, and behind the output layer all
+    that one layer keeps while its backward pass runs.
     """
     kept = (_kept(policy, LONG) - _kept(policy, SHORT) * 2**2) / (LONG - SHORT * 2**2)
     if not checkpointing:
-        return kept
+        return kept, 0.0
     config = base_model(policy).config.get_text_config()
     width = next(policy.parameters()).element_size()
     layers = int(config.num_hidden_layers)
-    return layers * config.hidden_size * width + kept / max(1, layers - 1)
+    return layers * config.hidden_size * width, kept / max(1, layers - 1)
 
 
 def _kept(policy: nn.Module, length: int) -> int:

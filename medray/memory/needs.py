@@ -9,12 +9,13 @@ from __future__ import annotations
 from medray.config import Config
 from medray.memory.sizes import Sizes
 from medray.objectives import Needs
-from medray.policy.model.schedule import sums_in_float32
+from medray.policy.model.schedule import bucket_size, sums_in_float32
 from medray.policy.scoring.head import CHUNK_VALUES
 
 GIB = 2**30
 RESERVE = int(1.5 * GIB)  # CUDA context, NCCL, fragments
 ENGINE = 2 * GIB  # activations of an engine's largest batch, its context
+GATHERED = 1_050_000_000  # parameters that ZeRO-3 holds at most: DeepSpeed's limit, and prefetched
 WIDTH = {"bfloat16": 2, "float32": 4}
 
 Parts = dict[str, int]
@@ -35,18 +36,33 @@ def learner_needs(config: Config, sizes: Sizes, needs: Needs, prompt_tokens: int
         states = 0
     if learner.offload == "all":
         weights = 0
+    if learner.zero_stage:  # DeepSpeed's buffer for those on their way to other ranks
+        gradients += bucket_size(sizes.trained) * width
+    if learner.zero_stage == 3:  # what layers at work have gathered
+        weights += min(sizes.parameters, GATHERED) * width
     tokens = batch_tokens(config, needs, prompt_tokens)
-    logits = min(read_positions(config, needs) * sizes.vocabulary, CHUNK_VALUES) * 4
+    logits = logits_bytes(config, sizes, needs, prompt_tokens)
+    # Under checkpointing a layer's are made again when the output layer's are gone.
+    again = max(0, int(tokens * sizes.layer_bytes) - logits)
     return {
         "weights": weights,
         "optimiser": states,
         "gradients": gradients,
         "reference": reference_bytes(config, sizes, needs),
-        "activations": int(tokens * sizes.token_bytes),
-        # The policy's logits, their gradient, and the reference's.
-        "logits": logits * (3 if needs.reference else 2),
+        "activations": int(tokens * sizes.token_bytes) + again,
+        "logits": logits,
         "reserve": RESERVE,
     }
+
+
+def logits_bytes(config: Config, sizes: Sizes, needs: Needs, prompt_tokens: int) -> int:
+    """Of the output layer, at the peak of its backward pass: logits and their gradient in float32,
+    and the gradient in the weights' dtype; where KL is read, four tensors more."""
+    positions = read_positions(config, needs, prompt_tokens)
+    share = len(needs.kl) / len(needs.branches)
+    values = min(positions * sizes.vocabulary, CHUNK_VALUES)
+    copy = 2 if config.model.dtype == "bfloat16" else 0
+    return values * (4 + 4 + copy) + int(values * share) * 4 * 4
 
 
 def batch_tokens(config: Config, needs: Needs, prompt_tokens: int) -> int:
@@ -57,8 +73,14 @@ def batch_tokens(config: Config, needs: Needs, prompt_tokens: int) -> int:
     return config.learner.micro_batch * images * tree
 
 
-def read_positions(config: Config, needs: Needs) -> int:
-    """Positions of one micro-batch that pass the head, at most."""
+def read_positions(config: Config, needs: Needs, prompt_tokens: int) -> int:
+    """Positions of one micro-batch that pass the head, at most.
+
+    Pairs that share an image, or answers to one question, may be more than `micro_batch` in the
+    same number of tokens: all of them but one prompt's may be read.
+    """
+    if config.loop.group_by == "image" or config.generator.responses > config.learner.micro_batch:
+        return batch_tokens(config, needs, prompt_tokens) - prompt_tokens
     return config.learner.micro_batch * len(needs.branches) * config.generator.max_new_tokens
 
 

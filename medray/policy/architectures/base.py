@@ -106,6 +106,14 @@ def tokens_by_picture(total: int, shapes: Sequence[tuple[int, ...]]) -> list[int
     return [total * size // sum(sizes) for size in sizes]
 
 
+def require_feature_layer(config: Any) -> None:
+    """ValueError if a transformers config reads its tower at a layer that it does not have."""
+    given, layers = config.vision_feature_layer, int(config.vision_config.num_hidden_layers)
+    for layer in [given] if isinstance(given, int) else given:
+        if not -layers - 1 <= layer <= layers:
+            raise ValueError(f"vision_feature_layer is {layer}, and the tower has {layers} layers")
+
+
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The language model's part of a config.json, in the nested or the flat layout.
 

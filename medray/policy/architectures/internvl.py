@@ -9,7 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medray.policy.architectures.base import ATTENTION_AND_MLP, Architecture, Group
+from medray.policy.architectures.base import (
+    ATTENTION_AND_MLP,
+    Architecture,
+    Group,
+    require_feature_layer,
+)
 
 
 class InternVL(Architecture):
@@ -41,6 +46,7 @@ class InternVL(Architecture):
         if tuple(shape[-2:]) != tuple(vision.image_size):
             height, width = vision.image_size
             raise ValueError(f"a tile has {shape[-2]} × {shape[-1]} px, not {height} × {width}")
+        require_feature_layer(config)
         patches = [s // p for s, p in zip(vision.image_size, vision.patch_size, strict=True)]
         return shape[0] * int(patches[0] * patches[1] * config.downsample_ratio**2)
 

@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medray.policy.architectures.base import ATTENTION_AND_MLP, Architecture, Group
+from medray.policy.architectures.base import (
+    ATTENTION_AND_MLP,
+    Architecture,
+    Group,
+    require_feature_layer,
+)
 
 
 class Llava(Architecture):
@@ -39,6 +44,7 @@ class Llava(Architecture):
         size = config.vision_config.image_size
         if shape != (3, size, size):
             raise ValueError(f"an image becomes {shape[1]} × {shape[2]} px, not {size} × {size}")
+        require_feature_layer(config)
         return self.image_tokens(config.to_dict())
 
     def features(self, model: nn.Module, pictures: Sequence[Tensor]) -> list[Tensor]:

@@ -46,7 +46,8 @@ def checkpoint_headers(folder: Path) -> dict[str, TensorHeader]:
     for shard in sorted(set(shards.values())):
         if not (folder / shard).is_file():
             todo = "download it again; all shards belong in one directory"
-            raise ModelError(str(folder), f"{shard} is missing; {INDEX} names it", todo)
+            what = "is a link to nothing" if (folder / shard).is_symlink() else "is missing"
+            raise ModelError(str(folder), f"{shard} {what}; {INDEX} names it", todo)
         headers |= file_headers(folder / shard)
     if absent := sorted(shards.keys() - headers.keys()):
         where = f"{shards[absent[0]]}: {absent[0]}"
@@ -114,5 +115,8 @@ def _no_weights(folder: Path) -> ModelError:
     found = sorted(path.name for path in folder.glob("*.safetensors"))
     if not found:
         return ModelError(str(folder), "holds no *.safetensors", "medray does not unpickle models")
+    if not (folder / found[0]).is_file():  # of a cache that was copied without its blobs
+        what = "a link to nothing" if (folder / found[0]).is_symlink() else "no file"
+        return ModelError(str(folder / found[0]), f"is {what}", "copy or download the file itself")
     why = f"holds {found[0]}, but no {SINGLE} and no {INDEX}"
     return ModelError(str(folder), why, f"add the index, or rename the only file to {SINGLE}")

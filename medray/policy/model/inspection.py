@@ -72,7 +72,11 @@ def _inspect_prompt(facts: ModelFacts, config: Any) -> None:
     if largest >= facts.vocabulary:
         why = f"its tokenizer has ids up to {largest}, config.json a vocab_size of"
         raise ModelError(where, f"{why} {facts.vocabulary}", todo)
-    _, (picture,) = codec.encode(PROBE, PROBE_IMAGE)
+    ids, (picture,) = codec.encode(PROBE, PROBE_IMAGE)
+    if len(ids) >= facts.context:
+        why = f"a context of {facts.context} tokens; a question with an image takes {len(ids)}"
+        todo = "give the model's own config.json, or raise model.max_length"
+        raise ModelError(where, f"has {why}", todo)
     found = codec.image_tokens(PROBE_IMAGE)
     try:
         expected = facts.architecture.picture_tokens(config, picture.shape)

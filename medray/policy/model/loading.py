@@ -16,6 +16,7 @@ from medray.config import GeneratorConfig, ModelConfig
 from medray.errors import ConfigError, ModelError
 from medray.files import read_file
 from medray.policy.architectures import ARCHITECTURES, Architecture, forest_obstacle, text_config
+from medray.policy.model.headers import refuse_pointer
 from medray.policy.model.skeleton import unfit
 from medray.policy.model.view_size import Limits
 
@@ -140,6 +141,7 @@ def image_token_of(path: Path) -> int:
 
 def _read_config(path: Path) -> dict[str, Any]:
     """config.json of a model directory; ModelError if it is none."""
+    refuse_pointer(path / "config.json")
     try:
         config = json.loads(read_file(path / "config.json"))
     except (OSError, ValueError) as error:
@@ -163,6 +165,8 @@ def _sizes(
     """Context length, vocabulary size, tokens of one image, their id, obstacle to trees."""
     try:
         token: Any = config_json.get("image_token_id", config_json.get("image_token_index"))
+        if token is None:
+            raise ValueError("it names no image token: image_token_id or image_token_index")
         text = text_config(config_json)
         context = int(text.get("max_position_embeddings", 2048))
         tokens, obstacle = architecture.image_tokens(config_json), forest_obstacle(config_json)

@@ -1,10 +1,12 @@
-"""The learning rate of a step, and the dtype in which its gradient is summed."""
+"""The learning rate of a step, and how its gradient is summed."""
 
 from __future__ import annotations
 
 import math
 
 from medray.config import Config, LearnerConfig
+
+BUCKET = 200_000_000  # values of gradients that are reduced together, at most
 
 
 def learning_rate(config: LearnerConfig, step: int, total: int) -> float:
@@ -24,3 +26,12 @@ def sums_in_float32(config: Config) -> bool:
     keeps a sum of another dtype where it shards gradients (ZeRO-2 and 3).
     """
     return config.model.dtype == "bfloat16" and config.learner.zero_stage >= 2
+
+
+def bucket_size(trained: int) -> int:
+    """Values of DeepSpeed's buffer for gradients on their way: no more than there are.
+
+    Its own default is 500 million, which ZeRO allocates for every backward pass, also for an
+    adapter of one million.
+    """
+    return max(1, min(BUCKET, trained))

@@ -106,20 +106,19 @@ def _read_chunk(
     """The values read at positions start … stop − 1."""
     entries = _entries_within(read_index.logp_index, start, stop)
     targets = read_index.targets[entries.begin : entries.end]
+    at = _entries_within(read_index.kl_index, start, stop).positions
+    values, fixed = {}, None
+    if reference is not None:  # before the policy's logits are there, which stay
+        ref_head, ref_hidden = reference
+        with torch.no_grad():
+            ref_logits = ref_head(ref_hidden[start:stop])
+            values["ref_logp"] = token_logps(ref_logits, entries.positions, targets)
+            fixed = ref_logits[at].log_softmax(-1) if read_index.directions else None
+            del ref_logits
     logits = head(hidden[start:stop])
-    values = {"policy_logp": token_logps(logits, entries.positions, targets)}
-    if reference is None:
-        return values
-    ref_head, ref_hidden = reference
-    with torch.no_grad():
-        ref_logits = ref_head(ref_hidden[start:stop])
-    values["ref_logp"] = token_logps(ref_logits, entries.positions, targets)
-    if read_index.directions:
-        at = _entries_within(read_index.kl_index, start, stop).positions
-        policy, fixed = logits[at].log_softmax(-1), ref_logits[at].log_softmax(-1)
-        p_and_q = {"kl_fwd": (fixed, policy), "kl_rev": (policy, fixed)}
-        values |= {name: kl_divergence(*p_and_q[name]) for name in read_index.directions}
-    return values
+    values["policy_logp"], *kl = _Read.apply(logits, entries.positions, targets, at, fixed)
+    named = dict(zip(("kl_fwd", "kl_rev"), kl, strict=False))
+    return values | {name: named[name] for name in read_index.directions if name in named}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +135,51 @@ def _entries_within(index: Tensor, start: int, stop: int) -> _Entries:
     bounds = torch.tensor([start, stop], device=index.device)
     begin, end = torch.searchsorted(index, bounds).tolist()
     return _Entries(begin, end, index[begin:end] - start)
+
+
+class _Read(torch.autograd.Function):
+    """(policy_logp [N],) from logits [n, V]; behind it kl_fwd and kl_rev [K] at positions `at`, if
+    log-probabilities `fixed` [K, V] are given.
+
+    Its backward pass makes one tensor [n, V]. Autograd's own makes four, all there at once.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        positions: Tensor,
+        targets: Tensor,
+        at: Tensor,
+        fixed: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        normaliser = logits.logsumexp(-1)
+        logps = logits[positions, targets] - normaliser[positions]
+        if fixed is None:
+            ctx.save_for_backward(logits, normaliser, positions, targets)
+            return (logps,)
+        policy = logits[at] - normaliser[at, None]
+        kl_rev = kl_divergence(policy, fixed)
+        ctx.save_for_backward(logits, normaliser, positions, targets, at, fixed, kl_rev)
+        return logps, kl_divergence(fixed, policy), kl_rev
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """By the logits, with p what the policy gives and q what is fixed: of log p(t), one at
+        t, less p; of KL(q ‖ p), p − q; of KL(p ‖ q), p · (log p − log q − KL)."""
+        logits, normaliser, positions, targets, *of_kl = ctx.saved_tensors
+        weights = torch.zeros_like(normaliser)
+        weights.index_put_((positions,), gradients[0], accumulate=True)
+        slopes = (logits - normaliser[:, None]).exp_().mul_(-weights[:, None])
+        slopes.index_put_((positions, targets), gradients[0], accumulate=True)
+        if of_kl:
+            at, fixed, kl_rev = of_kl
+            policy = logits[at] - normaliser[at, None]
+            forward, reverse = (gradient[:, None] for gradient in gradients[1:])
+            slopes.index_add_(0, at, policy.exp().sub_(fixed.exp()).mul_(forward))
+            difference = (policy - fixed).sub_(kl_rev[:, None])
+            slopes.index_add_(0, at, policy.exp_().mul_(difference).mul_(reverse))
+        return slopes, None, None, None, None
 
 
 def token_logps(logits: Tensor, positions: Tensor, targets: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def gradient_norms(configs: list[Config], terms: list[float]) -> list[float]:
             model=layer,
             model_parameters=list(layer.parameters()),
             optimizer=torch.optim.AdamW(layer.parameters(), fused=True),
-            config=deepspeed_config(config),
+            config=deepspeed_config(config, 4),
         )
         for number, term in enumerate(terms, 1):
             engine.set_gradient_accumulation_boundary(number == len(terms))

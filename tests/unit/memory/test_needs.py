@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medray.config import Config, LoraConfig
@@ -31,28 +33,29 @@ def config(**sections) -> Config:
 
 def test_a_rank_under_lora():
     """bf16 weights, 12 bytes of state per adapter weight, and 4 of gradient, which several
-    micro-batches are summed in; no reference. fire has one tree per pair and image: 2 · (600 +
-    2 · 100) tokens; it reads 4 · 100 positions a pair."""
+    micro-batches are summed in, beside the buffer of DeepSpeed; no reference. fire has one tree per
+    pair and image: 2 · (600 + 2 · 100) tokens; it reads 4 · 100 positions a pair, KL at 100."""
     cfg = config(learner={"micro_batch": 4})
     parts = learner_needs(cfg, LORA, needs_of(cfg.objective), 600)
     assert parts["weights"] == 2 * (7 * BILLION + 10**8)
     assert parts["optimiser"] == 12 * 10**8
-    assert parts["gradients"] == 4 * 10**8
+    assert parts["gradients"] == (4 + 2) * 10**8
     assert parts["reference"] == 0
     assert batch_tokens(cfg, needs_of(cfg.objective), 600) == 4 * 2 * (600 + 2 * 100)
     assert parts["activations"] == 6400 * 6_000_000
-    assert parts["logits"] == 3 * 4 * 1600 * 32_000
+    assert parts["logits"] == (4 + 4 + 2) * 1600 * 32_000 + 4 * 4 * 400 * 32_000
     assert parts["reserve"] == RESERVE
 
 
 @pytest.mark.parametrize(
     ("stage", "weights", "states", "gradients", "reference"),
-    [(0, 14, 72, 12, 12), (1, 14, 9, 12, 12), (2, 14, 9, 3, 12), (3, 1.75, 9, 3, 1.75)],
+    [(0, 14, 72, 12, 12), (1, 14, 9, 12.4, 12), (2, 14, 9, 3.4, 12), (3, 3.85, 9, 3.4, 1.75)],
 )
 def test_eight_ranks_of_full_tuning(stage, weights, states, gradients, reference):
     """Bytes in billions: 7 weights and 6 that train, of 2 bytes, states of 12, shared by stage.
 
-    Gradients are summed in 4 bytes where they are sharded."""
+    Gradients are summed in 4 bytes where they are sharded, and pass a buffer of 200 million;
+    ZeRO-3 gathers a billion weights and 50 million more."""
     cfg = config(
         model={"lora": None},
         learner={"world_size": 8, "zero_stage": stage},
@@ -61,6 +64,29 @@ def test_eight_ranks_of_full_tuning(stage, weights, states, gradients, reference
     parts = learner_needs(cfg, FULL, needs_of(cfg.objective), 600)
     found = [parts[name] / BILLION for name in ("weights", "optimiser", "gradients", "reference")]
     assert found == [weights, states, gradients, reference]
+
+
+@pytest.mark.parametrize("many", [{"loop": {"group_by": "image"}}, {"generator": {"responses": 8}}])
+def test_pairs_that_share_a_prompt_may_be_more_than_micro_batch(many):
+    """In the tokens of two pairs alone: all but those of one prompt may be read."""
+    given = {"learner": {"micro_batch": 2}, "objective": {"name": "dpo"}} | many
+    cfg = config(**given | {"generator": {"max_new_tokens": 100} | many.get("generator", {})})
+    parts = learner_needs(cfg, LORA, needs_of(cfg.objective), 600)
+    assert parts["activations"] == 2 * (600 + 200) * 6_000_000
+    assert parts["logits"] == 10 * (2 * (600 + 200) - 600) * 32_000
+
+
+def test_checkpointing_makes_a_layer_again_when_the_logits_are_gone():
+    cfg = config(learner={"micro_batch": 1, "gradient_checkpointing": True})
+    small, large = (
+        replace(LORA, token_bytes=1000.0, layer_bytes=each) for each in (100.0, 1_000_000.0)
+    )
+    tokens, needs = 2 * (600 + 200), needs_of(cfg.objective)
+    parts = learner_needs(cfg, small, needs, 600)
+    assert parts["activations"] == 1000 * tokens
+    assert parts["logits"] > 100 * tokens
+    parts = learner_needs(cfg, large, needs, 600)
+    assert parts["activations"] + parts["logits"] == (1000 + 1_000_000) * tokens
 
 
 def test_float32_needs_no_masters_of_its_own_without_sharding():

@@ -81,7 +81,7 @@ def settings(*overrides: str):
     ],
 )
 def test_only_sums_of_bfloat16_have_a_type_of_their_own(overrides, exact):
-    found = deepspeed_config(settings(*overrides)).get("data_types")
+    found = deepspeed_config(settings(*overrides), 1000).get("data_types")
     assert found == ({"grad_accum_dtype": "fp32"} if exact else None)
 
 

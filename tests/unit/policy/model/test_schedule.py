@@ -7,7 +7,7 @@ import math
 import pytest
 
 from medray.config import LearnerConfig
-from medray.policy.model.schedule import learning_rate
+from medray.policy.model.schedule import bucket_size, learning_rate
 
 
 def rates(total, **given):
@@ -49,3 +49,7 @@ def test_a_cosine_falls_after_the_warm_up_and_every_step_learns(warmup):
 def test_a_single_step():
     assert rates(1, schedule="cosine") == [2.0]
     assert rates(1, schedule="cosine", warmup_steps=1) == [2.0]
+
+
+def test_a_buffer_holds_what_trains_and_no_more_than_200_million():
+    assert [bucket_size(trained) for trained in (0, 10**6, 7 * 10**9)] == [1, 10**6, 2 * 10**8]
