@@ -13,7 +13,7 @@ from PIL import Image
 
 from medray.errors import ItemError, ModelError, brief
 from medray.imaging.view import View, load_view
-from medray.policy.model.level_table import LevelTable, find_level_table
+from medray.policy.level_table import LevelTable, find_level_table
 from medray.policy.model.loading import image_token_of, read_architecture
 from medray.policy.model.time_limit import TookTooLong, time_limit
 from medray.policy.model.view_size import Limits, limit_pixels, view_size

@@ -10,8 +10,8 @@ import torch
 from transformers import CLIPImageProcessor, SiglipImageProcessor
 from transformers.models.llava.image_processing_llava import LlavaImageProcessor
 
+from medray.policy.level_table import find_level_table
 from medray.policy.model.chat import ChatCodec
-from medray.policy.model.level_table import find_level_table
 from medray.policy.model.loading import resolve_model_path
 from medray.policy.picture import Levels, as_tensor
 
