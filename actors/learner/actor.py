@@ -377,7 +377,7 @@ class Learner:
         engine.step()
         return engine.skipped_steps == before, float(engine.get_global_grad_norm())
 
-    def _scores(self, rows: Sequence[PackedPair], pixels: dict[str, np.ndarray]) -> dict[str, Any]:
+    def _scores(self, rows: Sequence[PackedPair], pixels: dict[str, Picture]) -> dict[str, Any]:
         return score_pairs(
             rows, pixels, self.needs, policy=self.scorer, reference=self.reference, call=self.engine
         )
