@@ -26,6 +26,7 @@ from medray.policy.model.loading import resolve_model_path
 from medray.rundir import RunDirectory
 
 WARM = 3  # steps that are left out of the medians
+STAGES = ("generate", "edit", "learn", "sync")
 
 Progress = Callable[[str], None]
 
@@ -62,7 +63,8 @@ def run_against_trl(task: OnlineSettings, progress: Progress) -> dict[str, Any]:
         progress("medray's loop")
         launch(plan, resume=False, address=None, quiet=True)
         rows = RunDirectory(plan.config.run_dir).read_metrics()
-    ours = Side([row["t_step"] for row in rows], [row["pairs_trained"] for row in rows])
+    stages = {name: [row[f"t_{name}"] for row in rows] for name in STAGES}
+    ours = Side([row["t_step"] for row in rows], [row["pairs_trained"] for row in rows], stages)
     return summarise_online(given, ours, theirs)
 
 

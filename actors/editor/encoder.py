@@ -16,6 +16,7 @@ from medray.imaging.view import View, case_regions
 from medray.objectives import needs_of
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import answer_context, model_facts
+from medray.policy.picture import Picture
 from medray.policy.saliency import EncodedQuestion
 from medray.records import Case, Region
 
@@ -82,7 +83,7 @@ class Encoder:
 
     def encode(
         self, cases: Sequence[Case], *images: np.ndarray
-    ) -> list[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
+    ) -> list[tuple[np.ndarray, tuple[Picture, ...]]]:
         """(prompt ids [P], pictures) of each case's question with its images."""
         return [
             self.codec.encode(case.question, *own)

@@ -17,6 +17,7 @@ from medray.imaging.corruption import Contrast, Corrupted
 from medray.imaging.load import pixels_sha256, resized
 from medray.imaging.view import corrupt_views
 from medray.policy.packing import PackedBatch, PackedPair, pack_given, pack_reference
+from medray.policy.picture import Picture
 from medray.records import Case, Dropped, EditResults, GivenSide, Pair, Span
 from medray.seeds import item_seed
 
@@ -26,7 +27,7 @@ class PackCall:
     """One call of the packer, with the pixels of its pairs by their digests."""
 
     version: int
-    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    pixels: dict[str, Picture] = field(default_factory=dict)
 
 
 class Packer(Encoder):

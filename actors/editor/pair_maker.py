@@ -27,6 +27,7 @@ from medray.objectives import Needs
 from medray.policy.model.chat import ChatCodec
 from medray.policy.model.loading import ModelFacts
 from medray.policy.packing import PackedPair, pack_pair, pack_sentence
+from medray.policy.picture import Picture
 from medray.records import Case, Continuation, Edit, EditedSentence, Pair, Region, Response
 from medray.seeds import item_seed
 from medray.targeting import EditContext
@@ -42,8 +43,8 @@ class EditCall:
 
     context: EditContext
     editor: Editor
-    pixels: dict[str, np.ndarray] = field(default_factory=dict)
-    prompts: dict[str, tuple[np.ndarray, tuple[np.ndarray, ...]]] = field(default_factory=dict)
+    pixels: dict[str, Picture] = field(default_factory=dict)
+    prompts: dict[str, tuple[np.ndarray, tuple[Picture, ...]]] = field(default_factory=dict)
     contrasts: dict[tuple[str, tuple[Region, ...], CorruptionConfig], Contrast | None] = field(
         default_factory=dict
     )
@@ -186,7 +187,7 @@ class PairMaker:
 
     def _prompt(
         self, call: EditCall, case: Case, images: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    ) -> tuple[np.ndarray, tuple[Picture, ...]]:
         """Token ids [P] of a case's prompt, and the pictures of its images."""
         if case.case_id not in call.prompts:
             call.prompts[case.case_id] = self.codec.encode(case.question, *images)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from medray.imaging.corruption import Contrast
 from medray.policy.model.chat import ChatCodec
 from medray.policy.packing import Keys
+from medray.policy.picture import Picture
 from medray.records import Case
 
 
@@ -22,10 +21,10 @@ def picture_keys(case: Case, contrast: Contrast | None) -> tuple[Keys, Keys]:
 
 
 def add_pictures(
-    pixels: dict[str, np.ndarray],
+    pixels: dict[str, Picture],
     codec: ChatCodec,
     keys: Keys,
-    clean: Sequence[np.ndarray],
+    clean: Sequence[Picture],
     contrast: Contrast | None,
 ) -> None:
     """Add to `pixels` those that it lacks. `keys`: of the clean ones."""

@@ -13,6 +13,7 @@ import ray
 
 from actors.fleet.pool import CallResult
 from actors.weights.manifest import Manifest
+from medray.policy.picture import Picture
 from medray.records import BatchContent, Case, Continuation, Dropped, Pair, Request, Response
 
 
@@ -130,7 +131,7 @@ class CanaryPrompts:
     requests: list[Request]
     answers: list[list[int]]
     images: list[ray.ObjectRef]
-    prompts: list[tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]]
+    prompts: list[tuple[np.ndarray, np.ndarray, tuple[Picture, ...]]]
 
 
 NO_CANARIES = CanaryPrompts([], [], [], [])

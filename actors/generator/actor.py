@@ -77,6 +77,7 @@ class Generator:
                 seed=request.seed,
                 stop_token_ids=[self.codec.eos_id],
                 logprobs=logprobs,
+                detokenize=False,  # the codec decodes complete answers
             )
             for request in requests
         ]
@@ -103,7 +104,9 @@ class Generator:
 
         self._require_version(expected_version)
         prompts = self._prompts(requests, images, answers)
-        sampling = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0)
+        sampling = SamplingParams(
+            temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False
+        )
         outputs = self.llm.generate(prompts, sampling, use_tqdm=False, lora_request=self.adapter)
         scored = []
         for output, answer in zip(outputs, answers, strict=True):

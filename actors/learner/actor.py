@@ -42,6 +42,7 @@ from medray.policy.model.loading import DTYPES, ModelFacts, load_model, model_fa
 from medray.policy.model.schedule import learning_rate
 from medray.policy.model.tuning import base_model, frozen_copy, prepare_policy
 from medray.policy.packing import PackedBatch, PackedPair
+from medray.policy.picture import Picture
 from medray.policy.saliency import Box, EncodedQuestion, hottest_box, saliency
 from medray.policy.scoring.importance import importance_weights
 from medray.policy.scoring.kto_baseline import log_ratios, mismatched_pairs
@@ -136,7 +137,7 @@ class Learner:
         return StepReport(policy_version, metrics, tuple(scores), not applied, few)
 
     def score(
-        self, prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]]
+        self, prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[Picture]]]
     ) -> list[np.ndarray]:
         """Per-token log-probabilities of answers under the current policy.
 
@@ -376,7 +377,7 @@ class Learner:
         engine.step()
         return engine.skipped_steps == before, float(engine.get_global_grad_norm())
 
-    def _scores(self, rows: Sequence[PackedPair], pixels: dict[str, np.ndarray]) -> dict[str, Any]:
+    def _scores(self, rows: Sequence[PackedPair], pixels: dict[str, Picture]) -> dict[str, Any]:
         return score_pairs(
             rows, pixels, self.needs, policy=self.scorer, reference=self.reference, call=self.engine
         )

@@ -125,7 +125,7 @@ class Driver:
         rollout = await self.stop.interruptible(prefetcher.wait_for(step))
         self.evaluator.begin_postponed()
         with clock.paused():
-            await self.stop.cancel_on_stop(self.fleet.learners_ready())
+            await self.stop.interruptible(self.fleet.learners_ready())
         with self.recovery.changing_learners():
             learning = learn(self.fleet, self.recovery.ledger, rollout, self.state)
             report, row, state = await self.stop.until_deadline(learning)

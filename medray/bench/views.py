@@ -89,7 +89,7 @@ def _case(
     _, (picture,) = codec.encode("Is there a nodule?", image)
     corrupted = corrupt(image, regions, HOW, seed=0)
     assert corrupted is not None
-    return image, picture, codec.pixels(corrupted.image)
+    return image, np.asarray(picture), np.asarray(codec.pixels(corrupted.image))
 
 
 def _noise(codec: ChatCodec, picture: np.ndarray, corrupted: np.ndarray) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from medray.editing.alignment import decode, edit_mask, encode_answer, token_offsets
 from medray.errors import ItemError
 from medray.policy.model.chat import ChatCodec
+from medray.policy.picture import Picture
 from medray.records import Pair, Response, Span
 
 Keys = tuple[str, ...]  # of pictures
@@ -77,10 +78,10 @@ class SentenceTokens:
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Pairs and the pixels they name, each float32 [3, h, w]."""
+    """Pairs and the pixels they name."""
 
     pairs: tuple[PackedPair, ...]
-    pixels: dict[str, np.ndarray]
+    pixels: dict[str, Picture]
 
 
 def merge_batches(batches: Sequence[PackedBatch]) -> list[PackedPair]:

@@ -10,6 +10,7 @@ import torch
 
 from medray.policy.architectures.base import tokens_by_picture
 from medray.policy.model.chat import Fit
+from medray.policy.picture import Picture, as_tensor
 from medray.policy.scoring.forest import Branch, build_forest
 from medray.policy.scoring.scorer import Scorer, to_device
 
@@ -27,7 +28,7 @@ class EncodedQuestion:
     """
 
     prompt_ids: np.ndarray
-    pictures: tuple[np.ndarray, ...]
+    pictures: tuple[Picture, ...]
     sizes: tuple[tuple[int, int], ...]
     fit: Fit
 
@@ -49,7 +50,7 @@ def saliency(
     shapes = [picture.shape for picture in question.pictures]
     forest = build_forest([branch], dict(zip(keys, shapes, strict=True)), policy.layout)
     by_key = {
-        key: torch.from_numpy(picture).to(parameter.device, parameter.dtype).requires_grad_()
+        key: as_tensor(picture, parameter.device, parameter.dtype).requires_grad_()
         for key, picture in zip(keys, question.pictures, strict=True)
     }
     x = [by_key[key] for key in forest.image_keys]

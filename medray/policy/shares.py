@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import numpy as np
-
 from medray.editing.relevance import normalise
 from medray.policy.packing import Keys, PackedBatch, PackedPair, merge_batches
+from medray.policy.picture import Picture
 from medray.records import BatchContent
 
 T = TypeVar("T")  # a batch, or a reference to one
@@ -44,7 +43,7 @@ class RankPairs:
 
     own: list[PackedPair]
     read: list[PackedPair]
-    pixels: dict[str, np.ndarray]
+    pixels: dict[str, Picture]
     of_step: int
 
     @classmethod

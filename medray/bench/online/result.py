@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from medray.bench.loop import version_of
@@ -71,10 +71,11 @@ def make_online_settings(
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Seconds and trained pairs of each step of one side, in order."""
+    """Seconds and trained pairs of each step of one side, in order; seconds of its stages."""
 
     seconds: Sequence[float]
     pairs: Sequence[int]
+    stages: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def per_pair(self) -> float:
@@ -95,6 +96,7 @@ def summarise(settings: OnlineSettings, ours: Side, theirs: Side) -> dict[str, A
                 "seconds_per_pair": side.per_pair,
                 "step_seconds": statistics.median(side.seconds[WARM:]),
                 "pairs_per_step": statistics.fmean(side.pairs[WARM:]),
+                "stages": {k: statistics.median(v[WARM:]) for k, v in side.stages.items()},
             }
             for name, side in sides.items()
         },
@@ -116,6 +118,8 @@ def show_online(result: Mapping[str, Any]) -> None:
         numbers = f"{1000 * row['seconds_per_pair']:.1f}", f"{row['step_seconds']:.2f}"
         table.add_row(name, *numbers, f"{row['pairs_per_step']:.1f}")
     console.print(table)
+    stages = result["sides"]["medray"]["stages"].items()
+    console.print("medray: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in stages))
     console.print(
         f"medray against TRL's online DPO: {result['speedup_vs_trl_online']:.2f} × per pair"
     )

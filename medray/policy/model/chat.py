@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,16 @@ from PIL import Image
 
 from medray.errors import ItemError, ModelError, brief
 from medray.imaging.view import View, load_view
+from medray.policy.level_table import LevelTable, find_level_table
 from medray.policy.model.loading import image_token_of, read_architecture
 from medray.policy.model.time_limit import TookTooLong, time_limit
 from medray.policy.model.view_size import Limits, limit_pixels, view_size
+from medray.policy.picture import Picture
 
 TEMPLATE_SECONDS = 5.0  # for one prompt; an ordinary chat template takes a millisecond
 PROBE = "Which side is it on?"
 ANSWER = "It is on the left."
+MOST_PROMPTS = 10_000  # that are remembered: datasets ask the same again and again
 PROBE_IMAGE = np.tile(np.arange(96, dtype=np.uint8)[:, None, None] * 2, (1, 96, 3))
 Fit = Literal["crop", "pad", "stretch"]  # how an image of any shape becomes a square, or stays
 MARKER = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  # what chat templates separate turns with
@@ -57,6 +61,7 @@ class ChatCodec:
         self.markers = self._markers()
         self.eos_id: int = self._end_of_turn()
         self.counted_frame = 0  # tokens around an image's that the processor counts as the image's
+        self.prompts: dict[tuple[object, ...], np.ndarray] = {}  # by question, sizes of images
         self.frames: dict[int, int] = {}  # by number of images: all tokens around those of images
         self.frames[1], self.counted_frame = self._frames(1)
 
@@ -80,12 +85,19 @@ class ChatCodec:
         """Token ids with a placeholder for each image, unexpanded."""
         return self.tokenizer.encode(self.render(question, images), add_special_tokens=False)
 
-    def encode(
-        self, question: str, *images: np.ndarray
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    def encode(self, question: str, *images: np.ndarray) -> tuple[np.ndarray, tuple[Picture, ...]]:
         """uint8 images [H, W, 3] → prompt ids int64 [P] (expanded), and each image's picture."""
-        out, pictures = self._process(question, *images)
-        return out["input_ids"][0].astype(np.int64), pictures
+        key = question, *(image.shape[:2] for image in images)
+        table = self.level_table
+        looked_up = [table.look_up(image) if table else None for image in images]
+        pictures = tuple(levels for levels in looked_up if levels is not None)
+        if key in self.prompts and len(pictures) == len(images):
+            return self.prompts[key], pictures
+        out, processed = self._process(question, *images)
+        if len(self.prompts) >= MOST_PROMPTS:
+            self.prompts.clear()
+        self.prompts[key] = out["input_ids"][0].astype(np.int64)
+        return self.prompts[key], pictures if len(pictures) == len(images) else processed
 
     def _process(self, question: str, *images: np.ndarray) -> tuple[Any, tuple[np.ndarray, ...]]:
         """The processor's outputs, and the pictures in them."""
@@ -98,10 +110,19 @@ class ChatCodec:
         patches = self._counts(*images)["num_image_patches"]
         return out, self.architecture.pictures(out, patches)
 
-    def pixels(self, image: np.ndarray) -> np.ndarray:
+    def pixels(self, image: np.ndarray) -> Picture:
         """uint8 image [H, W, 3] → the vision tower's input: a picture, see `Architecture`."""
+        levels = self.level_table.look_up(image) if self.level_table else None
+        return levels or self._pixels(image)
+
+    def _pixels(self, image: np.ndarray) -> np.ndarray:
         # Not by the image processor alone: the processor may set options of its own.
         return self._process("", image)[1][0]
+
+    @functools.cached_property
+    def level_table(self) -> LevelTable | None:
+        """The numbers of grey levels, if pictures of images at the model's size hold no others."""
+        return find_level_table(self._pixels, PROBE_IMAGE)
 
     @property
     def resample(self) -> Image.Resampling:

@@ -14,6 +14,7 @@ from medray.objectives import Needs
 from medray.objectives.base import Branch as BranchName
 from medray.policy.model.tuning import base_model, starting_weights
 from medray.policy.packing import PackedPair
+from medray.policy.picture import Picture, as_tensor
 from medray.policy.scoring.forest import (
     Branch,
     Layout,
@@ -27,7 +28,7 @@ from medray.policy.scoring.rows import balance
 from medray.policy.scoring.scorer import DeviceForest, Scorer, to_device
 
 Call = Callable[..., Any]  # a Scorer, or the engine that wraps one
-Pixels = Mapping[str, np.ndarray]
+Pixels = Mapping[str, Picture]
 
 
 class Reference(Protocol):
@@ -120,8 +121,7 @@ def read_branches(
     )
     device_forest = to_device(forest, policy.layout, parameter.device)
     pictures = [
-        torch.from_numpy(pixels[key]).to(parameter.device, parameter.dtype)
-        for key in forest.image_keys
+        as_tensor(pixels[key], parameter.device, parameter.dtype) for key in forest.image_keys
     ]
     features = None
     if policy.vision_is_frozen:
@@ -163,7 +163,7 @@ def pair_branches(
 
 
 def score_answers(
-    prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]],
+    prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[Picture]]],
     *,
     policy: Scorer,
     call: Call | None = None,
@@ -172,7 +172,7 @@ def score_answers(
 
     prompts: (prompt ids [P], answer ids [T], the pictures of the prompt's images) each.
     """
-    branches, pixels = [], dict[str, np.ndarray]()
+    branches, pixels = [], dict[str, Picture]()
     for number, (prompt, answer, pictures) in enumerate(prompts):
         all_tokens = np.ones(len(answer), dtype=bool)
         keys = tuple(f"{number}/{place}" for place in range(len(pictures)))

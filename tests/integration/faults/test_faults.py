@@ -99,7 +99,8 @@ def test_a_request_to_stop_before_the_first_step(tmp_path):
     os.kill(disturbed.process.pid, signal.SIGTERM)
     done = disturbed.finish(60)
     assert done.code == 75, done.out
-    assert not list((done.path / "checkpoints").iterdir())
+    learnt = (done.path / "metrics.jsonl").exists()  # its first step may have been on its way
+    assert bool(list((done.path / "checkpoints").iterdir())) == learnt
     resumed = medray(
         "launch", *SMALL, "loop.steps=1", f"run.output={tmp_path}", "run.name=run", "--resume"
     )
