@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import ray
@@ -22,6 +22,9 @@ class LearnersLost(RunFailed):
         self.lost = lost
 
 
+Start = Callable[[], Coroutine[Any, Any, None]]
+
+
 class LearnersStart:
     """The first start of the learners, beside others. Until somebody has waited for its end they
     hold nothing, and may begin anew on other nodes.
@@ -29,7 +32,7 @@ class LearnersStart:
     `start` starts them; `leave` ends those that load, and gives their places back.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[None]], leave: Callable[[], None]) -> None:
+    def __init__(self, start: Start, leave: Callable[[], None]) -> None:
         self.start, self.leave = start, leave
         self._task: asyncio.Task[None] | None = None
         self._finished = False
@@ -39,15 +42,15 @@ class LearnersStart:
         """Whether nobody has waited for its end yet."""
         return not self._finished
 
-    def begin(self, start: Callable[[], Awaitable[None]] | None = None) -> None:
+    def begin(self, start: Start | None = None) -> None:
         """Begin in the background, unless it has begun elsewhere before its turn."""
         if self._task is None:
             self._finished = False
-            self._task = asyncio.ensure_future((start or self.start)())
+            self._task = _started((start or self.start)())
 
     def begin_elsewhere(self, once: Callable[[], Awaitable[None]]) -> None:
         """Begin anew, `once` there is room."""
-        self._task = asyncio.create_task(self._again(self._task, once))
+        self._task = _started(self._again(self._task, once))
 
     async def finished(self) -> None:
         """Return at its end. Raises what it ended with."""
@@ -73,6 +76,13 @@ class LearnersStart:
         self.leave()
         await once()
         await self.start()
+
+
+def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Its task, of which asyncio does not complain if nobody asks how it ended."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return task
 
 
 class LearnerGroup:

@@ -26,7 +26,8 @@ def draining_nodes() -> dict[str, float]:
 def node_of(actor: Any) -> str:
     """The id of the node that an actor is on; "" before it is on one."""
     found = state.actors(actor._actor_id.hex()) or {}
-    return str(found.get("Address", {}).get("NodeID") or "")
+    node = str(found.get("Address", {}).get("NodeID") or "")
+    return "" if node == ray.NodeID.nil().hex() else node
 
 
 def free_resources(without: Collection[str]) -> dict[str, dict[str, float]]:

@@ -153,6 +153,9 @@ def pairs(
     min_relevance: Annotated[float | None, typer.Option(metavar="X")] = None,
     min_loss: Annotated[float | None, typer.Option(metavar="X")] = None,
     search: Annotated[str, typer.Option(metavar="TEXT", help="In any text or id.")] = "",
+    by_token: Annotated[
+        bool, typer.Option("--by-token", help="Only with log-ratios by token.")
+    ] = False,
     sort: Annotated[Sort, typer.Option(help="By step, or the highest first.")] = "step",
     limit: Annotated[int | None, typer.Option(min=1, help="Show at most so many.")] = None,
     html: Annotated[
@@ -174,6 +177,7 @@ def pairs(
         min_relevance=min_relevance,
         min_loss=min_loss,
         text=search,
+        by_token=by_token,
     )
     if html is None:
         _print_pairs(path, wanted, sort, limit)

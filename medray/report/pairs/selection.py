@@ -32,7 +32,7 @@ class PairFilter:
     of one field any.
 
     `steps`: first and last; `reasons`: drop reasons or their beginnings; `text`: in any of a row's
-    texts or its ids, whatever its case.
+    texts or its ids, whatever its case; `by_token`: log-ratios of its tokens are known.
     """
 
     steps: tuple[int, int] | None = None
@@ -43,6 +43,7 @@ class PairFilter:
     min_relevance: float | None = None
     min_loss: float | None = None
     text: str = ""
+    by_token: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -67,6 +68,8 @@ class PairFilter:
             found &= np.any(named, axis=0)
         if self.answer:
             found &= _true(pc.equal(table["response_was_correct"], self.answer == "right"))
+        if self.by_token:
+            found &= _true(pc.is_valid(table["chosen_tokens"]))
         for name, least in (("relevance", self.min_relevance), ("loss", self.min_loss)):
             if least is not None:
                 found &= _true(pc.greater_equal(table[name], least))

@@ -205,19 +205,22 @@ def test_generators_move_and_a_head_that_leaves_stops_the_run(cluster, launch):
     assert done.metrics()[-1]["restarts"] == 0
 
 
+def loading(cluster) -> set[str]:
+    """Actors that load; where, Ray's listing says only later."""
+    return {name for names in cluster.actors("PENDING_CREATION").values() for name in names}
+
+
 def test_what_loads_on_a_node_that_leaves_loads_elsewhere(cluster, launch):
     """Before the first step nothing is lost: learner and generator begin anew on the other node,
-    and nobody is charged. Then the driver's own node leaves, while a resumed run loads."""
+    where the learner's place was on the first, and nobody is charged."""
     first, node = added(cluster, worker=1)
-    overrides = [
-        "loop.checkpoint_every=1",
+    run = launch(
         "learner.resources.worker=0.01",
         "generator.resources.worker=0.01",
         "editor.resources.worker=0.01",
         *("faults.learner=0", "faults.generator=0", "faults.editor=0"),
-    ]
-    run = launch(*overrides)
-    run.until(lambda: "Generator" in cluster.actors("PENDING_CREATION").get(first, ()))
+    )
+    run.until(lambda: "Generator" in loading(cluster))
     second, _ = added(cluster, worker=1)
     cluster.drain(first, NOTICE)
     run.until(lambda: f"node {first[:12]} is drained, until" in run.text())
@@ -231,11 +234,3 @@ def test_what_loads_on_a_node_that_leaves_loads_elsewhere(cluster, launch):
     last = stopped.metrics()[-1]["step"]
     require_whole(stopped, last, lag=0, unsent=1)
     assert stopped.metrics()[-1]["restarts"] == 0
-    again = launch("--resume", *overrides)
-    again.until(lambda: "Generator" in cluster.actors("PENDING_CREATION").get(second, ()))
-    (head,) = cluster.ids() - {second}
-    cluster.drain(head, NOTICE)
-    done = again.finish(NOTICE)
-    assert done.code == 75, done.out
-    assert "the run stops, as the run's driver is on it" in done.out
-    assert done.metrics()[-1]["step"] == last

@@ -117,9 +117,8 @@ class Machine:
 
 
 def test_the_page_says_what_another_terminal_takes():
-    page = (ROOT / "docs/operating.md").read_text()
-    assert f"`{NEW_TERMINAL}`" in page
-    assert f"| `{NO_AGENT}` |" in page
+    assert f"`{NEW_TERMINAL}`" in (ROOT / "docs/operating.md").read_text()
+    assert f"| `{NO_AGENT}` |" in (ROOT / "docs/troubleshooting.md").read_text()
 
 
 def taken(port: int) -> bool:
@@ -140,7 +139,7 @@ def machine(tmp_path_factory):
 @pytest.fixture(scope="module")
 def printed(machine) -> Finished:
     """README's block as it stands, and the run where README says that it is. Its last command is
-    given again where a slow machine's agents are not up yet, as docs/operating.md says."""
+    given again where a slow machine's agents are not up yet, as docs/troubleshooting.md says."""
     *start, submit = readme_commands()
     started = machine.sh(*start)
     assert started.returncode == 0, started.stdout + started.stderr

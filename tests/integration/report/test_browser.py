@@ -6,6 +6,7 @@ Beyond `make test`, as all tests that start a browser: each takes seconds of two
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -213,3 +214,98 @@ def test_two_thousand_pairs_are_quick(browser, tmp_path):
     choose(browser, "text", "case-1 ")
     browser.wait_for("!document.getElementById('pair-count').textContent.startsWith('2,000')")
     assert quiet(browser, page)
+
+
+def strip_number(browser: Browser) -> str:
+    return browser.evaluate(
+        "(() => { const line = document.getElementById('strip-number');"
+        " return line.hidden ? '' : line.textContent; })()"
+    )
+
+
+def test_the_strip_is_read_by_keyboard_and_pointer(browser, run, tmp_path):
+    """Numbers and tokens are those of the ledger, in order, however a token is cut by an edit."""
+    page = report(run, tmp_path)
+    browser.open(page)
+    choose(browser, "tokens", "yes")
+    until(browser, "12 of 48 · page 1 of 1")
+    browser.evaluate("document.querySelector('#pair-list > :not([hidden]) .heat').focus()")
+    (step, *_), (order, *_) = shown(browser, "step"), shown(browser, "order")
+    assert order == "1"
+    item = browser.evaluate("document.querySelector('#pair-list > :not([hidden])').textContent")
+    rows = read_rows(run, find_rows(run, PairFilter(by_token=True, steps=(int(step), int(step)))))
+    (row,) = [row for row in rows if row["case_id"] in item and row["rejected"][-8:] in item]
+    numbers = []
+    for token in row["chosen_tokens"]:
+        words = row["chosen"][token["start"] : token["end"]].strip()
+        number = f"{token['log_ratio']:+.2f}".replace("-", "−")
+        for _ in range(2):  # the blank before an edited word is a piece of its own
+            line = strip_number(browser)
+            assert f"log π/π₀ {number}" in line, (line, token)
+            browser.press("ArrowRight")
+            if not words or words in line:
+                break
+        numbers.append(number)
+    assert len(numbers) == len(row["chosen_tokens"])
+    browser.press("Home")
+    assert strip_number(browser).endswith(f"log π/π₀ {numbers[0]}")
+    browser.press("Escape")
+    assert strip_number(browser) == ""
+    x, y = browser.evaluate(
+        "(() => { const box = document.querySelector('#pair-list .rejected .heat i')"
+        ".getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+    )
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    browser.wait_for("!document.getElementById('strip-number').hidden")
+    first = f"{row['rejected_tokens'][0]['log_ratio']:+.2f}".replace("-", "−")
+    assert strip_number(browser).endswith(f"log π/π₀ {first}")
+    assert quiet(browser, page)
+
+
+LINES = """(() => {
+  const found = {};
+  for (const mark of document.querySelectorAll('.strip-legend i')) {
+    const style = getComputedStyle(mark);
+    found[mark.className || 'unchanged'] = [
+      style.borderBottomStyle, style.borderBottomWidth, style.borderBottomColor,
+      getComputedStyle(mark.closest('#pairs')).backgroundColor];
+  }
+  return found;
+})()"""
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "print"])
+def test_the_strip_is_told_apart_without_colours(browser, run, tmp_path, look):
+    """By one line or two, and by its thickness; and every line is seen on its background."""
+    browser.look(1280, 900, dark=look == "dark")
+    if look == "print":
+        browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.open(report(run, tmp_path))
+    lines = browser.evaluate(LINES)
+    assert {name: line[0] for name, line in lines.items()} == {
+        "m3": "double", "m2": "double", "m1": "double", "unchanged": "solid",
+        "p1": "solid", "p2": "solid", "p3": "solid",
+    }  # fmt: skip
+    widths = {name: line[1] for name, line in lines.items()}
+    assert widths["unchanged"] == "1px"
+    assert [widths[f"{sign}{size}"] for sign in "pm" for size in (1, 2, 3)] == [
+        "3px",
+        "5px",
+        "7px",
+    ] * 2
+    background = {"light": (255, 255, 255), "dark": (27, 32, 36), "print": (255, 255, 255)}[look]
+    for name, line in lines.items():
+        colour = tuple(int(part) for part in re.findall(r"\d+", line[2])[:3])
+        assert contrast(colour, background) >= 3, (name, line)
+
+
+def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """As WCAG 2 defines it; 3 is enough for graphics."""
+
+    def luminance(colour: tuple[int, ...]) -> float:
+        parts = [part / 255 for part in colour]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)

@@ -66,6 +66,23 @@ def test_labels_are_those_of_the_series(text: str) -> None:
             assert {label.strip() for label in group.split(",")} <= allowed
 
 
+@pytest.mark.ray
+def test_series_of_nodes_are_those_that_rays_agents_export() -> None:
+    """Also those of GPUs, which no test has: their unit, and the label of each GPU."""
+    from ray.dashboard.modules.reporter.reporter_agent import GPU_TAG_KEYS, METRICS_GAUGES
+
+    of_nodes = {name.removeprefix("ray_"): name for name in OTHERS if name.startswith("ray_")}
+    assert of_nodes.keys() <= METRICS_GAUGES.keys()
+    units = {
+        name: panel["fieldConfig"]["defaults"].get("unit")
+        for panel in BOARD["panels"]
+        for name in OTHERS & names_in(str(panel.get("targets")))
+    }
+    assert units["ray_node_gpus_utilization"] == "percent"  # of one GPU, 0 to 100
+    assert units["ray_node_gram_used"] == "mbytes"  # 2^20 bytes, whatever Ray's own text says
+    assert "GpuIndex" in GPU_TAG_KEYS
+
+
 def test_a_name_is_declared_once() -> None:
     assert len({series.name for series in SERIES}) == len(SERIES)
 
@@ -110,7 +127,7 @@ PANEL = {"id", "type", "title", "description", "datasource", "gridPos", "fieldCo
 PANEL |= {"options"}
 ROW = {"id", "type", "title", "collapsed", "gridPos", "panels"}
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}  # chosen on the board, not of one place
-UNITS = {"bytes", "decmbytes", "none", "percent", "percentunit", "s", "sci"}  # Grafana's names
+UNITS = {"bytes", "mbytes", "none", "percent", "percentunit", "s", "sci"}  # Grafana's names
 
 
 def test_the_board_is_what_grafana_11_reads() -> None:

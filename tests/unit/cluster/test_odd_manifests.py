@@ -56,7 +56,7 @@ def test_anything_anywhere_gives_lines(monkeypatch, use):
 def test_an_alias_that_refers_to_itself_is_refused(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("kind: RayJob\nmetadata: {name: a}\nspec: &s {rayClusterSpec: *s}\n")
-    with pytest.raises(UserError, match="recursive"):
+    with pytest.raises(UserError, match="an alias refers to itself, in line 3"):
         check(file, "smoke")
 
 

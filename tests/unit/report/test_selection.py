@@ -38,6 +38,7 @@ def naive(run: RunDirectory, wanted: PairFilter) -> list[str]:
             and (not wanted.answer or row["response_was_correct"] is (wanted.answer == "right"))
             and (wanted.min_loss is None or (row["loss"] or -1) >= wanted.min_loss)
             and (wanted.min_relevance is None or (row["relevance"] or 0) >= wanted.min_relevance)
+            and (not wanted.by_token or row["chosen_tokens"] is not None)
             and (not wanted.text or any(wanted.text.lower() in text.lower() for text in texts))
         )
 
@@ -65,6 +66,7 @@ def naive(run: RunDirectory, wanted: PairFilter) -> list[str]:
         (PairFilter(text="apex. 3"), 6),
         (PairFilter(text="case-2", steps=(1, 2)), None),
         (PairFilter(text=".*"), 0),
+        (PairFilter(by_token=True, statuses=ALL), 12),
     ],
 )
 def test_rows_are_found(run: RunDirectory, wanted: PairFilter, count: int | None) -> None:
