@@ -81,9 +81,9 @@ async def _measure(fleet: Fleet, generators: int) -> Cost:
     complete.stop()
     watch.cancel()
 
+    updates = [_update(number) for number in range(UPDATES)]
     updating = _Usage()
-    for number in range(UPDATES):
-        update = _update(number)
+    for update in updates:
         fleet.offer(update)
         await fleet.wait_adopted(update)
     updating.stop()

@@ -37,6 +37,7 @@ from medray.objectives import needs_of
 from medray.policy.model.chat import PROBE_IMAGE, ChatCodec
 from medray.policy.model.loading import model_facts
 from medray.policy.packing import PackedBatch
+from medray.policy.shares import Share, content_of, share_out, split_by_images
 
 STATES = ("weights", "optimiser", "reference")
 Progress = Callable[[str], None]
@@ -121,11 +122,11 @@ def _measure_learner(pipe: Connection, config: Config, rank: int, given: PackedB
     if rank == 0:
         pipe.send(learner.rendezvous())
     learner.join(*pipe.recv())
-    learner.step(0, _small(tiny, given))
+    learner.step(0, *_share(rank, tiny, _small(tiny, given)))
     before = _taken(learner.device)
     learner.reset(config)
     _forget_peak(learner.device)
-    learner.step(0, given)
+    learner.step(0, *_share(rank, config, given))
     step = memory_peak(learner.device) - before
     states = _taken(learner.device) - before
     _, *shards = learner.export("full")
@@ -143,6 +144,14 @@ def _measure_engine(pipe: Connection, config: Config, rank: int) -> None:
     tensors = engine.llm_engine.model_executor.driver_worker.worker.model_runner.kv_caches
     taken = sum(tensor.nbytes for tensor in tensors)
     pipe.send({"cache": taken / (cache.num_gpu_blocks * cache.block_size)})
+
+
+def _share(rank: int, config: Config, given: PackedBatch) -> tuple[Share, *tuple[PackedBatch, ...]]:
+    """What this rank learns from, and the batches that it is in."""
+    every = [(content_of(batch), batch) for batch in split_by_images(given)]
+    weights = {pair.pair_id: 1.0 for pair in given.pairs}
+    share, batches = share_out(every, weights, config.learner.world_size)[rank]
+    return share, *batches
 
 
 def _small(config: Config, given: PackedBatch) -> PackedBatch:

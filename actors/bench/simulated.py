@@ -35,7 +35,7 @@ class SimulatedGenerator:
                 for r in requests[start : start + self.part]
             ]
 
-    async def adopt(self, manifest: Any, shards: Any, *canaries: Any) -> tuple[dict[str, int], Any]:
+    async def adopt(self, parcel: Any, *canaries: Any) -> tuple[dict[str, int], Any]:
         """As if the weights were there at once."""
         return {}, []
 

@@ -86,25 +86,25 @@ class AnswersByCase:
     def __init__(self, items: Sequence[Item], on_responses: OnResponses) -> None:
         self.on_responses = on_responses
         self.missing = Counter(item.case.case_id for item in items)
-        self.held: dict[str, list[tuple[Item, Response]]] = {}
+        self.waiting: dict[str, list[tuple[Item, Response]]] = {}
 
     def receive(self, items: Sequence[Item], responses: Sequence[Response]) -> None:
         """New responses, with their items."""
         complete = []
         for item, response in zip(items, responses, strict=True):
             case_id = item.case.case_id
-            self.held.setdefault(case_id, []).append((item, response))
+            self.waiting.setdefault(case_id, []).append((item, response))
             self.missing[case_id] -= 1
             if not self.missing[case_id]:
                 complete.append(case_id)
         self._hand_on(complete)
 
     def flush(self) -> None:
-        """Hand on what is still held: the other answers to these cases will not come."""
-        self._hand_on(list(self.held))
+        """Hand on what still waits: the other answers to these cases will not come."""
+        self._hand_on(list(self.waiting))
 
     def _hand_on(self, case_ids: Sequence[str]) -> None:
-        rows = [row for case_id in case_ids for row in self.held.pop(case_id)]
+        rows = [row for case_id in case_ids for row in self.waiting.pop(case_id)]
         if rows:
             self.on_responses([item for item, _ in rows], [response for _, response in rows])
 

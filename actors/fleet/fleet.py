@@ -249,11 +249,7 @@ class Fleet:
             if canaries is None or update.canary_logps is None:
                 canaries = NO_CANARIES
             call = generator.adopt.remote(
-                update.manifest,
-                update.shards,
-                canaries.requests,
-                canaries.answers,
-                *canaries.images,
+                update.parcel, canaries.requests, canaries.answers, *canaries.images
             )
             deadline = OBJECT_DEADLINE + self.config.faults.deadline
             stats, scored = await await_ref(call, deadline, what)

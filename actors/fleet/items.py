@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class StepRollout:
         return sum(len(response.token_ids) - response.given for response in responses)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class WeightUpdate:
     """Weights of one version in the object store, on their way to every generator.
 
@@ -118,6 +119,11 @@ class WeightUpdate:
     canary_logps: asyncio.Task[list[Any]] | None = None
     logp_gap: float = 0.0
     cache_stats: Counter[str] = field(default_factory=Counter)
+
+    @cached_property
+    def parcel(self) -> ray.ObjectRef:
+        """(manifest, references to the shards) as one object: the same for every generator."""
+        return ray.put((self.manifest, self.shards))
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,9 +288,9 @@ class Rollouts:
                 found = await find_regions(self.fleet.localisers, rows)
                 rows = [row for part, _ in found.results for row in part]
                 dropped += self._drop(found)
-            parts = editor_calls(
-                rows, self._editors, least=MIN_EDIT, by=lambda row: row[0].case.case_id
-            )
+            # Those that a part can have, if every generator sends one.
+            editors = -(-self._editors // max(1, self._generators))
+            parts = editor_calls(rows, editors, least=MIN_EDIT, by=lambda row: row[0].case.case_id)
             edited = await asyncio.gather(*[bisect(part, edit) for part in parts])
             for part in edited:
                 dropped += self._drop(part)

@@ -117,14 +117,14 @@ class Generator:
 
     def adopt(
         self,
-        manifest: Manifest,
-        shards: Sequence[ShardSource],
+        parcel: tuple[Manifest, Sequence[ShardSource]],
         requests: Sequence[Request],
         answers: Sequence[Sequence[int]],
         *images: np.ndarray,
     ) -> tuple[dict[str, int], list[np.ndarray]]:
         """In one call, all that a generator has to do for new weights: `cache_stats` before
         `update`, and `score` after it, of no answers if there are none."""
+        manifest, shards = parcel
         stats = self.cache_stats()
         self.update(manifest, shards)
         return stats, self.score(manifest.version, requests, answers, *images) if answers else []

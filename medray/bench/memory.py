@@ -15,6 +15,7 @@ from medray.config import Config
 from medray.errors import UserError
 from medray.objectives import needs_of
 from medray.policy.packing import PackedBatch, PackedPair, Side
+from medray.policy.picture import Picture
 
 WORDS = 60  # of a question
 DEFINITIONS = {
@@ -102,7 +103,7 @@ class MemorySettings:
 
 
 def largest_batch(
-    config: Config, vocabulary: int, prompt: np.ndarray, picture: np.ndarray, *, on_one_image: bool
+    config: Config, vocabulary: int, prompt: np.ndarray, picture: Picture, *, on_one_image: bool
 ) -> PackedBatch:
     """Pairs as large as the plan assumes: both sides have as many tokens as an answer may have,
     share none of them, and all are read. Two micro-batches for each rank, or eight if the pairs are
@@ -118,7 +119,7 @@ def largest_batch(
     def side() -> Side:
         return Side(chance.integers(8, vocabulary, tokens), np.ones(tokens, dtype=bool))
 
-    pairs, pixels = [], dict[str, np.ndarray]()
+    pairs, pixels = [], dict[str, Picture]()
     for number in range(count):
         keys = ("x",) if on_one_image else (f"x{number}",)
         others = (f"v{number}",) if corrupted else ()

@@ -30,10 +30,9 @@ def learner(
     common: Annotated[int, typer.Option(help="Tokens that both answers begin with.")] = 20,
     tail: Annotated[int, typer.Option(help="Tokens after the common ones.")] = 40,
     edited: Annotated[int, typer.Option(help="Tokens that differ, at the start of the tail.")] = 6,
+    places: Annotated[int, typer.Option(help="Places that the edits are spread over.")] = 1,
     vocab: Annotated[int | None, typer.Option(help="Vocabulary. Default: the shape's.")] = None,
-    image_tokens: Annotated[
-        int | None, typer.Option(help="Tokens per image. Default: the shape's.")
-    ] = None,
+    image_tokens: Annotated[int | None, typer.Option(help="Default: the shape's.")] = None,
     micro_batch: Annotated[
         int | None, typer.Option(help="Pairs of one forward pass, or memory for so many.")
     ] = None,
@@ -64,6 +63,7 @@ def learner(
         common=common,
         tail=tail,
         edited=edited,
+        places=places,
         vocabulary=vocab,
         image_tokens=image_tokens,
         repeats=repeats,

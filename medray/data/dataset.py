@@ -18,6 +18,7 @@ from medray.data.splits import Row, image_keys, leaks, shuffled, split_by_group
 from medray.errors import DataError
 from medray.imaging.digests import Digests
 from medray.imaging.places import Places
+from medray.process import without_looking
 from medray.records import Case
 
 Split = tuple[tuple[Case, ...], tuple[Case, ...]]
@@ -110,10 +111,12 @@ def _with_first(case: Case, images: int) -> Case:
 
 def _with_digests(case: Case, found: Mapping[str, str]) -> Case:
     """The case with the digests of its images; those it has stay."""
-    images = [replace(i, sha256=i.sha256 or found[i.path]) for i in case.images]
-    return replace(case, image_sha256=images[0].sha256, other_images=tuple(images[1:]))
+    others = tuple(replace(i, sha256=i.sha256 or found[i.path]) for i in case.other_images)
+    own = case.image_sha256 or found[case.image]
+    return replace(case, image_sha256=own, other_images=others)
 
 
+@without_looking()
 def open_dataset(config: DataConfig, digests: Digests | None = None) -> Dataset:
     """Read, split, order and limit a dataset; the same `data.seed` gives the same cases in order.
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -188,11 +189,20 @@ def words(value: Any) -> str:
     >>> words(math.nan), words("nan"), words(math.inf), words("None")
     ('', '', '', 'None')
     """
+    if isinstance(value, str):
+        return _cleaned(value)
     if is_missing(value):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return " ".join(without_controls(str(value)).split())
+    return str(value)
+
+
+@lru_cache(maxsize=2**14)  # columns repeat their values, and equal texts are then one object
+def _cleaned(text: str) -> str:
+    if is_missing(text):
+        return ""
+    return " ".join(without_controls(text).split())
 
 
 def is_missing(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """What a command holds as a process: the signals that stop it, the lock on its run, its scratch
 folder. All of them end with it, whatever ends it."""
 
-from medray.process.garbage import collect_rarely
+from medray.process.garbage import collect_rarely, without_looking
 from medray.process.lock import RunLock, held_lock
 from medray.process.scratch import Scratch
 from medray.process.signals import Signals, current_signals, stop_on_signals
@@ -19,4 +19,5 @@ __all__ = [
     "held_lock",
     "stop_on_signals",
     "supervise",
+    "without_looking",
 ]

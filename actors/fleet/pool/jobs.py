@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,23 @@ def settle(job: Job, result: CallResult | None = None, error: MedrayError | None
     else:
         assert result is not None
         job.future.set_result(result)
+
+
+class Change:
+    """Something that happens again and again, for those who wait for the next time."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def happened(self) -> None:
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def wait(self, timeout: float | None = None) -> None:
+        """Return at the next time, or after `timeout` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._next.wait()
 
 
 def references(returned: ray.ObjectRef | Sequence[ray.ObjectRef]) -> list[ray.ObjectRef]:

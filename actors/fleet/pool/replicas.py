@@ -13,7 +13,6 @@ the first result counts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import statistics
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from actors.fleet.calls import START_DEADLINE, ActorLost, JobLost, await_ref, st
 from actors.fleet.pool.jobs import (
     Adopt,
     CallResult,
+    Change,
     Job,
     OnPart,
     Replica,
@@ -76,7 +76,7 @@ class Pool:
         self._running: set[Job] = set()
         self._idle: dict[Replica, None] = {}  # in the order in which they came free
         self._recent: deque[float] = deque(maxlen=RECENT)
-        self._changed = asyncio.Event()
+        self._change = Change()  # a replica becomes ready, adopts a state, or leaves
         self._straggler_task: asyncio.Task[None] | None = None
         self._failure: MedrayError | None = None
         self._started_once = False
@@ -107,7 +107,7 @@ class Pool:
                     f"{self.ready} of {self.size} were ready within {START_DEADLINE:.0f} s",
                     "see the Ray logs and `ray status`",
                 )
-            await self._wait_for_change(left)
+            await self._change.wait(left)
 
     @property
     def ready(self) -> int:
@@ -144,7 +144,7 @@ class Pool:
         """Return when all ready replicas have adopted `state`, or a newer one was offered."""
         while not self._all_have(state):
             self._raise_if_failed()
-            await self._wait_for_change()
+            await self._change.wait()
 
     async def each(self, submit: Submit) -> list[Any]:
         """What all ready replicas return, between their jobs; one that fails is replaced."""
@@ -221,7 +221,7 @@ class Pool:
                 if replica.leaving:
                     replica.leaving = False
                     self.budget.count(self.kind, "drained")
-                    self._notify()
+                    self._change.happened()
                     continue
                 if lost.cause == "broken" and not self._started_once:
                     self.fail(lost)  # it cannot start: another attempt would end the same way
@@ -231,7 +231,7 @@ class Pool:
                 if obstacle := self._losses.obstacle(who, replica.failed_starts, lost, over):
                     self._give_up(replica, obstacle)
                     return
-                self._notify()
+                self._change.happened()
             except MedrayError as error:
                 self.fail(error)
                 return
@@ -252,7 +252,7 @@ class Pool:
         await self._adopt_offered(replica)
         replica.ready = self._started_once = True
         replica.failed_starts = 0
-        self._notify()
+        self._change.happened()
 
     async def _adopt_offered(self, replica: Replica) -> None:
         """Bring the replica to the newest state offered."""
@@ -260,7 +260,7 @@ class Pool:
             state = self.offered
             await self.adopt(replica.handle, state)
             replica.state = state
-            self._notify()
+            self._change.happened()
 
     async def _next(self, replica: Replica) -> Job | None:
         """The next job of an idle replica; None if there is a state to adopt first."""
@@ -379,7 +379,7 @@ class Pool:
         """Continue with the other replicas; without any, the pool fails."""
         others = [r for r in self._living() if r is not replica]
         if others:
-            self._notify()
+            self._change.happened()
         else:
             self.fail(error)
 
@@ -388,18 +388,8 @@ class Pool:
         self._failure = self._failure or error
         for job in [*self._pending, *self._running]:
             settle(job, error=error)
-        self._notify()
+        self._change.happened()
 
     def _raise_if_failed(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def _wait_for_change(self, timeout: float | None = None) -> None:
-        """Return when a replica becomes ready, adopts a state, or leaves."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._changed.wait()

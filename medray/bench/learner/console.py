@@ -41,17 +41,19 @@ def show_learner(result: dict[str, Any]) -> None:
 def variants_table(result: dict[str, Any]) -> Table:
     """One row per variant."""
     table = Table("variant", box=SIMPLE)
-    for column in ("s per step", "range", "pairs/s", "peak GB", "model GB", "loss", "‖gradient‖"):
+    columns = ("s per step", "range", "of limit", "pairs/s", "peak GB", "model GB")
+    for column in (*columns, "loss", "‖gradient‖"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, variant in result["sides"].items():
         if "error" in variant:
-            table.add_row(NAMES[name], *["–"] * 7)
+            table.add_row(NAMES[name], *["–"] * 8)
             continue
         seconds = variant["seconds"]
         table.add_row(
             NAMES[name],
             f"{seconds['median']:.3g}",
             f"{seconds['min']:.3g}–{seconds['max']:.3g}",
+            f"{variant['of_limit']:.2f}" if "of_limit" in variant else "–",
             f"{variant['pairs_per_second']:.3g}",
             f"{variant['peak_bytes'] / 1e9:.2f}",
             f"{variant['baseline_bytes'] / 1e9:.2f}",
@@ -89,19 +91,22 @@ def sentences(result: dict[str, Any]) -> list[str]:
 def sweep_table(rows: list[dict[str, Any]]) -> Table:
     """One row per size that was changed, one size at a time."""
     table = Table("size", box=SIMPLE)
-    for column in ("value", "s, medray", "s, naive", "speed-up", "memory", "gradients differ"):
+    columns = ("value", "s, medray", "of limit", "GB", "s, naive", "speed-up", "memory")
+    for column in (*columns, "gradients differ"):
         table.add_column(column, justify="right")
     previous = ""
     for row in rows:
         name = "" if row["size"] == previous else row["size"]
         previous = row["size"]
         if "error" in row:
-            table.add_row(name, str(row["value"]), "–", "–", "–", "–", "failed")
+            table.add_row(name, str(row["value"]), *["–"] * 6, "failed")
             continue
         table.add_row(
             name,
             str(row["value"]),
             f"{row['seconds_ours']['median']:.3g}",
+            f"{row['of_limit']:.2f}" if row["of_limit"] else "–",
+            f"{row['peak_bytes_ours'] / 1e9:.2f}",
             f"{row['seconds_naive']['median']:.3g}",
             f"{row['speedup_vs_naive']:.2f}",
             f"{row['memory_vs_naive']:.2f}",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from medray.bench.learner.settings import Settings
@@ -27,6 +29,12 @@ DEFINITION = (
     "they run; vision: 2 per weight and patch in each pass. Not counted: attention scores, norms, "
     "the softmax."
 )
+LIMIT = (
+    "of_limit: the seconds that the counted operations take at the rate of large matrix products, "
+    "over the seconds of a repeat; the rate is the best of some products just before the repeat, "
+    "in the same process; median of the repeats"
+)
+PRODUCTS = 5
 # Peak operations per second in dense bf16, by a part of the device's name.
 PEAKS = {"H200": 989e12, "H100 80GB HBM3": 989e12, "H100 SXM": 989e12, "H100 PCIe": 756e12}
 
@@ -62,6 +70,20 @@ def peak_of(device_name: str, dtype: str) -> float | None:
     if dtype != "bfloat16":
         return None
     return next((peak for part, peak in PEAKS.items() if part in device_name), None)
+
+
+def product_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of large matrix products on this device, now: the best of several."""
+    size = 2048 if device.type == "cpu" else 8192
+    one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(PRODUCTS):
+        start = time.perf_counter()
+        one @ other
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
 
 
 def count_weights(policy: nn.Module, architecture: Architecture) -> Weights:

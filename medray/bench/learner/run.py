@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import medray
-from medray.bench.learner.flops import DEFINITION, peak_of
-from medray.bench.learner.settings import Settings, sweep_points
+from medray.bench.learner.flops import DEFINITION, LIMIT, peak_of
+from medray.bench.learner.settings import Settings, report_points, sweep_points
 from medray.bench.learner.variants import Measured, Progress, measure
 from medray.errors import ResourceError, RunFailed
 from medray.objectives import find_objective
@@ -33,6 +33,7 @@ DEFINITIONS = {
     "trained tensors; g is the other variant's",
     "gradient_norm_difference": "relative",
     "model_flop_utilisation": DEFINITION,
+    "of_limit": LIMIT,
 }
 
 
@@ -133,12 +134,14 @@ def sweep_figures(
     """The ratios with one size changed at a time; a point that fails has its error instead."""
     keys = ("speedup_vs_naive", "memory_vs_naive", "loss_difference", "gradient_difference")
     rows = []
-    for name, point in sweep_points(settings):
-        row: dict[str, Any] = {"size": name, "value": point.sizes[name]}
-        progress(f"sweep: {name} {row['value']}")
+    reports: list[tuple[str, Any, Settings]] = [(n, "", p) for n, p in report_points(settings)]
+    sizes = [(name, point.sizes[name], point) for name, point in sweep_points(settings)]
+    for name, value, point in (*reports, *sizes):
+        row: dict[str, Any] = {"size": name, "value": value}
+        progress(f"sweep: {name} {value}".rstrip())
         if point == settings and "speedup_vs_naive" in result:
             row |= {key: result[key] for key in keys}
-            row |= {f"seconds_{s}": result["sides"][s]["seconds"] for s in ("ours", "naive")}
+            sides = {name: result["sides"][name] for name in ("ours", "naive")}
         else:
             try:
                 comparison = compare(point, "naive", progress)
@@ -150,10 +153,23 @@ def sweep_figures(
                 continue
             figures = comparison.figures("naive")
             row |= {key: figures[key] for key in keys}
-            for variant, measured in (("ours", comparison.ours), ("naive", comparison.other)):
-                row[f"seconds_{variant}"] = measured.summary(point.pairs)["seconds"]
+            measured = {"ours": comparison.ours, "naive": comparison.other}
+            sides = {name: one.summary(point.pairs) for name, one in measured.items()}
+        for side, summary in sides.items():
+            row |= {f"{key}_{side}": summary[key] for key in ("seconds", "peak_bytes")}
+        row["of_limit"] = sides["ours"].get("of_limit")
+        progress(sweep_line(row))
         rows.append(row)
     return rows
+
+
+def sweep_line(row: dict[str, Any]) -> str:
+    """One point in words, as it comes."""
+    seconds, peak = row["seconds_ours"]["median"], row["peak_bytes_ours"] / 1e9
+    name = f"{row['size']} {row['value']}".rstrip()
+    limit = f", {row['of_limit']:.0%} of the limit" if row["of_limit"] else ""
+    against = f"{row['speedup_vs_naive']:.2f} × as fast as naive"
+    return f"{name}: {seconds:.3g} s, {peak:.2f} GB{limit}; {against}"
 
 
 def require_device(settings: Settings) -> None:

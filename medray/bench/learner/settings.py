@@ -46,7 +46,8 @@ SHAPES = {
 class Settings:
     """`batch` images with `questions` of `prompt` tokens each, `answers` to a question, and a pair
     for each of `sentences` of an answer, behind those before it. Answers begin with `common`
-    tokens; a sentence has `tail` tokens, of which the first `edited` differ in both sides.
+    tokens; a sentence has `tail` tokens, of which `edited` differ in both sides: the first ones, or
+    with `places` above 1 in so many places that are spread over it.
     `micro_batch`: pairs of one forward pass, or memory for so many (see
     medray.policy.scoring.score_pairs.batch_pairs); None: all of them."""
 
@@ -60,6 +61,7 @@ class Settings:
     common: int = 20
     tail: int = 40
     edited: int = 6
+    places: int = 1
     questions: int = 1
     answers: int = 1
     sentences: int = 1
@@ -81,6 +83,9 @@ class Settings:
         if self.edited > self.tail:
             why = f"the tail has {self.tail} tokens"
             raise ConfigError(f"--edited {self.edited}", why, "lower it, or raise --tail")
+        if self.places > self.edited:
+            why = f"{self.edited} tokens are edited"
+            raise ConfigError(f"--places {self.places}", why, "lower it, or raise --edited")
         if self.image_side**2 != self.image_tokens:
             near = max(1, round(self.image_tokens**0.5)) ** 2
             why = "images are square, and this is not a square number"
@@ -143,7 +148,7 @@ def make_settings(
 
 SIZES = (
     *("batch", "questions", "answers", "sentences"),
-    *("prompt", "common", "tail", "edited", "vocabulary", "image_tokens"),
+    *("prompt", "common", "tail", "edited", "places", "vocabulary", "image_tokens"),
 )
 LEAST = {
     "batch": 1,
@@ -154,10 +159,31 @@ LEAST = {
     "common": 0,
     "tail": 1,
     "edited": 1,
+    "places": 1,
     "vocabulary": SMALLEST_VOCABULARY,
     "image_tokens": 1,
     "repeats": 1,
 }
+
+
+# Reports as hospitals have them: long, wrong in several places, about images of many tokens.
+REPORT: dict[str, Any] = {"tail": 300, "edited": 6, "places": 6}
+REPORTS: dict[str, dict[str, Any]] = {
+    "a report of 300 tokens": REPORT,
+    "... 4 answers an image": REPORT | {"answers": 4, "batch": 1},
+    "... 576 image tokens": REPORT | {"image_tokens": 576},
+    "... and 4 answers": REPORT | {"image_tokens": 576, "answers": 4, "batch": 1},
+    "... 1,296 image tokens": REPORT | {"image_tokens": 1296},
+    "... vocabulary 152,000": REPORT | {"vocabulary": 152_000},
+}
+
+
+def report_points(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """(name, settings): the cases of REPORTS, with the other sizes as given."""
+    for name, sizes in REPORTS.items():
+        point = replace(settings, **sizes)
+        if point.length <= CONTEXT:
+            yield name, point
 
 
 def sweep_points(settings: Settings) -> Iterator[tuple[str, Settings]]:

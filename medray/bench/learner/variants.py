@@ -58,6 +58,9 @@ class Measured:
             "loss": self.last["loss"],
             "gradient_norm": self.last["gradient_norm"],
         }
+        if "limit_seconds" in self.last:
+            shares = [repeat["limit_seconds"] / repeat["seconds"] for repeat in self.repeats]
+            summary["of_limit"] = median(shares)
         return summary | {k: self.facts[k] for k in ("tokens", "operations") if k in self.facts}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medray.bench.learner import flops
-from medray.bench.learner.models import build_policy, counts
+from medray.bench.learner.models import DTYPES, build_policy, counts
 from medray.bench.learner.naive import naive_scores
 from medray.bench.learner.settings import Settings
 from medray.bench.learner.worker_protocol import WorkerProtocol
@@ -49,15 +49,14 @@ def serve(protocol: WorkerProtocol) -> None:
     else:
         step = naive_step(policy, in_parts(workload, settings.micro_batch), objective)
         work = flops.work_of_sequences(workload.pairs, objective.needs)
-    protocol.ready(
-        tokens=work.tokens,
-        operations=_operations(policy, architecture, work, settings, workload),
-        **counts(policy),
-    )
+    operations = _operations(policy, architecture, work, settings, workload)
+    protocol.ready(tokens=work.tokens, operations=operations, **counts(policy))
     while protocol.next_command():
+        rate = flops.product_rate(protocol.device, DTYPES[settings.dtype])
         protocol.start_timer()
         policy.zero_grad(set_to_none=True)
         protocol.stop_timer(step(), policy)
+        protocol.result["limit_seconds"] = operations / rate
         protocol.report()
 
 

@@ -131,18 +131,18 @@ def _prompt(settings: Settings, rng: np.random.Generator) -> np.ndarray:
 
 
 def _sides(settings: Settings, rng: np.random.Generator, common: int) -> tuple[Side, Side]:
-    """Two texts that begin alike, differ in every edited token, and end alike."""
+    """Two texts that begin alike, differ in every edited token, and are else alike."""
     words = settings.vocabulary - FIRST_WORD
-    begin = _words(settings, rng, common)
-    end = _words(settings, rng, settings.tail - settings.edited)
-    edit = _words(settings, rng, settings.edited)
-    other = FIRST_WORD + (edit - FIRST_WORD + rng.integers(1, words, settings.edited)) % words
-    mask = np.zeros(common + settings.tail, dtype=bool)
-    mask[common : common + settings.edited] = True
-    chosen, rejected = (
-        Side(np.concatenate([begin, middle, end]), mask.copy()) for middle in (edit, other)
-    )
-    return chosen, rejected
+    chosen = _words(settings, rng, common + settings.tail)
+    mask, end = np.zeros(len(chosen), dtype=bool), 0
+    for place, edited in enumerate(np.array_split(np.arange(settings.edited), settings.places)):
+        start = max(end, common + place * settings.tail // settings.places)
+        end = start + len(edited)
+        mask[start:end] = True
+    rejected = chosen.copy()
+    moved = rng.integers(1, words, settings.edited)
+    rejected[mask] = FIRST_WORD + (chosen[mask] - FIRST_WORD + moved) % words
+    return Side(chosen, mask), Side(rejected, mask.copy())
 
 
 def _words(settings: Settings, rng: np.random.Generator, count: int) -> np.ndarray:

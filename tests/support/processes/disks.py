@@ -34,3 +34,10 @@ def filled(disk: Path) -> Iterator[None]:
         yield
     finally:
         filler.unlink()
+
+
+def flip_a_bit(file: Path, place: int) -> None:
+    """Of the byte at `place`."""
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)

@@ -27,9 +27,7 @@ def test_its_micro_batches_are_the_largest_that_the_plan_assumes(case):
     config = task.config(case, "phantom/base")
     needs, ranks = needs_of(config.objective), config.learner.world_size
     given = largest_batch(config, 1000, PROMPT, PICTURE, on_one_image=case.on_one_image)
-    shares = batch_pairs(
-        given.pairs, needs, LAYOUT, ranks=ranks, micro_batch=config.learner.micro_batch
-    )
+    shares = batch_pairs(given.pairs, needs, LAYOUT, config.learner.micro_batch)
     assert len(shares) >= 2 * ranks
     planned = batch_tokens(config, needs, len(PROMPT))
     read = read_positions(config, needs, len(PROMPT))

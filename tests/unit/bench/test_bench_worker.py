@@ -19,7 +19,7 @@ from medray.bench.learner import run as learner
 from medray.bench.learner.console import show_learner
 from medray.bench.learner.models import IMAGE, build_model, build_policy
 from medray.bench.learner.run import Comparison, gradient_difference
-from medray.bench.learner.settings import Settings, make_settings, sweep_points
+from medray.bench.learner.settings import Settings, make_settings, report_points, sweep_points
 from medray.bench.learner.variants import Measured, Variant
 from medray.bench.learner.workload import Workload, make_workload
 from medray.errors import ConfigError, RunFailed
@@ -47,6 +47,7 @@ def build(shape: str, **sizes: int) -> tuple[Settings, object, object, Workload]
         ({"common": -1}, "--common -1: less than 0"),
         ({"edited": 41}, "--edited 41: the tail has 40 tokens"),
         ({"edited": 0}, "--edited 0: less than 1"),
+        ({"places": 7}, "--places 7: 6 tokens are edited"),
         ({"tail": 0, "edited": 0}, "--tail 0"),
         ({"prompt": 0}, "--prompt 0"),
         ({"repeats": 0}, "--repeats 0"),
@@ -100,6 +101,27 @@ def test_a_sweep_changes_one_size_at_a_time():
         "image_tokens": [64, 256, 576, 1024],
         "batch": [1, 2, 4, 8],
     }
+
+
+def test_reports_are_long_and_wrong_in_several_places():
+    for _, point in report_points(make_settings()):
+        point.check()
+        assert (point.tail, point.places, point.pairs) == (300, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("tail", "edited", "places"), [(300, 6, 6), (7, 6, 4), (9, 9, 2), (5, 1, 1)]
+)
+def test_edits_are_spread_over_the_tail(tail, edited, places):
+    settings, _, _, work = build("tiny", tail=tail, edited=edited, places=places, common=3)
+    for pair in work.pairs:
+        differing = np.nonzero(pair.chosen.ids != pair.rejected.ids)[0]
+        assert len(pair.chosen.ids) == len(pair.rejected.ids) == 3 + tail
+        assert differing.tolist() == np.nonzero(pair.chosen.edited)[0].tolist()
+        assert len(differing) == edited
+        assert differing[0] == 3
+        assert differing[-1] >= 3 + (places - 1) * tail // places
+    assert settings.command().count("--places") == (places > 1)
 
 
 @pytest.mark.parametrize("shape", FAMILIES)
@@ -224,6 +246,7 @@ def test_the_printed_result_has_the_ratios_and_the_command(capsys):
     comparison = Comparison(measured([1.0], 30, 0.5, 1.0), measured([8.0], 60, 0.5, 1.0), 1e-6, "x")
     row = {"size": "tail", "value": 20} | comparison.figures("naive")
     seconds = {f"seconds_{s}": {"median": 1.0} for s in ("ours", "naive")}
+    seconds |= {"peak_bytes_ours": 2e9, "of_limit": 0.5}
     show_learner(
         {
             "command": "medray bench learner",
@@ -351,9 +374,8 @@ def test_a_point_of_a_sweep_that_fails_reports_its_error(monkeypatch):
         return comparison_on("AMD EPYC")
 
     monkeypatch.setattr(learner, "compare", compare)
-    result = learner.run_learner(
-        make_settings("tiny"), with_trl=False, sweep=True, progress=lambda _: None
-    )
+    tiny = make_settings("tiny")
+    result = learner.run_learner(tiny, with_trl=False, sweep=True, progress=lambda _: None)
     rows = {(row["size"], row["value"]): row for row in result["sweep"]}
     assert "out of memory" in rows["batch", 8]["error"]
     assert rows["batch", 4]["speedup_vs_naive"] == rows["tail", 160]["speedup_vs_naive"] == 2.0

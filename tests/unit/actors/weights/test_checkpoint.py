@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.weights import checkpoint, inventory
+from actors.weights import checkpoint
 from actors.weights.checkpoint import (
     State,
     find_damage,
@@ -20,10 +20,10 @@ from actors.weights.checkpoint import (
     read_state,
     read_weights,
 )
-from actors.weights.inventory import find_difference, take_inventory
 from actors.weights.manifest import Manifest, describe, to_array
 from medray.errors import RunFailed, UserError
 from medray.files import sha256_of
+from tests.support.processes.disks import flip_a_bit
 
 
 def update(version):
@@ -107,28 +107,6 @@ def test_digests_of_an_earlier_medray_are_checked(folder):
     assert find_damage(path) is None
     flip_a_bit(path / "weights.safetensors", -1)
     assert find_damage(path) == "weights.safetensors differs from the manifest"
-
-
-def flip_a_bit(file: Path, place: int) -> None:
-    content = bytearray(file.read_bytes())
-    content[place] ^= 1
-    file.write_bytes(content)
-
-
-@pytest.mark.parametrize("size", [0, 1, 1000, 1024, 1025, 2048, 5000])
-def test_every_byte_of_a_file_in_pieces_counts(tmp_path, monkeypatch, size):
-    """Also at the edges of pieces and blocks, and at the file's end."""
-    monkeypatch.setattr(inventory, "PIECE", 1024)
-    monkeypatch.setattr(inventory, "_BLOCK", 256)
-    file = tmp_path / "weights"
-    file.write_bytes(bytes(n % 251 for n in range(size)))
-    taken = take_inventory(tmp_path, without="manifest.json")
-    assert taken["weights"]["size"] == size
-    for place in {0, 255, 256, 1023, 1024, 2047, size - 1} & set(range(size)):
-        flip_a_bit(file, place)
-        assert find_difference(tmp_path, taken) == "weights differs from the manifest", place
-        flip_a_bit(file, place)
-    assert find_difference(tmp_path, taken) is None
 
 
 def test_no_folder_and_no_checkpoint(folder):
