@@ -99,13 +99,21 @@ def check(
     """Check everything that can be known before spending a GPU, its memory included."""
     cluster = None if manifest is None else checked_manifest(manifest, config, overrides)
     plan = load_plan(config, overrides, resume=True)
-    from medray.memory import disk_line, found_gpu, longest_prompt, memory_lines
+    from medray.memory import disk_line, found_gpu, longest_answer, longest_prompt, memory_lines
+    from medray.objectives import answers_needed
     from medray.report.console import RunConsole
 
     lines = [*plan.lines(), disk_line(plan.config, plan.model)]
     if (gpu := gpu_memory or found_gpu()) is not None:
-        tokens = longest_prompt(plan.model, plan.dataset.train)
-        lines += memory_lines(plan.config, plan.model, tokens, gpu, generates=plan.generates)
+        cases, sampled = plan.dataset.train, answers_needed(plan.config)
+        lines += memory_lines(
+            plan.config,
+            plan.model,
+            longest_prompt(plan.model, cases),
+            gpu,
+            generates=plan.generates,
+            answer_tokens=None if sampled else longest_answer(plan.model, cases),
+        )
     if cluster is not None:
         require_memory_of_pods(cluster, plan)
         lines += cluster.lines()

@@ -2,6 +2,13 @@
 
 from medray.memory.disk import disk_line
 from medray.memory.pods import pod_needs
-from medray.memory.report import found_gpu, longest_prompt, memory_lines
+from medray.memory.report import found_gpu, longest_answer, longest_prompt, memory_lines
 
-__all__ = ["disk_line", "found_gpu", "longest_prompt", "memory_lines", "pod_needs"]
+__all__ = [
+    "disk_line",
+    "found_gpu",
+    "longest_answer",
+    "longest_prompt",
+    "memory_lines",
+    "pod_needs",
+]

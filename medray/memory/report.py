@@ -34,16 +34,38 @@ def longest_prompt(facts: ModelFacts, cases: Sequence[Case]) -> int:
     return max(islice(_prompts(codec, cases), LOOKED_AT), default=facts.image_tokens)
 
 
+def longest_answer(facts: ModelFacts, cases: Sequence[Case]) -> int:
+    """Tokens of the longest text that is learned if the dataset gives both sides, or the answers
+    to imitate: of the longest of all in characters."""
+    codec = ChatCodec(facts.path, facts.limits)
+    given = [case.reference for case in cases]
+    given += [case.given.rejected for case in cases if case.given is not None]
+    texts = sorted(given, key=len)[-LOOKED_AT:]
+    return max((len(codec.tokenizer.encode(text)) + 1 for text in texts), default=1)  # and its end
+
+
 def memory_lines(
-    config: Config, facts: ModelFacts, prompt_tokens: int, gpu_gib: float, *, generates: bool
+    config: Config,
+    facts: ModelFacts,
+    prompt_tokens: int,
+    gpu_gib: float,
+    *,
+    generates: bool,
+    answer_tokens: int | None = None,
 ) -> Lines:
-    """Rows of (topic, sentence): what one GPU of each actor, and the host, need at their peak."""
+    """Rows of (topic, sentence): what one GPU of each actor, and the host, need at their peak.
+
+    `answer_tokens`: of the longest text that is learned; None: as many as a generator may give.
+    """
     gpu = int(gpu_gib * GIB)
     needs = needs_of(config.objective)
-    parts = learner_needs(config, sizes(config, facts), needs, prompt_tokens)
+    tokens = {"max_new_tokens": answer_tokens or config.generator.max_new_tokens}
+    generator = config.generator.model_copy(update=tokens)
+    learned = config.model_copy(update={"generator": generator})
+    parts = learner_needs(learned, sizes(config, facts), needs, prompt_tokens)
     lines = [("memory", f"Learner {_against(parts, gpu)}")]
     if sum(parts.values()) > gpu:
-        lines.append(("", _remedy(config, facts, prompt_tokens, gpu)))
+        lines.append(("", _remedy(learned, facts, prompt_tokens, gpu)))
     own, context = sizes(config, facts), answer_context(config.generator, facts)
     if generates:
         lines.append(("", _generator(config, own, context, gpu, prompt_tokens)))

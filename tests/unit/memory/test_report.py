@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from medray.config import Config
-from medray.memory import memory_lines
+from medray.memory import longest_answer, memory_lines
 from medray.policy.model.loading import model_facts
+from medray.records import Case, GivenSide
 
 
 def lines(gpu: float, **sections) -> list[str]:
@@ -33,3 +34,18 @@ def test_what_cannot_fit_is_said():
     assert remedy.startswith("not even with learner.gradient_checkpointing=true")
     assert "DOES NOT FIT" in generator
     assert "generator.tensor_parallel" in generator
+
+
+def test_texts_that_are_given_count_and_not_what_a_generator_may_say():
+    facts = model_facts(Config.model_validate({"data": {"kind": "phantom"}}).model)
+    side = GivenSide("there is a nodule " * 60)
+    cases = [Case(str(n), "a.png", "00", "Where?", "left", "open", given=side) for n in range(3)]
+    tokens = longest_answer(facts, cases)
+    assert tokens > 200
+    cfg = Config.model_validate({"data": {"kind": "pairs", "path": "p"}})
+    few, many = (
+        memory_lines(cfg, facts, 60, 1.0, generates=False, answer_tokens=each)[0][1]
+        for each in (None, tokens)
+    )
+    assert few != many
+    assert memory_lines(cfg, facts, 60, 1.0, generates=False, answer_tokens=64)[0][1] == few
