@@ -101,7 +101,7 @@ class Machine:
     def log(self, name: str) -> str:
         return self.ray("job", "logs", name).stdout
 
-    def wait_for(self, what, name: str, seconds: float = 400) -> None:
+    def wait_for(self, what, name: str, seconds: float = 900) -> None:
         deadline = time.monotonic() + seconds
         while not what():
             assert "failed" not in self.status(name), self.log(name)
