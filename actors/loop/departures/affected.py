@@ -42,7 +42,8 @@ def find_affected(fleet: Fleet, nodes: Collection[str], node_of: Callable[[Any],
     join when there is room for them.
     """
     of_ranks = [node_of(handle) for handle in fleet.learners.handles]
-    of_ranks = of_ranks or fleet.placement_group.nodes()
+    if not any(of_ranks):
+        of_ranks = fleet.placement_group.nodes()
     ranks = tuple(rank for rank, node in enumerate(of_ranks) if node in nodes)
     needs: Bundles = [fleet.placement.bundle] * len(of_ranks) if ranks else []
     replicas: dict[str, tuple[int, ...]] = {}

@@ -209,7 +209,7 @@ class Departures:
         except RunFailed as failed:
             self.say(f"no checkpoint of step {step} ({failed})")
             return
-        if self.recovery.last_saved_step == step:
+        if step and self.recovery.last_saved_step == step:
             left = notice.seconds_left()
             before = f", {left:.0f} s before the node ends" if left else ""
             self.say(f"checkpoint of step {step} written{before}")

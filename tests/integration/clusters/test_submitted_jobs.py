@@ -24,6 +24,7 @@ from tests.support.processes.killing import fates, require_whole
 from tests.support.processes.running import Finished, environment, free_port
 
 # The whole quickstart and three more runs, behind the ports that `ray start --head` has by default.
+# Where others have them: unshare -n -p -f --mount-proc sh -c 'ip link set lo up; exec pytest …'
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.vllm,
@@ -32,7 +33,7 @@ pytestmark = [
     pytest.mark.timeout(2400),
 ]
 
-PORTS = (6379, 8265)
+PORTS = (6379, 8265, 52365)  # of the head, of its dashboard, and of the agent that takes jobs
 NO_AGENT = "No available agent to submit job"
 NEW_TERMINAL = "export RAY_AUTH_MODE=token"
 SMALL = ("loop.batch=12", "eval.n=8", "eval.every=0")
@@ -100,7 +101,7 @@ class Machine:
     def log(self, name: str) -> str:
         return self.ray("job", "logs", name).stdout
 
-    def wait_for(self, what, name: str, seconds: float = 400) -> None:
+    def wait_for(self, what, name: str, seconds: float = 900) -> None:
         deadline = time.monotonic() + seconds
         while not what():
             assert "failed" not in self.status(name), self.log(name)
