@@ -24,7 +24,8 @@ from tests.support.processes.killing import fates, require_whole
 from tests.support.processes.running import Finished, environment, free_port
 
 # The whole quickstart and three more runs, behind the ports that `ray start --head` has by default.
-# Where others have them: unshare -n -p -f --mount-proc sh -c 'ip link set lo up; exec pytest …'
+# Where others have them: unshare -n sh -c 'ip link set lo up; exec pytest …'. No namespace of
+# processes without an init that reaps: Ray waits for the zombies of a job that has ended.
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.vllm,
