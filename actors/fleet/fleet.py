@@ -251,8 +251,7 @@ class Fleet:
             call = generator.adopt.remote(
                 update.parcel, canaries.requests, canaries.answers, *canaries.images
             )
-            deadline = OBJECT_DEADLINE + self.config.faults.deadline
-            stats, scored = await await_ref(call, deadline, what)
+            stats, scored = await await_ref(call, OBJECT_DEADLINE, what)
             update.cache_stats.update(stats)
         except ObjectsLost as lost:
             raise ActorLost(what, "died", lost.why) from lost
