@@ -27,6 +27,7 @@ from medray.files import disk_fault
 
 START_DEADLINE = 900.0  # seconds of an actor's start: a large model from slow storage
 OBJECT_DEADLINE = 600.0  # seconds to move weights or images, from another node at worst
+NODE_GONE = "its node is gone"
 
 Cause = Literal["died", "stuck", "broken"]
 
@@ -38,6 +39,11 @@ class ActorLost(RunFailed):
         super().__init__(what, why, "see the Ray logs")
         self.cause = cause
         self.blamed = False  # whether its work is suspected, not the actor
+
+    @property
+    def with_node(self) -> bool:
+        """Whether it was lost because its node was."""
+        return self.why == NODE_GONE
 
     def __reduce__(self) -> tuple[type[ActorLost], tuple[str, Cause, str]]:
         return (type(self), (self.what, self.cause, self.why))
@@ -103,7 +109,7 @@ def _in_plain_words(error: BaseException) -> str:
     if "worker process has died" in text:
         return "its process ended unexpectedly (killed, out of memory, or crashed)"
     if "node" in text and ("died" in text or "dead" in text or "terminated" in text):
-        return "its node is gone"
+        return NODE_GONE
     return _first_line(error)
 
 

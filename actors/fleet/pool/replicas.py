@@ -218,7 +218,8 @@ class Pool:
                 starting = not replica.ready
                 replica.ready, replica.state = False, None
                 end(replica)
-                if replica.leaving:
+                # Ray may start one on a node that has just gone: nobody is to blame for that.
+                if replica.leaving or (starting and lost.with_node):
                     replica.leaving = False
                     self.budget.count(self.kind, "drained")
                     self._change.happened()
