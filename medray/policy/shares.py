@@ -7,7 +7,6 @@ alone, not on the calls that made them, nor on their order.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -15,6 +14,7 @@ from typing import TypeVar
 from medray.editing.relevance import normalise
 from medray.policy.packing import Keys, PackedBatch, PackedPair, merge_batches
 from medray.policy.picture import Picture
+from medray.policy.scoring.rows import balance
 from medray.records import BatchContent
 
 T = TypeVar("T")  # a batch, or a reference to one
@@ -117,14 +117,9 @@ def _balance(contents: Sequence[BatchContent], ranks: int) -> list[list[int]]:
     groups: dict[Keys, list[int]] = {}
     for number, content in enumerate(contents):
         groups.setdefault(content.images, []).append(number)
-    tokens = {keys: _tokens([contents[n] for n in own]) for keys, own in groups.items()}
-    shares: list[list[int]] = [[] for _ in range(ranks)]
-    loads = [(0, rank) for rank in range(ranks)]
-    for keys in sorted(groups, key=lambda keys: (-tokens[keys], keys)):
-        load, rank = heapq.heappop(loads)
-        shares[rank] += groups[keys]
-        heapq.heappush(loads, (load + tokens[keys], rank))
-    return shares
+    in_order = sorted(groups)  # of equal weights the first goes first, whatever calls made them
+    tokens = [_tokens([contents[number] for number in groups[keys]]) for keys in in_order]
+    return [[n for i in share for n in groups[in_order[i]]] for share in balance(tokens, ranks)]
 
 
 def _tokens(contents: Sequence[BatchContent]) -> int:
