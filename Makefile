@@ -1,5 +1,5 @@
 # Two commands on a fresh machine: `make quickstart` and `make test`.
-# Needs Python 3.11, git, make and a C++ compiler. STACK=gpu installs the official vLLM.
+# Needs Python 3.11, git, make and libnuma. STACK=gpu installs the official vLLM.
 STACK ?= cpu
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv

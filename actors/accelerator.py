@@ -1,10 +1,14 @@
-"""The GPU of an actor's process, if Ray gave it one."""
+"""What an actor's process computes with: the GPU that Ray gave it, or its CPUs."""
 
 from __future__ import annotations
+
+import ctypes
 
 import ray
 
 from medray.errors import ResourceError
+
+KERNELS_NEED = "libnuma.so.1"  # vLLM's kernels for CPUs; the one library that no package brings
 
 
 def has_gpu() -> bool:
@@ -33,3 +37,18 @@ def has_gpu() -> bool:
             f"install a driver for CUDA {torch.version.cuda}",
         ) from None
     return True
+
+
+def require_kernels() -> None:
+    """Raise ResourceError if vLLM's kernels for CPUs cannot be loaded on this node.
+
+    vLLM writes that to a log, goes on, and ends at the first kernel that it calls.
+    """
+    try:
+        ctypes.CDLL(KERNELS_NEED)
+    except OSError as error:
+        raise ResourceError(
+            "vLLM on this node's CPUs",
+            f"needs a library of the system ({error})",
+            "install libnuma: apt-get install libnuma1, or dnf install numactl-libs",
+        ) from None

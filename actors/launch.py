@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from actors.accelerator import require_kernels
 from actors.cluster import Cluster, connect, keep_token
 from actors.fleet import (
     Fleet,
@@ -40,11 +41,16 @@ def launch(
     console = RunConsole(config.loop.steps, quiet=quiet)
     with RunLock(config.run_dir):
         if not (address or os.environ.get("RAY_ADDRESS", "").strip()):
-            plan_placement(
-                config, this_machine(), generators=plan.generates
-            )  # refuse before a local cluster is started
+            refuse_here(plan)  # before a local cluster is started
         with connect(address, dashboard=dashboard) as cluster:
             return run_on(cluster, plan, console, resume=resume)
+
+
+def refuse_here(plan: Plan) -> None:
+    """Raise ResourceError if the run's actors cannot work on this machine."""
+    placement = plan_placement(plan.config, this_machine(), generators=plan.generates)
+    if plan.generates and not placement.gpus:
+        require_kernels()
 
 
 def run_on(cluster: Cluster, plan: Plan, console: RunConsole, *, resume: bool) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors import ENGINE_MARK
-from actors.accelerator import has_gpu
+from actors.accelerator import has_gpu, require_kernels
 from actors.generator.receive import keep_freed_memory
 from actors.generator.vllm_patches import BACKEND, inspect_here, patch_vllm
 from medray.config import MOST_SEQUENCES, Config
@@ -24,9 +24,12 @@ def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, i
     """vLLM's `LLM` for the run's model, in this process, whose environment changes for good.
 
     `pixel_limits`: of a codec, so that the engine makes the same of images as the learner.
-    Raises ResourceError if this build of vLLM is not for the device that Ray gave the process.
+    Raises ResourceError if this build of vLLM is not for the device that Ray gave the process, or
+    cannot be loaded there.
     """
     gpu = has_gpu()
+    if not gpu:
+        require_kernels()
     os.environ.update(engine_environment(gpu=gpu))
     LLM, WeightTransferConfig, platform = import_vllm()
     if gpu != platform.is_cuda():

@@ -1,12 +1,20 @@
-"""A GPU that Ray gave and torch cannot use ends the run with torch's reason."""
+"""What a node cannot compute with ends the run, with the reason of torch or of the system."""
 
 from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 import ray
 import torch
 
-from actors.accelerator import has_gpu
+from actors import accelerator
+from actors.accelerator import has_gpu, require_kernels
+from actors.fleet.placement import is_cpu_build
 from medray.errors import ResourceError
 
 
@@ -47,3 +55,28 @@ def test_the_reason_of_torch_is_passed_on(monkeypatch):
     assert "is too old (found version 12040)." in str(caught.value)
     assert str(caught.value).endswith("install a driver for CUDA 13.0")
     assert "\n" not in str(caught.value)
+
+
+def test_the_library_that_kernels_need_is_here():
+    require_kernels()
+
+
+def test_a_library_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(accelerator, "KERNELS_NEED", "libmissing.so.1")
+    with pytest.raises(ResourceError, match=r"libmissing\.so\.1.* — install libnuma: apt-get"):
+        require_kernels()
+
+
+@pytest.mark.skipif(not is_cpu_build(), reason="the build for GPUs needs CUDA's")
+@pytest.mark.skipif(not shutil.which("readelf"), reason="binutils are not installed")
+def test_kernels_need_no_other_library_of_the_system():
+    """Of what is not in every Debian: python:slim has the C++ runtime and zlib."""
+    folder = Path(importlib.util.find_spec("vllm").origin).parent
+    kernels = sorted(folder.glob("_C*.so"))
+    assert kernels
+    present = ("libc.", "libm.", "libdl.", "libpthread.", "libstdc++.", "libgcc_s.", "ld-linux")
+    for kernel in kernels:
+        needed = subprocess.run(["readelf", "-d", kernel], capture_output=True, text=True).stdout
+        names = re.findall(r"NEEDED.*\[(.+)\]", needed)
+        own = [name for name in names if not name.startswith(("libtorch", "libc10", *present))]
+        assert own == [accelerator.KERNELS_NEED]
