@@ -65,7 +65,7 @@ $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 
 # TRL, which `medray bench learner` compares with, and what it needs beside the lock.
 install-bench: $(INSTALLED)
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps -r requirements/bench.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
 
 # Weights & Biases and MLflow, for `run.trackers`, and what they need beside the lock.
 install-trackers: $(INSTALLED)
@@ -91,11 +91,12 @@ lock: $(INSTALLED)
 	  $$(printf -- '--override %s ' requirements/overrides.txt $$(ls requirements/overrides-$$stack.txt 2>/dev/null)) \
 	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	  --output-file requirements/$$stack.txt; done
-	$(UV) pip compile --quiet requirements/trackers.in --generate-hashes --constraint requirements/cpu.txt \
-	  $$(printf -- '--override %s ' $(addprefix requirements/overrides,.txt -cpu.txt -trackers.txt)) \
+	for extra in trackers bench; do $(UV) pip compile --quiet requirements/$$extra.in --generate-hashes \
+	  --constraint requirements/cpu.txt $$(printf -- '--override %s ' requirements/overrides.txt \
+	  requirements/overrides-cpu.txt $$(ls requirements/overrides-$$extra.txt 2>/dev/null)) \
 	  $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements/cpu.txt) \
 	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	  --output-file requirements/trackers.txt
+	  --output-file requirements/$$extra.txt; done
 	$(UV) pip compile --quiet requirements/docs.in --generate-hashes --python-version 3.11 --no-header \
 	  --no-annotate --no-emit-index-url --output-file requirements/docs.txt
 
