@@ -15,7 +15,9 @@ from medray.data.stream import evenly_spaced
 from medray.errors import RunFailed
 from medray.records import Case
 
-CANARY_PROMPTS = 8
+CANARY_PROMPTS = 8  # at most
+# Both sides score all canaries at every update: of long answers, a few prompts prove as much.
+CANARY_TOKENS, FEWEST = 128, 2
 
 
 async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPrompts:
@@ -38,6 +40,7 @@ async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPr
     )
     rows = zip(items, responses, encoded.value, strict=True)
     kept = [(item, list(r.token_ids), prompt) for item, r, prompt in rows if r.token_ids]
+    kept = kept[: enough([len(answer) for _, answer, _ in kept])]
     # Owned by the driver, so that they outlive every node that holds actors.
     owned = [replace(item, images=await _owned(item.images)) for item, _, _ in kept]
     requests, images = build_requests(owned, rollouts.config.run.seed)
@@ -47,6 +50,16 @@ async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPr
         images,
         [(prompt, np.asarray(answer), pictures) for _, answer, (prompt, pictures) in kept],
     )
+
+
+def enough(lengths: Sequence[int]) -> int:
+    """How many of the answers, whose tokens are counted, are compared: the first of them."""
+    total = 0
+    for number, length in enumerate(lengths, 1):
+        total += length
+        if number >= FEWEST and total >= CANARY_TOKENS:
+            return number
+    return len(lengths)
 
 
 async def _owned(images: Sequence[ray.ObjectRef]) -> tuple[ray.ObjectRef, ...]:

@@ -166,7 +166,8 @@ def drive(config, meanwhile=None, **fleet):
 pytestmark = pytest.mark.usefixtures("nothing_but_the_loop")
 
 
-def test_generators_evaluate_while_the_next_step_is_learnt(tmp_path):
+def test_generators_evaluate_while_the_next_step_is_learnt(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "EVALUATION", 1.0)  # longer than any step of a busy machine
     events, run, _ = drive(config_of(tmp_path))
     first = ["answer v0", "evaluate v0", "learn v0", "evaluated v0", "result 0", "offer v1"]
     second = ["answer v1", "row 1", "learn v1", "offer v2", "answer v2", "row 2", "checkpoint 2 v2"]
