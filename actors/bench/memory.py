@@ -31,7 +31,7 @@ from medray.bench.memory import (
 )
 from medray.config import Config
 from medray.errors import RunFailed
-from medray.memory.needs import WIDTH, learner_needs, update_bytes
+from medray.memory.needs import WIDTH, between_steps, learner_needs, update_bytes
 from medray.memory.report import sizes
 from medray.objectives import needs_of
 from medray.policy.model.chat import PROBE_IMAGE, ChatCodec
@@ -39,7 +39,6 @@ from medray.policy.model.loading import model_facts
 from medray.policy.packing import PackedBatch
 from medray.policy.shares import Share, content_of, share_out, split_by_images
 
-STATES = ("weights", "optimiser", "reference")
 Progress = Callable[[str], None]
 Rows = list[dict[str, Any]]
 
@@ -68,7 +67,7 @@ def _learner_rows(case: MemoryCase, config: Config) -> Rows:
     given = largest_batch(config, facts.vocabulary, prompt, picture, on_one_image=case.on_one_image)
     own = sizes(config, facts)
     parts = learner_needs(config, own, needs_of(config.objective), len(prompt))
-    states = sum(parts[name] for name in STATES)
+    states = between_steps(config, own, parts)
     step = sum(parts.values()) - parts["reserve"]
     ranks = _in_processes(_measure_learner, config, given)
     rows = [row(case.name, "step", step, max(rank["step"] for rank in ranks))]

@@ -21,7 +21,8 @@ WORDS = 60  # of a question
 DEFINITIONS = {
     "model": "a random LLaVA: the shipped model's vision tower, a Mistral of the given width",
     "step": "the most at any time of a step; the micro-batches are as large as the plan assumes",
-    "states": "behind it: weights, master weights, moments, a reference of its own",
+    "states": "behind it: weights, master weights, moments, a reference of its own; under ZeRO-3 "
+    "also the memory of gradients",
     "update": "the arrays of one update of generators",
     "cache": "keys and values of one token, as a vLLM engine divides its memory among tokens",
     "measured": "of a process of its own, beyond the same process with a model of 3 MB. CPU: "

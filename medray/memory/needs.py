@@ -38,8 +38,7 @@ def learner_needs(config: Config, sizes: Sizes, needs: Needs, prompt_tokens: int
         weights = 0
     if learner.zero_stage:  # DeepSpeed's buffer for those on their way to other ranks
         gradients += bucket_size(sizes.trained) * width
-    if learner.zero_stage == 3:  # what layers at work have gathered
-        weights += min(sizes.parameters, GATHERED) * width
+    weights += gathered_bytes(config, sizes)
     tokens = batch_tokens(config, needs, prompt_tokens)
     logits = logits_bytes(config, sizes, needs, prompt_tokens)
     # Under checkpointing a layer's are made again when the output layer's are gone.
@@ -53,6 +52,22 @@ def learner_needs(config: Config, sizes: Sizes, needs: Needs, prompt_tokens: int
         "logits": logits,
         "reserve": RESERVE,
     }
+
+
+def gathered_bytes(config: Config, sizes: Sizes) -> int:
+    """Complete weights of the layers at work, under ZeRO-3."""
+    if config.learner.zero_stage < 3:
+        return 0
+    return min(sizes.parameters, GATHERED) * WIDTH[config.model.dtype]
+
+
+def between_steps(config: Config, sizes: Sizes, parts: Parts) -> int:
+    """Of `learner_needs`, what a rank holds while it does not learn. ZeRO-3 keeps the memory of its
+    gradients, and then has nothing gathered."""
+    held = parts["weights"] + parts["optimiser"] + parts["reference"]
+    if config.learner.zero_stage == 3:
+        held += parts["gradients"]
+    return held - gathered_bytes(config, sizes)
 
 
 def logits_bytes(config: Config, sizes: Sizes, needs: Needs, prompt_tokens: int) -> int:

@@ -12,6 +12,7 @@ from medray.memory.needs import (
     GIB,
     RESERVE,
     batch_tokens,
+    between_steps,
     generator_needs,
     host_needs,
     learner_needs,
@@ -48,14 +49,20 @@ def test_a_rank_under_lora():
 
 
 @pytest.mark.parametrize(
-    ("stage", "weights", "states", "gradients", "reference"),
-    [(0, 14, 72, 12, 12), (1, 14, 9, 12.4, 12), (2, 14, 9, 3.4, 12), (3, 3.85, 9, 3.4, 1.75)],
+    ("stage", "weights", "states", "gradients", "reference", "between"),
+    [
+        (0, 14, 72, 12, 12, 98),
+        (1, 14, 9, 12.4, 12, 35),
+        (2, 14, 9, 3.4, 12, 35),
+        (3, 3.85, 9, 3.4, 1.75, 15.9),
+    ],
 )
-def test_eight_ranks_of_full_tuning(stage, weights, states, gradients, reference):
+def test_eight_ranks_of_full_tuning(stage, weights, states, gradients, reference, between):
     """Bytes in billions: 7 weights and 6 that train, of 2 bytes, states of 12, shared by stage.
 
     Gradients are summed in 4 bytes where they are sharded, and pass a buffer of 200 million;
-    ZeRO-3 gathers a billion weights and 50 million more."""
+    ZeRO-3 gathers a billion weights and 50 million more. Between steps it keeps the memory of
+    gradients, and nothing that was gathered."""
     cfg = config(
         model={"lora": None},
         learner={"world_size": 8, "zero_stage": stage},
@@ -64,6 +71,7 @@ def test_eight_ranks_of_full_tuning(stage, weights, states, gradients, reference
     parts = learner_needs(cfg, FULL, needs_of(cfg.objective), 600)
     found = [parts[name] / BILLION for name in ("weights", "optimiser", "gradients", "reference")]
     assert found == [weights, states, gradients, reference]
+    assert between_steps(cfg, FULL, parts) / BILLION == between
 
 
 @pytest.mark.parametrize("many", [{"loop": {"group_by": "image"}}, {"generator": {"responses": 8}}])
