@@ -17,7 +17,7 @@ from medray.records import Case
 
 CANARY_PROMPTS = 8  # at most
 # Both sides score all canaries at every update: of long answers, a few prompts prove as much.
-CANARY_TOKENS, FEWEST = 128, 2
+CANARY_TOKENS, FEWEST = 64, 2
 
 
 async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPrompts:

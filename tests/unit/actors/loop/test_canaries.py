@@ -10,11 +10,11 @@ from actors.loop.canaries import CANARY_PROMPTS, enough
 @pytest.mark.parametrize(
     ("lengths", "compared"),
     [
-        ([10] * CANARY_PROMPTS, 8),  # all of the short ones
+        ([8] * CANARY_PROMPTS, 8),  # all of the short ones
         ([100, 100, 100], 2),
         ([200, 3, 100], 2),  # never one alone
-        ([40, 40, 40, 40, 40], 4),
-        ([127, 1, 50], 2),
+        ([20, 20, 20, 20, 20], 4),
+        ([63, 1, 50], 2),
         ([5], 1),
         ([], 0),
     ],
