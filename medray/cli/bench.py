@@ -272,7 +272,7 @@ def ledger(
     as_json: AsJson = False,
 ) -> None:
     """Measure what a run's length costs its ledger, its report and a search in it."""
-    from medray.bench.ledger import LedgerSettings, run_ledger, show_ledger
+    from medray.bench.scale.ledger import LedgerSettings, run_ledger, show_ledger
 
     result = run_ledger(LedgerSettings(rows, batch, tokens), progress(quiet=as_json))
     print_result(result, as_json=as_json, show=show_ledger)
@@ -286,7 +286,7 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Measure what a large collection costs check, launch up to its first step, and --resume."""
-    from medray.bench.start import StartSettings, run_start, show_start
+    from medray.bench.scale.start import StartSettings, run_start, show_start
 
     require_actors()
     result = run_start(StartSettings(cases), progress(quiet=as_json))

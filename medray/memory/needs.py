@@ -64,10 +64,10 @@ def gathered_bytes(config: Config, sizes: Sizes) -> int:
 def between_steps(config: Config, sizes: Sizes, parts: Parts) -> int:
     """Of `learner_needs`, what a rank holds while it does not learn. ZeRO-3 keeps the memory of its
     gradients, and then has nothing gathered."""
-    held = parts["weights"] + parts["optimiser"] + parts["reference"]
+    kept = parts["weights"] + parts["optimiser"] + parts["reference"]
     if config.learner.zero_stage == 3:
-        held += parts["gradients"]
-    return held - gathered_bytes(config, sizes)
+        kept += parts["gradients"]
+    return kept - gathered_bytes(config, sizes)
 
 
 def logits_bytes(config: Config, sizes: Sizes, needs: Needs, prompt_tokens: int) -> int:

@@ -7,7 +7,6 @@ that its memory is known. Beside it stands a ledger of a hundredth of the steps.
 from __future__ import annotations
 
 import json
-import os
 import random
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 from PIL import Image
 
+from medray.bench.scale.command import measure
 from medray.config import Config, DataConfig, LoopConfig, RunConfig
 from medray.data.dataset import open_dataset
 from medray.errors import UserError
@@ -78,7 +78,7 @@ def run_ledger(settings: LedgerSettings, progress: Callable[[str], None]) -> dic
             }
             for reader, command in _readers(run.directory, run.steps):
                 progress(f"{reader} of {run.steps:,} steps")
-                result[name][reader] = _measure(command)
+                result[name][reader] = measure(command)
     return result
 
 
@@ -90,23 +90,6 @@ def _readers(run: RunDirectory, steps: int) -> Iterator[tuple[str, list[str]]]:
     page = str(run.path / "review.html")
     yield "review", [*medray, "review", str(run.path), "-o", page, "--no-images"]
     yield "search", [*medray, "pairs", str(run.path), "--type", "side", "--limit", "5"]
-
-
-def _measure(command: list[str]) -> dict[str, float]:
-    """Seconds of wall and of processor, and the peak in MiB, of a process. Raises UserError."""
-    start = time.monotonic()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    actions = [(os.POSIX_SPAWN_DUP2, nowhere, 1)]
-    child = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
-    _, status, usage = os.wait4(child, 0)
-    os.close(nowhere)
-    if status:
-        raise UserError(" ".join(command[:4]), "failed", "see its message above")
-    return {
-        "seconds": time.monotonic() - start,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_mib": usage.ru_maxrss / 1024,
-    }
 
 
 class _WrittenRun:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from medray.bench.scale.command import measure
 from medray.errors import UserError
 from medray.phantom.dataset import write_dataset
 from medray.rundir import RunDirectory
@@ -57,12 +56,12 @@ def run_start(settings: StartSettings, progress: Callable[[str], None]) -> dict[
         for name in ("digests_first", "digests_again"):
             progress(name)
             command = [sys.executable, "-c", _DIGESTS, str(folder / "data"), str(folder / "kept")]
-            result[name] = _measure(command)
+            result[name] = measure(command)
         for name, words in _starts(folder):
             progress(name)
             step = int(words[-1].rpartition("=")[2]) if words[0] == "launch" else 0
             run = RunDirectory(folder / "runs" / "start")
-            result[name] = _measure([sys.executable, "-m", "medray.cli", *words], run, step)
+            result[name] = measure([sys.executable, "-m", "medray.cli", *words], run, step)
     return result
 
 
@@ -99,47 +98,6 @@ def _link(folder: Path, cases: int) -> None:
             if not (folder / row["image"]).exists():
                 os.link(source / row["image"], folder / row["image"])
             lines.write(json.dumps(row) + "\n")
-
-
-def _measure(
-    command: Sequence[str], run: RunDirectory | None = None, step: int = 0
-) -> dict[str, float]:
-    """Seconds of the clock and of all processors, and the driver's peak memory in MiB; of a run
-    also the seconds until the row of `step` is there. Raises UserError."""
-    start, first, peak = time.monotonic(), 0.0, 0.0
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
-        peak = max(peak, _peak_mib(child.pid))
-        if step and not first and run is not None and run.metrics_file.exists():
-            rows = run.metrics_file.read_text(encoding="utf-8").splitlines()
-            first = time.monotonic() - start if len(rows) >= step else 0.0
-        time.sleep(0.1)
-    _, child.returncode, usage = ended
-    if child.returncode:
-        raise UserError(" ".join(command[2:5]), "failed", "see its message above")
-    found = {"seconds": time.monotonic() - start, "peak_mib": peak}
-    found["cpu_seconds"] = usage.ru_utime + usage.ru_stime
-    return found | ({"first_step_seconds": first} if step else {})
-
-
-def _peak_mib(pid: int) -> float:
-    """Of a command, or of the child that does its work; Ray's processes are children of that."""
-    peaks = [0.0]
-    for own in (pid, *_children(pid)):
-        try:
-            status = Path(f"/proc/{own}/status").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            continue
-        found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-        peaks += [int(value) / 1024 for value in found]
-    return max(peaks)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 def show_start(result: dict[str, Any]) -> None:
