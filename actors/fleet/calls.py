@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import ray
 from ray.exceptions import (
+    ActorUnavailableError,
     ObjectLostError,
     OutOfDiskError,
     RayActorError,
@@ -28,6 +29,7 @@ from medray.files import disk_fault
 START_DEADLINE = 900.0  # seconds of an actor's start: a large model from slow storage
 OBJECT_DEADLINE = 600.0  # seconds to move weights or images, from another node at worst
 NODE_GONE = "its node is gone"
+UNREACHABLE = "it cannot be reached: its node has vanished, or the network between has"
 
 Cause = Literal["died", "stuck", "broken"]
 
@@ -104,6 +106,8 @@ async def stream_refs(
 def _in_plain_words(error: BaseException) -> str:
     """Why an actor died, as far as Ray knows."""
     text = str(error)
+    if isinstance(error, ActorUnavailableError):
+        return UNREACHABLE
     if "`ray.kill`" in text:
         return "it was killed through Ray"
     if "worker process has died" in text:
