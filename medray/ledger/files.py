@@ -200,12 +200,11 @@ def _row_groups(
         if "step" not in opened.schema_arrow.names:
             raise pa.ArrowInvalid(f"{file.path.name} is no part of a ledger: it has no steps")
         there = [*{*(name for name in names if name in opened.schema_arrow.names), "step"}]
-        step_column = opened.metadata.schema.names.index("step")
         for group in range(opened.num_row_groups):
             content = opened.metadata.row_group(group)
             if content.num_rows == 0:
                 continue
-            known = content.column(step_column).statistics
+            known = _statistics(content, "step")
             wanted = None if steps is None else _between(steps, known.min, known.max)
             if wanted is None or wanted:
                 table = opened.read_row_group(group, there)
@@ -213,6 +212,13 @@ def _row_groups(
                     table = table.filter(pc.is_in(table["step"], pa.array(wanted, pa.int64())))
                 if table.num_rows:
                     yield _complete(table, schema)
+
+
+def _statistics(group: pq.RowGroupMetaData, name: str) -> pq.Statistics:
+    """Of a column. Its number is not asked of the file's schema, which pyarrow has refer to the
+    metadata and the metadata to it: such pairs of objects stay until Python looks for them."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    return next(column.statistics for column in columns if column.path_in_schema == name)
 
 
 def _between(steps: Sequence[int], first: int, last: int) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,3 +127,16 @@ def test_memory_holds_no_ended_item(tmp_path):
     run_on(ledger, 1, 10)
     kept = [ledger._issued, ledger._open, ledger._ending, ledger._responses, ledger._rows]
     assert not any(kept)
+
+
+def test_nothing_waits_for_the_garbage_collector(run):
+    """A driver of 100,000 steps, in which it looks rarely, would keep the metadata of all files."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(list(read_steps(run / "ledger", ["step"]))) > 3
+        run_on(Ledger.reopen(run, STEPS), STEPS + 1, STEPS + BLOCK)  # merges files, too
+        kept = [each for each in gc.get_objects() if isinstance(each, pq.FileMetaData)]
+        assert kept == []
+    finally:
+        gc.enable()
