@@ -35,6 +35,8 @@ from medray.policy.saliency import Box
 from medray.policy.shares import Share, share_out, weigh
 from medray.records import Pair, StepReport
 
+ADOPTIONS = 20  # times the longest one so far: a generator that takes so long stands still
+
 
 class Fleet:
     """Generators, editors, their language models, and learners of one run: a context manager."""
@@ -78,6 +80,7 @@ class Fleet:
         self.turns = GpuTurns(self.generators, self.learners, shared=shared)
         self.learners_start = LearnersStart(self._start_learners, self._leave_places)
         self._shards = 0  # of one weight update
+        self._longest_adoption = 0.0  # seconds
 
     @property
     def pools(self) -> tuple[Pool, ...]:
@@ -251,7 +254,9 @@ class Fleet:
             call = generator.adopt.remote(
                 update.parcel, canaries.requests, canaries.answers, *canaries.images
             )
-            stats, scored = await await_ref(call, OBJECT_DEADLINE, what)
+            begin = time.monotonic()
+            stats, scored = await await_ref(call, self._adoption_deadline, what)
+            self._longest_adoption = max(self._longest_adoption, time.monotonic() - begin)
             update.cache_stats.update(stats)
         except ObjectsLost as lost:
             raise ActorLost(what, "died", lost.why) from lost
@@ -261,6 +266,15 @@ class Fleet:
             raise ActorLost(what, "broken", str(failed)) from failed  # weights may be mixed
         if update.canary_logps is not None and scored:
             await self._prove(update, update.canary_logps, scored)
+
+    @property
+    def _adoption_deadline(self) -> float:
+        """Seconds in which a generator must take new weights. How long they travel shows at the
+        first update; later ones have `faults.deadline`, or far longer than any took so far."""
+        if not self._longest_adoption:
+            return OBJECT_DEADLINE
+        enough = max(self.config.faults.deadline, ADOPTIONS * self._longest_adoption)
+        return min(OBJECT_DEADLINE, enough)
 
     async def _prove(
         self,

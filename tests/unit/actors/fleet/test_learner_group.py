@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,25 +73,35 @@ def test_a_death_reaches_every_caller_and_ends_the_turn():
 
 
 @asynccontextmanager
-async def fleet_of(group: LearnerGroup, logp: float) -> AsyncIterator[Fleet]:
-    """A fleet with one generator that gives every canary token the log-probability `logp`."""
-    config = Config.model_validate({"data": {"kind": "phantom"}})
+async def fleet_of(
+    group: LearnerGroup, logp: float, stands_still: int | None = None, **faults: float
+) -> AsyncIterator[Fleet]:
+    """A fleet with one generator that gives every canary token the log-probability `logp`; the
+    first one never adopts weights of the version `stands_still`."""
+    config = Config.model_validate({"data": {"kind": "phantom"}, "faults": faults})
+    spawned: list[int] = []
+
+    def spawn(replica: int) -> Any:
+        spawned.append(replica)
+        arguments = (logp, stands_still if len(spawned) == 1 else None)
+        return holder.options(num_cpus=0).remote(*arguments)
+
     fleet = Fleet(
         config, Placement({}, {}, {}, {}, {}, 0.0, 0.0), RestartBudget(config.faults, print)
     )
     holder = ray.remote(Holder)
     fleet.learners, fleet.canaries = group, CanaryPrompts([], [], [], [])
-    fleet.generators.spawn = lambda i: holder.options(num_cpus=0).remote(logp)
+    fleet.generators.spawn = spawn
     async with fleet:
         fleet.generators.start()
         await fleet.generators.wait_ready()
         yield fleet
 
 
-async def offered(fleet: Fleet, seconds: float) -> WeightUpdate:
+async def offered(fleet: Fleet, seconds: float, version: int = 1) -> WeightUpdate:
     """Weights that the generators adopt while the ranks score the canaries for `seconds`."""
     canary_logps = await fleet.learners.begin("score_canaries", seconds)
-    update = WeightUpdate(Manifest(1, "full", (), 0), [], canary_logps)
+    update = WeightUpdate(Manifest(version, "full", (), 0), [], canary_logps)
     fleet.offer(update)
     return update
 
@@ -117,6 +128,19 @@ def test_weights_that_differ_end_the_run():
                 await fleet.wait_adopted(await offered(fleet, 0.1))
 
     run(scenario)
+
+
+def test_a_generator_that_stands_still_over_later_weights_is_replaced_after_the_deadline():
+    async def scenario(group):
+        async with fleet_of(group, -1.0, stands_still=2, deadline=1.0) as fleet:
+            await fleet.wait_adopted(await offered(fleet, 0.0))
+            begin = time.monotonic()
+            await fleet.wait_adopted(await offered(fleet, 0.0, version=2))
+            return time.monotonic() - begin, fleet.generators.ready, fleet.budget.restarts
+
+    (seconds, ready, restarts), _ = run(scenario)
+    assert 1.0 <= seconds < 120.0  # not ten minutes
+    assert (ready, restarts) == (1, 1)
 
 
 def test_ranks_that_die_while_scoring_leave_the_generators_intact():
