@@ -15,6 +15,7 @@ import pytest
 import ray
 
 from actors.fleet import Fleet, LearnersLost, Placement, RestartBudget, WeightUpdate
+from actors.fleet import fleet as fleet_module
 from actors.fleet.items import CanaryPrompts
 from actors.fleet.learner_group import LearnerGroup
 from actors.weights.manifest import Manifest
@@ -130,7 +131,11 @@ def test_weights_that_differ_end_the_run():
     run(scenario)
 
 
-def test_a_generator_that_stands_still_over_later_weights_is_replaced_after_the_deadline():
+def test_a_generator_that_stands_still_over_later_weights_is_replaced_after_the_deadline(
+    monkeypatch,
+):
+    monkeypatch.setattr(fleet_module, "ADOPTIONS", 1)
+
     async def scenario(group):
         async with fleet_of(group, -1.0, stands_still=2, deadline=1.0) as fleet:
             await fleet.wait_adopted(await offered(fleet, 0.0))
