@@ -25,7 +25,7 @@ from medray.seeds import sort_key
 
 KEPT_OF_A_RUN = 1600  # pairs with a log-ratio per token: as many as a report shows
 KEPT_OF_A_STEP = 4
-ONE_IN = 32  # pairs
+ONE_IN = 8  # of the pairs of a step at most, or one
 
 
 def pair_scores(
@@ -68,12 +68,11 @@ def _total(scores: Mapping[str, Any], branch: str, name: str, pairs: int) -> lis
 
 
 def kept_of_step(pairs: int, version: int, steps: int) -> int:
-    """How many of a step's pairs are looked at token by token, which is a forward pass for each:
-    one in ONE_IN, or one. Of very many `steps` only every so many have any, so that a run of any
-    length has KEPT_OF_A_RUN at most.
-    """
-    count = min(KEPT_OF_A_STEP, max(1, pairs // ONE_IN))
-    return 0 if version % math.ceil(steps * count / KEPT_OF_A_RUN) else count
+    """How many of a step's pairs are looked at token by token; of very many `steps` only every so
+    many have any, so that a run of any length has KEPT_OF_A_RUN at most."""
+    if (version + 1) % math.ceil(steps * KEPT_OF_A_STEP / KEPT_OF_A_RUN):
+        return 0
+    return min(KEPT_OF_A_STEP, max(1, pairs // ONE_IN))
 
 
 def draw(pairs: Sequence[PackedPair], count: int, seed: int) -> list[PackedPair]:

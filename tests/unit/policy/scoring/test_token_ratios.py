@@ -107,9 +107,9 @@ def test_few_are_drawn_whatever_the_length_of_the_run(world):
     assert draw(unknown, 4, seed=5) == []
 
 
-@pytest.mark.parametrize("pairs", [3, 32, 500])
 @pytest.mark.parametrize("steps", [1, 7, 400, 401, 3000, 100_000])
-def test_a_run_of_any_length_keeps_as_many_as_a_report_shows(steps, pairs):
-    kept = [kept_of_step(pairs, version, steps) for version in range(steps)]
-    assert min(steps, KEPT_OF_A_RUN / 2) <= sum(kept) <= KEPT_OF_A_RUN
-    assert kept[0] == min(4, max(1, pairs // 32))
+def test_a_run_of_any_length_keeps_as_many_as_a_report_shows(steps):
+    kept = [kept_of_step(32, version, steps) for version in range(steps)]
+    assert min(4 * steps, KEPT_OF_A_RUN) / 2 <= sum(kept) <= KEPT_OF_A_RUN
+    assert kept[0] == (4 if steps <= 400 else 0)
+    assert [kept_of_step(pairs, 0, 20) for pairs in (1, 9, 16, 500)] == [1, 1, 2, 4]
