@@ -59,7 +59,7 @@ class _Bench:
         for side, handle in ((ACTOR, self.actor), (PLAIN, self.plain)):
             self._guarded(side, _wait_for, handle)
 
-    def round(self, number: int) -> Sides:
+    def round(self, number: int, *, greedy: bool = False) -> Sides:
         """Both sides answer the same questions about images that neither has seen."""
         chance = np.random.default_rng(number)
         shape = self.task.size, self.task.size, 3
@@ -74,22 +74,26 @@ class _Bench:
         turns = [(ACTOR, self._by_actor), (PLAIN, self._by_plain)]
         answered = {}
         for side, answer in turns if number % 2 else turns[::-1]:
-            found = self._guarded(side, answer, requests, images)
+            found = self._guarded(side, answer, requests, images, greedy)
             if found is not None:
                 answered[side] = found
         return answered
 
-    def _by_actor(self, requests: Sequence[Request], images: Sequence[ray.ObjectRef]) -> Answered:
+    def _by_actor(
+        self, requests: Sequence[Request], images: Sequence[ray.ObjectRef], greedy: bool
+    ) -> Answered:
         cpu, start = _cpu_seconds(self.actor), time.perf_counter()
         call = self.actor.generate.options(num_returns="streaming")
-        parts = [ray.get(part) for part in call.remote(0, requests, False, *images)]
+        parts = [ray.get(part) for part in call.remote(0, requests, greedy, *images)]
         seconds = time.perf_counter() - start
         by_id = {response.item_id: response for part in parts for response in part}
         cpu = _cpu_seconds(self.actor) - cpu
         return Answered(seconds, cpu, [by_id[request.item_id].token_ids for request in requests])
 
-    def _by_plain(self, requests: Sequence[Request], images: Sequence[ray.ObjectRef]) -> Answered:
-        seconds, cpu, answers = ray.get(self.plain.generate.remote(requests, *images))
+    def _by_plain(
+        self, requests: Sequence[Request], images: Sequence[ray.ObjectRef], greedy: bool
+    ) -> Answered:
+        seconds, cpu, answers = ray.get(self.plain.generate.remote(requests, greedy, *images))
         return Answered(seconds, cpu, [tuple(answer) for answer in answers])
 
     def _guarded(self, side: str, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -111,12 +115,13 @@ def run_generate(task: GenerateSettings, progress: Callable[[str], None]) -> dic
         bench = _Bench(task)
         progress("starting both engines")
         bench.start()
-        bench.round(0)  # warm-up
+        greedy = bench.round(0, greedy=True)  # and warm-up
+        bench.round(1)  # warm-up
         rounds = []
         for number in range(1, task.repeats + 1):
             progress(f"round {number} of {task.repeats}")
-            rounds.append(bench.round(number))
-        return summarise(task, bench.device, rounds, bench.errors)
+            rounds.append(bench.round(number + 1))
+        return summarise(task, bench.device, greedy, rounds, bench.errors)
 
 
 def _config(task: GenerateSettings, *, memory: float) -> Config:

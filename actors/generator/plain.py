@@ -35,7 +35,7 @@ class PlainEngine:
         self.llm = LLM(**options, **engine_options(config, facts, gpu=gpu))
 
     def generate(
-        self, requests: Sequence[Request], *images: np.ndarray
+        self, requests: Sequence[Request], greedy: bool, *images: np.ndarray
     ) -> tuple[float, float, list[list[int]]]:
         """Seconds, those of the processor, and the token ids of every answer; images: uint8
         [H, W, 3], indexed by the requests."""
@@ -52,7 +52,7 @@ class PlainEngine:
         ]
         sampling = [
             SamplingParams(
-                temperature=generator.temperature,
+                temperature=0.0 if greedy else generator.temperature,
                 max_tokens=generator.max_new_tokens,
                 seed=request.seed,
                 stop_token_ids=[self.codec.eos_id],

@@ -9,25 +9,33 @@ from __future__ import annotations
 import functools
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import torch.nn.functional as F
+from torch import Tensor
+
+from actors.generator.sampling import draw
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.architectures.llava import Llava
 
 BACKEND = "ray_store"  # the name under which vLLM knows our weight transfer
+DECODED_TOGETHER = 64  # tokens of a forward pass, at most, that are of decoding
 
 
 def patch_vllm() -> None:
     """Apply all patches, before an engine starts; `vllm_plugin` does so in its worker processes."""
     from vllm import ModelRegistry
+    from vllm.platforms import current_platform
 
     _register_weight_transfer()
     rename_weights()
     llava = ModelRegistry.models[Llava.name].load_model_cls()
     llava.get_mm_lora_token_counts = _llava_lora_tokens
-    _leave_weights_unpacked()
+    if current_platform.is_cpu():
+        _pack_when_decoding()
+        _draw_with_one_number()
 
 
 def rename_weights() -> None:
@@ -76,16 +84,48 @@ def _rename_weights(model: Any, names: Mapping[str, str]) -> None:
     model.hf_to_vllm_mapper |= WeightsMapper(orig_to_new_regex=renames)
 
 
-def _leave_weights_unpacked() -> None:
-    """On a CPU, keep linear layers as they are loaded.
+def _pack_when_decoding() -> None:
+    """On a CPU, have a linear layer keep its weights as they are loaded, and pack a copy of them
+    for oneDNN when it first decodes with them.
 
-    vLLM packs them for oneDNN once, which suits a server that keeps its weights; here they change
-    at every step, and packing takes four times as long as the rest of an update. Until vLLM
-    reloads weights in place (RFC vllm-project/vllm#48312).
+    vLLM packs them as it loads, and keeps nothing else, which suits a server whose weights never
+    change: to change them takes four times as long as to copy into them. Here they change at every
+    step, and nothing but decoding reads packed ones faster. Until vLLM reloads weights in place
+    (RFC vllm-project/vllm#48312).
     """
-    from vllm import _custom_ops
+    from vllm.model_executor.layers import utils
 
-    _custom_ops._supports_onednn = False
+    utils.dispatch_cpu_unquantized_gemm = functools.partial(
+        pack_late, utils.dispatch_cpu_unquantized_gemm
+    )
+
+
+def pack_late(pack: Callable[..., None], layer: Any, remove_weight: bool = False) -> None:
+    """Have the layer's `cpu_linear` use its weight as it is until it is given few enough tokens to
+    be decoding; then `pack` replaces it. What vLLM would remove stays: the next update is copied
+    into it.
+    """
+    if layer.weight.ndim != 2 or layer.weight.is_meta:
+        pack(layer, remove_weight)
+        return
+
+    def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.shape[:-1].numel() > DECODED_TOGETHER:
+            return F.linear(x, weight, None if bias is None else bias.to(x.dtype))
+        pack(layer, remove_weight=False)
+        packed: Tensor = layer.cpu_linear(x, weight, bias)
+        return packed
+
+    layer.cpu_linear = linear
+
+
+def _draw_with_one_number() -> None:
+    """On a CPU, sample as `draw` says. A request's seed gives other answers than vLLM's own way,
+    from the same distribution. Until vLLM's does not draw for each word (a TODO in its code)."""
+    from vllm.v1.sample.ops import topk_topp_sampler as sampler
+
+    sampler.random_sample = draw
+    sampler.TopKTopPSampler.forward_cpu = sampler.TopKTopPSampler.forward_native
 
 
 def _llava_lora_tokens(

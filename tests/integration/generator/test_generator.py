@@ -82,6 +82,18 @@ def test_sampled_answers_have_log_probabilities_where_they_are_read(full, images
     ] * COUNT
 
 
+def test_a_seed_decides_the_answer_whoever_is_answered_beside_it(full, images):
+    host, *_ = full
+    asked = requests(COUNT)
+    answers = [r.token_ids for r in generate(host, 0, asked, False, *images)]
+    turned = [r.token_ids for r in generate(host, 0, asked[::-1], False, *images)]
+    alone = [r.token_ids for r in generate(host, 0, asked[1:2], False, *images)]
+    others = [replace(request, seed=request.seed + 100) for request in asked]
+    assert turned == answers[::-1]
+    assert alone == answers[1:2]
+    assert [r.token_ids for r in generate(host, 0, others, False, *images)] != answers
+
+
 def test_swapping_the_image_changes_the_generator(full, images):
     host, answers, policy, cfg = full
     swapped = images[::-1]
@@ -221,3 +233,15 @@ def test_a_head_tied_to_the_embeddings_follows_them(host, tmp_path, pictures):
     move(policy, ("embed_tokens",), 1)
     call(host, "update", *update_of(policy, "full", 1))
     assert np.abs(agreed(policy, 1) - previous).mean() > 0.1
+
+
+def test_what_it_decodes_follows_the_policy(host, tiny_llava, pictures):
+    """On a CPU it decodes with packed copies of the weights, which are made when it first does."""
+    policy, cfg, _ = begin(host, tiny_llava, "full", pictures)  # has decoded
+    for version in (1, 2):
+        move(policy, ("",), version)
+        call(host, "update", *update_of(policy, "full", version))
+        responses = generate(host, version, requests(len(pictures)), True, *pictures)
+        decoded = np.concatenate([response.token_logps for response in responses])
+        answers = [response.token_ids for response in responses]
+        assert np.abs(decoded - expected(policy, cfg, answers, pictures)).mean() < 0.05

@@ -46,7 +46,19 @@ class Private:
 
 
 USED = (
-    Private("vllm._custom_ops", "_supports_onednn", VLLM, "test_foreign_engines"),
+    Private(
+        "vllm.model_executor.layers.utils",
+        "dispatch_cpu_unquantized_gemm", VLLM, "test_generator",
+    ),
+    Private("vllm.v1.sample.ops.topk_topp_sampler", "random_sample", VLLM, "test_generator"),
+    Private(
+        "vllm.v1.sample.ops.topk_topp_sampler:TopKTopPSampler",
+        "forward_cpu", VLLM, "test_generator",
+    ),
+    Private(
+        "vllm.v1.sample.ops.topk_topp_sampler:TopKTopPSampler",
+        "forward_native", VLLM, "test_generator",
+    ),
     Private("vllm:ModelRegistry", "models", VLLM, "test_weight_transfer"),
     Private(
         "vllm.model_executor.models.llava:LlavaForConditionalGeneration",

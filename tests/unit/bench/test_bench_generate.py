@@ -20,18 +20,21 @@ def test_the_ratio_is_the_median_of_rounds_by_tokens_per_second():
         {ACTOR: answered(1.0, (1, 2), (3,)), PLAIN: answered(1.0, (1, 2), (3, 4))},  # .75
         {PLAIN: answered(1.0, (5,), (6,)), ACTOR: answered(1.0, (5,), (7,))},  # 1
     ]
-    result = summarise(SETTINGS, "CPU", rounds, {})
+    greedy = {PLAIN: answered(1.0, (5,), (6,)), ACTOR: answered(1.0, (5,), (7,))}
+    result = summarise(SETTINGS, "CPU", greedy, rounds, {})
     assert result["actor_vs_raw"] == 0.75
     assert result["actor_vs_raw_range"] == [0.5, 1.0]
     assert result["actor_vs_raw_cpu"] == 0.75
-    assert result["same_answers"] == pytest.approx(4 / 6)
+    assert result["same_answers"] == 0.5
     assert result["sides"][PLAIN]["tokens_per_second"] == 4
     assert result["sides"][ACTOR]["tokens"] == 2
 
 
 def test_a_side_without_memory_is_a_row(capsys):
-    result = summarise(SETTINGS, "GPU", [{ACTOR: answered(1.0, (1,))}], {PLAIN: "out of memory"})
+    alone = {ACTOR: answered(1.0, (1,))}
+    result = summarise(SETTINGS, "GPU", alone, [alone], {PLAIN: "out of memory"})
     assert result["actor_vs_raw"] is None
+    assert result["same_answers"] is None
     show_generate(result)
     out = capsys.readouterr().out
     assert "out of memory" in out
