@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medray.policy.architectures import Architecture, attention_window, forest_obstacle, text_config
+from medray.policy.bfloat16_attention import speed_up
 from medray.policy.model.tuning import base_model
 from medray.policy.scoring.forest import Forest, Layout
 from medray.policy.scoring.head import DeviceReadIndex, LogProbHead
@@ -34,7 +35,9 @@ class Scorer(nn.Module):
     ) -> None:
         super().__init__()
         self.policy = policy
-        config = base_model(policy).config.to_dict()
+        model: Any = base_model(policy)
+        speed_up(model.model.language_model)
+        config = model.config.to_dict()
         text = dict(text_config(config))
         context = int(text.get("max_position_embeddings", 2048))
         self.head = LogProbHead(text)
