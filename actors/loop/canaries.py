@@ -16,8 +16,9 @@ from medray.errors import RunFailed
 from medray.records import Case
 
 CANARY_PROMPTS = 8  # at most
-# Both sides score all canaries at every update: of long answers, a few prompts prove as much.
-CANARY_TOKENS, FEWEST = 64, 2
+# Both sides score all canaries at every update: of long answers, a few prompts prove as much, and
+# prompts with many image tokens are most of the work.
+ANSWER_TOKENS, TOKENS, FEWEST = 64, 512, 2
 
 
 async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPrompts:
@@ -40,7 +41,7 @@ async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPr
     )
     rows = zip(items, responses, encoded.value, strict=True)
     kept = [(item, list(r.token_ids), prompt) for item, r, prompt in rows if r.token_ids]
-    kept = kept[: enough([len(answer) for _, answer, _ in kept])]
+    kept = kept[: enough([(len(prompt), len(answer)) for _, answer, (prompt, _) in kept])]
     # Owned by the driver, so that they outlive every node that holds actors.
     owned = [replace(item, images=await _owned(item.images)) for item, _, _ in kept]
     requests, images = build_requests(owned, rollouts.config.run.seed)
@@ -52,12 +53,11 @@ async def pick_canaries(rollouts: Rollouts, heldout: Sequence[Case]) -> CanaryPr
     )
 
 
-def enough(lengths: Sequence[int]) -> int:
-    """How many of the answers, whose tokens are counted, are compared: the first of them."""
-    total = 0
-    for number, length in enumerate(lengths, 1):
-        total += length
-        if number >= FEWEST and total >= CANARY_TOKENS:
+def enough(lengths: Sequence[tuple[int, int]]) -> int:
+    """How many canaries are compared, the first of them; `lengths`: tokens of prompt and answer."""
+    for number in range(FEWEST, len(lengths)):
+        prompts, answers = map(sum, zip(*lengths[:number], strict=True))
+        if answers >= ANSWER_TOKENS or prompts + answers >= TOKENS:
             return number
     return len(lengths)
 
