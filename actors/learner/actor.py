@@ -51,9 +51,10 @@ from medray.policy.scoring.score_pairs import (
     AdaptersOff,
     FrozenModel,
     Reference,
+    SideRatios,
     batch_pairs,
+    score_and_look,
     score_answers,
-    score_pairs,
 )
 from medray.policy.scoring.scorer import Scorer
 from medray.policy.shares import RankPairs, Share
@@ -128,13 +129,12 @@ class Learner:
         lr = learning_rate(self.config.learner, self.version + 1, self.config.loop.steps)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
-        few = self._token_ratios(pairs)
-        scores, totals = self._accumulate(pairs)
+        scores, few, totals = self._accumulate(pairs)
         means = reductions.means(totals, self.device)
         applied, norm = self._apply()
         self.version += int(applied)
         metrics = tuple((means | {"grad_norm": norm, "lr": lr}).items())
-        return StepReport(policy_version, metrics, tuple(scores), not applied, few)
+        return StepReport(policy_version, metrics, tuple(scores), not applied, tuple(few))
 
     def score(
         self, prompts: Sequence[tuple[np.ndarray, np.ndarray, Sequence[Picture]]]
@@ -284,49 +284,43 @@ class Learner:
         path = (named or facts).path
         return load_model(path, self.config.model.dtype).requires_grad_(False)
 
-    def _accumulate(self, pairs: RankPairs) -> tuple[list[PairScore], dict[str, float]]:
-        """Forward and backward over this rank's own pairs; their scores and metric sums."""
+    def _accumulate(
+        self, pairs: RankPairs
+    ) -> tuple[list[PairScore], list[TokenRatios], dict[str, float]]:
+        """Forward and backward over this rank's own pairs; their scores, the log-ratios of a few by
+        token, and metric sums."""
         self.engine.train()
         micro_batch = self.config.learner.micro_batch
         mine = batch_pairs(pairs.own, self.needs, self.scorer.layout, micro_batch)
         mine += [[]] * (reductions.largest(len(mine), self.device) - len(mine))
-        extra = self._baseline(pairs)
+        extra, few = self._baseline(pairs), self._few(pairs)
         scored: list[PairScore] = []
+        ratios: list[TokenRatios] = []
         totals: dict[str, float] = {"count": float(sum(map(len, mine)))}
         for number, chunk in enumerate(mine, 1):
             # How many there are differs from step to step: the engine is told which is the last.
             self.engine.set_gradient_accumulation_boundary(number == len(mine))
             # Ranks step in lockstep: one with nothing left runs a pair with weight zero.
             rows = [pairs.own[i] for i in chunk] or pairs.read[:1]
-            scores = self._scores(rows, pairs.pixels) | extra
+            looked_at = [i for i, pair in enumerate(rows) if chunk and pair.pair_id in few]
+            scores, found = self._scores(rows, pairs.pixels, looked_at)
+            scores |= extra
             loss, metrics = self._loss(rows, scores)
             part = len(chunk) and self.world / pairs.of_step
             self.engine.backward((loss * part).sum(), scale_wrt_gas=False)
             if chunk:
                 scored += pair_scores(rows, scores, loss)
+                ratios += map(token_ratios, [rows[i] for i in looked_at], found)
             for name, value in ({"loss": loss.detach()} | metrics).items():
                 totals.setdefault(name, 0.0)
                 totals[name] += float(value.sum()) if chunk else 0.0
-        return scored, totals
+        return scored, ratios, totals
 
-    def _token_ratios(self, pairs: RankPairs) -> tuple[TokenRatios, ...]:
-        """log π/π₀ by token of a few of its own pairs, before the update, in lockstep; of none
-        if the objective has no reference."""
+    def _few(self, pairs: RankPairs) -> set[str]:
+        """Ids of its own pairs that are looked at by token; none without a reference."""
         if not self.needs.reference:
-            return ()
-        few, rounds = few_of_step(pairs.own, pairs.of_step, self.config, self.rank, self.version)
-        self.engine.eval()  # no dropout, whose random numbers are the training's
-        return tuple(
-            token_ratios(
-                few,
-                rounds,
-                pairs.read[0],
-                pairs.pixels,
-                policy=self.scorer,
-                reference=self.reference,
-                call=self.engine,
-            )
-        )
+            return set()
+        return few_of_step(pairs.own, pairs.of_step, self.config, self.rank, self.version)
 
     def _loss(
         self, rows: Sequence[PackedPair], scores: dict[str, Any]
@@ -377,9 +371,17 @@ class Learner:
         engine.step()
         return engine.skipped_steps == before, float(engine.get_global_grad_norm())
 
-    def _scores(self, rows: Sequence[PackedPair], pixels: dict[str, Picture]) -> dict[str, Any]:
-        return score_pairs(
-            rows, pixels, self.needs, policy=self.scorer, reference=self.reference, call=self.engine
+    def _scores(
+        self, rows: Sequence[PackedPair], pixels: dict[str, Picture], looked_at: Sequence[int]
+    ) -> tuple[dict[str, Any], list[SideRatios]]:
+        return score_and_look(
+            rows,
+            pixels,
+            self.needs,
+            looked_at,
+            policy=self.scorer,
+            reference=self.reference,
+            call=self.engine,
         )
 
     @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """What the ledger records of a pair's scores: sums of log-probabilities, in nats, and of a few
 pairs the log-ratio of every token.
 
-An objective may read the edited tokens only. To show what became of the others too, the few are
-read once more: all tokens of both sides, by policy and reference, without gradient or dropout.
+An objective may read the edited tokens only. To show what became of the others too, of the few all
+tokens of both sides are read, in the forward pass that trains.
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from medray.config import Config
 from medray.policy.packing import PackedPair, Side
-from medray.policy.scoring.forest import Branch
-from medray.policy.scoring.score_pairs import Call, Pixels, Reference, read_branches
-from medray.policy.scoring.scorer import Scorer
+from medray.policy.scoring.score_pairs import SideRatios
 from medray.records import PairScore, TokenRatio, TokenRatios
 from medray.seeds import sort_key
 
@@ -83,51 +79,18 @@ def draw(pairs: Sequence[PackedPair], count: int, seed: int) -> list[PackedPair]
 
 def few_of_step(
     own: Sequence[PackedPair], of_step: int, config: Config, rank: int, version: int
-) -> tuple[list[PackedPair], int]:
-    """Those of a rank's `own` pairs that are looked at, and in how many forward passes: as many as
-    on the other ranks. The step that trains `version` has `of_step` pairs on all of them."""
-    world, micro_batch = config.learner.world_size, config.learner.micro_batch
+) -> set[str]:
+    """Ids of those of a rank's `own` pairs that are looked at. The step that trains `version` has
+    `of_step` pairs on all ranks."""
     count = kept_of_step(of_step, version, config.loop.steps)
-    few = draw(own, len(range(rank, count, world)), config.run.seed)
-    return few, math.ceil(count / (world * micro_batch))
+    few = draw(own, len(range(rank, count, config.learner.world_size)), config.run.seed)
+    return {pair.pair_id for pair in few}
 
 
-def token_ratios(
-    pairs: Sequence[PackedPair],
-    rounds: int,
-    spare: PackedPair,
-    pixels: Pixels,
-    *,
-    policy: Scorer,
-    reference: Reference,
-    call: Call | None = None,
-) -> list[TokenRatios]:
-    """log πθ/π₀ of every token of both sides of the pairs on the clean image, without gradient.
-
-    In so many forward passes, as other ranks do: one with no pair left computes the `spare` one,
-    and discards it. `call`: as in `score_pairs`.
-    """
-    found = []
-    for part in np.array_split(np.arange(len(pairs)), rounds) if rounds else ():
-        own = [pairs[i] for i in part]
-        sides = [(pair, side) for pair in own or [spare] for side in (pair.chosen, pair.rejected)]
-        branches = []
-        for pair, side in sides:
-            every = np.ones(len(side.ids), dtype=bool)
-            branches.append(Branch(pair.context_ids, pair.image_keys, side.ids, every, ~every))
-        with torch.no_grad():
-            index, values = read_branches(
-                branches, pixels, policy=policy, reference=reference, call=call
-            )
-        ratios = (values["policy_logp"] - values["ref_logp"]).float().cpu().tolist()
-        by_side = [[math.nan] * len(side.ids) for _, side in sides]
-        for ratio, branch, step in zip(ratios, index.logp_branches, index.logp_steps, strict=True):
-            by_side[branch][step] = ratio
-        found += [
-            TokenRatios(pair.pair_id, _shown(pair.chosen, chosen), _shown(pair.rejected, rejected))
-            for pair, chosen, rejected in zip(own, by_side[::2], by_side[1::2], strict=False)
-        ]
-    return found
+def token_ratios(pair: PackedPair, ratios: SideRatios) -> TokenRatios:
+    """What is kept of log πθ/π₀ of every token of both sides of a pair."""
+    chosen, rejected = ratios
+    return TokenRatios(pair.pair_id, _shown(pair.chosen, chosen), _shown(pair.rejected, rejected))
 
 
 def _shown(side: Side, ratios: Sequence[float]) -> tuple[TokenRatio, ...]:

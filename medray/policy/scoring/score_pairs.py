@@ -29,6 +29,7 @@ from medray.policy.scoring.scorer import DeviceForest, Scorer, to_device
 
 Call = Callable[..., Any]  # a Scorer, or the engine that wraps one
 Pixels = Mapping[str, Picture]
+SideRatios = tuple[list[float], list[float]]  # log π/π₀ of each token: chosen, rejected
 
 
 class Reference(Protocol):
@@ -86,10 +87,28 @@ def score_pairs(
     `call` runs the policy's forward pass if an engine wraps it. The corrupted branches of a pair
     without v' are zeros, or those of its clean image if `needs.clean_fallback`.
     """
+    return score_and_look(pairs, pixels, needs, (), policy=policy, reference=reference, call=call)[
+        0
+    ]
+
+
+def score_and_look(
+    pairs: Sequence[PackedPair],
+    pixels: Pixels,
+    needs: Needs,
+    looked_at: Sequence[int],
+    *,
+    policy: Scorer,
+    reference: Reference | None,
+    call: Call | None = None,
+) -> tuple[dict[str, Any], list[SideRatios]]:
+    """As `score_pairs`; and of some of the pairs, by their indices, log π/π₀ of every token of both
+    sides on the clean image, in the same forward pass. They need a reference."""
     named_branches = pair_branches(pairs, needs)
+    both_sides = [(pairs[i], side) for i in looked_at for side in ("chosen", "rejected")]
     device = next(policy.parameters()).device
     read_index, values = read_branches(
-        [branch for _, _, branch in named_branches],
+        [branch for _, _, branch in named_branches] + [whole(*each) for each in both_sides],
         pixels,
         policy=policy,
         call=call,
@@ -98,7 +117,9 @@ def score_pairs(
     scores: dict[str, Any] = _scatter(pairs, named_branches, needs, read_index, values)
     scores["relevance"] = torch.tensor([p.relevance for p in pairs], device=device)
     scores["has_corrupt"] = torch.tensor([bool(p.corrupted_keys) for p in pairs], device=device)
-    return scores
+    lengths = [len(pair.side(side).ids) for pair, side in both_sides]
+    ratios = _log_ratios(len(named_branches), lengths, read_index, values) if lengths else []
+    return scores, list(zip(ratios[::2], ratios[1::2], strict=True))
 
 
 def read_branches(
@@ -160,6 +181,13 @@ def pair_branches(
             )
             branches.append((name, b, branch))
     return branches
+
+
+def whole(pair: PackedPair, side_name: str) -> Branch:
+    """One side of a pair on the clean image, every token of which is read."""
+    ids = pair.side(side_name).ids
+    every = np.ones(len(ids), dtype=bool)
+    return Branch(pair.context_ids, pair.image_keys, ids, every, ~every)
 
 
 def score_answers(
@@ -251,7 +279,8 @@ def _scatter(
     names = np.asarray([name for name, _, _ in named_branches])
 
     def scattered(value: Tensor, branches: np.ndarray, steps: np.ndarray, name: str) -> Tensor:
-        selected = np.nonzero(names[branches] == name)[0]
+        named = branches < len(names)
+        selected = np.nonzero(named)[0][names[branches[named]] == name]
         index = (pair_of_branch[branches[selected]], steps[selected], selected)
         rows, columns, entries = (torch.from_numpy(i).to(device) for i in index)
         zeros = torch.zeros(len(pairs), width, device=device, dtype=value.dtype)
@@ -270,6 +299,19 @@ def _scatter(
             tensors[kl] = scattered(value, read_index.kl_branches, read_index.kl_steps, name)
         scores[name] = tensors | _masks(pairs, name, width, device)
     return scores
+
+
+def _log_ratios(
+    first: int, lengths: Sequence[int], read_index: ReadIndex, values: Mapping[str, Tensor]
+) -> list[list[float]]:
+    """log π/π₀ of the tokens of the branches from `first` on, which have so many."""
+    found = [[math.nan] * length for length in lengths]
+    entries = np.nonzero(read_index.logp_branches >= first)[0]
+    ratios = (values["policy_logp"].detach() - values["ref_logp"]).float().cpu().numpy()
+    branches, steps = read_index.logp_branches[entries] - first, read_index.logp_steps[entries]
+    for ratio, branch, step in zip(ratios[entries].tolist(), branches, steps, strict=True):
+        found[branch][step] = ratio
+    return found
 
 
 def _masks(
