@@ -24,8 +24,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "medray_bfloat16"  # by which transformers knows it
-QUERIES = 96  # of a block
-CELLS = 2**21  # scores that are there at once: 8 MiB
+QUERIES = 128  # of a block
+CELLS = 2**22  # scores that are there at once: 16 MiB
 INSTRUCTIONS = "avx512_bf16", "amx_bf16"
 
 

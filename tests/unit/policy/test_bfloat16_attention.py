@@ -68,8 +68,8 @@ def ahead(length: int) -> Tensor:
 
 
 @pytest.mark.parametrize("mask", [trees, sliding, ahead])
-@pytest.mark.parametrize("cells", [2**21, 1])  # all rows at once; one row at a time
-@pytest.mark.parametrize("queries", [96, 16])
+@pytest.mark.parametrize("cells", [2**22, 1])  # all rows at once; one row at a time
+@pytest.mark.parametrize("queries", [128, 16])
 def test_it_is_the_formula(mask, cells, queries, monkeypatch):
     monkeypatch.setattr(bfloat16_attention, "CELLS", cells)
     monkeypatch.setattr(bfloat16_attention, "QUERIES", queries)
