@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medray.policy.adapted_linear import add_in_place
 from medray.policy.architectures import Architecture, attention_window, forest_obstacle, text_config
 from medray.policy.bfloat16_attention import speed_up
 from medray.policy.model.tuning import base_model
@@ -37,6 +38,7 @@ class Scorer(nn.Module):
         self.policy = policy
         model: Any = base_model(policy)
         speed_up(model.model.language_model)
+        add_in_place(policy)
         config = model.config.to_dict()
         text = dict(text_config(config))
         context = int(text.get("max_position_embeddings", 2048))

@@ -121,6 +121,10 @@ USED = (
     Private(
         "deepspeed.runtime.zero.partition_parameters:Init", "ds_tensor", DEEPSPEED, "test_learner"
     ),
+    Private(
+        "deepspeed.runtime.zero.partition_parameters:Init",
+        "ds_id", "medray/policy/adapted_linear.py", "test_learner",
+    ),
     Private("ray.actor", "__ray_ready__", POOL, "test_pool"),
     Private(
         "ray.util.metrics:Metric", "_record", "actors/loop/telemetry/exported.py", "test_cluster"
