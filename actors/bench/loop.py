@@ -69,7 +69,7 @@ def run_against_trl(task: OnlineSettings, progress: Progress) -> dict[str, Any]:
 
 
 def _online_config(task: OnlineSettings, folder: Path) -> Config:
-    """The quickstart's, with one pair of an answer at most."""
+    """The quickstart's, with as many pairs of an answer as the task says."""
     return Config.model_validate(
         {
             "run": {"name": "online", "output": str(folder)},
@@ -80,7 +80,7 @@ def _online_config(task: OnlineSettings, folder: Path) -> Config:
             },
             "data": {"kind": "phantom", "style": task.style, "limit": 960},
             "generator": {"max_new_tokens": task.tokens, "temperature": task.temperature},
-            "editor": {"max_edit_fraction": 0.7, "pairs_per_answer": 1},
+            "editor": {"max_edit_fraction": 0.7, "pairs_per_answer": task.pairs_per_answer},
             "learner": {"lr": task.lr, "micro_batch": 32},
             "loop": {
                 "steps": task.steps,

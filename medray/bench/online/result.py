@@ -28,8 +28,10 @@ DEFINITIONS = {
 
 @dataclass(frozen=True, slots=True)
 class OnlineSettings:
-    """`pairs`: cases of a step, each of which gives at most one pair with either side. `shape`:
-    "tiny" for the model as it is, "small" for one of that shape which is grown from it."""
+    """`pairs`: cases of a step, each of which is one pair with TRL; with medray it is none if its
+    answer is right or cannot be edited, and else up to `pairs_per_answer`, so that both sides
+    train about as many. `shape`: "tiny" for the model as it is, "small" for one of that shape
+    which is grown from it."""
 
     model: str = "phantom/base"
     shape: str = "tiny"
@@ -37,6 +39,7 @@ class OnlineSettings:
     dtype: str = "bfloat16"
     steps: int = 20
     pairs: int = 32
+    pairs_per_answer: int = 1
     tokens: int = 48
     temperature: float = 0.7
     rank: int = 16
@@ -61,9 +64,10 @@ def make_online_settings(
             shape=shape,
             style="paragraphs",
             tokens=128,
-            lr=1.0e-4,  # at five times as much, what makes it keep off the images is soon lost
+            lr=1.0e-5,  # at ten times as much, what keeps it off the images is lost in some steps
             steps=steps,
             pairs=pairs,
+            pairs_per_answer=4,  # every other paragraph gives none
         )
     if shape == "small":
         raise UserError(f"--model {model}", "--shape small makes its own model", "leave out one")
