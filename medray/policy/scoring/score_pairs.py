@@ -87,9 +87,10 @@ def score_pairs(
     `call` runs the policy's forward pass if an engine wraps it. The corrupted branches of a pair
     without v' are zeros, or those of its clean image if `needs.clean_fallback`.
     """
-    return score_and_look(pairs, pixels, needs, (), policy=policy, reference=reference, call=call)[
-        0
-    ]
+    scores, _ = score_and_look(
+        pairs, pixels, needs, (), policy=policy, reference=reference, call=call
+    )
+    return scores
 
 
 def score_and_look(
@@ -108,7 +109,7 @@ def score_and_look(
     both_sides = [(pairs[i], side) for i in looked_at for side in ("chosen", "rejected")]
     device = next(policy.parameters()).device
     read_index, values = read_branches(
-        [branch for _, _, branch in named_branches] + [whole(*each) for each in both_sides],
+        [branch for _, _, branch in named_branches] + [every_token(*each) for each in both_sides],
         pixels,
         policy=policy,
         call=call,
@@ -183,7 +184,7 @@ def pair_branches(
     return branches
 
 
-def whole(pair: PackedPair, side_name: str) -> Branch:
+def every_token(pair: PackedPair, side_name: str) -> Branch:
     """One side of a pair on the clean image, every token of which is read."""
     ids = pair.side(side_name).ids
     every = np.ones(len(ids), dtype=bool)

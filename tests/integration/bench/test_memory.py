@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.vllm, pytest.mark.deepspeed]
 
 
 @pytest.mark.chaos
-def test_the_plan_is_within_15_percent_of_what_is_taken():
+def test_the_plan_is_close_to_what_is_taken_and_hardly_below():
     done = subprocess.run(
         [sys.executable, "-m", "medray.cli", "bench", "memory", "--json"],
         cwd=ROOT,
@@ -27,5 +27,5 @@ def test_the_plan_is_within_15_percent_of_what_is_taken():
     rows = json.loads(done.stdout)["rows"]
     assert [each["part"] for each in rows].count("step") == 5
     for each in rows:
-        assert each["ratio"] == pytest.approx(1, abs=0.15), each
+        assert 0.85 <= each["ratio"] <= 1.2, each
         assert each["ratio"] == 1 or each["part"] in ("step", "states"), each
