@@ -19,9 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 NAME = "medray_bfloat16"  # by which transformers knows it
 QUERIES = 128  # of a block
@@ -46,6 +43,9 @@ def speed_up(language_model: Any) -> None:
     """Have a language model of transformers use it, if it is in bfloat16 and this machine computes
     on such CPUs."""
     if language_model.dtype == torch.bfloat16 and not torch.cuda.is_available() and _is_able():
+        from transformers import AttentionInterface, AttentionMaskInterface
+        from transformers.masking_utils import sdpa_mask
+
         AttentionInterface.register(NAME, attention)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         language_model.set_attn_implementation(NAME)
@@ -74,6 +74,8 @@ def attention(
     """
     masked = attention_mask is not None and attention_mask.dtype == torch.bool
     if not masked or dropout or others.get("position_bias") is not None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **others
         )

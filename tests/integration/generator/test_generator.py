@@ -84,11 +84,11 @@ def test_sampled_answers_have_log_probabilities_where_they_are_read(full, images
 
 def test_a_seed_decides_the_answer_whoever_is_answered_beside_it(full, images):
     host, *_ = full
-    asked = requests(COUNT)
-    answers = [r.token_ids for r in generate(host, 0, asked, False, *images)]
-    turned = [r.token_ids for r in generate(host, 0, asked[::-1], False, *images)]
-    alone = [r.token_ids for r in generate(host, 0, asked[1:2], False, *images)]
-    others = [replace(request, seed=request.seed + 100) for request in asked]
+    questions = requests(COUNT)
+    answers = [r.token_ids for r in generate(host, 0, questions, False, *images)]
+    turned = [r.token_ids for r in generate(host, 0, questions[::-1], False, *images)]
+    alone = [r.token_ids for r in generate(host, 0, questions[1:2], False, *images)]
+    others = [replace(request, seed=request.seed + 100) for request in questions]
     assert turned == answers[::-1]
     assert alone == answers[1:2]
     assert [r.token_ids for r in generate(host, 0, others, False, *images)] != answers

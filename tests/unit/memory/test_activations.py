@@ -10,6 +10,7 @@ from transformers import CLIPVisionConfig, LlavaConfig, LlavaForConditionalGener
 from medray.config import LoraConfig, ModelConfig
 from medray.memory.activations import bytes_per_token
 from medray.objectives import OBJECTIVES
+from medray.policy import bfloat16_attention
 from medray.policy.architectures import ARCHITECTURES
 from medray.policy.model.tuning import prepare_policy
 from medray.policy.packing import PackedPair, Side
@@ -82,7 +83,9 @@ def kept_bytes(policy, scorer: Scorer) -> tuple[int, int]:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("sizes", [(256, 6, 8, 2), (512, 4, 8, 8)])
-def test_predictions_are_within_15_percent(sizes, dtype):
+def test_predictions_are_within_15_percent(sizes, dtype, monkeypatch):
+    """With torch's attention, which the plan counts; medray's own on CPUs keeps less."""
+    monkeypatch.setattr(bfloat16_attention, "_is_able", lambda: False)
     config, tuning = shape(*sizes), ModelConfig(lora=LoraConfig(rank=16))
     architecture = ARCHITECTURES["LlavaForConditionalGeneration"]
     with torch.device("meta"):
