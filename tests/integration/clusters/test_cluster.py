@@ -4,7 +4,9 @@ and answers; the dashboard's view of it, and its metrics."""
 import contextlib
 import json
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.error import URLError
 
 import pytest
@@ -61,6 +63,16 @@ def exported(cluster) -> str:
     return "\n".join(pages)
 
 
+def scrape(cluster, ended: threading.Event) -> tuple[str, str]:
+    """The last samples behind a step, and the first of all: a run's steps are over in a second."""
+    samples = first = ""
+    while not ended.wait(0.2):
+        page = exported(cluster)
+        first = first or (page if "ray_medray_running{" in page else "")
+        samples = page if re.search(r"^ray_medray_step\{.*\} [1-9]", page, re.M) else samples
+    return samples, first
+
+
 @pytest.fixture(scope="module")
 def job(cluster, tmp_path_factory, shared_data):
     """The submitted job while and after it runs.
@@ -86,15 +98,15 @@ def job(cluster, tmp_path_factory, shared_data):
     )
     assert submitted.returncode == 0, submitted.stderr
     alive: list[dict] = []
-    samples = first = ""
-    deadline = time.monotonic() + 300
-    while job_status(cluster) in ("PENDING", "RUNNING") and time.monotonic() < deadline:
-        page = exported(cluster)
-        first = first or (page if "ray_medray_running{" in page else "")
-        samples = page if re.search(r"^ray_medray_step\{.*\} [1-9]", page, re.M) else samples
-        if not {actor["repr_name"] for actor in alive} >= SHOWN:
-            alive = actors(cluster, "ALIVE")
-        time.sleep(0.5)
+    deadline, ended = time.monotonic() + 300, threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        scraped = beside.submit(scrape, cluster, ended)
+        while job_status(cluster) in ("PENDING", "RUNNING") and time.monotonic() < deadline:
+            if not {actor["repr_name"] for actor in alive} >= SHOWN:
+                alive = actors(cluster, "ALIVE")
+            time.sleep(0.5)
+        ended.set()
+        samples, first = scraped.result()
     logs = cluster.ray("job", "logs", "vqa-rad")
     log = logs.stdout + logs.stderr
     return job_status(cluster), log, alive, samples, output / "vqa-rad", first
