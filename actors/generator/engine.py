@@ -10,14 +10,14 @@ from typing import Any
 from actors import ENGINE_MARK
 from actors.accelerator import has_gpu, require_kernels
 from actors.generator.receive import keep_freed_memory
-from actors.generator.vllm_patches import BACKEND, inspect_here, patch_vllm
+from actors.generator.vllm_patches import BACKEND, DECODED_TOGETHER, inspect_here, patch_vllm
 from medray.config import MOST_SEQUENCES, Config
 from medray.errors import ResourceError, RunFailed
 from medray.policy.architectures.base import ATTENTION_AND_MLP
 from medray.policy.model.loading import ModelFacts, answer_context
 
 # Sequences that are decoded together, if generator.max_num_seqs does not say.
-SEQUENCES_ON_CPU, SEQUENCES_ON_GPU = 64, MOST_SEQUENCES
+SEQUENCES_ON_CPU, SEQUENCES_ON_GPU = DECODED_TOGETHER, MOST_SEQUENCES
 
 
 def start_engine(config: Config, facts: ModelFacts, pixel_limits: Mapping[str, int]) -> Any:
